@@ -1,0 +1,73 @@
+//! The command line, and how the process says that it is up and is told to stop.
+
+use std::fs;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+const EXAMPLES: &str = "\
+Examples:
+  sandbox --listen 127.0.0.1:8400 --ledger /tmp/sandbox.jsonl
+  sandbox --listen 127.0.0.1:0 --ledger ledger.jsonl --ports-file sandbox.ports
+  sandbox --ledger ledger.jsonl --seed 42
+  curl -X PUT http://127.0.0.1:8400/faults/payment -d '{\"drop_reply_rate\":0.1}'
+  curl http://127.0.0.1:8400/ledger?order=A123";
+
+/// Payment and carrier services to test against, with a ledger of every effect.
+#[derive(Debug, Parser)]
+#[command(name = "sandbox", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, env = "SANDBOX_LISTEN", default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+    /// Append-only file of effects; FILE.journal beside it keeps what a restart needs
+    #[arg(long, env = "SANDBOX_LEDGER", value_name = "FILE")]
+    ledger: PathBuf,
+    /// Write {"http":"http://127.0.0.1:PORT"} to this file once bound
+    #[arg(long, env = "SANDBOX_PORTS_FILE", value_name = "FILE")]
+    ports_file: Option<PathBuf>,
+    /// Seed of the fault rates; without it each start draws its own and prints it to stderr
+    #[arg(long, env = "SANDBOX_SEED")]
+    seed: Option<u64>,
+}
+
+impl Args {
+    pub(crate) fn options(self) -> sandbox::Options {
+        let seed = self.seed.unwrap_or_else(|| {
+            let seed = fastrand::u64(..);
+            eprintln!("seed {seed}");
+            seed
+        });
+        sandbox::Options { ledger: self.ledger, seed }
+    }
+
+    /// Says where the sandbox listens: a line on stdout, and the ports file if one is wanted.
+    pub(crate) fn announce(&self, address: SocketAddr) -> anyhow::Result<()> {
+        if let Some(path) = &self.ports_file {
+            // Renamed into place, so that whoever waits for the file never reads half of it.
+            let mut draft = path.clone().into_os_string();
+            draft.push(".tmp");
+            fs::write(&draft, format!("{{\"http\":\"http://{address}\"}}\n"))
+                .and_then(|()| fs::rename(&draft, path))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        println!("listening on http://{address}");
+        Ok(())
+    }
+}
+
+/// Ready at the first SIGTERM or SIGINT. The signals are caught from this call on.
+pub(crate) fn termination() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,41 @@
+//! The payment methods the sandbox knows. Their names and codes are those of Stripe's test cards,
+//! so that an adapter written against the sandbox meets nothing new at the real gateway.
+
+/// Payment methods whose confirmation succeeds.
+pub const ACCEPTED_CARDS: [&str; 3] = ["pm_card_visa", "pm_card_mastercard", "pm_card_amex"];
+
+/// A payment method whose confirmation is declined with status 402.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeclinedCard {
+    /// What the client sends as `payment_method`.
+    pub payment_method: &'static str,
+    /// `error.code` of the answer.
+    pub code: &'static str,
+    /// `error.decline_code` of the answer.
+    pub decline_code: &'static str,
+}
+
+/// Payment methods whose confirmation is declined, each for its own reason.
+pub const DECLINED_CARDS: [DeclinedCard; 4] = [
+    declined("pm_card_chargeDeclined", "card_declined", "generic_decline"),
+    declined("pm_card_chargeDeclinedInsufficientFunds", "card_declined", "insufficient_funds"),
+    declined("pm_card_chargeDeclinedLostCard", "card_declined", "lost_card"),
+    declined("pm_card_chargeDeclinedExpiredCard", "expired_card", "expired_card"),
+];
+
+const fn declined(
+    payment_method: &'static str,
+    code: &'static str,
+    decline_code: &'static str,
+) -> DeclinedCard {
+    DeclinedCard { payment_method, code, decline_code }
+}
+
+/// The decline that awaits this payment method, if it is one of [`DECLINED_CARDS`].
+pub(crate) fn decline_of(payment_method: &str) -> Option<DeclinedCard> {
+    DECLINED_CARDS.into_iter().find(|card| card.payment_method == payment_method)
+}
+
+pub(crate) fn is_known(payment_method: &str) -> bool {
+    ACCEPTED_CARDS.contains(&payment_method) || decline_of(payment_method).is_some()
+}

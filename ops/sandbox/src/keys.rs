@@ -1,0 +1,109 @@
+//! Idempotency keys of one service: what is executing, and what was answered.
+//!
+//! Looking a key up and marking it as executing is one call under the caller's lock, so two
+//! requests with one key can never both begin. An expired key is forgotten when it is next seen.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::Answer;
+use crate::operation::Service;
+
+/// How long the payment service remembers a key, unless the fault `key_lifetime_ms` says less:
+/// 24 hours, the least that Stripe promises. The carrier's keys live for ever.
+pub const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An answer as it is kept under its key, across restarts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SavedAnswer {
+    pub(crate) service: Service,
+    pub(crate) key: String,
+    /// Path and parameters in one text: another text under this key is another request.
+    pub(crate) request: String,
+    pub(crate) order: Option<String>,
+    pub(crate) answer: Answer,
+    pub(crate) saved_at: Timestamp,
+    /// `None`: for ever.
+    pub(crate) lifetime_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Executing { request: String },
+    Answered(SavedAnswer),
+}
+
+/// What to do with a request, by what its key says.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// The key was free and is now marked as executing.
+    Begun,
+    Replay(Answer),
+    InUse,
+    OtherRequest,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    entries: HashMap<String, Entry>,
+}
+
+impl Keys {
+    /// Looks the key up and, if it is free, marks it. `lifetime_ms` is today's setting: an answer
+    /// is gone once it is older than that, or than the setting it was saved under.
+    pub(crate) fn begin(
+        &mut self,
+        key: &str,
+        request: &str,
+        now: Timestamp,
+        lifetime_ms: Option<u64>,
+    ) -> Begin {
+        match self.entries.get(key) {
+            Some(Entry::Executing { request: executing }) if executing == request => Begin::InUse,
+            Some(Entry::Executing { .. }) => Begin::OtherRequest,
+            Some(Entry::Answered(saved)) if !saved.has_expired(now, lifetime_ms) => {
+                if saved.request == request {
+                    Begin::Replay(saved.answer.clone())
+                } else {
+                    Begin::OtherRequest
+                }
+            }
+            Some(Entry::Answered(_)) | None => {
+                let executing = Entry::Executing { request: request.to_owned() };
+                self.entries.insert(key.to_owned(), executing);
+                Begin::Begun
+            }
+        }
+    }
+
+    pub(crate) fn save(&mut self, saved: SavedAnswer) {
+        self.entries.insert(saved.key.clone(), Entry::Answered(saved));
+    }
+
+    /// The execution ended with nothing worth keeping: the key is free again.
+    pub(crate) fn forget(&mut self, key: &str) {
+        self.entries.remove(key);
+    }
+
+    /// The answer saved under this key, if there is one. Never expires: only the carrier asks.
+    pub(crate) fn saved(&self, key: &str) -> Option<&SavedAnswer> {
+        match self.entries.get(key) {
+            Some(Entry::Answered(saved)) => Some(saved),
+            Some(Entry::Executing { .. }) | None => None,
+        }
+    }
+}
+
+impl SavedAnswer {
+    fn has_expired(&self, now: Timestamp, lifetime_ms: Option<u64>) -> bool {
+        let lifetime_ms = match (self.lifetime_ms, lifetime_ms) {
+            (Some(then), Some(now)) => Some(then.min(now)),
+            (then, now) => then.or(now),
+        };
+        let age_ms = now.as_millisecond().saturating_sub(self.saved_at.as_millisecond());
+        lifetime_ms.is_some_and(|lifetime_ms| age_ms.max(0).cast_unsigned() >= lifetime_ms)
+    }
+}

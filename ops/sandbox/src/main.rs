@@ -1,0 +1,21 @@
+//! The `sandbox` binary: one process, one port, both services.
+//!
+//! One thread is enough: every request is a few microseconds under one lock.
+
+mod args;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::net::TcpListener;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let args = args::Args::parse();
+    let shutdown = args::termination()?;
+    let listener = TcpListener::bind(&args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let address = listener.local_addr()?;
+    args.announce(address)?;
+    sandbox::serve(listener, args.options(), shutdown).await
+}

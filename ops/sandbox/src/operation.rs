@@ -1,0 +1,63 @@
+//! The two services and what a client may ask of them: the words of `/calls` and `/faults`.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Service {
+    Payment,
+    Carrier,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Operation {
+    Create,
+    Confirm,
+    Cancel,
+    Refund,
+    Search,
+    /// One intent by its id.
+    Retrieve,
+    Label,
+    /// One label by the key it was bought under.
+    Lookup,
+}
+
+impl Operation {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Create,
+        Self::Confirm,
+        Self::Cancel,
+        Self::Refund,
+        Self::Search,
+        Self::Retrieve,
+        Self::Label,
+        Self::Lookup,
+    ];
+
+    pub(crate) fn service(self) -> Service {
+        match self {
+            Self::Create
+            | Self::Confirm
+            | Self::Cancel
+            | Self::Refund
+            | Self::Search
+            | Self::Retrieve => Service::Payment,
+            Self::Label | Self::Lookup => Service::Carrier,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Confirm => "confirm",
+            Self::Cancel => "cancel",
+            Self::Refund => "refund",
+            Self::Search => "search",
+            Self::Retrieve => "retrieve",
+            Self::Label => "label",
+            Self::Lookup => "lookup",
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Money in integer minor units with an ISO 4217 currency; every operation is checked.
+//!
+//! There is no float anywhere, and no sum of two currencies.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An amount of minor units (cents, or yen where there are none) in one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Money {
+    /// Minor units.
+    pub amount: i64,
+    pub currency: Currency,
+}
+
+/// Why two amounts make no third.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    #[error("the amount does not fit 64 bits")]
+    Overflow,
+    #[error("{0} and {1} cannot be added")]
+    MixedCurrencies(Currency, Currency),
+}
+
+impl Money {
+    pub fn new(amount: i64, currency: Currency) -> Self {
+        Self { amount, currency }
+    }
+
+    /// # Errors
+    /// When the currencies differ or the sum does not fit.
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        if self.currency != other.currency {
+            return Err(MoneyError::MixedCurrencies(self.currency, other.currency));
+        }
+        let amount = self.amount.checked_add(other.amount).ok_or(MoneyError::Overflow)?;
+        Ok(Self { amount, ..self })
+    }
+
+    /// # Errors
+    /// When the product does not fit.
+    pub fn times(self, count: u32) -> Result<Self, MoneyError> {
+        let amount = self.amount.checked_mul(i64::from(count)).ok_or(MoneyError::Overflow)?;
+        Ok(Self { amount, ..self })
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} (minor units)", self.amount, self.currency)
+    }
+}
+
+/// A currency of ISO 4217, upper case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct Currency(&'static str);
+
+/// A text that is no currency.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a currency must be an upper-case ISO 4217 code such as EUR")]
+pub struct UnknownCurrency;
+
+impl Currency {
+    /// # Errors
+    /// When `code` is not an active ISO 4217 code in upper case.
+    pub fn parse(code: &str) -> Result<Self, UnknownCurrency> {
+        ISO_4217.binary_search(&code).map(|at| Self(ISO_4217[at])).map_err(|_| UnknownCurrency)
+    }
+
+    pub fn code(self) -> &'static str {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let code = Cow::<'de, str>::deserialize(reader)?;
+        Self::parse(&code).map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// Active codes of ISO 4217 (list one, 2024), sorted.
+#[rustfmt::skip]
+const ISO_4217: &[&str] = &[
+    "AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT",
+    "BGN", "BHD", "BIF", "BMD", "BND", "BOB", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD",
+    "CDF", "CHF", "CLP", "CNY", "COP", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD",
+    "EGP", "ERN", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ",
+    "GYD", "HKD", "HNL", "HTG", "HUF", "IDR", "ILS", "INR", "IQD", "IRR", "ISK", "JMD", "JOD",
+    "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW", "KWD", "KYD", "KZT", "LAK", "LBP", "LKR",
+    "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU", "MUR", "MVR",
+    "MWK", "MXN", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN",
+    "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD", "SCR",
+    "SDG", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB",
+    "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "UYU", "UZS",
+    "VED", "VES", "VND", "VUV", "WST", "XAF", "XCD", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
+];
+
+impl schemars::JsonSchema for Currency {
+    fn schema_name() -> Cow<'static, str> {
+        "Currency".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "enum": ISO_4217 })
+    }
+}

@@ -1,0 +1,36 @@
+//! The order saga: who reacts to what, what it decides, and what takes that back.
+//!
+//! Nothing executes this table. Subjects, filters, durables, permissions, the README's picture and
+//! the start-up checks are derived from it, and tests refuse a table that cannot work.
+
+pub mod events;
+
+use crate::flow::{Flow, opens, step};
+
+#[rustfmt::skip]
+pub static FLOW: Flow = Flow {
+    saga: "order",
+    stream: "ORDERS",
+    subjects: "orders",
+    opens: opens("placed", "order.placed.v1"),
+    turns: opens("refused", "order.refused.v1"),
+    steps: &[
+        step("reserve-inventory")
+            .on("placed")
+            .writes("inventory", "inventory.reserved.v1", "inventory.refused.v1")
+            .undone_by("inventory-undo", &["inventory.released.v1"]),
+        step("charge-customer")
+            .on("inventory")
+            .writes("payment", "payment.charged.v1", "payment.refused.v1")
+            .undone_by("payment-undo", &["payment.refunded.v1", "payment.voided.v1"])
+            .requires(&["payment-gateway"]),
+        step("ship-order")
+            .on("payment")
+            .after_pivot("pivot", "order.go.v1", "order.stop.v1")
+            .writes("shipment", "shipment.dispatched.v1", "shipment.refused.v1")
+            .requires(&["carrier"]),
+        step("complete-order")
+            .on("shipment")
+            .closes("closed", "order.completed.v1", "order.cancelled.v1"),
+    ],
+};

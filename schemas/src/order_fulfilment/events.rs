@@ -1,0 +1,244 @@
+//! The events of the order saga, in the order they happen.
+//!
+//! Each carries what the next step needs (event-carried state). No personal data: customer and
+//! payment method by reference, the destination by country and postcode.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{BadData, Reason, Refusal};
+use crate::ids::{Reference, SagaId, Sku};
+use crate::money::{Money, MoneyError};
+use crate::{event, one_of};
+
+/// Lines one order may have: keeps a hold within one atomic batch of the broker.
+pub const MAX_LINES: usize = 200;
+
+/// A customer wants these lines, at these prices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OrderPlaced {
+    /// Optional; when given it must be the id in the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<SagaId>,
+    pub customer: Reference,
+    pub payment_method: Reference,
+    pub ship_to: Destination,
+    /// 1 to 200 lines.
+    #[schemars(length(min = 1, max = 200))]
+    pub lines: Vec<OrderLine>,
+}
+event!(OrderPlaced = "order.placed.v1", check = check, names = order_id);
+
+/// One line of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OrderLine {
+    pub sku: Sku,
+    /// Pieces, at least 1.
+    #[schemars(range(min = 1))]
+    pub quantity: u32,
+    /// Price of one piece, above zero.
+    pub unit_price: Money,
+}
+
+/// Where an order goes, as far as a carrier must know to say yes or no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Destination {
+    /// ISO 3166-1 alpha-2, upper case.
+    #[schemars(regex(pattern = "^[A-Z]{2}$"))]
+    pub country: String,
+    /// 1 to 16 of letters, digits, space and dash.
+    #[schemars(regex(pattern = "^[A-Za-z0-9 -]{1,16}$"))]
+    pub postcode: String,
+}
+
+impl OrderPlaced {
+    /// The price of the whole order.
+    ///
+    /// # Errors
+    /// When the lines mix currencies or the total does not fit.
+    pub fn total(&self) -> Result<Money, MoneyError> {
+        let mut total = Money::new(0, self.lines[0].unit_price.currency);
+        for line in &self.lines {
+            total = total.plus(line.unit_price.times(line.quantity)?)?;
+        }
+        Ok(total)
+    }
+
+    /// All pieces of all lines; at most 200 × `u32::MAX`.
+    pub fn pieces(&self) -> u64 {
+        self.lines.iter().map(|line| u64::from(line.quantity)).sum()
+    }
+
+    fn check(&self) -> Result<(), BadData> {
+        let invalid = |at: &str, what| Err(BadData::new(Reason::InvalidField, at, what));
+        if self.lines.is_empty() {
+            return invalid("/lines", "an order has at least one line");
+        }
+        if self.lines.len() > MAX_LINES {
+            let what = "an order has at most 200 lines";
+            return Err(BadData::new(Reason::TooManyLines, "/lines", what));
+        }
+        let Destination { country, postcode } = &self.ship_to;
+        if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
+            return invalid("/ship_to/country", "a country is two upper-case letters");
+        }
+        let letter = |b: u8| b.is_ascii_alphanumeric() || b == b' ' || b == b'-';
+        if !(1..=16).contains(&postcode.len()) || !postcode.bytes().all(letter) {
+            return invalid("/ship_to/postcode", "a postcode is 1 to 16 letters or digits");
+        }
+        for (at, line) in self.lines.iter().enumerate() {
+            line.check(at, &self.lines[0])?;
+        }
+        self.total()
+            .map(drop)
+            .map_err(|error| BadData::new(Reason::TotalOverflows, "/lines", error.to_string()))
+    }
+}
+
+impl OrderLine {
+    fn check(&self, at: usize, first: &Self) -> Result<(), BadData> {
+        let invalid = |field, what| {
+            Err(BadData::new(Reason::InvalidField, format!("/lines/{at}/{field}"), what))
+        };
+        if self.quantity == 0 {
+            return invalid("quantity", "a quantity is at least 1");
+        }
+        if self.unit_price.amount <= 0 {
+            return invalid("unit_price/amount", "a price is above zero");
+        }
+        if self.unit_price.currency != first.unit_price.currency {
+            let place = format!("/lines/{at}/unit_price/currency");
+            let what = "all lines have the currency of the first";
+            return Err(BadData::new(Reason::MixedCurrencies, place, what));
+        }
+        Ok(())
+    }
+}
+
+/// The stock is held for this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct InventoryReserved {
+    pub customer: Reference,
+    pub payment_method: Reference,
+    pub ship_to: Destination,
+    /// Pieces held.
+    pub pieces: u64,
+    /// What the customer owes.
+    pub total: Money,
+}
+event!(InventoryReserved = "inventory.reserved.v1");
+
+/// The order cannot be served from stock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct InventoryRefused {
+    /// `out-of-stock`, `unknown-sku`, or a code of whoever refused on the step's behalf.
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sku: Option<Sku>,
+}
+event!(InventoryRefused = "inventory.refused.v1");
+
+/// The customer paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PaymentCharged {
+    /// The gateway's id of the payment.
+    pub payment: Reference,
+    pub amount: Money,
+    pub ship_to: Destination,
+    pub pieces: u64,
+}
+event!(PaymentCharged = "payment.charged.v1");
+
+/// The customer did not pay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PaymentRefused {
+    /// The gateway's decline code (`insufficient_funds`), or a code of whoever refused.
+    pub reason: String,
+}
+event!(PaymentRefused = "payment.refused.v1");
+
+/// The order will be shipped: from here on it cannot be stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OrderGo {}
+event!(OrderGo = "order.go.v1");
+
+/// The order will not be shipped: from here on it is undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OrderStop {
+    pub reason: String,
+    pub by: String,
+}
+event!(OrderStop = "order.stop.v1");
+
+/// The carrier took the parcel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ShipmentDispatched {
+    pub carrier: String,
+    pub label: Reference,
+    pub tracking: Reference,
+}
+event!(ShipmentDispatched = "shipment.dispatched.v1");
+
+/// The carrier will not take the parcel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ShipmentRefused {
+    pub reason: String,
+}
+event!(ShipmentRefused = "shipment.refused.v1");
+
+/// Everything is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OrderCompleted {}
+event!(OrderCompleted = "order.completed.v1");
+
+/// Everything is taken back: nothing is held, charged or owed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OrderCancelled {}
+event!(OrderCancelled = "order.cancelled.v1");
+
+/// The signal that turns the dance around. Only a wake-up: the slots decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OrderRefused {
+    /// The step that was refused, or the pivot's slot for a stop.
+    pub step: String,
+    pub reason: String,
+    /// The worker that wrote the refusal.
+    pub by: String,
+}
+event!(OrderRefused = "order.refused.v1");
+
+/// The customer has the money back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PaymentRefunded {
+    pub payment: Reference,
+    pub amount: Money,
+}
+event!(PaymentRefunded = "payment.refunded.v1");
+
+/// Nothing was charged, and nothing can be any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PaymentVoided {}
+event!(PaymentVoided = "payment.voided.v1");
+
+/// How a payment was taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaymentUndone {
+    Refunded(PaymentRefunded),
+    Voided(PaymentVoided),
+}
+one_of!(PaymentUndone { Refunded(PaymentRefunded), Voided(PaymentVoided) });
+
+/// The stock is free again, or was never held and never will be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct InventoryReleased {}
+event!(InventoryReleased = "inventory.released.v1");
+
+macro_rules! refusal {
+    ($($name:ident),*) => {$(
+        impl Refusal for $name {
+            fn reason(&self) -> &str {
+                &self.reason
+            }
+        }
+    )*};
+}
+refusal!(InventoryRefused, PaymentRefused, ShipmentRefused);
