@@ -96,10 +96,11 @@ need_cargo() {
   case $TARGET in /*) ;; *) TARGET=$ROOT/$TARGET ;; esac
 }
 
-# build BINARY… [CARGO OPTIONS]: release binaries. The whole workspace is selected every time and only the binaries
-# vary, so that cargo resolves the same features each time and compiles no dependency twice.
+# build BINARY… [CARGO OPTIONS]: release binaries, from the same compiled dependencies that `cargo test` uses. Cargo
+# compiles a dependency again for another set of features; so the whole workspace is selected every time, and
+# `--examples` (there are none) has the features resolved with the dev-dependencies, without building those.
 build() {
-  local command=(cargo build --release --locked --workspace) name
+  local command=(cargo build --release --locked --workspace --examples) name
   for name; do
     case $name in -*) break ;; esac
     command+=(--bin "$name")
