@@ -35,6 +35,9 @@ impl Calls {
             Some(order) => self.by_order.get(order).unwrap_or(&none),
             None => &self.total,
         };
-        Operation::ALL.into_iter().map(|o| (o.name().to_owned(), counts[o as usize].into())).collect()
+        Operation::ALL
+            .into_iter()
+            .map(|o| (o.name().to_owned(), counts[o as usize].into()))
+            .collect()
     }
 }

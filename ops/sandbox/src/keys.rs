@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -105,5 +106,77 @@ impl SavedAnswer {
         };
         let age_ms = now.as_millisecond().saturating_sub(self.saved_at.as_millisecond());
         lifetime_ms.is_some_and(|lifetime_ms| age_ms.max(0).cast_unsigned() >= lifetime_ms)
+    }
+}
+
+/// The `Idempotency-Key` of a request: 1 to 255 visible ASCII characters.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub(crate) fn key_of(headers: &HeaderMap) -> Result<String, &'static str> {
+    let key = headers.get("idempotency-key").ok_or("the Idempotency-Key header is missing")?;
+    match key.to_str() {
+        Ok(key) if (1..=255).contains(&key.len()) => Ok(key.to_owned()),
+        Ok(_) | Err(_) => Err("the Idempotency-Key header is not 1 to 255 ASCII characters"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+    fn keys_saved_at_zero(lifetime_ms: Option<u64>) -> Keys {
+        let mut keys = Keys::default();
+        keys.save(SavedAnswer {
+            service: Service::Payment,
+            key: "key".to_owned(),
+            request: "request".to_owned(),
+            order: None,
+            answer: Answer::new(200, &json!({})),
+            saved_at: Timestamp::UNIX_EPOCH,
+            lifetime_ms,
+        });
+        keys
+    }
+
+    fn is_replayed(saved_ms: Option<u64>, today_ms: Option<u64>, age_ms: i64) -> bool {
+        let now = Timestamp::from_millisecond(age_ms).expect("a small number");
+        let begin = keys_saved_at_zero(saved_ms).begin("key", "request", now, today_ms);
+        matches!(begin, Begin::Replay(_))
+    }
+
+    #[test]
+    fn an_answer_is_replayed_until_the_shorter_lifetime_is_over() {
+        let day = i64::try_from(DAY_MS).expect("a day fits");
+        assert!(is_replayed(Some(DAY_MS), Some(DAY_MS), day - 1));
+        assert!(!is_replayed(Some(DAY_MS), Some(DAY_MS), day));
+        assert!(!is_replayed(Some(DAY_MS), Some(2_000), 2_000));
+        assert!(!is_replayed(Some(2_000), Some(DAY_MS), 2_000));
+        assert!(is_replayed(Some(2_000), Some(DAY_MS), 1_999));
+    }
+
+    #[test]
+    fn an_answer_without_a_lifetime_is_replayed_for_ever() {
+        assert!(is_replayed(None, None, 100 * i64::try_from(DAY_MS).expect("a day fits")));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_forgets_nothing() {
+        assert!(is_replayed(Some(2_000), Some(2_000), -5_000));
+    }
+
+    #[test]
+    fn a_key_begins_once_and_again_after_it_is_forgotten() {
+        let (mut keys, now) = (Keys::default(), Timestamp::UNIX_EPOCH);
+        assert!(matches!(keys.begin("key", "request", now, None), Begin::Begun));
+        assert!(matches!(keys.begin("key", "request", now, None), Begin::InUse));
+        assert!(matches!(keys.begin("key", "other", now, None), Begin::OtherRequest));
+        keys.forget("key");
+        assert!(matches!(keys.begin("key", "other", now, None), Begin::Begun));
     }
 }

@@ -1,0 +1,175 @@
+//! Which faults befall which request.
+//!
+//! All rates are drawn from one seeded source in a fixed order, so the same seed and the same
+//! sequence of requests meet the same faults.
+
+mod settings;
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::operation::{Operation, Service};
+
+pub(crate) use settings::Settings;
+
+/// What befalls one request. At most one disturbance; the rest may come together.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) disturbance: Disturbance,
+    pub(crate) latency: Duration,
+    /// The client is told 504 and the effect happens this much later.
+    pub(crate) commit_late: Option<Duration>,
+    pub(crate) drop_reply: bool,
+}
+
+/// A fault that comes before the execution.
+#[derive(Debug, Default)]
+pub(crate) enum Disturbance {
+    #[default]
+    None,
+    /// Waits for a change of the watched value, then goes on as if nothing had been. Once the
+    /// value is gone, the connection closes.
+    Hang(watch::Receiver<()>),
+    DropBefore,
+    Overload {
+        retry_after_s: u64,
+    },
+    KeyInUse,
+    Error {
+        status: u16,
+    },
+    /// The error becomes the answer of the key, so it takes the place of the execution.
+    SaveError {
+        status: u16,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Faults {
+    payment: Active,
+    carrier: Active,
+    random: fastrand::Rng,
+}
+
+/// The faults of one service.
+#[derive(Debug)]
+struct Active {
+    settings: Settings,
+    matched: u64,
+    /// Written to when the settings change, which releases the requests that hang.
+    release: watch::Sender<()>,
+}
+
+/// The settings of both services, as `GET /faults` shows them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report<'a> {
+    payment: &'a Settings,
+    carrier: &'a Settings,
+}
+
+impl Faults {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            payment: Active::new(),
+            carrier: Active::new(),
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Takes the place of the service's settings, counts `times` anew, releases what hangs.
+    pub(crate) fn set(&mut self, service: Service, settings: Settings) {
+        let active = self.active(service);
+        active.settings = settings;
+        active.matched = 0;
+        active.release.send_replace(());
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.set(Service::Payment, Settings::default());
+        self.set(Service::Carrier, Settings::default());
+    }
+
+    /// Lets go of the requests that hang, for a server that stops: they are never answered.
+    pub(crate) fn abandon_hanging(&mut self) {
+        self.payment.release = watch::Sender::new(());
+        self.carrier.release = watch::Sender::new(());
+    }
+
+    pub(crate) fn report(&self) -> Report<'_> {
+        Report { payment: &self.payment.settings, carrier: &self.carrier.settings }
+    }
+
+    /// How long the payment service's keys live, if the faults say.
+    pub(crate) fn key_lifetime_ms(&self) -> Option<u64> {
+        self.payment.settings.key_lifetime_ms
+    }
+
+    pub(crate) fn plan(&mut self, operation: Operation, order: Option<&str>) -> Plan {
+        let active = match operation.service() {
+            Service::Payment => &mut self.payment,
+            Service::Carrier => &mut self.carrier,
+        };
+        if active.matches(operation, order) {
+            active.draw(&mut self.random)
+        } else {
+            Plan::default()
+        }
+    }
+
+    fn active(&mut self, service: Service) -> &mut Active {
+        match service {
+            Service::Payment => &mut self.payment,
+            Service::Carrier => &mut self.carrier,
+        }
+    }
+}
+
+impl Active {
+    fn new() -> Self {
+        Self { settings: Settings::default(), matched: 0, release: watch::Sender::new(()) }
+    }
+
+    fn matches(&mut self, operation: Operation, order: Option<&str>) -> bool {
+        if !self.settings.covers(operation, order) {
+            return false;
+        }
+        self.matched += 1;
+        self.settings.times.is_none_or(|times| self.matched <= times)
+    }
+
+    fn draw(&self, random: &mut fastrand::Rng) -> Plan {
+        let settings = &self.settings;
+        let mut hits = |rate: f64| rate > 0.0 && random.f64() < rate;
+        let hang = hits(settings.hang_rate);
+        let drop_before = hits(settings.drop_before_rate);
+        let overload = hits(settings.overload_rate);
+        let key_in_use = hits(settings.in_use_rate);
+        let error = hits(settings.error_rate);
+        let drop_reply = hits(settings.drop_reply_rate);
+        let jitter_ms = match settings.jitter_ms {
+            0 => 0,
+            most => random.u64(0..=most),
+        };
+        let disturbance = if hang {
+            Disturbance::Hang(self.release.subscribe())
+        } else if drop_before {
+            Disturbance::DropBefore
+        } else if overload {
+            Disturbance::Overload { retry_after_s: settings.retry_after_s }
+        } else if key_in_use {
+            Disturbance::KeyInUse
+        } else if error {
+            settings.error()
+        } else {
+            Disturbance::None
+        };
+        Plan {
+            disturbance,
+            latency: Duration::from_millis(settings.latency_ms + jitter_ms),
+            commit_late: settings.commit_late_ms.map(Duration::from_millis),
+            drop_reply,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The payment service: intents that are created unconfirmed, then confirmed or canceled, then
+//! refunded. Shaped like Stripe's PaymentIntents, small enough to be read in one sitting.
+//!
+//! `decide` changes nothing; the world writes its decision down and hands the intent to `put`.
+
+mod error;
+mod form;
+mod intent;
+mod routes;
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::cards::{DeclinedCard, decline_of};
+use crate::ledger::{Effect, Fact};
+use crate::operation::Operation;
+use crate::world::Decision;
+
+pub(crate) use intent::{Intent, NewIntent};
+pub(crate) use routes::routes;
+
+use intent::{Status, new_id};
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Create(NewIntent),
+    /// A payment method takes the place of the intent's, which may have been declined.
+    Confirm {
+        intent: String,
+        payment_method: Option<String>,
+    },
+    Cancel {
+        intent: String,
+    },
+    /// Without an amount: all that is still held.
+    Refund {
+        intent: String,
+        amount: Option<u64>,
+    },
+}
+
+impl Command {
+    pub(crate) fn operation(&self) -> Operation {
+        match self {
+            Self::Create(_) => Operation::Create,
+            Self::Confirm { .. } => Operation::Confirm,
+            Self::Cancel { .. } => Operation::Cancel,
+            Self::Refund { .. } => Operation::Refund,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Payment {
+    intents: HashMap<String, Intent>,
+    by_order: HashMap<String, Vec<String>>,
+}
+
+impl Payment {
+    pub(crate) fn put(&mut self, intent: Intent) {
+        if let Some(order) = intent.order()
+            && !self.intents.contains_key(&intent.id)
+        {
+            self.by_order.entry(order.to_owned()).or_default().push(intent.id.clone());
+        }
+        self.intents.insert(intent.id.clone(), intent);
+    }
+
+    /// What to answer, what the intent becomes and what the ledger will say.
+    pub(crate) fn decide(&self, command: &Command, key: &str, now: Timestamp) -> Decision {
+        match command {
+            Command::Create(new) => create(new, key, now),
+            Command::Confirm { intent, payment_method } => self.with(intent, |mut intent| {
+                if let Some(payment_method) = payment_method {
+                    intent.replace_payment_method(payment_method);
+                }
+                confirm(intent, key)
+            }),
+            Command::Cancel { intent } => self.with(intent, |intent| cancel(intent, key)),
+            Command::Refund { intent, amount } => {
+                self.with(intent, |intent| refund(intent, *amount, key))
+            }
+        }
+    }
+
+    fn with(&self, id: &str, decide: impl FnOnce(Intent) -> Decision) -> Decision {
+        match self.intents.get(id) {
+            Some(intent) => decide(intent.clone()),
+            None => Decision::rejected(error::no_such_intent(id)),
+        }
+    }
+
+    pub(crate) fn retrieve(&self, id: &str) -> Answer {
+        match self.intents.get(id) {
+            Some(intent) => Answer::new(200, intent),
+            None => error::no_such_intent(id),
+        }
+    }
+
+    /// The order's intents, newest first. Unlike Stripe's, this index is never behind.
+    pub(crate) fn search(&self, order: &str) -> Answer {
+        let ids = self.by_order.get(order).map_or(&[][..], Vec::as_slice);
+        let found: Vec<_> = ids.iter().rev().filter_map(|id| self.intents.get(id)).collect();
+        Answer::new(200, &json!({"object": "search_result", "data": found, "has_more": false}))
+    }
+
+    pub(crate) fn order_of<'a>(&'a self, command: &'a Command) -> Option<&'a str> {
+        match command {
+            Command::Create(new) => new.metadata.get("order").map(String::as_str),
+            Command::Confirm { intent, .. }
+            | Command::Cancel { intent }
+            | Command::Refund { intent, .. } => self.order_of_intent(intent),
+        }
+    }
+
+    pub(crate) fn order_of_intent(&self, id: &str) -> Option<&str> {
+        self.intents.get(id)?.order()
+    }
+}
+
+fn create(new: &NewIntent, key: &str, now: Timestamp) -> Decision {
+    let intent = Intent::new(new, now);
+    let created = fact(Effect::IntentCreated, &intent, intent.amount, key);
+    if !new.confirm {
+        return changed(200, intent, created);
+    }
+    let mut decision = confirm(intent, key);
+    decision.facts.insert(0, created);
+    decision
+}
+
+fn confirm(mut intent: Intent, key: &str) -> Decision {
+    if !intent.can_be_confirmed() {
+        return Decision::answered(error::unexpected_state(&intent));
+    }
+    let declined = fact(Effect::Declined, &intent, intent.amount, key);
+    if let Some(card) = decline_of(&intent.payment_method) {
+        return decline(intent, card, declined);
+    }
+    intent.status = Status::Succeeded;
+    intent.amount_received = intent.amount;
+    let captured = fact(Effect::Captured, &intent, intent.amount, key);
+    changed(200, intent, captured)
+}
+
+fn decline(mut intent: Intent, card: DeclinedCard, declined: Fact) -> Decision {
+    intent.status = Status::RequiresPaymentMethod;
+    let answer = error::declined(card, &intent);
+    Decision { answer, keep: true, intent: Some(intent), facts: vec![declined] }
+}
+
+fn cancel(mut intent: Intent, key: &str) -> Decision {
+    match intent.status {
+        Status::Canceled | Status::Succeeded => {
+            Decision::answered(error::unexpected_state(&intent))
+        }
+        Status::RequiresConfirmation | Status::RequiresPaymentMethod => {
+            intent.status = Status::Canceled;
+            let canceled = fact(Effect::Canceled, &intent, intent.amount, key);
+            changed(200, intent, canceled)
+        }
+    }
+}
+
+/// Refuses, and tells the ledger, whatever would give back more than is held.
+fn refund(mut intent: Intent, amount: Option<u64>, key: &str) -> Decision {
+    let held = intent.amount_received - intent.amount_refunded;
+    let refused = match amount {
+        _ if intent.status != Status::Succeeded => Some(error::unexpected_state(&intent)),
+        _ if held == 0 => Some(error::already_refunded(&intent)),
+        Some(amount) if amount > held => Some(error::refund_too_large(amount, held)),
+        Some(_) | None => None,
+    };
+    if let Some(answer) = refused {
+        let asked = amount.unwrap_or(intent.amount);
+        let refused = fact(Effect::OverRefundRefused, &intent, asked, key);
+        return Decision { answer, keep: true, intent: None, facts: vec![refused] };
+    }
+    let amount = amount.unwrap_or(held);
+    intent.amount_refunded += amount;
+    let answer = Answer::new(
+        200,
+        &json!({
+            "id": new_id("re_"),
+            "object": "refund",
+            "amount": amount,
+            "currency": &intent.currency,
+            "payment_intent": &intent.id,
+            "status": "succeeded",
+        }),
+    );
+    let refunded = fact(Effect::Refunded, &intent, amount, key);
+    Decision { answer, keep: true, intent: Some(intent), facts: vec![refunded] }
+}
+
+fn changed(status: u16, intent: Intent, fact: Fact) -> Decision {
+    let answer = Answer::new(status, &intent);
+    Decision { answer, keep: true, intent: Some(intent), facts: vec![fact] }
+}
+
+fn fact(effect: Effect, intent: &Intent, amount: u64, key: &str) -> Fact {
+    Fact {
+        effect,
+        order: intent.order().map(str::to_owned),
+        key: key.to_owned(),
+        amount: Some(amount),
+        currency: Some(intent.currency.clone()),
+        intent: Some(intent.id.clone()),
+        label: None,
+    }
+}
