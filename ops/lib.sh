@@ -97,8 +97,8 @@ need_cargo() {
 }
 
 # build BINARY… [CARGO OPTIONS]: release binaries, from the same compiled dependencies that `cargo test` uses. Cargo
-# compiles a dependency again for another set of features; so the whole workspace is selected every time, and
-# `--examples` (there are none) has the features resolved with the dev-dependencies, without building those.
+# compiles a dependency again for another set of features; so the whole workspace is selected every time, and with
+# `--examples` cargo resolves them with the dev-dependencies, as it does for tests (it builds our few examples too).
 build() {
   local command=(cargo build --release --locked --workspace --examples) name
   for name; do
