@@ -1,0 +1,144 @@
+//! The broker port on NATS JetStream. Nothing outside this module names NATS, its subjects, its
+//! headers or its error codes.
+//!
+//! Requests and answers are our own JSON over plain messages rather than the client's JetStream
+//! types: the answer to a publish must be told apart by code and text, and a pull must know at any
+//! moment how many messages it has asked for.
+
+mod api;
+mod connection;
+mod inspect;
+mod message;
+pub mod provision;
+mod publish;
+mod pull;
+mod read;
+mod service;
+mod settings;
+
+use std::sync::Arc;
+
+use async_nats::Client;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use schemas::{Flow, Slot};
+use tokio::sync::{mpsc, watch};
+
+use crate::broker::{
+    BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError, Settle,
+    Stored, Unavailable,
+};
+pub use connection::{ConnectError, NatsOptions, connect};
+
+/// One connection to NATS, shared by everything in the process; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct NatsBroker {
+    client: Client,
+    /// Counts the times the connection was lost.
+    disconnects: Arc<watch::Sender<u64>>,
+    /// Its sender lives in the client's task, so it closes when that task ends, however it ends.
+    alive: watch::Receiver<()>,
+    publisher: Arc<publish::Publisher>,
+}
+
+impl NatsBroker {
+    /// Resolves once the client's task is dead, as after a message with malformed headers: nothing
+    /// works on this connection any more, though it may still look connected. The process should
+    /// end, for a fresh one mends it.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut alive = self.alive.clone();
+        async move { while alive.changed().await.is_ok() {} }
+    }
+
+    /// Whether the connection stands now; for showing and for readiness.
+    pub fn connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+            && self.alive.has_changed().is_ok()
+    }
+
+    /// Version of the server at the other end: `2.15.1`.
+    pub fn server_version(&self) -> String {
+        self.client.server_info().version
+    }
+}
+
+impl Broker for NatsBroker {
+    fn publish_once<'a>(&'a self, slot: &'a Slot, payload: Bytes) -> BoxFuture<'a, Published> {
+        Box::pin(self.publisher.publish_once(&self.client, slot, payload))
+    }
+
+    fn publish<'a>(&'a self, subject: &'a str, payload: Bytes) -> BoxFuture<'a, Published> {
+        Box::pin(self.publisher.publish(&self.client, subject, payload))
+    }
+
+    fn publish_batch(&self, messages: Vec<BatchMessage>) -> BoxFuture<'_, Published> {
+        Box::pin(self.publisher.publish_batch(&self.client, messages))
+    }
+
+    fn pull<'a>(
+        &'a self,
+        stream: &'a str,
+        durable: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Pull>, Unavailable>> {
+        Box::pin(async move {
+            let disconnects = self.disconnects.subscribe();
+            let pull =
+                pull::DurablePull::new(self.client.clone(), disconnects, stream, durable).await?;
+            Ok(Box::new(pull) as Box<dyn Pull>)
+        })
+    }
+
+    fn settle<'a>(&'a self, receipt: &'a Receipt, settle: Settle) -> BoxFuture<'a, ()> {
+        Box::pin(message::settle(&self.client, receipt, settle))
+    }
+
+    fn last<'a>(
+        &'a self,
+        stream: &'a str,
+        subject: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Stored>, Unavailable>> {
+        Box::pin(read::last(&self.client, stream, subject))
+    }
+
+    fn last_of_many<'a>(
+        &'a self,
+        stream: &'a str,
+        filters: Vec<String>,
+    ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>> {
+        Box::pin(read::last_of_many(&self.client, stream, filters))
+    }
+
+    fn inspect<'a>(
+        &'a self,
+        flow: &'static Flow,
+        worker: &'a str,
+    ) -> BoxFuture<'a, Result<Inspection, Unavailable>> {
+        Box::pin(inspect::inspect(&self.client, flow, worker))
+    }
+
+    fn serve<'a>(
+        &'a self,
+        service: &'a str,
+        prefix: &'a str,
+        endpoints: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<mpsc::Receiver<Request>, Unavailable>> {
+        Box::pin(service::serve(&self.client, service, prefix, endpoints))
+    }
+
+    fn request<'a>(
+        &'a self,
+        subject: &'a str,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<Result<Bytes, ServiceError>, Unavailable>> {
+        Box::pin(service::request(&self.client, subject, payload))
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let flushed = tokio::time::timeout(api::ANSWER_TIME, self.client.flush()).await;
+            if !matches!(flushed, Ok(Ok(()))) {
+                tracing::warn!("the connection was not flushed; what was lost is delivered again");
+            }
+        })
+    }
+}

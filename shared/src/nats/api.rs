@@ -1,0 +1,102 @@
+//! JetStream's request and answer in JSON, with its error codes kept.
+
+use std::time::Duration;
+
+use async_nats::{Client, RequestErrorKind};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::broker::Unavailable;
+
+/// How long any answer is awaited; a stored publish without one is `Unknown`.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// `err_code` of an answer; the numbers are the server's, from its `errors.json`.
+pub(super) mod code {
+    pub(in crate::nats) const NO_LEADER: u64 = 10008;
+    pub(in crate::nats) const CONSUMER_NOT_FOUND: u64 = 10014;
+    pub(in crate::nats) const MESSAGE_NOT_FOUND: u64 = 10037;
+    pub(in crate::nats) const OVER_MESSAGE_SIZE: u64 = 10054;
+    pub(in crate::nats) const STREAM_NOT_FOUND: u64 = 10059;
+    pub(in crate::nats) const WRONG_LAST_SEQUENCE: u64 = 10071;
+    pub(in crate::nats) const STORE_FAILED: u64 = 10077;
+    pub(in crate::nats) const OVER_HEADER_SIZE: u64 = 10097;
+    pub(in crate::nats) const ID_IN_PROCESS: u64 = 10158;
+    pub(in crate::nats) const PROPOSAL_IN_FLIGHT: u64 = 10164;
+    pub(in crate::nats) const BATCH_INCOMPLETE: u64 = 10176;
+    pub(in crate::nats) const BATCH_REPEATS_ID: u64 = 10201;
+    pub(in crate::nats) const TOO_MANY_BATCHES: u64 = 10210;
+}
+
+/// `error` of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct ApiError {
+    /// As in HTTP.
+    #[serde(default)]
+    pub(super) code: u64,
+    #[serde(default)]
+    pub(super) err_code: u64,
+    #[serde(default)]
+    pub(super) description: String,
+}
+
+/// What a request to `$JS.API` came to.
+#[derive(Debug)]
+pub(super) enum Answer<T> {
+    Ok(T),
+    /// It answered with an error.
+    Error(ApiError),
+    /// It did not answer.
+    None(Unavailable),
+}
+
+/// The form of every answer: an error, or the fields that were asked for.
+#[derive(Deserialize)]
+struct Outer {
+    error: Option<ApiError>,
+}
+
+/// One request, one answer, within [`ANSWER_TIME`].
+pub(super) async fn request<T: DeserializeOwned>(
+    client: &Client,
+    subject: String,
+    body: impl Into<Bytes>,
+) -> Answer<T> {
+    let request = client.request(subject.clone(), body.into());
+    let message = match tokio::time::timeout(ANSWER_TIME, request).await {
+        Err(_) => return Answer::None(Unavailable(format!("{subject} timed out"))),
+        Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+            return Answer::None(Unavailable(format!("nobody serves {subject}")));
+        }
+        Ok(Err(error)) => return Answer::None(Unavailable(format!("{subject}: {error}"))),
+        Ok(Ok(message)) => message,
+    };
+    match serde_json::from_slice(&message.payload) {
+        Ok(Outer { error: Some(error) }) => return Answer::Error(error),
+        Ok(Outer { error: None }) => {}
+        Err(error) => return Answer::None(Unavailable(format!("{subject}: {error}"))),
+    }
+    match serde_json::from_slice(&message.payload) {
+        Ok(answer) => Answer::Ok(answer),
+        Err(error) => Answer::None(Unavailable(format!("{subject}: {error}"))),
+    }
+}
+
+impl<T> Answer<T> {
+    /// `None` for "there is none" by one of `codes`; any other error is no answer.
+    pub(super) fn found(self, codes: &[u64]) -> Result<Option<T>, Unavailable> {
+        match self {
+            Self::Ok(answer) => Ok(Some(answer)),
+            Self::Error(error) if codes.contains(&error.err_code) => Ok(None),
+            Self::Error(error) => Err(error.into()),
+            Self::None(unavailable) => Err(unavailable),
+        }
+    }
+}
+
+impl From<ApiError> for Unavailable {
+    fn from(error: ApiError) -> Self {
+        Self(format!("{} ({})", error.description, error.err_code))
+    }
+}

@@ -1,0 +1,121 @@
+//! Whether the live streams and durables are what the flow demands. Reads only: workers never
+//! create or mend anything, for a stream that workers may create comes back empty after a loss.
+
+use async_nats::Client;
+use jiff::Timestamp;
+use schemas::Flow;
+use serde::Deserialize;
+
+use super::api::{self, code};
+use super::settings::{Settings, differences, durable_promises, stream_promises};
+use crate::broker::{Inspection, Unavailable};
+use crate::topology::{OLDEST_SERVER, Profile, Topology};
+
+/// What `STREAM.INFO` says.
+#[derive(Deserialize)]
+pub(super) struct StreamInfo {
+    pub(super) config: Settings,
+    pub(super) created: Timestamp,
+    pub(super) state: StreamState,
+    /// The server's clock.
+    pub(super) ts: Timestamp,
+}
+
+#[derive(Deserialize)]
+pub(super) struct StreamState {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) last_seq: u64,
+}
+
+/// What `CONSUMER.INFO` says.
+#[derive(Deserialize)]
+pub(super) struct DurableInfo {
+    pub(super) config: Settings,
+}
+
+pub(super) async fn stream(client: &Client, name: &str) -> Result<Option<StreamInfo>, Unavailable> {
+    let info = api::request(client, format!("$JS.API.STREAM.INFO.{name}"), "").await;
+    info.found(&[code::STREAM_NOT_FOUND])
+}
+
+pub(super) async fn durable(
+    client: &Client,
+    stream: &str,
+    name: &str,
+) -> Result<Option<DurableInfo>, Unavailable> {
+    let info = api::request(client, format!("$JS.API.CONSUMER.INFO.{stream}.{name}"), "").await;
+    info.found(&[code::CONSUMER_NOT_FOUND, code::STREAM_NOT_FOUND])
+}
+
+/// The flow's stream and the worker's durables; sizes are the operator's business.
+pub(super) async fn inspect(
+    client: &Client,
+    flow: &'static Flow,
+    worker: &str,
+) -> Result<Inspection, Unavailable> {
+    let topology = Topology::new(flow, Profile::Dev);
+    let mut drift = Vec::new();
+    drift.extend(too_old(client, OLDEST_SERVER));
+    let Some(info) = stream(client, flow.stream).await? else {
+        drift.push(format!("stream {} does not exist", flow.stream));
+        let never = Timestamp::UNIX_EPOCH;
+        return Ok(Inspection {
+            server_time: never,
+            incarnation: never,
+            ack_wait: topology.ack_wait,
+            drift,
+        });
+    };
+    for spec in topology.streams().iter().filter(|spec| spec.name == flow.stream) {
+        let found = differences(stream_promises(spec), &info.config);
+        drift.extend(found.iter().map(|found| format!("stream {}: {found}", spec.name)));
+    }
+    let mut ack_wait = None;
+    for spec in topology.durables(Some(worker)) {
+        let Some(live) = durable(client, &spec.stream, &spec.name).await? else {
+            drift.push(format!("durable {} of {} does not exist", spec.name, spec.stream));
+            continue;
+        };
+        let found = differences(durable_promises(&spec), &live.config);
+        drift.extend(found.iter().map(|found| format!("durable {}: {found}", spec.name)));
+        let nanoseconds = live.config.get("ack_wait").and_then(serde_json::Value::as_u64);
+        let live = nanoseconds.map(std::time::Duration::from_nanos);
+        ack_wait = [ack_wait, live].into_iter().flatten().min();
+    }
+    Ok(Inspection {
+        server_time: info.ts,
+        incarnation: info.created,
+        ack_wait: ack_wait.unwrap_or(topology.ack_wait),
+        drift,
+    })
+}
+
+/// One line where the server is older than `oldest`.
+pub(super) fn too_old(client: &Client, oldest: (u64, u64, u64)) -> Option<String> {
+    let version = client.server_info().version;
+    let (major, minor, patch) = oldest;
+    (parse_version(&version) < oldest).then(|| {
+        format!("the NATS server is {version}, but at least {major}.{minor}.{patch} is needed")
+    })
+}
+
+/// `2.15.1` or `2.15.1-RC.2`; what cannot be read counts as old.
+fn parse_version(text: &str) -> (u64, u64, u64) {
+    let number = text.split('-').next().unwrap_or_default();
+    let mut parts = number.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_version;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(parse_version("2.14.10") > parse_version("2.14.4"));
+        assert_eq!(parse_version("2.15.0-RC.1"), (2, 15, 0));
+        assert_eq!(parse_version("nonsense"), (0, 0, 0));
+    }
+}

@@ -1,0 +1,130 @@
+//! A delivery: read from its acknowledgement subject and its headers, and settled.
+//!
+//! The acknowledgement subject comes in two forms, and the newer one is about to be the default:
+//! `$JS.ACK.<stream>.<durable>.<n>…` and `$JS.ACK.<domain>.<account>.<stream>.<durable>.<n>…`.
+
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Message};
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::api::ANSWER_TIME;
+use crate::broker::{Delivered, Headers, Receipt, Settle, Stored};
+
+/// `None` for what JetStream did not deliver: a status, or somebody's message to our inbox.
+///
+/// The acknowledgement subject decides, and not the status line, which a publisher may forge.
+pub(super) fn delivered(message: Message) -> Option<Delivered> {
+    let reply = message.reply?;
+    let (deliveries, sequence, stored_at) = parse_reply(&reply)?;
+    Some(Delivered {
+        message: Stored {
+            subject: message.subject.to_string(),
+            sequence,
+            stored_at,
+            headers: message.headers.as_ref().map(useful).unwrap_or_default(),
+            payload: message.payload,
+        },
+        deliveries,
+        receipt: Receipt(reply.to_string()),
+    })
+}
+
+/// Deliveries, stream sequence and storing time of an acknowledgement subject.
+fn parse_reply(reply: &str) -> Option<(u64, u64, Timestamp)> {
+    let rest = reply.strip_prefix("$JS.ACK.")?;
+    let skipped = match rest.split('.').count() {
+        7 => 2,
+        9.. => 4,
+        _ => return None,
+    };
+    let mut tokens = rest.split('.').skip(skipped);
+    let deliveries = tokens.next()?.parse().ok()?;
+    let sequence = tokens.next()?.parse().ok()?;
+    let nanoseconds: i64 = tokens.nth(1)?.parse().ok()?;
+    Some((deliveries, sequence, Timestamp::from_nanosecond(nanoseconds.into()).ok()?))
+}
+
+/// Whether the envelope can use a header of this name, given in lower case.
+fn is_useful(name: &str) -> bool {
+    matches!(name, "content-type" | "traceparent") || name.starts_with("ce-")
+}
+
+pub(super) fn useful(headers: &HeaderMap) -> Headers {
+    let mut useful = Headers::new();
+    for (name, values) in headers.iter() {
+        let name: &str = name.as_ref();
+        // Most headers are the broker's own, and this is the hot path.
+        if name.starts_with("Nats-") {
+            continue;
+        }
+        let name = name.to_ascii_lowercase();
+        if let Some(value) = values.last().filter(|_| is_useful(&name)) {
+            useful.push((name, value.as_str().to_owned()));
+        }
+    }
+    useful.sort();
+    useful
+}
+
+/// Reads raw header bytes as they are stored, and leaves out whatever is malformed.
+pub(super) fn parse_headers(raw: &[u8]) -> Headers {
+    let mut useful = Headers::new();
+    for line in raw.split(|&byte| byte == b'\n').skip(1) {
+        let Ok(line) = std::str::from_utf8(line) else { continue };
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let (name, value) = (name.to_ascii_lowercase(), value.trim());
+        if is_useful(&name) && !value.contains(char::is_control) {
+            useful.retain(|(earlier, _)| *earlier != name);
+            useful.push((name, value.to_owned()));
+        }
+    }
+    useful.sort();
+    useful
+}
+
+/// A plain publish: where it is lost, the message is delivered again, and the slot makes that
+/// harmless.
+pub(super) async fn settle(client: &Client, receipt: &Receipt, settle: Settle) {
+    let body = match settle {
+        Settle::Ack => Bytes::from_static(b"+ACK"),
+        Settle::Progress => Bytes::from_static(b"+WPI"),
+        Settle::Retry(Duration::ZERO) => Bytes::from_static(b"-NAK"),
+        Settle::Retry(delay) => format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into(),
+        Settle::Term(reason) => format!("+TERM {reason}").into(),
+    };
+    let sent = client.publish(receipt.0.clone(), body);
+    match tokio::time::timeout(ANSWER_TIME, sent).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "a settlement was not sent"),
+        Err(_) => tracing::warn!("a settlement was not sent: the connection takes no messages"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_the_acknowledgement_subject_say_the_same() {
+        let short = "$JS.ACK.ORDERS.charge-customer.2.17.9.1700000000000000001.4";
+        let long = "$JS.ACK._.h4sh.ORDERS.charge-customer.2.17.9.1700000000000000001.4.rnd";
+        let nanosecond = Timestamp::from_nanosecond(1_700_000_000_000_000_001).unwrap();
+        assert_eq!(parse_reply(short), Some((2, 17, nanosecond)));
+        assert_eq!(parse_reply(long), parse_reply(short));
+        assert_eq!(parse_reply("$JS.ACK.ORDERS.charge-customer"), None);
+        assert_eq!(parse_reply("_INBOX.x.1"), None);
+    }
+
+    #[test]
+    fn malformed_headers_are_left_out() {
+        let raw =
+            b"NATS/1.0\r\nTraceParent: 00-a\r\nno colon\r\nce-id: 7\r\nX: y\r\nce-a: b\rc\r\n\
+                    \xff: \xfe\r\nContent-Type:text/plain\r\n\r\n";
+        let expected = [("ce-id", "7"), ("content-type", "text/plain"), ("traceparent", "00-a")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(parse_headers(raw), expected);
+        assert_eq!(parse_headers(b""), Headers::new());
+    }
+}

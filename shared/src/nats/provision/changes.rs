@@ -1,0 +1,51 @@
+//! Which settings of a live stream may be changed. Some changes delete events, and some the server
+//! does not allow at all: those are refused, with the way out.
+
+use serde_json::{Value, json};
+
+use crate::nats::inspect::StreamInfo;
+use crate::nats::settings::{Difference, differences, stream_promises, stream_sizes};
+use crate::topology::StreamSpec;
+
+/// What becomes of one setting.
+pub(super) enum Lasting {
+    Update { key: &'static str, value: Value, sentence: String },
+    Refuse(String),
+}
+
+pub(super) fn stream_changes(spec: &StreamSpec, live: &StreamInfo) -> Vec<Lasting> {
+    let wanted = stream_promises(spec).into_iter().chain(stream_sizes(spec));
+    differences(wanted, &live.config).into_iter().filter_map(|found| change(found, live)).collect()
+}
+
+/// `None` for a difference that is left as it is.
+fn change(found: Difference, live: &StreamInfo) -> Option<Lasting> {
+    let sentence = found.to_string();
+    let refuse = |why: &str| Some(Lasting::Refuse(format!("{sentence}; {why}")));
+    match found.key {
+        "max_bytes" => return larger(found, live),
+        "storage" | "retention" | "mirror" | "sources" | "sealed" | "persist_mode" => {
+            return refuse("the server cannot change that: use another stream");
+        }
+        "deny_delete" | "deny_purge" if found.live == json!(true) => {
+            return refuse("the server cannot take that back: use another stream");
+        }
+        "max_msgs_per_subject" if live.state.messages > 0 => {
+            return refuse("changing it may delete what the stream holds");
+        }
+        _ => {}
+    }
+    Some(Lasting::Update { key: found.key, value: found.wanted, sentence })
+}
+
+/// A limit may have been raised on the live stream, to get a full one going: never lowered here.
+fn larger(found: Difference, live: &StreamInfo) -> Option<Lasting> {
+    let unlimited = |value: &Value| value.as_i64().is_none_or(|bytes| bytes <= 0);
+    let raises = found.live.as_u64() < found.wanted.as_u64();
+    let fits = Some(live.state.bytes) < found.wanted.as_u64();
+    if !fits || !(unlimited(&found.live) || raises) {
+        return None;
+    }
+    let sentence = found.to_string();
+    Some(Lasting::Update { key: found.key, value: found.wanted, sentence })
+}

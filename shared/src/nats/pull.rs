@@ -1,0 +1,308 @@
+//! The pull loop: our own, for it must know at any moment how many messages it has asked for.
+//!
+//! One inbox a durable. A request lives a second, and the server says how much of it was left over
+//! (`Nats-Pending-Messages`), so the count stays exact; where it cannot be (a lost connection, a
+//! leader gone without a word), the count starts anew. Asking for too little stops a worker, asking
+//! for too much makes it hold what it cannot start; a short life bounds both.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use async_nats::{Client, Message, Subscriber, connection::State};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::api::{self, code};
+use super::message::delivered;
+use crate::broker::{Delivered, Pull, Pulled, Unavailable};
+
+/// Life of a request. Also bounds how long `stop` takes and how long a shut gate still lets
+/// messages in, at the price of one request a second from an idle durable.
+const EXPIRES: Duration = Duration::from_secs(1);
+
+/// When a request is surely dead, though its end was never heard.
+const RUN_OUT: Duration = Duration::from_secs(3);
+
+/// The count must reach zero this often, so that an error in it cannot stay. Under load it does so
+/// within milliseconds.
+const PROVE: Duration = Duration::from_secs(30);
+
+/// Requests that ran out unheard, one after the other, before the inbox is replaced.
+const SILENT_REQUESTS: u32 = 3;
+
+/// Answers "no responders" in a row before the durable's existence is doubted.
+const ABSENCES: u32 = 3;
+
+pub(super) struct DurablePull {
+    client: Client,
+    disconnects: watch::Receiver<u64>,
+    request: String,
+    info: String,
+    inbox: String,
+    subscriber: Subscriber,
+    /// Requests before the latest new start of the count; their statuses no longer matter.
+    generation: u64,
+    ready: VecDeque<Delivered>,
+    /// Asked for and not handed out: in `ready`, in the subscriber, or still to come.
+    asked: usize,
+    counting_since: Instant,
+    newest_request: Instant,
+    not_before: Instant,
+    failures: u32,
+    silent_requests: u32,
+    absences: u32,
+    doubted: bool,
+}
+
+enum Heard {
+    Message(Message),
+    Disconnected,
+    Nothing,
+    /// The client dropped the subscription: its task is dead.
+    End,
+}
+
+impl DurablePull {
+    pub(super) async fn new(
+        client: Client,
+        disconnects: watch::Receiver<u64>,
+        stream: &str,
+        durable: &str,
+    ) -> Result<Self, Unavailable> {
+        let (inbox, subscriber) = subscribe(&client).await?;
+        let now = Instant::now();
+        Ok(Self {
+            client,
+            disconnects,
+            request: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"),
+            info: format!("$JS.API.CONSUMER.INFO.{stream}.{durable}"),
+            inbox,
+            subscriber,
+            generation: 0,
+            ready: VecDeque::new(),
+            asked: 0,
+            counting_since: now,
+            newest_request: now,
+            not_before: now,
+            failures: 0,
+            silent_requests: 0,
+            absences: 0,
+            doubted: false,
+        })
+    }
+
+    async fn deliver(&mut self, free: usize) -> Pulled {
+        loop {
+            if self.doubted && self.is_deleted().await {
+                return Pulled::Deleted;
+            }
+            self.ask(free).await;
+            if let Some(delivered) = self.ready.pop_front() {
+                self.asked = self.asked.saturating_sub(1);
+                return Pulled::Message(delivered);
+            }
+            match self.hear().await {
+                Heard::Message(message) => self.take(message),
+                Heard::Disconnected => self.count_anew(),
+                Heard::Nothing => {}
+                Heard::End => self.replace_inbox().await,
+            }
+        }
+    }
+
+    /// Asks for what is free and not asked for, but not message by message: only when nothing is
+    /// outstanding, or for at least half of what is free.
+    async fn ask(&mut self, free: usize) {
+        let now = Instant::now();
+        if self.asked > self.ready.len() && now > self.newest_request + RUN_OUT {
+            self.run_out().await;
+        }
+        let unasked = free.saturating_sub(self.asked);
+        let proving = now > self.counting_since + PROVE;
+        let wait = self.asked > 0 && (proving || unasked * 2 < free);
+        if unasked == 0 || wait || now < self.not_before {
+            return;
+        }
+        if self.client.connection_state() != State::Connected {
+            self.back_off();
+            return;
+        }
+        let reply = format!("{}.{}", self.inbox, self.generation);
+        let body = format!("{{\"batch\":{unasked},\"expires\":{}}}", EXPIRES.as_nanos());
+        let sent = self.client.publish_with_reply(self.request.clone(), reply, body.into());
+        if let Err(error) = sent.await {
+            tracing::warn!(%error, pull = self.request, "cannot ask for messages");
+            self.back_off();
+            return;
+        }
+        if self.asked == 0 {
+            self.counting_since = now;
+        }
+        self.asked += unasked;
+        self.newest_request = now;
+    }
+
+    async fn hear(&mut self) -> Heard {
+        let wake = if self.asked == 0 {
+            self.not_before
+        } else if self.not_before > Instant::now() {
+            self.not_before.min(self.newest_request + RUN_OUT)
+        } else {
+            self.newest_request + RUN_OUT
+        };
+        tokio::select! {
+            biased;
+            message = self.subscriber.next() => match message {
+                Some(message) => Heard::Message(message),
+                None => Heard::End,
+            },
+            _ = self.disconnects.changed() => Heard::Disconnected,
+            () = sleep_until(wake + Duration::from_millis(1)) => Heard::Nothing,
+        }
+    }
+
+    /// A delivery, or what the server says about a request.
+    fn take(&mut self, message: Message) {
+        self.silent_requests = 0;
+        let Some(status) = message.status else {
+            self.ready.extend(delivered(message));
+            self.failures = 0;
+            self.absences = 0;
+            return;
+        };
+        if message.reply.is_some() {
+            // A stored message with a forged status line is still a delivery.
+            self.ready.extend(delivered(message));
+            return;
+        }
+        let current = message.subject.rsplit('.').next() == Some(&*self.generation.to_string());
+        let description = message.description.as_deref().unwrap_or_default();
+        self.doubted |= description.eq_ignore_ascii_case("consumer deleted");
+        if !current {
+            return;
+        }
+        let left_over = left_over(&message);
+        match (status.as_u16(), left_over) {
+            (100, _) => {}
+            (404 | 408, Some(left_over)) => {
+                self.asked = self.asked.saturating_sub(left_over);
+                self.absences = 0;
+            }
+            (503, _) => {
+                self.absences += 1;
+                self.doubted |= self.absences >= ABSENCES;
+                self.count_anew();
+                self.back_off();
+            }
+            (status, _) => {
+                // Leader change, shutdown, or a limit: every request of ours is in doubt.
+                tracing::debug!(status, description, pull = self.request, "a pull was ended");
+                self.count_anew();
+                self.back_off();
+            }
+        }
+    }
+
+    /// Nothing outstanding is believed in any more; what has already arrived still counts.
+    fn count_anew(&mut self) {
+        while let Some(Some(message)) = self.subscriber.next().now_or_never() {
+            if message.reply.is_some() {
+                self.ready.extend(delivered(message));
+            }
+        }
+        self.generation += 1;
+        self.asked = self.ready.len();
+    }
+
+    async fn run_out(&mut self) {
+        self.silent_requests += 1;
+        self.count_anew();
+        if self.silent_requests >= SILENT_REQUESTS && self.asked == 0 {
+            tracing::warn!(pull = self.request, "a pull went silent; asking from a new inbox");
+            self.replace_inbox().await;
+        }
+    }
+
+    async fn replace_inbox(&mut self) {
+        self.count_anew();
+        match subscribe(&self.client).await {
+            Ok((inbox, subscriber)) => {
+                (self.inbox, self.subscriber) = (inbox, subscriber);
+                self.silent_requests = 0;
+            }
+            Err(error) => {
+                tracing::warn!(%error, pull = self.request, "cannot open an inbox");
+                self.back_off();
+                sleep_until(self.not_before).await;
+            }
+        }
+    }
+
+    /// 100 ms to 2 s, jittered.
+    fn back_off(&mut self) {
+        let longest = 200 << self.failures.min(4);
+        self.failures += 1;
+        let wait_ms = fastrand::u64(longest / 2..=longest.min(2_000));
+        self.not_before = Instant::now() + Duration::from_millis(wait_ms);
+    }
+
+    /// Whether the durable is gone, as the server says when it is asked for it.
+    async fn is_deleted(&mut self) -> bool {
+        #[derive(Deserialize)]
+        struct Exists {}
+        let answer = api::request::<Exists>(&self.client, self.info.clone(), "").await;
+        match answer.found(&[code::CONSUMER_NOT_FOUND, code::STREAM_NOT_FOUND]) {
+            Ok(None) => return true,
+            Ok(Some(Exists {})) => {
+                self.doubted = false;
+                self.absences = 0;
+            }
+            Err(error) => {
+                tracing::debug!(%error, pull = self.request, "cannot tell whether it still exists");
+                self.back_off();
+                self.doubted = false;
+            }
+        }
+        false
+    }
+
+    /// Lets what is under way arrive, for it would otherwise wait for the end of `ack_wait`.
+    async fn drain(mut self) -> Vec<Delivered> {
+        let end = self.newest_request + EXPIRES + EXPIRES / 2;
+        while self.asked > self.ready.len() && !self.disconnects.has_changed().unwrap_or(true) {
+            match timeout_at(end, self.subscriber.next()).await {
+                Ok(Some(message)) => self.take(message),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.count_anew();
+        let _ = self.subscriber.unsubscribe().await;
+        let _ = timeout_at(end + EXPIRES, self.client.flush()).await;
+        self.ready.into()
+    }
+}
+
+impl Pull for DurablePull {
+    fn next(&mut self, free: usize) -> BoxFuture<'_, Pulled> {
+        Box::pin(self.deliver(free))
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, Vec<Delivered>> {
+        Box::pin(self.drain())
+    }
+}
+
+async fn subscribe(client: &Client) -> Result<(String, Subscriber), Unavailable> {
+    let inbox = client.new_inbox();
+    let subscriber = client.subscribe(format!("{inbox}.*")).await;
+    Ok((inbox, subscriber.map_err(|error| Unavailable(error.to_string()))?))
+}
+
+/// Messages of a request that ended and that nobody will deliver any more.
+fn left_over(status: &Message) -> Option<usize> {
+    let headers = status.headers.as_ref()?;
+    headers.get("Nats-Pending-Messages")?.as_str().parse().ok()
+}

@@ -1,0 +1,143 @@
+//! Reading slots: from the leader to decide, from any replica to show.
+//!
+//! The leader's answer is JSON with the stored bytes in base64, so headers that no client could
+//! read harm nobody here.
+
+use async_nats::{Client, Message};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use futures::StreamExt;
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::api::{self, ANSWER_TIME, code};
+use super::message::{parse_headers, useful};
+use crate::broker::{Stored, Unavailable};
+
+#[derive(Deserialize)]
+struct Answer {
+    message: Raw,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    subject: String,
+    seq: u64,
+    time: Timestamp,
+    /// Base64; absent where there are none.
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+}
+
+pub(super) async fn last(
+    client: &Client,
+    stream: &str,
+    subject: &str,
+) -> Result<Option<Stored>, Unavailable> {
+    let body = serde_json::json!({ "last_by_subj": subject }).to_string();
+    let answer = api::request::<Answer>(client, format!("$JS.API.STREAM.MSG.GET.{stream}"), body);
+    let Some(answer) = answer.await.found(&[code::MESSAGE_NOT_FOUND])? else { return Ok(None) };
+    stored(answer.message).map(Some)
+}
+
+fn stored(raw: Raw) -> Result<Stored, Unavailable> {
+    let decode = |text: &str| {
+        BASE64_STANDARD.decode(text).map_err(|error| Unavailable(format!("base64: {error}")))
+    };
+    Ok(Stored {
+        headers: parse_headers(&decode(&raw.hdrs)?),
+        payload: decode(&raw.data)?.into(),
+        subject: raw.subject,
+        sequence: raw.seq,
+        stored_at: raw.time,
+    })
+}
+
+/// How one answer to a direct get ended it.
+enum End {
+    /// Everything that was asked for.
+    Complete,
+    /// The server stopped at its own limit: the rest starts after the last sequence.
+    More { up_to: u64 },
+}
+
+pub(super) async fn last_of_many(
+    client: &Client,
+    stream: &str,
+    filters: Vec<String>,
+) -> Result<Vec<Stored>, Unavailable> {
+    let mut found: Vec<Stored> = Vec::new();
+    if filters.is_empty() {
+        return Ok(found);
+    }
+    let mut body = serde_json::json!({ "multi_last": filters });
+    loop {
+        match direct_get(client, stream, &body, &mut found).await? {
+            End::Complete => break,
+            End::More { up_to } => {
+                let next = found.last().map_or(1, |last| last.sequence + 1);
+                body["seq"] = next.into();
+                body["up_to_seq"] = up_to.into();
+            }
+        }
+    }
+    found.sort_by_key(|stored| stored.sequence);
+    found.dedup_by_key(|stored| stored.sequence);
+    Ok(found)
+}
+
+async fn direct_get(
+    client: &Client,
+    stream: &str,
+    body: &serde_json::Value,
+    found: &mut Vec<Stored>,
+) -> Result<End, Unavailable> {
+    let inbox = client.new_inbox();
+    let unavailable = |error: &dyn std::fmt::Display| Unavailable(error.to_string());
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| unavailable(&error))?;
+    client
+        .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, body.to_string().into())
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let before = found.len();
+    loop {
+        let end = Instant::now() + ANSWER_TIME;
+        let Ok(Some(message)) = timeout_at(end, answers.next()).await else {
+            return Err(Unavailable(format!("the direct get from {stream} timed out")));
+        };
+        if let Some(stored) = direct(&message) {
+            found.push(stored);
+            continue;
+        }
+        let status = message.status.map(|status| status.as_u16());
+        let rest = number(&message, "Nats-Num-Pending").unwrap_or(0);
+        let up_to = number(&message, "Nats-UpTo-Sequence").unwrap_or(0);
+        return match status {
+            Some(204) if rest > 0 && found.len() > before => Ok(End::More { up_to }),
+            Some(204 | 404) => Ok(End::Complete),
+            status => {
+                let why = message.description.unwrap_or_default();
+                Err(Unavailable(format!("direct get from {stream}: {status:?} {why}")))
+            }
+        };
+    }
+}
+
+/// A message of a direct get; `None` for a status.
+fn direct(message: &Message) -> Option<Stored> {
+    let headers = message.headers.as_ref()?;
+    Some(Stored {
+        subject: headers.get("Nats-Subject")?.as_str().to_owned(),
+        sequence: number(message, "Nats-Sequence")?,
+        stored_at: headers.get("Nats-Time-Stamp")?.as_str().parse().ok()?,
+        headers: useful(headers),
+        payload: message.payload.clone(),
+    })
+}
+
+fn number(message: &Message, header: &str) -> Option<u64> {
+    message.headers.as_ref()?.get(header)?.as_str().parse().ok()
+}

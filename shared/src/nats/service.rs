@@ -1,0 +1,104 @@
+//! Services over NATS in the form that stock tools discover (`nats micro ls`).
+
+use async_nats::service::error::Error as EndpointError;
+use async_nats::service::{Request as Incoming, ServiceExt};
+use async_nats::{Client, RequestErrorKind};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{FuturesUnordered, select_all};
+use tokio::sync::{mpsc, oneshot};
+
+use super::api::ANSWER_TIME;
+use crate::broker::{Request, ServiceError, Unavailable};
+
+/// Requests read and not yet answered; further ones wait in the client.
+const PENDING: usize = 256;
+
+pub(super) async fn serve(
+    client: &Client,
+    service: &str,
+    prefix: &str,
+    endpoints: &[&str],
+) -> Result<mpsc::Receiver<Request>, Unavailable> {
+    let unavailable = |error: async_nats::Error| Unavailable(error.to_string());
+    let running = client
+        .service_builder()
+        .start(service, env!("CARGO_PKG_VERSION"))
+        .await
+        .map_err(unavailable)?;
+    let group = running.group(prefix);
+    let mut incoming = Vec::new();
+    for endpoint in endpoints {
+        let builder = group.endpoint_builder().name(endpoint.replace('.', "-"));
+        incoming.push(builder.add(endpoint).await.map_err(unavailable)?);
+    }
+    let (requests, receiver) = mpsc::channel(PENDING);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends by itself when the receiver is dropped, and holds no work in hand"
+    )]
+    tokio::spawn(async move {
+        let mut incoming = select_all(incoming);
+        let mut answers = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(request) = incoming.next(), if answers.len() < PENDING => {
+                    let (respond, answer) = oneshot::channel();
+                    let subject = request.message.subject.to_string();
+                    let payload = request.message.payload.clone();
+                    if requests.send(Request { subject, payload, respond }).await.is_err() {
+                        break;
+                    }
+                    answers.push(respond_with(request, answer));
+                }
+                Some(()) = answers.next() => {}
+                () = requests.closed(), if answers.is_empty() => break,
+                else => break,
+            }
+        }
+        let _ = running.stop().await;
+    });
+    Ok(receiver)
+}
+
+async fn respond_with(request: Incoming, answer: oneshot::Receiver<Result<Bytes, ServiceError>>) {
+    let answer = answer.await.unwrap_or_else(|_| {
+        Err(ServiceError { code: 503, message: "the service is stopping".to_owned() })
+    });
+    let answer = answer.map_err(|error| EndpointError {
+        status: one_line(&error.message),
+        code: error.code.into(),
+    });
+    if let Err(error) = request.respond(answer).await {
+        tracing::warn!(%error, "an answer was not sent");
+    }
+}
+
+/// The text goes into a header, and a line break there is a panic.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+pub(super) async fn request(
+    client: &Client,
+    subject: &str,
+    payload: Bytes,
+) -> Result<Result<Bytes, ServiceError>, Unavailable> {
+    let answer = client.request(subject.to_owned(), payload);
+    let message = match tokio::time::timeout(ANSWER_TIME, answer).await {
+        Err(_) => return Err(Unavailable(format!("{subject} timed out"))),
+        Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+            return Err(Unavailable(format!("nobody serves {subject}")));
+        }
+        Ok(Err(error)) => return Err(Unavailable(format!("{subject}: {error}"))),
+        Ok(Ok(message)) => message,
+    };
+    let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
+    match header("Nats-Service-Error-Code") {
+        None => Ok(Ok(message.payload)),
+        Some(code) => Ok(Err(ServiceError {
+            code: code.parse().unwrap_or(500),
+            message: header("Nats-Service-Error").unwrap_or_default().to_owned(),
+        })),
+    }
+}

@@ -1,0 +1,189 @@
+//! The settings of streams and durables as the server writes them, and where live ones differ.
+//!
+//! Compared key by key and not as a whole, for a newer server adds keys of its own.
+
+use serde_json::{Map, Value, json};
+
+use crate::topology::{DurableSpec, Keeps, StreamSpec};
+
+pub(super) type Settings = Map<String, Value>;
+
+/// One setting that is not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) key: &'static str,
+    pub(super) live: Value,
+    pub(super) wanted: Value,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { key, live, wanted } = self;
+        match live {
+            Value::Null => write!(f, "{key} is not set, but must be {wanted}"),
+            live => write!(f, "{key} is {live}, but must be {wanted}"),
+        }
+    }
+}
+
+type Pairs = Vec<(&'static str, Value)>;
+
+/// What keeps a stream's promises, whatever its size: compared by every worker, all the time.
+pub(super) fn stream_promises(spec: &StreamSpec) -> Pairs {
+    let per_subject = if spec.keeps == Keeps::All { -1 } else { 1 };
+    vec![
+        ("subjects", json!(spec.subjects)),
+        ("storage", json!("file")),
+        ("retention", json!("limits")),
+        // A full stream refuses; with `old` it would forget its beginning.
+        ("discard", json!("new")),
+        ("discard_new_per_subject", json!(spec.keeps == Keeps::First)),
+        ("max_msgs_per_subject", json!(per_subject)),
+        ("max_msgs", json!(-1)),
+        ("max_age", json!(0)),
+        ("max_msg_size", json!(spec.max_message_bytes)),
+        ("deny_delete", json!(spec.permanent)),
+        ("deny_purge", json!(spec.permanent)),
+        ("allow_rollup_hdrs", json!(false)),
+        ("allow_msg_ttl", json!(false)),
+        // Schedules turn purging on and let a publisher write to any subject of the stream.
+        ("allow_msg_schedules", json!(false)),
+        ("allow_msg_counter", json!(false)),
+        ("allow_atomic", json!(spec.atomic_publish)),
+        ("allow_direct", json!(true)),
+        ("no_ack", json!(false)),
+        ("sealed", json!(false)),
+        // `async` would acknowledge before anything is on disk.
+        ("persist_mode", json!("")),
+        ("mirror", Value::Null),
+        ("sources", json!([])),
+        ("subject_transform", Value::Null),
+    ]
+}
+
+/// What an operator chooses.
+pub(super) fn stream_sizes(spec: &StreamSpec) -> Pairs {
+    vec![("max_bytes", json!(spec.max_bytes)), ("num_replicas", json!(spec.replicas))]
+}
+
+/// What keeps a durable's promises; where it started is not among them.
+pub(super) fn durable_promises(spec: &DurableSpec) -> Pairs {
+    vec![
+        ("filter_subjects", json!(spec.filters)),
+        ("ack_policy", json!("explicit")),
+        // The broker would drop a message in silence at any other.
+        ("max_deliver", json!(-1)),
+        ("backoff", json!([])),
+        // A durable that nobody pulls from, for it is paused, must not vanish.
+        ("inactive_threshold", json!(0)),
+        ("deliver_subject", json!("")),
+        ("headers_only", json!(false)),
+        ("replay_policy", json!("instant")),
+        ("mem_storage", json!(false)),
+        ("max_batch", json!(0)),
+        ("max_expires", json!(0)),
+        ("max_bytes", json!(0)),
+        ("priority_groups", json!([])),
+    ]
+}
+
+pub(super) fn durable_sizes(spec: &DurableSpec) -> Pairs {
+    let ack_wait = u64::try_from(spec.ack_wait.as_nanos()).expect("it is seconds, not centuries");
+    vec![("ack_wait", json!(ack_wait)), ("max_ack_pending", json!(spec.max_in_flight))]
+}
+
+/// The settings to send: all pairs that say something.
+pub(super) fn settings(pairs: impl IntoIterator<Item = (&'static str, Value)>) -> Settings {
+    pairs
+        .into_iter()
+        .filter(|(_, value)| !is_default(value))
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+/// In the order of `wanted`.
+pub(super) fn differences(
+    wanted: impl IntoIterator<Item = (&'static str, Value)>,
+    live: &Settings,
+) -> Vec<Difference> {
+    let live = canonical(live);
+    wanted
+        .into_iter()
+        .filter_map(|(key, wanted)| {
+            let live = live.get(key).cloned().unwrap_or_default();
+            (!same(&live, &wanted)).then_some(Difference { key, live, wanted })
+        })
+        .collect()
+}
+
+/// The one place where the server has two ways to say the same.
+fn canonical(live: &Settings) -> Settings {
+    let mut live = live.clone();
+    if let Some(filter) = live.remove("filter_subject") {
+        live.insert("filter_subjects".to_owned(), json!([filter]));
+    }
+    if live.get("persist_mode") == Some(&json!("default")) {
+        live.remove("persist_mode");
+    }
+    live
+}
+
+/// What the server leaves out.
+fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(set) => !set,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(_) => false,
+    }
+}
+
+fn same(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Array(live), Value::Array(wanted)) => {
+            let sorted = |items: &[Value]| {
+                let mut items: Vec<_> = items.iter().map(Value::to_string).collect();
+                items.sort();
+                items
+            };
+            sorted(live) == sorted(wanted)
+        }
+        (live, wanted) => live == wanted || is_default(live) && is_default(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_left_out_has_its_default() {
+        let live = json!({ "storage": "file", "filter_subject": "a.*", "metadata": {} });
+        let live = live.as_object().unwrap();
+        let wanted = [
+            ("storage", json!("file")),
+            ("max_age", json!(0)),
+            ("filter_subjects", json!(["a.*"])),
+        ];
+        assert_eq!(differences(wanted, live), []);
+    }
+
+    #[test]
+    fn a_difference_reads_as_a_sentence() {
+        let live = json!({ "max_msgs_per_subject": -1 });
+        let found = differences(
+            [("max_msgs_per_subject", json!(1)), ("deny_purge", json!(true))],
+            live.as_object().unwrap(),
+        );
+        let found: Vec<_> = found.iter().map(Difference::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "max_msgs_per_subject is -1, but must be 1",
+                "deny_purge is not set, but must be true"
+            ]
+        );
+    }
+}

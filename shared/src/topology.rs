@@ -1,0 +1,251 @@
+//! The streams and durables that a flow needs, derived from its table: plain data, so that
+//! provisioning, the workers' start-up check and the documentation cannot disagree.
+//!
+//! Each setting here removes a hazard: see [`Keeps`] and [`StreamSpec`]. Nothing is ever deleted by
+//! age, and a full stream refuses instead of dropping.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemas::Flow;
+use schemas::flow::Role;
+
+/// Largest event of a flow's stream, in bytes, headers included; larger ones are refused.
+pub const EVENT_BYTES: usize = 64 * 1024;
+
+/// Largest parked message, in bytes: an event in base64, and why it was parked.
+pub const PARKED_BYTES: usize = 256 * 1024;
+
+/// The inventory worker's own stream.
+pub const STOCK_STREAM: &str = "STOCK";
+
+/// First token of the inventory worker's subjects.
+pub const STOCK_SUBJECTS: &str = "stock";
+
+/// The oldest server that keeps what the runtime relies on, in any profile.
+pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 4);
+
+/// What the log promises to survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// One node that flushes to disk every two minutes: for trying things out.
+    Dev,
+    /// One node that flushes before it acknowledges: survives a power cut, not a lost disk.
+    Single,
+    /// Three nodes that flush before they acknowledge: survives one lost node.
+    Cluster,
+}
+
+impl Profile {
+    pub const ALL: [Self; 3] = [Self::Dev, Self::Single, Self::Cluster];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Single => "single",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    pub const fn replicas(self) -> u64 {
+        match self {
+            Self::Dev | Self::Single => 1,
+            Self::Cluster => 3,
+        }
+    }
+
+    /// Before 2.15 `sync_interval: always` could still lose acknowledged writes.
+    pub const fn oldest_server(self) -> (u64, u64, u64) {
+        match self {
+            Self::Dev => OLDEST_SERVER,
+            Self::Single | Self::Cluster => (2, 15, 0),
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A text that names no profile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a profile is one of dev, single, cluster")]
+pub struct UnknownProfile;
+
+impl FromStr for Profile {
+    type Err = UnknownProfile;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProfile> {
+        Self::ALL.into_iter().find(|profile| profile.name() == text).ok_or(UnknownProfile)
+    }
+}
+
+/// What a stream does with a second message of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// Refuses it, whoever sends it: a slot is written once, for ever.
+    First,
+    /// Replaces the first one.
+    Newest,
+    /// Stores it beside the first one.
+    All,
+}
+
+/// A stream as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSpec {
+    pub name: String,
+    pub subjects: Vec<String>,
+    pub keeps: Keeps,
+    /// Nobody may delete or purge; cannot be taken back.
+    pub permanent: bool,
+    /// Several messages, all or nothing.
+    pub atomic_publish: bool,
+    pub max_message_bytes: usize,
+    /// Size at which it refuses further messages.
+    pub max_bytes: u64,
+    pub replicas: u64,
+}
+
+/// A durable as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DurableSpec {
+    pub stream: String,
+    pub name: String,
+    pub worker: &'static str,
+    pub role: Role,
+    pub filters: Vec<String>,
+    /// Time after which a delivery that nobody settled is made again.
+    pub ack_wait: Duration,
+    /// Deliveries in flight, delayed ones included, at which the broker stops delivering.
+    pub max_in_flight: u64,
+}
+
+/// Everything that a flow needs of the broker.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    pub flow: &'static Flow,
+    pub profile: Profile,
+    /// Of the flow's stream.
+    pub max_bytes: u64,
+    /// Of the stream of parked messages.
+    pub parked_max_bytes: u64,
+    /// Of the inventory worker's stream.
+    pub stock_max_bytes: u64,
+    pub ack_wait: Duration,
+}
+
+impl Topology {
+    /// Sizes of a machine for trying things out: 1 GiB of events, a quarter of that for the rest;
+    /// 30 s of `ack_wait`.
+    pub const fn new(flow: &'static Flow, profile: Profile) -> Self {
+        const GIB: u64 = 1 << 30;
+        Self {
+            flow,
+            profile,
+            max_bytes: GIB,
+            parked_max_bytes: GIB / 4,
+            stock_max_bytes: GIB / 4,
+            ack_wait: Duration::from_secs(30),
+        }
+    }
+
+    /// The flow's stream first.
+    pub fn streams(&self) -> Vec<StreamSpec> {
+        let replicas = self.profile.replicas();
+        vec![
+            StreamSpec { max_bytes: self.max_bytes, replicas, ..flow_stream(self.flow) },
+            StreamSpec { max_bytes: self.parked_max_bytes, replicas, ..parked_stream(self.flow) },
+            StreamSpec { max_bytes: self.stock_max_bytes, replicas, ..stock_stream() },
+        ]
+    }
+
+    /// The durables of one worker; of every worker for `None`.
+    pub fn durables(&self, worker: Option<&str>) -> Vec<DurableSpec> {
+        let spec = |durable: schemas::flow::Durable| DurableSpec {
+            stream: self.flow.stream.to_owned(),
+            name: durable.name,
+            worker: durable.worker,
+            role: durable.role,
+            filters: durable.filters,
+            ack_wait: self.ack_wait,
+            max_in_flight: 10_000,
+        };
+        self.flow.durables(worker).into_iter().map(spec).collect()
+    }
+}
+
+/// The stream that is the only truth: every slot once, for ever.
+fn flow_stream(flow: &Flow) -> StreamSpec {
+    StreamSpec {
+        name: flow.stream.to_owned(),
+        subjects: vec![flow.filter("*")],
+        keeps: Keeps::First,
+        permanent: true,
+        atomic_publish: false,
+        max_message_bytes: EVENT_BYTES,
+        max_bytes: 0,
+        replicas: 1,
+    }
+}
+
+/// Name of the stream of parked messages.
+pub fn parked_stream_name(flow: &Flow) -> String {
+    format!("{}_PARKED", flow.stream)
+}
+
+fn parked_stream(flow: &Flow) -> StreamSpec {
+    let subjects = ["parked", "released", "audit"];
+    StreamSpec {
+        name: parked_stream_name(flow),
+        subjects: subjects.map(|first| format!("{first}.{}.*.*", flow.subjects)).into(),
+        keeps: Keeps::All,
+        permanent: false,
+        atomic_publish: false,
+        max_message_bytes: PARKED_BYTES,
+        max_bytes: 0,
+        replicas: 1,
+    }
+}
+
+/// Full, it refuses: the oldest stock must not make room for the newest.
+fn stock_stream() -> StreamSpec {
+    StreamSpec {
+        name: STOCK_STREAM.to_owned(),
+        subjects: ["sku", "hold"].map(|kind| format!("{STOCK_SUBJECTS}.{kind}.*")).into(),
+        keeps: Keeps::Newest,
+        permanent: true,
+        atomic_publish: true,
+        max_message_bytes: EVENT_BYTES,
+        max_bytes: 0,
+        replicas: 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_names_its_streams_and_durables() {
+        let topology = Topology::new(&schemas::order_fulfilment::FLOW, Profile::Cluster);
+        let streams: Vec<_> =
+            topology.streams().into_iter().map(|stream| (stream.name, stream.replicas)).collect();
+        let expected = ["ORDERS", "ORDERS_PARKED", "STOCK"].map(|name| (name.to_owned(), 3));
+        assert_eq!(streams, expected);
+        let durables = topology.durables(Some("charge-customer"));
+        let names: Vec<_> = durables.iter().map(|durable| durable.name.as_str()).collect();
+        assert_eq!(names, ["charge-customer", "charge-customer-undo"]);
+    }
+
+    #[test]
+    fn profiles_are_named_everywhere_the_same() {
+        for profile in Profile::ALL {
+            assert_eq!(profile.name().parse(), Ok(profile));
+        }
+        assert_eq!("prod".parse::<Profile>(), Err(UnknownProfile));
+    }
+}
