@@ -4,16 +4,18 @@
 //! cannot disagree. [`Flow::check`](crate::flow::Flow::check) says what makes a table illegal.
 
 mod check;
+mod durable;
 mod picture;
 
 pub use check::Illegal;
+pub use durable::{Durable, Role};
 
 use crate::SagaId;
 
 /// One saga type: its stream, and its steps in flow order.
 #[derive(Debug, Clone, Copy)]
 pub struct Flow {
-    /// Names the saga type in ids and keys.
+    /// Names the saga type in ids and keys: `order`.
     pub saga: &'static str,
     /// The stream that is the only truth.
     pub stream: &'static str,
@@ -23,6 +25,7 @@ pub struct Flow {
     pub opens: Entry,
     /// The signal that turns the saga around.
     pub turns: Entry,
+    /// The rows, in the order in which they happen.
     pub steps: &'static [Step],
 }
 
@@ -30,21 +33,26 @@ pub struct Flow {
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
     pub slot: &'static str,
+    /// A CloudEvents type: `order.placed.v1`.
     pub event: &'static str,
 }
 
 /// One row: what a worker reacts to, and all that it may write.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
+    /// Also the name of its package, binary and durable: `charge-customer`.
     pub worker: &'static str,
     /// The slot whose `done` (or opening) event triggers `run`.
     pub on: &'static str,
     /// The slot of the decision.
     pub slot: &'static str,
+    /// The type of the event that says yes.
     pub done: &'static str,
-    /// `None` where the step cannot say no: the one that closes the saga.
+    /// The type of the event that says no; `None` where the step cannot say no: the one that closes
+    /// the saga.
     pub refused: Option<&'static str>,
     pub undo: Option<Undo>,
+    /// The point of no return, where it is right before this step.
     pub pivot: Option<Pivot>,
     /// The event that closes the saga the other way: `order.cancelled`.
     pub cancelled: Option<&'static str>,
@@ -56,6 +64,7 @@ pub struct Step {
 #[derive(Debug, Clone, Copy)]
 pub struct Undo {
     pub slot: &'static str,
+    /// The types the slot may hold: each is one way in which the effect is gone.
     pub events: &'static [&'static str],
 }
 
@@ -88,10 +97,12 @@ pub const fn step(worker: &'static str) -> Step {
 }
 
 impl Step {
+    /// The slot whose event triggers `run`: that of the row before, or the opening one.
     pub const fn on(self, slot: &'static str) -> Self {
         Self { on: slot, ..self }
     }
 
+    /// The slot of the decision, and the types of its yes and its no.
     pub const fn writes(
         self,
         slot: &'static str,
@@ -101,10 +112,12 @@ impl Step {
         Self { slot, done, refused: Some(refused), ..self }
     }
 
+    /// The slot and the types that record that the effect is taken back.
     pub const fn undone_by(self, slot: &'static str, events: &'static [&'static str]) -> Self {
         Self { undo: Some(Undo { slot, events }), ..self }
     }
 
+    /// Before `run`, the step writes `go` into the pivot's slot, unless `stop` is there already.
     pub const fn after_pivot(
         self,
         slot: &'static str,
@@ -114,6 +127,7 @@ impl Step {
         Self { pivot: Some(Pivot { slot, go, stop }), ..self }
     }
 
+    /// The slot and the types that end the saga: done, or undone.
     pub const fn closes(
         self,
         slot: &'static str,
@@ -123,30 +137,10 @@ impl Step {
         Self { slot, done: completed, cancelled: Some(cancelled), ..self }
     }
 
+    /// Names of outside services, as in the configuration: `payment-gateway`.
     pub const fn requires(self, dependencies: &'static [&'static str]) -> Self {
         Self { requires: dependencies, ..self }
     }
-}
-
-/// What a durable consumer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Runs the step.
-    Forward,
-    /// Takes the step's effect back.
-    Undo,
-    /// Ends a saga that was undone.
-    Closing,
-}
-
-/// One durable consumer of the flow's stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Durable {
-    /// `charge-customer`, `charge-customer-undo`, `complete-order-closing`.
-    pub name: String,
-    pub worker: &'static str,
-    pub role: Role,
-    pub filters: Vec<String>,
 }
 
 impl Flow {
@@ -161,6 +155,9 @@ impl Flow {
     }
 
     /// The row that closes the saga.
+    ///
+    /// # Panics
+    /// When there is none, which [`Flow::check`] finds.
     pub fn closing(&self) -> &'static Step {
         self.steps.iter().find(|step| step.cancelled.is_some()).expect("a checked flow has one end")
     }
@@ -184,58 +181,49 @@ impl Flow {
         })
     }
 
-    /// The slot `name` of one saga: the only way to a subject that is written with a guard.
+    /// Every slot of the table with each type it may hold, the opening first, then row by row.
+    pub fn events(&self) -> Vec<(&'static str, &'static str)> {
+        let mut events = vec![(self.opens.slot, self.opens.event)];
+        for step in self.steps {
+            if let Some(pivot) = step.pivot {
+                events.extend([(pivot.slot, pivot.go), (pivot.slot, pivot.stop)]);
+            }
+            let decision = [Some(step.done), step.refused, step.cancelled].into_iter().flatten();
+            events.extend(decision.map(|event| (step.slot, event)));
+        }
+        events.push((self.turns.slot, self.turns.event));
+        for undo in self.undoable().rev().filter_map(|step| step.undo) {
+            events.extend(undo.events.iter().map(|event| (undo.slot, *event)));
+        }
+        events
+    }
+
+    /// The slot `name` of one saga: the only way to a subject that is written with a guard. `name`
+    /// is one of the table's; this is not checked.
     pub fn slot(&'static self, name: &'static str, saga: &SagaId) -> Slot {
         Slot { subject: format!("{}.{name}.{saga}", self.subjects), name, saga: saga.clone() }
     }
 
-    /// The filter that matches `slot` of every saga.
+    /// The filter that matches `slot` of every saga: `orders.payment.*`.
     pub fn filter(&self, slot: &str) -> String {
         format!("{}.{slot}.*", self.subjects)
     }
 
-    /// Every event of one saga.
+    /// The filter that matches every event of one saga: `orders.*.A123`.
     pub fn story(&self, saga: &SagaId) -> String {
         format!("{}.*.{saga}", self.subjects)
     }
 
-    /// Slot name and saga of a subject of this flow; `None` for anything else.
+    /// Slot name and saga of a subject of this flow, whether or not the table has the slot; `None`
+    /// for anything else, wildcards included.
     pub fn parse_subject<'s>(&self, subject: &'s str) -> Option<(&'s str, SagaId)> {
         let rest = subject.strip_prefix(self.subjects)?.strip_prefix('.')?;
         let (slot, id) = rest.split_once('.')?;
+        let name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if slot.is_empty() || !slot.bytes().all(name) {
+            return None;
+        }
         Some((slot, SagaId::parse(id).ok()?))
-    }
-
-    /// The durables of one worker; of every worker for `None`.
-    pub fn durables(&self, worker: Option<&str>) -> Vec<Durable> {
-        let wanted = |step: &&Step| worker.is_none_or(|name| name == step.worker);
-        self.steps.iter().filter(wanted).flat_map(|step| self.durables_of(step)).collect()
-    }
-
-    fn durables_of(&self, step: &'static Step) -> Vec<Durable> {
-        let worker = step.worker;
-        let durable = |suffix: &str, role, filters: Vec<String>| Durable {
-            name: format!("{worker}{suffix}"),
-            worker,
-            role,
-            filters,
-        };
-        let mut durables = vec![durable("", Role::Forward, vec![self.filter(step.on)])];
-        if step.undo.is_some() {
-            let next = self.undone_before(worker).and_then(|next| next.undo);
-            let slots = std::iter::once(self.turns.slot).chain(next.map(|undo| undo.slot));
-            durables.push(durable(
-                "-undo",
-                Role::Undo,
-                slots.map(|slot| self.filter(slot)).collect(),
-            ));
-        }
-        if step.cancelled.is_some() {
-            let first = self.undoable().next().and_then(|first| first.undo);
-            let filters = first.map(|undo| self.filter(undo.slot)).into_iter().collect();
-            durables.push(durable("-closing", Role::Closing, filters));
-        }
-        durables
     }
 }
 
@@ -248,6 +236,7 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// `orders.payment.A123`.
     pub fn subject(&self) -> &str {
         &self.subject
     }
@@ -257,6 +246,7 @@ impl Slot {
         self.name
     }
 
+    /// The saga whose decision it holds.
     pub fn saga(&self) -> &SagaId {
         &self.saga
     }

@@ -4,33 +4,55 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Flow, Step};
 
-/// A sentence about one row of an illegal table.
+/// A sentence about one row of an illegal table, which begins with the row's worker (or the saga
+/// type, where a row is missing).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Illegal(pub String);
 
 impl Flow {
-    /// Every reason why this table cannot work; empty for a legal one.
+    /// Every reason why this table cannot work; empty for a legal one. Workers call it at start.
     pub fn check(&self) -> Vec<Illegal> {
         let mut illegal = Vec::new();
         let mut say = |sentence: String| illegal.push(Illegal(sentence));
+        self.check_names(&mut say);
         self.check_owners(&mut say);
+        self.check_types(&mut say);
+        self.check_pivot(&mut say);
         self.check_undo(&mut say);
+        self.check_end(&mut say);
         self.check_chain(&mut say);
         self.check_readers(&mut say);
         illegal
     }
 
+    /// Names become tokens of subjects, durables and file names.
+    fn check_names(&self, say: &mut impl FnMut(String)) {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let mut workers = BTreeSet::new();
+        for step in self.steps {
+            let worker = step.worker;
+            if !workers.insert(worker) {
+                say(format!("{worker}: the table has two rows of this name"));
+            }
+            for name in std::iter::once(worker).chain(slots(step)) {
+                if name.is_empty() {
+                    say(format!("{worker}: the row has no slot (writes, or closes)"));
+                } else if !name.bytes().all(fits) {
+                    say(format!("{worker}: {name:?} is not of lower-case letters, digits, dashes"));
+                }
+            }
+        }
+    }
+
     /// Every slot is written by one row only.
     fn check_owners(&self, say: &mut impl FnMut(String)) {
         let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut workers = BTreeSet::new();
         owners.insert(self.opens.slot, "whoever opens the saga");
-        owners.insert(self.turns.slot, "the signal");
+        if owners.insert(self.turns.slot, "the signal").is_some() {
+            say(format!("{}: slot {} both opens and turns it", self.saga, self.turns.slot));
+        }
         for step in self.steps {
-            if !workers.insert(step.worker) {
-                say(format!("{}: the table has two rows of this name", step.worker));
-            }
             for slot in slots(step) {
                 if let Some(other) = owners.insert(slot, step.worker) {
                     say(format!("{}: slot {slot} already belongs to {other}", step.worker));
@@ -39,24 +61,68 @@ impl Flow {
         }
     }
 
+    /// A type is that of one slot, and says its version.
+    fn check_types(&self, say: &mut impl FnMut(String)) {
+        let mut slots = BTreeMap::new();
+        for (slot, event) in self.events() {
+            let row = self.steps.iter().find(|step| self::slots(step).any(|owned| owned == slot));
+            let row = row.map_or(self.saga, |step| step.worker);
+            if let Some(other) = slots.insert(event, slot) {
+                say(format!("{row}: {event} of slot {slot} is also that of slot {other}"));
+            }
+            let version = event.rsplit_once(".v").map_or("", |(_, version)| version);
+            if version.parse::<u16>().is_err() {
+                say(format!("{row}: {event:?} does not end in a version such as .v1"));
+            }
+        }
+    }
+
+    fn check_pivot(&self, say: &mut impl FnMut(String)) {
+        let mut pivots = self.steps.iter().filter(|step| step.pivot.is_some());
+        if let Some(first) = pivots.next() {
+            for second in pivots {
+                let (first, second) = (first.worker, second.worker);
+                say(format!("{second}: a flow has at most one pivot, and {first} has it"));
+            }
+        }
+    }
+
     /// Steps before the pivot have an undo, steps after it have none.
     fn check_undo(&self, say: &mut impl FnMut(String)) {
-        if self.steps.iter().filter(|step| step.pivot.is_some()).count() > 1 {
-            say(format!("{}: a flow has at most one pivot", self.saga));
-        }
         let mut after = false;
         for step in self.steps {
+            let worker = step.worker;
             after |= step.pivot.is_some() || step.cancelled.is_some();
             match (after, step.undo) {
-                (false, None) => say(format!(
-                    "{}: a step before the pivot needs an undo (undone_by)",
-                    step.worker
-                )),
+                (false, None) => {
+                    say(format!("{worker}: a step before the pivot needs an undo (undone_by)"));
+                }
                 (true, Some(_)) => say(format!(
-                    "{}: a step after the pivot cannot have an undo: the saga no longer turns",
-                    step.worker
+                    "{worker}: a step after the pivot cannot have an undo: the saga no longer turns"
                 )),
+                (false, Some(undo)) if undo.events.is_empty() => {
+                    say(format!("{worker}: its undo has no event to record it"));
+                }
                 (false, Some(_)) | (true, None) => {}
+            }
+        }
+        if let (None, Some(step)) = (self.undoable().next(), self.steps.first()) {
+            say(format!("{}: no step can be undone, so no refusal would end", step.worker));
+        }
+    }
+
+    /// One row closes the saga, and it is the last.
+    fn check_end(&self, say: &mut impl FnMut(String)) {
+        let mut ends = self.steps.iter().skip_while(|step| step.cancelled.is_none());
+        let Some(end) = ends.next() else {
+            return say(format!("{}: no row closes the saga (closes)", self.saga));
+        };
+        for step in ends {
+            let (row, end) = (step.worker, end.worker);
+            if step.cancelled.is_some() {
+                say(format!("{row}: one row closes the saga, and {end} does"));
+            } else {
+                say(format!("{row}: it comes after {end}, which closes the saga"));
             }
         }
     }
@@ -65,31 +131,35 @@ impl Flow {
     fn check_chain(&self, say: &mut impl FnMut(String)) {
         let mut written = BTreeSet::from([self.opens.slot]);
         for step in self.steps {
-            if step.on == step.slot {
-                say(format!("{}: it reacts to its own slot {}, a cycle", step.worker, step.slot));
-            } else if !written.contains(step.on) {
-                let later = self.steps.iter().any(|other| other.slot == step.on);
-                let why = if later { "only a later row writes: a cycle" } else { "nobody writes" };
-                say(format!("{}: it reacts to slot {}, which {why}", step.worker, step.on));
+            let Step { worker, on, slot, .. } = step;
+            if on.is_empty() {
+                say(format!("{worker}: the row reacts to nothing (on)"));
+            } else if on == slot {
+                say(format!("{worker}: it reacts to its own slot {slot}, a cycle"));
+            } else if !written.contains(on) {
+                let later = self.decides(on).is_some();
+                let why =
+                    if later { "only a later row decides: a cycle" } else { "no row decides" };
+                say(format!("{worker}: it reacts to slot {on}, which {why}"));
             }
-            written.insert(step.slot);
-        }
-        let ends = self.steps.iter().filter(|step| step.cancelled.is_some()).count();
-        if ends != 1 {
-            say(format!("{}: a flow has exactly one row that closes it, not {ends}", self.saga));
+            written.insert(slot);
         }
     }
 
     /// Every event is read by somebody, unless it closes the saga; one reader a slot.
     fn check_readers(&self, say: &mut impl FnMut(String)) {
-        if !self.steps.iter().any(|step| step.on == self.opens.slot) {
-            say(format!("{}: nobody reads {}", self.saga, self.opens.event));
-        }
-        for step in self.steps.iter().filter(|step| step.cancelled.is_none()) {
-            match self.steps.iter().filter(|reader| reader.on == step.slot).count() {
-                0 => say(format!("{}: nobody reads {}", step.worker, step.done)),
-                1 => {}
-                _ => say(format!("{}: two rows read {}, a chain has one", step.worker, step.slot)),
+        let opening = (self.saga, self.opens.slot, self.opens.event);
+        let decisions = self.steps.iter().filter(|step| step.cancelled.is_none());
+        let decisions = decisions.map(|step| (step.worker, step.slot, step.done));
+        for (writer, slot, event) in std::iter::once(opening).chain(decisions) {
+            let mut readers = self.steps.iter().filter(|step| step.on == slot);
+            match (readers.next(), readers.next()) {
+                (None, _) => say(format!("{writer}: nobody reads {event}")),
+                (Some(_), None) => {}
+                (Some(first), Some(second)) => {
+                    let (first, second) = (first.worker, second.worker);
+                    say(format!("{second}: slot {slot} is already read by {first}"));
+                }
             }
         }
     }
