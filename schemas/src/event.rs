@@ -3,16 +3,22 @@
 //! A reader ignores unknown fields and refuses everything else with a reason code and the JSON
 //! pointer of the place, which travel with a parked message.
 
+mod kind;
+mod objects;
+mod parse;
+
+pub use kind::Kind;
+pub use parse::{MAX_DEPTH, parse};
+
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::SagaId;
 
 /// A fact of the log.
 ///
-/// Most events are one struct of one wire type ([`event!`](crate::event)); where a slot can hold
-/// either of two, the type is an enum of them ([`one_of!`](crate::one_of)).
+/// Most events are one struct of one wire type ([`event!`](crate::event!)); where a slot can hold
+/// either of two, the type is an enum of them ([`one_of!`](crate::one_of!)).
 pub trait Event: Sized + Send + Sync + 'static {
     /// The CloudEvents types this can be, version suffix included: `payment.charged.v1`.
     const TYPES: &'static [&'static str];
@@ -20,8 +26,12 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// The one of [`Self::TYPES`] that this is.
     fn event_type(&self) -> &'static str;
 
+    /// Reads the JSON of CloudEvents `data`; `event_type` is one of [`Self::TYPES`], and tells the
+    /// variants of a [`one_of!`](crate::one_of!) apart (a single event does not look at it).
+    ///
     /// # Errors
-    /// When `data` is not what `event_type` promises.
+    /// What [`parse`] finds, and what the event's own `check` finds: a reason, and a pointer within
+    /// `data`. [`Reason::UnknownType`] when no variant has this type.
     fn from_data(event_type: &str, data: &str) -> Result<Self, BadData>;
 
     /// The JSON of CloudEvents `data`.
@@ -35,7 +45,8 @@ pub trait Event: Sized + Send + Sync + 'static {
 
 /// An event by which a step says no.
 pub trait Refusal: Event {
-    /// A short code, lower case with dashes: `out-of-stock`.
+    /// A short code: ours with dashes (`out-of-stock`), an outside service's as it gave it
+    /// (`insufficient_funds`).
     fn reason(&self) -> &str;
 }
 
@@ -43,27 +54,43 @@ pub trait Refusal: Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
+    /// No JSON document, bytes after its end, or nested too deep.
     NotJson,
+    /// JSON, but more bytes than this event may have.
     TooLarge,
+    /// A field is missing, repeated, of the wrong type or out of its range.
     InvalidField,
+    InvalidId,
+    /// Over [`MAX_LINES`](crate::order_fulfilment::events::MAX_LINES) lines.
     TooManyLines,
+    /// Two currencies in one order.
     MixedCurrencies,
+    /// The total does not fit the integer that holds it.
     TotalOverflows,
+    /// The event names another saga than its subject.
     IdMismatch,
+    /// A type that this slot cannot hold.
     UnknownType,
+    /// A version of a known type that this build cannot read.
     UnknownVersion,
+    /// Written by somebody who may not write this slot.
     WrongSource,
+    /// The event that must have come before is not in the log.
     NoCause,
+    /// The message was delivered too often without an outcome.
     BadMessage,
+    /// An effect outside the log that no slot records.
     OrphanEffect,
 }
 
 impl Reason {
+    /// The code in headers, metrics and listings: lower case with dashes, `not-json`.
     pub fn code(self) -> &'static str {
         match self {
             Self::NotJson => "not-json",
             Self::TooLarge => "too-large",
             Self::InvalidField => "invalid-field",
+            Self::InvalidId => "invalid-id",
             Self::TooManyLines => "too-many-lines",
             Self::MixedCurrencies => "mixed-currencies",
             Self::TotalOverflows => "total-overflows",
@@ -84,65 +111,39 @@ impl Reason {
 #[error("{message} at {pointer:?} ({})", reason.code())]
 pub struct BadData {
     pub reason: Reason,
+    /// RFC 6901, within the `data` that was read: `/lines/0/unit_price/currency`.
     pub pointer: String,
+    /// For a human; lower case, no full stop.
     pub message: String,
 }
 
 impl BadData {
+    /// `message` must not quote what was sent: it is logged.
     pub fn new(reason: Reason, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { reason, pointer: pointer.into(), message: message.into() }
     }
 }
 
-/// Reads `data` as `T`; a mistake is found again with its path, so that the good case pays nothing.
-///
 /// # Errors
-/// [`Reason::NotJson`] when it is no JSON (or nests over 128 deep), [`Reason::InvalidField`] else.
-pub fn parse<T: DeserializeOwned>(data: &str) -> Result<T, BadData> {
-    serde_json::from_str(data).or_else(|_| {
-        let mut reader = serde_json::Deserializer::from_str(data);
-        let value = serde_path_to_error::deserialize(&mut reader).map_err(|at| {
-            let pointer = pointer(at.path());
-            let error = at.into_inner();
-            let reason = if error.is_data() { Reason::InvalidField } else { Reason::NotJson };
-            BadData::new(reason, pointer, plain(&error))
-        })?;
-        reader.end().map_err(|error| BadData::new(Reason::NotJson, "", plain(&error)))?;
-        Ok(value)
-    })
-}
-
-/// serde quotes the offending value; a log must not carry a stranger's text.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(": ") {
-        Some((kind, rest)) if kind.starts_with("invalid") => {
-            match rest.rsplit_once(", expected ") {
-                Some((_, expected)) => format!("{kind}, expected {expected}"),
-                None => kind.to_owned(),
-            }
-        }
-        _ => text,
+/// [`Reason::TooLarge`] when `data` has more than `max_bytes` bytes.
+pub fn fits(data: &str, max_bytes: usize) -> Result<(), BadData> {
+    if data.len() <= max_bytes {
+        return Ok(());
     }
+    Err(BadData::new(Reason::TooLarge, "", format!("over {max_bytes} bytes")))
 }
 
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    path.iter()
-        .map(|segment| match segment {
-            Segment::Seq { index } => format!("/{index}"),
-            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
-            Segment::Enum { variant } => format!("/{variant}"),
-            Segment::Unknown => String::new(),
-        })
-        .collect()
-}
-
-/// Makes a serde struct the one event of a wire type; `check` names a method that finds what the
-/// types alone cannot.
+/// Makes a serde struct the one event of a wire type.
+///
+/// `check` names a method (`fn(&self) -> Result<(), BadData>`) that finds what the types alone
+/// cannot, `max_bytes` bounds the JSON of `data`, `names` is the `Option<SagaId>` field that must
+/// agree with the subject.
 #[macro_export]
 macro_rules! event {
-    ($name:ident = $type:literal $(, check = $check:ident)? $(, names = $field:ident)?) => {
+    (
+        $name:ident = $type:literal
+        $(, check = $check:ident)? $(, max_bytes = $max:expr)? $(, names = $field:ident)?
+    ) => {
         impl $crate::Event for $name {
             const TYPES: &'static [&'static str] = &[$type];
             fn event_type(&self) -> &'static str {
@@ -150,6 +151,7 @@ macro_rules! event {
             }
             fn from_data(_: &str, data: &str) -> Result<Self, $crate::BadData> {
                 let event: Self = $crate::event::parse(data)?;
+                $($crate::event::fits(data, $max)?;)?
                 $(event.$check()?;)?
                 Ok(event)
             }
@@ -176,9 +178,11 @@ macro_rules! one_of {
             }
             fn from_data(event_type: &str, data: &str) -> Result<Self, $crate::BadData> {
                 $(if <$event as $crate::Event>::TYPES[0] == event_type {
-                    return <$event as $crate::Event>::from_data(event_type, data).map(Self::$variant);
+                    let event = <$event as $crate::Event>::from_data(event_type, data);
+                    return event.map(Self::$variant);
                 })+
-                Err($crate::BadData::new($crate::Reason::UnknownType, "/type", "not one of this slot's types"))
+                let what = "not one of this slot's types";
+                Err($crate::BadData::new($crate::Reason::UnknownType, "/type", what))
             }
             fn to_data(&self) -> Box<serde_json::value::RawValue> {
                 match self {

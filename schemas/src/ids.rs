@@ -28,6 +28,8 @@ pub struct InvalidId {
 pub struct SagaId(Box<str>);
 
 impl SagaId {
+    /// Takes the text as it is: nothing is trimmed, and upper and lower case differ.
+    ///
     /// # Errors
     /// When `text` is not `[A-Za-z0-9_-]{1,64}`.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
@@ -40,6 +42,7 @@ impl SagaId {
         }
     }
 
+    /// The text it was parsed from.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -61,6 +64,7 @@ impl Sku {
         }
     }
 
+    /// The text it was parsed from.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -97,6 +101,7 @@ impl Reference {
         }
     }
 
+    /// The text it was parsed from.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -105,8 +110,9 @@ impl Reference {
 /// Control characters and the marks that reorder or hide text are not printable.
 pub(crate) fn is_printable(c: char) -> bool {
     !c.is_control()
-        && !matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-            | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
+        && !matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}'
+            | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// The key one outside request carries: the same on every attempt, replica and redelivery.
@@ -116,11 +122,14 @@ pub struct IdempotencyKey(Uuid);
 /// Which half of a step a key belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
+    /// Does it.
     Run,
+    /// Takes it back.
     Undo,
 }
 
 impl Direction {
+    /// `run` or `undo`, as in keys, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Run => "run",
@@ -130,7 +139,8 @@ impl Direction {
 }
 
 impl IdempotencyKey {
-    /// UUIDv5 of saga type, saga id, step, direction and the request's name within the step.
+    /// UUIDv5 of saga type (`order`), saga id, step (the worker's name), direction and the
+    /// request's name within the step, joined by line feeds.
     pub fn derive(
         saga: &str,
         id: &SagaId,
@@ -144,7 +154,8 @@ impl IdempotencyKey {
 }
 
 /// The id of the event of this type that `source` writes into a slot of one saga: two replicas that
-/// decide the same write the same id.
+/// decide the same write the same id. UUIDv5 of `order`, `A123`, `payment`, `payment.charged.v1`
+/// and `charge-customer`, joined by line feeds.
 pub fn event_id(saga: &str, id: &SagaId, slot: &str, event_type: &str, source: &str) -> Uuid {
     let name = [saga, id.as_str(), slot, event_type, source].join("\n");
     Uuid::new_v5(&EVENTS, name.as_bytes())
@@ -185,7 +196,7 @@ impl fmt::Display for IdempotencyKey {
 }
 
 macro_rules! json_schema {
-    ($($id:ident: $pattern:literal),*) => {$(
+    ($($id:ident: $pattern:expr),*) => {$(
         impl schemars::JsonSchema for $id {
             fn schema_name() -> Cow<'static, str> {
                 stringify!($id).into()
@@ -196,4 +207,12 @@ macro_rules! json_schema {
         }
     )*};
 }
-json_schema!(SagaId: "^[A-Za-z0-9_-]{1,64}$", Sku: "^.{1,64}$", Reference: "^[!-~]{1,128}$");
+json_schema!(
+    SagaId: "^[A-Za-z0-9_-]{1,64}$",
+    // The 64 are bytes, which a schema cannot count; tags (U+E0000) need more than this pattern.
+    Sku: concat!(
+        r"^[^\u0000-\u001F\u007F-\u009F\u00AD\u061C\u180E\u200B-\u200F\u2028-\u202E",
+        r"\u2060-\u206F\uFEFF\uFFF9-\uFFFB]{1,64}$"
+    ),
+    Reference: "^[!-~]{1,128}$"
+);

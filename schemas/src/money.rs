@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 /// An amount of minor units (cents, or yen where there are none) in one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Money {
-    /// Minor units.
+    /// Minor units: digits only, no fraction and no exponent.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     pub amount: i64,
     pub currency: Currency,
 }
@@ -18,17 +19,23 @@ pub struct Money {
 /// Why two amounts make no third.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
+    /// Above `i64::MAX` or below `i64::MIN` minor units.
     #[error("the amount does not fit 64 bits")]
     Overflow,
     #[error("{0} and {1} cannot be added")]
     MixedCurrencies(Currency, Currency),
+    #[error("a sum of nothing has no currency")]
+    NothingToAdd,
 }
 
 impl Money {
+    /// `amount` minor units; zero and below are allowed here, and refused where they make no sense.
     pub fn new(amount: i64, currency: Currency) -> Self {
         Self { amount, currency }
     }
 
+    /// The sum of both.
+    ///
     /// # Errors
     /// When the currencies differ or the sum does not fit.
     pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
@@ -39,11 +46,32 @@ impl Money {
         Ok(Self { amount, ..self })
     }
 
+    /// The price of `count` pieces.
+    ///
     /// # Errors
     /// When the product does not fit.
     pub fn times(self, count: u32) -> Result<Self, MoneyError> {
         let amount = self.amount.checked_mul(i64::from(count)).ok_or(MoneyError::Overflow)?;
         Ok(Self { amount, ..self })
+    }
+
+    /// The sum of all; their order does not matter, not even to whether it fits.
+    ///
+    /// # Errors
+    /// When the currencies differ, the sum does not fit, or there is nothing to add.
+    pub fn sum(amounts: impl IntoIterator<Item = Self>) -> Result<Self, MoneyError> {
+        let mut amounts = amounts.into_iter();
+        let first = amounts.next().ok_or(MoneyError::NothingToAdd)?;
+        // 2^63 amounts of 64 bits fit 128.
+        let mut total = i128::from(first.amount);
+        for next in amounts {
+            if next.currency != first.currency {
+                return Err(MoneyError::MixedCurrencies(first.currency, next.currency));
+            }
+            total += i128::from(next.amount);
+        }
+        let amount = i64::try_from(total).map_err(|_| MoneyError::Overflow)?;
+        Ok(Self { amount, ..first })
     }
 }
 
@@ -69,6 +97,7 @@ impl Currency {
         ISO_4217.binary_search(&code).map(|at| Self(ISO_4217[at])).map_err(|_| UnknownCurrency)
     }
 
+    /// Three upper-case letters.
     pub fn code(self) -> &'static str {
         self.0
     }

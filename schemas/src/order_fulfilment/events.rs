@@ -5,13 +5,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BadData, Reason, Refusal};
+use crate::event::{BadData, Kind, Reason, Refusal};
 use crate::ids::{Reference, SagaId, Sku};
 use crate::money::{Money, MoneyError};
 use crate::{event, one_of};
 
 /// Lines one order may have: keeps a hold within one atomic batch of the broker.
 pub const MAX_LINES: usize = 200;
+
+/// Bytes the JSON of an [`OrderPlaced`] may have: half of what the log takes as one message, which
+/// leaves room for an envelope.
+pub const MAX_PLACED_BYTES: usize = 32 * 1024;
 
 /// A customer wants these lines, at these prices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -20,22 +24,29 @@ pub struct OrderPlaced {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<SagaId>,
     pub customer: Reference,
+    /// The payment gateway's name of it: `pm_card_visa`.
     pub payment_method: Reference,
     pub ship_to: Destination,
-    /// 1 to 200 lines.
+    /// 1 to 200 lines, all in one currency, whose total fits 64 bits. Two lines may have one SKU.
     #[schemars(length(min = 1, max = 200))]
     pub lines: Vec<OrderLine>,
 }
-event!(OrderPlaced = "order.placed.v1", check = check, names = order_id);
+event!(
+    OrderPlaced = "order.placed.v1",
+    check = check,
+    max_bytes = MAX_PLACED_BYTES,
+    names = order_id
+);
 
 /// One line of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OrderLine {
     pub sku: Sku,
     /// Pieces, at least 1.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub quantity: u32,
     /// Price of one piece, above zero.
+    #[schemars(extend("properties" = { "amount": { "minimum": 1 } }))]
     pub unit_price: Money,
 }
 
@@ -54,13 +65,11 @@ impl OrderPlaced {
     /// The price of the whole order.
     ///
     /// # Errors
-    /// When the lines mix currencies or the total does not fit.
+    /// When the lines mix currencies, the total does not fit, or there are no lines; never for an
+    /// order that came through [`Event::from_data`](crate::Event::from_data).
     pub fn total(&self) -> Result<Money, MoneyError> {
-        let mut total = Money::new(0, self.lines[0].unit_price.currency);
-        for line in &self.lines {
-            total = total.plus(line.unit_price.times(line.quantity)?)?;
-        }
-        Ok(total)
+        let prices = self.lines.iter().map(|line| line.unit_price.times(line.quantity));
+        Money::sum(prices.collect::<Result<Vec<_>, _>>()?)
     }
 
     /// All pieces of all lines; at most 200 × `u32::MAX`.
@@ -69,24 +78,16 @@ impl OrderPlaced {
     }
 
     fn check(&self) -> Result<(), BadData> {
-        let invalid = |at: &str, what| Err(BadData::new(Reason::InvalidField, at, what));
-        if self.lines.is_empty() {
-            return invalid("/lines", "an order has at least one line");
-        }
+        let Some(first) = self.lines.first() else {
+            return Err(invalid("/lines", "an order has at least one line"));
+        };
         if self.lines.len() > MAX_LINES {
             let what = "an order has at most 200 lines";
             return Err(BadData::new(Reason::TooManyLines, "/lines", what));
         }
-        let Destination { country, postcode } = &self.ship_to;
-        if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
-            return invalid("/ship_to/country", "a country is two upper-case letters");
-        }
-        let letter = |b: u8| b.is_ascii_alphanumeric() || b == b' ' || b == b'-';
-        if !(1..=16).contains(&postcode.len()) || !postcode.bytes().all(letter) {
-            return invalid("/ship_to/postcode", "a postcode is 1 to 16 letters or digits");
-        }
+        self.ship_to.check()?;
         for (at, line) in self.lines.iter().enumerate() {
-            line.check(at, &self.lines[0])?;
+            line.check(at, first)?;
         }
         self.total()
             .map(drop)
@@ -94,16 +95,33 @@ impl OrderPlaced {
     }
 }
 
+impl Destination {
+    fn check(&self) -> Result<(), BadData> {
+        let Self { country, postcode } = self;
+        if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
+            return Err(invalid("/ship_to/country", "a country is two upper-case letters"));
+        }
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b' ' || b == b'-';
+        if !(1..=16).contains(&postcode.len()) || !postcode.bytes().all(fits) {
+            let what = "a postcode is 1 to 16 letters, digits, spaces or dashes";
+            return Err(invalid("/ship_to/postcode", what));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(place: impl Into<String>, what: &str) -> BadData {
+    BadData::new(Reason::InvalidField, place, what)
+}
+
 impl OrderLine {
     fn check(&self, at: usize, first: &Self) -> Result<(), BadData> {
-        let invalid = |field, what| {
-            Err(BadData::new(Reason::InvalidField, format!("/lines/{at}/{field}"), what))
-        };
         if self.quantity == 0 {
-            return invalid("quantity", "a quantity is at least 1");
+            return Err(invalid(format!("/lines/{at}/quantity"), "a quantity is at least 1"));
         }
         if self.unit_price.amount <= 0 {
-            return invalid("unit_price/amount", "a price is above zero");
+            let place = format!("/lines/{at}/unit_price/amount");
+            return Err(invalid(place, "a price is above zero"));
         }
         if self.unit_price.currency != first.unit_price.currency {
             let place = format!("/lines/{at}/unit_price/currency");
@@ -132,6 +150,7 @@ event!(InventoryReserved = "inventory.reserved.v1");
 pub struct InventoryRefused {
     /// `out-of-stock`, `unknown-sku`, or a code of whoever refused on the step's behalf.
     pub reason: String,
+    /// The first SKU that was missing, where that was the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sku: Option<Sku>,
 }
@@ -142,8 +161,10 @@ event!(InventoryRefused = "inventory.refused.v1");
 pub struct PaymentCharged {
     /// The gateway's id of the payment.
     pub payment: Reference,
+    /// What was charged: the total of the order.
     pub amount: Money,
     pub ship_to: Destination,
+    /// Pieces to ship.
     pub pieces: u64,
 }
 event!(PaymentCharged = "payment.charged.v1");
@@ -164,7 +185,9 @@ event!(OrderGo = "order.go.v1");
 /// The order will not be shipped: from here on it is undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OrderStop {
+    /// A code, lower case with dashes: `deadline`.
     pub reason: String,
+    /// The worker that stopped it, or the person who asked for it, by reference.
     pub by: String,
 }
 event!(OrderStop = "order.stop.v1");
@@ -172,8 +195,11 @@ event!(OrderStop = "order.stop.v1");
 /// The carrier took the parcel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ShipmentDispatched {
+    /// The carrier's short name: `sandbox-post`.
     pub carrier: String,
+    /// The carrier's id of the label.
     pub label: Reference,
+    /// What the customer follows the parcel by.
     pub tracking: Reference,
 }
 event!(ShipmentDispatched = "shipment.dispatched.v1");
@@ -181,6 +207,7 @@ event!(ShipmentDispatched = "shipment.dispatched.v1");
 /// The carrier will not take the parcel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ShipmentRefused {
+    /// The carrier's code (`destination_refused`).
     pub reason: String,
 }
 event!(ShipmentRefused = "shipment.refused.v1");
@@ -200,6 +227,7 @@ event!(OrderCancelled = "order.cancelled.v1");
 pub struct OrderRefused {
     /// The step that was refused, or the pivot's slot for a stop.
     pub step: String,
+    /// The refusal's own reason.
     pub reason: String,
     /// The worker that wrote the refusal.
     pub by: String,
@@ -209,7 +237,9 @@ event!(OrderRefused = "order.refused.v1");
 /// The customer has the money back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PaymentRefunded {
+    /// The gateway's id of the payment that was taken back.
     pub payment: Reference,
+    /// What went back: all that was charged.
     pub amount: Money,
 }
 event!(PaymentRefunded = "payment.refunded.v1");
@@ -242,3 +272,22 @@ macro_rules! refusal {
     )*};
 }
 refusal!(InventoryRefused, PaymentRefused, ShipmentRefused);
+
+/// Every event type of the flow, in the order of this file.
+pub const ALL: &[Kind] = &[
+    Kind::of::<OrderPlaced>(),
+    Kind::of::<InventoryReserved>(),
+    Kind::of::<InventoryRefused>(),
+    Kind::of::<PaymentCharged>(),
+    Kind::of::<PaymentRefused>(),
+    Kind::of::<OrderGo>(),
+    Kind::of::<OrderStop>(),
+    Kind::of::<ShipmentDispatched>(),
+    Kind::of::<ShipmentRefused>(),
+    Kind::of::<OrderCompleted>(),
+    Kind::of::<OrderCancelled>(),
+    Kind::of::<OrderRefused>(),
+    Kind::of::<PaymentRefunded>(),
+    Kind::of::<PaymentVoided>(),
+    Kind::of::<InventoryReleased>(),
+];
