@@ -1,0 +1,426 @@
+//! Whatever arrives as an order: it is read, or set aside with a reason and a place, and nothing
+//! of the sender's text comes back.
+
+use proptest::prelude::*;
+use rstest::rstest;
+use schemas::order_fulfilment::events::{MAX_PLACED_BYTES, OrderPlaced};
+use schemas::{BadData, CONTRACTS, Event, Reason};
+use serde_json::{Value, json};
+
+fn line(sku: &str, quantity: u32, amount: i64) -> Value {
+    let unit_price = json!({ "amount": amount, "currency": "EUR" });
+    json!({ "sku": sku, "quantity": quantity, "unit_price": unit_price })
+}
+
+fn good() -> Value {
+    json!({
+        "customer": "cus_1001",
+        "payment_method": "pm_card_visa",
+        "ship_to": { "country": "DE", "postcode": "10115" },
+        "lines": [
+            line("ROSE-RED", 12, 250),
+            line("VASE-GLASS", 1, 1990),
+        ],
+    })
+}
+
+/// The good order with `value` at `place`.
+fn with(place: &str, value: Value) -> String {
+    let mut order = good();
+    *order.pointer_mut(place).unwrap() = value;
+    order.to_string()
+}
+
+/// The good order with the JSON text `raw` in place of the value at `place`.
+fn with_raw(place: &str, raw: &str) -> String {
+    with(place, json!("HERE")).replace("\"HERE\"", raw)
+}
+
+/// The good order with one more field, as JSON text.
+fn and(field: &str) -> String {
+    good().to_string().replacen('{', &format!("{{{field},"), 1)
+}
+
+fn read(data: &str) -> Result<OrderPlaced, BadData> {
+    OrderPlaced::from_data("order.placed.v1", data)
+}
+
+#[track_caller]
+fn assert_set_aside(data: &str, reason: Reason, pointer: &str) -> BadData {
+    let bad = read(data).expect_err("it is set aside");
+    assert_eq!((bad.reason, bad.pointer.as_str()), (reason, pointer), "{bad}");
+    bad
+}
+
+#[rstest]
+#[case::empty("")]
+#[case::blank("  \n")]
+#[case::a_word("order")]
+#[case::cut_short(r#"{"customer": "cus_1"#)]
+#[case::a_byte_order_mark("\u{feff}{}")]
+#[case::single_quotes("{'customer': 1}")]
+#[case::a_comment("{} // none")]
+#[case::a_trailing_comma(r#"{"customer": "c",}"#)]
+#[case::not_a_number(r#"{"customer": NaN}"#)]
+#[case::wrong_first_and_cut_short_later(r#"{"customer": 7, "lines": ["#)]
+#[case::a_bad_escape_in_a_stranger_field(r#"{"x": "\q"}"#)]
+fn what_is_no_json_is_set_aside_as_a_whole(#[case] data: &str) {
+    assert_set_aside(data, Reason::NotJson, "");
+}
+
+#[test]
+fn bytes_after_the_end_are_refused() {
+    for rest in ["x", "{}", "]", "\0", "null"] {
+        assert_set_aside(&(good().to_string() + rest), Reason::NotJson, "");
+    }
+    assert!(read(&(good().to_string() + " \n\t")).is_ok(), "white space is no content");
+}
+
+#[test]
+fn sixty_kilobytes_of_junk_are_set_aside() {
+    for junk in ["junk ", "\"", "{\"", "[1,", "\u{202e}\0", "\\u0000"] {
+        assert_set_aside(&junk.repeat(60 * 1024 / junk.len()), Reason::NotJson, "");
+    }
+    let bytes = "x".repeat(60 * 1024);
+    assert_set_aside(&and(&format!("\"note\":\"{bytes}\"")), Reason::TooLarge, "");
+    assert_set_aside(&with("/customer", json!(bytes)), Reason::InvalidField, "/customer");
+}
+
+#[test]
+fn an_order_has_at_most_32_kilobytes() {
+    let order = good().to_string();
+    let largest = order.clone() + &" ".repeat(MAX_PLACED_BYTES - order.len());
+    assert!(read(&largest).is_ok());
+    assert_set_aside(&(largest + " "), Reason::TooLarge, "");
+}
+
+#[rstest]
+#[case::arrays("[", "]")]
+#[case::objects(r#"{"a":"#, "}")]
+#[case::both(r#"[{"a":"#, "}]")]
+fn nesting_ten_thousand_deep_is_set_aside_wherever_it_is(#[case] open: &str, #[case] close: &str) {
+    let open = open.repeat(10_000);
+    let deep = format!("{open}1{}", close.repeat(10_000));
+    for data in [&open, &deep, &with_raw("/lines", &deep), &with_raw("/lines/0/sku", &deep)] {
+        assert_set_aside(data, Reason::NotJson, "");
+    }
+    assert_set_aside(&and(&format!("\"note\":{deep}")), Reason::NotJson, "");
+}
+
+#[test]
+fn only_what_nests_counts_as_depth() {
+    let flat = "[],".repeat(500);
+    assert!(read(&and(&format!("\"note\":[{flat}1]"))).is_ok(), "many, but not deep");
+    assert!(read(&and(&format!("\"note\":\"{}\\\"[\"", "[{".repeat(500)))).is_ok(), "in a string");
+    let deep = |depth| format!("\"note\":{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(read(&and(&deep(63))).is_ok());
+    assert_set_aside(&and(&deep(64)), Reason::NotJson, "");
+}
+
+#[rstest]
+#[case("/customer", json!(7))]
+#[case("/customer", json!(null))]
+#[case("/customer", json!(""))]
+#[case("/customer", json!("Ada Lovelace"))]
+#[case("/customer", json!("é"))]
+#[case("/customer", json!("c".repeat(129)))]
+#[case("/payment_method", json!(["pm_card_visa"]))]
+#[case("/ship_to", json!("DE 10115"))]
+#[case("/ship_to", json!(["DE", "10115"]))]
+#[case("/ship_to", json!({ "country": "DE" }))]
+#[case("/ship_to/country", json!("de"))]
+#[case("/ship_to/country", json!("DEU"))]
+#[case("/ship_to/country", json!("Ö"))]
+#[case("/ship_to/postcode", json!(10115))]
+#[case("/ship_to/postcode", json!(""))]
+#[case("/ship_to/postcode", json!("10115\n"))]
+#[case("/ship_to/postcode", json!("1".repeat(17)))]
+#[case("/lines", json!([]))]
+#[case("/lines", json!({}))]
+#[case("/lines", json!("none"))]
+#[case("/lines/1", json!(null))]
+#[case("/lines/1", json!(["VASE-GLASS", 1, { "amount": 1990, "currency": "EUR" }]))]
+#[case("/lines/1/sku", json!(7))]
+#[case("/lines/1/quantity", json!(0))]
+#[case("/lines/1/quantity", json!(-1))]
+#[case("/lines/1/quantity", json!(4_294_967_296_u64))]
+#[case("/lines/1/quantity", json!("1"))]
+#[case("/lines/1/quantity", json!(true))]
+#[case("/lines/1/unit_price", json!(1990))]
+#[case("/lines/1/unit_price", json!([1990, "EUR"]))]
+#[case("/lines/1/unit_price", json!({ "amount": 1990 }))]
+#[case("/lines/1/unit_price/amount", json!(0))]
+#[case("/lines/1/unit_price/amount", json!(-1990))]
+#[case("/lines/1/unit_price/amount", json!(null))]
+#[case("/lines/1/unit_price/currency", json!("XXX"))]
+#[case("/lines/1/unit_price/currency", json!("eur"))]
+#[case("/lines/1/unit_price/currency", json!("EUR "))]
+#[case("/lines/1/unit_price/currency", json!(978))]
+#[case("/lines/0/unit_price/currency", json!("BTC"))]
+fn a_wrong_field_is_named_by_its_place(#[case] place: &str, #[case] value: Value) {
+    assert_set_aside(&with(place, value), Reason::InvalidField, place);
+}
+
+#[rstest]
+#[case("1.5")]
+#[case("1990.0")]
+#[case("1e3")]
+#[case("1E3")]
+#[case("1e400")]
+#[case("-1e400")]
+#[case("-0")]
+#[case("-0.0")]
+#[case("\"100\"")]
+#[case("9223372036854775808")]
+#[case("-9223372036854775809")]
+#[case("100000000000000000000000000000000000000")]
+fn a_float_is_no_amount_and_no_quantity(#[case] number: &str) {
+    for place in ["/lines/0/unit_price/amount", "/lines/0/quantity"] {
+        assert_set_aside(&with_raw(place, number), Reason::InvalidField, place);
+    }
+}
+
+#[rstest]
+#[case("01")]
+#[case("+1")]
+#[case("1_000")]
+#[case("0x10")]
+#[case("Infinity")]
+#[case(".5")]
+fn what_is_no_json_number_is_not_json(#[case] number: &str) {
+    assert_set_aside(&with_raw("/lines/0/quantity", number), Reason::NotJson, "");
+}
+
+#[rstest]
+#[case::nothing(r#""""#)]
+#[case::nul(r#""ROSE\u0000""#)]
+#[case::line_feed(r#""ROSE\nRED""#)]
+#[case::delete(r#""ROSE\u007f""#)]
+#[case::c1(r#""ROSE\u0085""#)]
+#[case::right_to_left_override(r#""ROSE\u202eDER""#)]
+#[case::right_to_left_mark(r#""ROSE\u200f""#)]
+#[case::arabic_letter_mark(r#""ROSE\u061c""#)]
+#[case::isolate(r#""ROSE\u2067""#)]
+#[case::zero_width(r#""RO\u200bSE""#)]
+#[case::soft_hyphen(r#""RO\u00adSE""#)]
+#[case::byte_order_mark(r#""\ufeffROSE""#)]
+#[case::tag(r#""ROSE\udb40\udc41""#)]
+#[case::high_surrogate_alone(r#""ROSE\ud800""#)]
+#[case::low_surrogate_alone(r#""\udc00ROSE""#)]
+#[case::surrogates_in_the_wrong_order(r#""\udc00\ud800""#)]
+fn a_sku_is_printable(#[case] sku: &str) {
+    assert_set_aside(&with_raw("/lines/1/sku", sku), Reason::InvalidField, "/lines/1/sku");
+}
+
+#[test]
+fn a_sku_has_up_to_64_bytes_of_any_script() {
+    for sku in ["ROSE RED", "🌹", "バラ", "*", ">", "a.b", &"x".repeat(64), &"é".repeat(32)] {
+        let order = read(&with("/lines/0/sku", json!(sku))).unwrap();
+        assert_eq!(order.lines[0].sku.as_str(), sku);
+        let token = order.lines[0].sku.subject_token();
+        assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"=_-".contains(&b)), "{token}");
+    }
+    for sku in ["x".repeat(65), "é".repeat(33), "x".repeat(4096)] {
+        assert_set_aside(&with("/lines/0/sku", json!(sku)), Reason::InvalidField, "/lines/0/sku");
+    }
+}
+
+#[rstest]
+#[case("")]
+#[case("*")]
+#[case(">")]
+#[case("a.b")]
+#[case("a b")]
+#[case("$JS.API.X")]
+#[case("é")]
+#[case("a\0")]
+#[case("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")]
+fn an_order_id_that_is_none_is_set_aside(#[case] id: &str) {
+    let field = format!("\"order_id\":{}", json!(id));
+    assert_set_aside(&and(&field), Reason::InvalidField, "/order_id");
+}
+
+#[test]
+fn an_order_may_name_itself() {
+    assert_eq!(read(&and(r#""order_id":"A123""#)).unwrap().named_saga().unwrap().as_str(), "A123");
+    assert_eq!(read(&and(r#""order_id":null"#)).unwrap().named_saga(), None);
+}
+
+#[test]
+fn more_lines_than_the_cap_are_set_aside() {
+    let lines = |count| with("/lines", json!(vec![good()["lines"][0].clone(); count]));
+    assert!(read(&lines(200)).is_ok());
+    assert_set_aside(&lines(201), Reason::TooManyLines, "/lines");
+}
+
+#[test]
+fn mixed_currencies_are_set_aside_at_the_first_other_one() {
+    let place = "/lines/1/unit_price/currency";
+    assert_set_aside(&with(place, json!("USD")), Reason::MixedCurrencies, place);
+}
+
+#[test]
+fn a_total_that_does_not_fit_is_set_aside() {
+    let one_line = with("/lines/0/unit_price/amount", json!(i64::MAX));
+    assert_set_aside(&one_line, Reason::TotalOverflows, "/lines");
+
+    let line = line("ROSE-RED", 1, i64::MAX);
+    assert!(read(&with("/lines", json!([line]))).is_ok());
+    assert_set_aside(&with("/lines", json!([line, line])), Reason::TotalOverflows, "/lines");
+}
+
+#[rstest]
+#[case("/customer", "")]
+#[case("/lines", "")]
+#[case("/ship_to/country", "/ship_to")]
+#[case("/lines/1/sku", "/lines/1")]
+#[case("/lines/1/unit_price/amount", "/lines/1/unit_price")]
+fn a_missing_or_repeated_field_is_told_at_its_object(#[case] place: &str, #[case] object: &str) {
+    let (parent, field) = place.rsplit_once('/').unwrap();
+    let mut order = good();
+    let fields = order.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    let value = fields.remove(field).unwrap();
+    let bad = assert_set_aside(&order.to_string(), Reason::InvalidField, object);
+    assert_eq!(bad.message, format!("missing field `{field}`"));
+
+    let twice = format!("{{\"{field}\":{value},\"{field}\":{value}}}");
+    let data = with_raw(parent, &twice);
+    let data = if parent.is_empty() { twice } else { data };
+    let bad = assert_set_aside(&data, Reason::InvalidField, object);
+    assert_eq!(bad.message, format!("duplicate field `{field}`"));
+}
+
+#[test]
+fn unknown_fields_are_ignored_whatever_they_hold() {
+    let expected = read(&good().to_string()).unwrap();
+    for field in [
+        r#""note":"please hurry""#,
+        r#""note":{"a":[1.5,1e400,null,true]}"#,
+        r#""Customer":7"#,
+        r#""":0"#,
+        r#""a/b~c":0"#,
+        r#""note":1,"note":2"#,
+    ] {
+        assert_eq!(read(&and(field)).unwrap(), expected, "{field}");
+    }
+    let mut order = good();
+    order["lines"][0]["unit_price"]["discount"] = json!(1.5);
+    assert_eq!(read(&order.to_string()).unwrap(), expected);
+}
+
+#[rstest]
+#[case::an_array("[]")]
+#[case::fields_in_order(r#"["cus_1","pm_card_visa",{"country":"DE","postcode":"1"},[]]"#)]
+#[case::null("null")]
+#[case::a_number("7")]
+#[case::a_string("\"order\"")]
+fn an_event_is_an_object(#[case] data: &str) {
+    for kind in CONTRACTS.iter().flat_map(|contract| contract.events) {
+        let bad = kind.read(data).unwrap_err();
+        assert_eq!((bad.reason, bad.pointer.as_str()), (Reason::InvalidField, ""), "{bad}");
+    }
+}
+
+#[test]
+fn the_message_says_what_was_expected() {
+    let message = |place, value| read(&with(place, value)).unwrap_err().message;
+    assert_eq!(message("/lines/0/quantity", json!("two")), "invalid type, expected u32");
+    assert_eq!(message("/lines/0/quantity", json!(-2)), "invalid value, expected u32");
+    assert_eq!(message("/ship_to", json!([1])), "invalid type, expected struct Destination");
+    let currency = "a currency must be an upper-case ISO 4217 code such as EUR";
+    assert_eq!(message("/lines/0/unit_price/currency", json!("eur")), currency);
+    let sku = "a SKU must be 1 to 64 bytes of printable text";
+    assert_eq!(message("/lines/0/sku", json!("")), sku);
+}
+
+/// Every place of the good order, objects and arrays included.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(key, value)| places(value, &format!("{at}/{key}"), found));
+        }
+        Value::Array(items) => {
+            let mut items = items.iter().enumerate();
+            items.by_ref().for_each(|(key, value)| places(value, &format!("{at}/{key}"), found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Text that tries to be taken for a part of our own message.
+fn secret() -> impl Strategy<Value = String> {
+    let tricks = ["", ", expected ", "`", "\"", ": ", " at line 1 column 1", "\n", "/", "~"];
+    prop::collection::vec(prop::sample::select(tricks.to_vec()), 0..4)
+        .prop_map(|tricks| format!("s3cr3t{}s3cr3t", tricks.join("s3cr3t")))
+}
+
+proptest! {
+    #[test]
+    fn nothing_of_the_senders_text_comes_back(
+        secret in secret(),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let mut found = Vec::new();
+        places(&good(), "", &mut found);
+        let place = at.get(&found);
+        let text = json!(secret).to_string();
+        for data in [
+            with(place, json!(secret)),
+            with(place, json!({ &secret: &secret })),
+            with(place, json!([secret, { &secret: 1 }])),
+            with_raw(place, &format!("{{{text}:[1,}}")),
+            format!("{}{secret}", good()),
+            secret.clone(),
+        ] {
+            if let Err(bad) = read(&data) {
+                prop_assert!(!bad.to_string().contains("s3cr3t"), "{} for {}", bad, data);
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_a_reader_panic(text in prop_oneof![
+        any::<String>(),
+        "[\\[\\]{}\",:\\\\u0-9a-e.+-]{0,200}",
+    ]) {
+        for kind in CONTRACTS.iter().flat_map(|contract| contract.events) {
+            let _ = kind.read(&text);
+        }
+    }
+
+    #[test]
+    fn a_damaged_order_is_read_or_set_aside_and_never_a_panic(
+        cut in any::<prop::sample::Index>(),
+        insert in "[\\[\\]{}\",:\\\\0-9.-]{0,3}",
+        remove in 0..4_usize,
+    ) {
+        let order = good().to_string();
+        let at = cut.index(order.len());
+        let rest = &order[(at + remove).min(order.len())..];
+        if let Ok(order) = read(&format!("{}{insert}{rest}", &order[..at])) {
+            prop_assert!(order.total().is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_reason_has_one_spelling() {
+    for reason in [
+        Reason::NotJson,
+        Reason::TooLarge,
+        Reason::InvalidField,
+        Reason::TooManyLines,
+        Reason::MixedCurrencies,
+        Reason::TotalOverflows,
+        Reason::IdMismatch,
+        Reason::UnknownType,
+        Reason::UnknownVersion,
+        Reason::WrongSource,
+        Reason::NoCause,
+        Reason::BadMessage,
+        Reason::OrphanEffect,
+    ] {
+        assert_eq!(json!(reason), reason.code());
+    }
+}
