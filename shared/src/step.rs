@@ -1,0 +1,213 @@
+//! A step as its author writes it: what happened, never how it is delivered or stored.
+//!
+//! A step returns an [`Outcome`]; it does not publish, acknowledge, sleep, retry, spawn or read the
+//! environment. A refusal is an outcome; an error means "could not find out", and `?` means "try
+//! again".
+
+use std::future::Future;
+use std::time::Duration;
+
+use schemas::ids::Direction;
+use schemas::{Event, Flow, IdempotencyKey, Refusal, SagaId};
+use tokio::time::Instant;
+
+/// One worker's part of a saga.
+///
+/// ```
+/// use quadrille::step::{Outcome, Step, StepContext, StepError};
+/// use schemas::order_fulfilment::events::{PaymentCharged, ShipmentDispatched, ShipmentRefused};
+///
+/// struct HandOver;
+///
+/// impl Step for HandOver {
+///     type On = PaymentCharged;
+///     type Done = ShipmentDispatched;
+///     type Refused = ShipmentRefused;
+///
+///     async fn run(
+///         &self,
+///         charged: &PaymentCharged,
+///         _context: &StepContext,
+///     ) -> Result<Outcome<ShipmentDispatched, ShipmentRefused>, StepError> {
+///         if charged.ship_to.country == "AQ" {
+///             return Ok(Outcome::Refused(ShipmentRefused { reason: "too-far".into() }));
+///         }
+///         Ok(Outcome::Done(ShipmentDispatched {
+///             carrier: "bicycle".into(),
+///             label: "L-1".parse()?,
+///             tracking: "T-1".parse()?,
+///         }))
+///     }
+/// }
+/// ```
+pub trait Step: Send + Sync + 'static {
+    /// What it reacts to.
+    type On: Event;
+    /// What it records.
+    type Done: Event;
+    /// Why it said no; [`Never`] for a step that cannot.
+    type Refused: Refusal;
+
+    /// Does the step's work, or finds that it was done. May run again, and at the same time in
+    /// another replica: every request to the outside carries [`StepContext::key`].
+    ///
+    /// # Errors
+    /// [`StepError`] when the outcome could not be found out.
+    fn run(
+        &self,
+        on: &Self::On,
+        context: &StepContext,
+    ) -> impl Future<Output = Result<Outcome<Self::Done, Self::Refused>, StepError>> + Send;
+}
+
+/// A step before the pivot, which can be taken back.
+///
+/// The law of every undo: once `undo` with [`Evidence::Unknown`] has returned, no `run` of that
+/// saga, earlier or later, can take effect. `quadrille::testing` checks it.
+pub trait Undo: Step {
+    /// What it records when the effect is gone.
+    type Undone: Event;
+
+    /// Takes the effect back; undoing nothing is a success.
+    ///
+    /// # Errors
+    /// [`StepError`] when it could not be done yet. It is tried again for ever.
+    fn undo(
+        &self,
+        on: &Self::On,
+        evidence: Evidence<&Self::Done>,
+        context: &StepContext,
+    ) -> impl Future<Output = Result<Self::Undone, StepError>> + Send;
+
+    /// What is recorded when `run` can never have started, for its trigger was unreadable.
+    fn never_ran() -> Self::Undone;
+}
+
+/// What a step decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<Done, Refused> {
+    Done(Done),
+    Refused(Refused),
+}
+
+/// What is known of the effect that `undo` takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence<Done> {
+    /// `run` happened, and this is what it recorded.
+    Recorded(Done),
+    /// `run` may have happened, may be happening now, or may be about to.
+    Unknown,
+}
+
+/// The refusal of a step that cannot refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Never {}
+
+impl Event for Never {
+    const TYPES: &'static [&'static str] = &[];
+    fn event_type(&self) -> &'static str {
+        match *self {}
+    }
+    fn from_data(_: &str, _: &str) -> Result<Self, schemas::BadData> {
+        let what = "this step never refuses";
+        Err(schemas::BadData::new(schemas::Reason::UnknownType, "/type", what))
+    }
+    fn to_data(&self) -> Box<serde_json::value::RawValue> {
+        match *self {}
+    }
+}
+
+impl Refusal for Never {
+    fn reason(&self) -> &str {
+        match *self {}
+    }
+}
+
+/// Why a step could not find out what happened.
+#[derive(Debug)]
+pub enum StepError {
+    /// Try again, no sooner than `after` if it says so.
+    TryAgain { after: Option<Duration>, source: Box<dyn std::error::Error + Send + Sync> },
+    /// Trying again cannot help: set the message aside. Says why, without the payload.
+    BadMessage(String),
+    /// An undo fenced this run off: whatever it did is, or will be, taken back.
+    Superseded,
+}
+
+impl StepError {
+    /// Try again, as `?` does.
+    pub fn try_again(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::TryAgain { after: None, source: source.into() }
+    }
+}
+
+/// `?` on any error means: could not find out, try again.
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self::try_again(error)
+    }
+}
+
+/// What a step may know beside its event.
+#[derive(Debug, Clone)]
+pub struct StepContext {
+    flow: &'static Flow,
+    step: &'static str,
+    direction: Direction,
+    saga_id: SagaId,
+    attempt: u32,
+    deadline: Instant,
+    age: Duration,
+}
+
+impl StepContext {
+    /// For the runtime and for tests; `age` is that of `run`'s trigger by the broker's clock.
+    pub fn new(
+        flow: &'static Flow,
+        step: &'static str,
+        direction: Direction,
+        saga_id: SagaId,
+        (attempt, deadline, age): (u32, Instant, Duration),
+    ) -> Self {
+        Self { flow, step, direction, saga_id, attempt, deadline, age }
+    }
+
+    pub fn saga_id(&self) -> &SagaId {
+        &self.saga_id
+    }
+
+    /// The idempotency key of one outside request, named within this direction of the step
+    /// (`create`): the same on every attempt, replica and redelivery.
+    pub fn key(&self, request: &str) -> IdempotencyKey {
+        self.key_of(self.direction, request)
+    }
+
+    /// The key that `run` used, or would use, for `request`: how `undo` meets a run in flight.
+    pub fn run_key(&self, request: &str) -> IdempotencyKey {
+        self.key_of(Direction::Run, request)
+    }
+
+    fn key_of(&self, direction: Direction, request: &str) -> IdempotencyKey {
+        IdempotencyKey::derive(self.flow.saga, &self.saga_id, self.step, direction, request)
+    }
+
+    /// 1 on the first attempt of this process at this message.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// When the runtime gives up this attempt and tries again.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Age of `run`'s trigger by the broker's clock: decides whether a key may have expired.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// The same message, once more.
+    pub(crate) fn again(&self, deadline: Instant) -> Self {
+        Self { attempt: self.attempt + 1, deadline, ..self.clone() }
+    }
+}
