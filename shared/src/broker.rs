@@ -1,0 +1,214 @@
+//! The broker as the kernel needs it: a small port, so that the protocol can be read, and later
+//! simulated, without any broker.
+//!
+//! `Unknown` is a value, not an error: a publish whose answer is lost may have been stored, and
+//! every caller must say what it does about that. The adapter is `nats`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use schemas::Slot;
+
+/// What a publish came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// Acknowledged: it is in the stream (for a batch: all of it, and this is the last message's).
+    Stored { sequence: u64 },
+    /// Not stored, for a subject's last message is not the expected one: read the subject.
+    Conflict,
+    /// Stored or not, nobody knows; or not stored now, but perhaps later. Publish again.
+    Unknown(Unknown),
+    /// Not stored, and never will be: over the size limit of a message of this stream.
+    TooLarge,
+    /// Not stored, and never will be: wrong configuration or a bug of ours.
+    Rejected { code: u64, description: String },
+}
+
+/// Why a publish has no answer that decides anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unknown {
+    /// The broker asks for another try in a few milliseconds: a proposal is in flight, or busy.
+    Busy,
+    /// The stream is at `max_bytes`: nothing was stored, an operator must raise it.
+    Full,
+    /// Time-out, lost connection, no leader: it may be stored.
+    NoAnswer(String),
+}
+
+/// The broker did not answer a read or a request; nothing is known.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the broker gave no answer: {0}")]
+pub struct Unavailable(pub String);
+
+/// One message of an atomic batch.
+#[derive(Debug, Clone)]
+pub struct BatchMessage {
+    /// An exact subject; one message a subject in a batch.
+    pub subject: String,
+    /// Stream sequence of the subject's last message; 0 when it must have none.
+    pub expected_last: u64,
+    pub payload: Bytes,
+}
+
+/// A stored message.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub subject: String,
+    pub sequence: u64,
+    /// When the broker stored it, by the broker's clock.
+    pub stored_at: Timestamp,
+    pub headers: Headers,
+    pub payload: Bytes,
+}
+
+/// The headers the envelope can use (`content-type`, `ce-*`, `traceparent`), names in lower case;
+/// unknown and malformed ones are left out.
+pub type Headers = Vec<(String, String)>;
+
+/// A message a durable handed out; it stays in flight until it is settled with its receipt.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    pub message: Stored,
+    /// 1 on the first delivery.
+    pub deliveries: u64,
+    pub receipt: Receipt,
+}
+
+/// Names one delivery to the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt(pub String);
+
+/// What the broker is told about a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settle {
+    /// Done: never again.
+    Ack,
+    /// Deliver again after this delay.
+    Retry(Duration),
+    /// Still at work: start `ack_wait` over.
+    Progress,
+    /// Never again, for it was set aside; the reason shows in the broker's advisory.
+    Term(&'static str),
+}
+
+/// What a pull brought.
+#[derive(Debug)]
+pub enum Pulled {
+    Message(Delivered),
+    /// The durable no longer exists.
+    Deleted,
+}
+
+/// Deliveries of one durable.
+pub trait Pull: Send {
+    /// The next delivery. Asks the broker for no more than `free` messages in all that are not yet
+    /// delivered, so that whatever comes can start at once; requests are renewed here. Reconnects,
+    /// leader changes and silent pulls are mended here and never end it.
+    ///
+    /// `free` is at least 1. Safe to cancel.
+    fn next(&mut self, free: usize) -> BoxFuture<'_, Pulled>;
+
+    /// Stops asking, and returns what was delivered but never handed out by [`Pull::next`].
+    fn stop(self: Box<Self>) -> BoxFuture<'static, Vec<Delivered>>;
+}
+
+/// What a look at the streams and durables found.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// The broker's clock at about the time of the answer.
+    pub server_time: Timestamp,
+    /// When the flow's stream was created: another value is another stream of the same name.
+    pub incarnation: Timestamp,
+    /// The shortest of the worker's durables: in hand for longer, a message comes again.
+    pub ack_wait: Duration,
+    /// One sentence per setting that is not what the flow demands.
+    pub drift: Vec<String>,
+}
+
+/// A request to a service endpoint of this process.
+#[derive(Debug)]
+pub struct Request {
+    pub subject: String,
+    pub payload: Bytes,
+    pub(crate) respond: tokio::sync::oneshot::Sender<Result<Bytes, ServiceError>>,
+}
+
+/// A service's answer that is no answer.
+#[derive(Debug, Clone)]
+pub struct ServiceError {
+    /// As in HTTP: 400 for a bad request, 503 for "try again".
+    pub code: u16,
+    pub message: String,
+}
+
+impl Request {
+    /// Answers; a caller that no longer listens is nobody's fault.
+    pub fn respond(self, answer: Result<Bytes, ServiceError>) {
+        let _ = self.respond.send(answer);
+    }
+}
+
+/// The broker. Every call may be made again: nothing here has an effect twice.
+pub trait Broker: Send + Sync + 'static {
+    /// Writes a slot that must be empty. The only guarded publish on the flow's stream.
+    fn publish_once<'a>(&'a self, slot: &'a Slot, payload: Bytes) -> BoxFuture<'a, Published>;
+
+    /// Publishes to a stream without a guard, and waits for the acknowledgement.
+    fn publish<'a>(&'a self, subject: &'a str, payload: Bytes) -> BoxFuture<'a, Published>;
+
+    /// Publishes 1 to 1,000 messages of one stream, all or nothing.
+    fn publish_batch(&self, messages: Vec<BatchMessage>) -> BoxFuture<'_, Published>;
+
+    /// Deliveries of a durable that exists.
+    fn pull<'a>(
+        &'a self,
+        stream: &'a str,
+        durable: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Pull>, Unavailable>>;
+
+    /// Tells the broker about a delivery; lost ones are mended by redelivery.
+    fn settle<'a>(&'a self, receipt: &'a Receipt, settle: Settle) -> BoxFuture<'a, ()>;
+
+    /// The last message of an exact subject, from the leader. `None` does not prove that nothing is
+    /// stored: an old leader may answer.
+    fn last<'a>(
+        &'a self,
+        stream: &'a str,
+        subject: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Stored>, Unavailable>>;
+
+    /// The last message of every subject that matches one of the filters, in stream order, from any
+    /// replica: for showing, never for deciding. At most 1,024 subjects.
+    fn last_of_many<'a>(
+        &'a self,
+        stream: &'a str,
+        filters: Vec<String>,
+    ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>>;
+
+    /// Compares the live settings of the streams and of a worker's durables with the flow's.
+    fn inspect<'a>(
+        &'a self,
+        flow: &'static schemas::Flow,
+        worker: &'a str,
+    ) -> BoxFuture<'a, Result<Inspection, Unavailable>>;
+
+    /// Serves the endpoints `<prefix>.<endpoint>` as one instance of a discoverable service.
+    fn serve<'a>(
+        &'a self,
+        service: &'a str,
+        prefix: &'a str,
+        endpoints: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<tokio::sync::mpsc::Receiver<Request>, Unavailable>>;
+
+    /// Asks a service; a [`ServiceError`] is its own answer.
+    fn request<'a>(
+        &'a self,
+        subject: &'a str,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<Result<Bytes, ServiceError>, Unavailable>>;
+
+    /// Resolves when everything sent so far has left this process.
+    fn flush(&self) -> BoxFuture<'_, ()>;
+}
