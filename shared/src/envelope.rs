@@ -1,0 +1,279 @@
+//! CloudEvents 1.0 around every event: three forms come in, one goes out.
+//!
+//! In: structured (`application/cloudevents+json`, or an object with `specversion`), binary (`ce-*`
+//! headers) and bare JSON, as a stock client sends it. Out: structured, with the id derived from
+//! what it says, so that two replicas that decide the same write the same event.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use schemas::ids::event_id;
+use schemas::{BadData, Event, Flow, Reason, SagaId, Slot};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::broker::Stored;
+
+/// The content type of the structured form.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+/// The `source` of a message that names none.
+pub const CLIENT: &str = "client";
+
+/// What caused an event: the id and stream sequence of the message that was reacted to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    pub id: String,
+    pub sequence: u64,
+}
+
+/// A message of the log, read as far as it must be to know what it is.
+#[derive(Debug, Clone)]
+pub struct Envelope<'m> {
+    pub id: String,
+    pub event_type: Cow<'m, str>,
+    pub source: Cow<'m, str>,
+    pub cause: Option<Cause>,
+    pub traceparent: Option<Cow<'m, str>>,
+    /// The JSON of the event's `data`.
+    pub data: &'m str,
+    /// The JSON pointer of `data` within the payload: empty for bare and binary messages.
+    at: &'static str,
+}
+
+#[derive(Deserialize)]
+struct Structured<'m> {
+    #[serde(borrow)]
+    specversion: Cow<'m, str>,
+    #[serde(borrow)]
+    id: Cow<'m, str>,
+    #[serde(borrow, rename = "type")]
+    event_type: Cow<'m, str>,
+    #[serde(borrow)]
+    source: Cow<'m, str>,
+    #[serde(borrow, default)]
+    subject: Option<Cow<'m, str>>,
+    #[serde(borrow, default)]
+    causationid: Option<Cow<'m, str>>,
+    #[serde(default)]
+    causationseq: Option<u64>,
+    #[serde(borrow, default)]
+    traceparent: Option<Cow<'m, str>>,
+    #[serde(borrow, default)]
+    data: Option<&'m RawValue>,
+}
+
+/// Enough of a document to tell an envelope from a bare order.
+#[derive(Deserialize)]
+struct Probe {
+    specversion: Option<serde::de::IgnoredAny>,
+}
+
+impl<'m> Envelope<'m> {
+    /// Reads a message of `slot`; `expected` is the type a bare message is taken for.
+    ///
+    /// # Errors
+    /// [`BadData`] when it is no JSON, no CloudEvent, or names another saga than its subject.
+    pub fn read(
+        flow: &Flow,
+        slot: &str,
+        saga: &SagaId,
+        expected: &str,
+        message: &'m Stored,
+    ) -> Result<Self, BadData> {
+        let payload = std::str::from_utf8(&message.payload)
+            .map_err(|_| BadData::new(Reason::NotJson, "", "not UTF-8"))?;
+        let header = |name: &str| {
+            message.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        };
+        if header("content-type").is_some_and(|value| value.starts_with(CONTENT_TYPE)) {
+            return Self::structured(payload, saga);
+        }
+        if let Some(event_type) = header("ce-type") {
+            let subject = header("ce-subject");
+            same_saga(subject, saga, "")?;
+            let source = header("ce-source").unwrap_or(CLIENT);
+            let derived = || event_id(flow.saga, saga, slot, event_type, source).to_string();
+            return Ok(Self {
+                id: header("ce-id").map_or_else(derived, str::to_owned),
+                event_type: Cow::Borrowed(event_type),
+                source: Cow::Borrowed(source),
+                cause: cause(header("ce-causationid"), header("ce-causationseq")),
+                traceparent: header("traceparent").map(Cow::Borrowed),
+                data: payload,
+                at: "",
+            });
+        }
+        if serde_json::from_str(payload).is_ok_and(|probe: Probe| probe.specversion.is_some()) {
+            return Self::structured(payload, saga);
+        }
+        Ok(Self {
+            id: event_id(flow.saga, saga, slot, expected, CLIENT).to_string(),
+            event_type: Cow::Owned(expected.to_owned()),
+            source: Cow::Borrowed(CLIENT),
+            cause: None,
+            traceparent: header("traceparent").map(Cow::Borrowed),
+            data: payload,
+            at: "",
+        })
+    }
+
+    fn structured(payload: &'m str, saga: &SagaId) -> Result<Self, BadData> {
+        let read: Structured<'m> = match serde_json::from_str(payload) {
+            Ok(read) => read,
+            // Reading again finds the place; `Structured` borrows, so it cannot be made by `parse`.
+            Err(error) if error.is_data() => {
+                return Err(BadData::new(Reason::InvalidField, "", "not a CloudEvent"));
+            }
+            Err(_) => return Err(BadData::new(Reason::NotJson, "", "not JSON")),
+        };
+        if read.specversion != "1.0" {
+            let what = "only CloudEvents 1.0 is read";
+            return Err(BadData::new(Reason::InvalidField, "/specversion", what));
+        }
+        same_saga(read.subject.as_deref(), saga, "/subject")?;
+        let Some(data) = read.data else {
+            return Err(BadData::new(Reason::InvalidField, "/data", "an event has data"));
+        };
+        let cause = match (read.causationid, read.causationseq) {
+            (Some(id), Some(sequence)) => Some(Cause { id: id.into_owned(), sequence }),
+            (Some(_), None) | (None, Some(_)) | (None, None) => None,
+        };
+        Ok(Self {
+            id: read.id.into_owned(),
+            event_type: read.event_type,
+            source: read.source,
+            cause,
+            traceparent: read.traceparent,
+            data: data.get(),
+            at: "/data",
+        })
+    }
+
+    /// The event inside, checked.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownVersion`] or [`Reason::UnknownType`] when it is not one of `E`'s types, and
+    /// whatever [`Event::from_data`] finds; the pointer is that within the payload.
+    pub fn event<E: Event>(&self, saga: &SagaId) -> Result<E, BadData> {
+        if !E::TYPES.contains(&self.event_type.as_ref()) {
+            return Err(BadData::new(
+                unknown(&self.event_type, E::TYPES),
+                "/type",
+                "cannot be read",
+            ));
+        }
+        let event = E::from_data(&self.event_type, self.data)
+            .map_err(|bad| BadData { pointer: format!("{}{}", self.at, bad.pointer), ..bad })?;
+        match event.named_saga() {
+            Some(named) if named != saga => {
+                let place = format!("{}/order_id", self.at);
+                Err(BadData::new(Reason::IdMismatch, place, "another id than the subject's"))
+            }
+            Some(_) | None => Ok(event),
+        }
+    }
+}
+
+/// Another version of a type we know, or no type we know.
+fn unknown(event_type: &str, known: &[&str]) -> Reason {
+    let name = |text: &str| text.rsplit_once(".v").map(|(name, _)| name.to_owned());
+    let versioned = name(event_type);
+    if versioned.is_some() && known.iter().any(|known| name(known) == versioned) {
+        Reason::UnknownVersion
+    } else {
+        Reason::UnknownType
+    }
+}
+
+fn same_saga(subject: Option<&str>, saga: &SagaId, at: &str) -> Result<(), BadData> {
+    match subject {
+        Some(subject) if subject != saga.as_str() => {
+            Err(BadData::new(Reason::IdMismatch, at, "another id than the subject's"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn cause(id: Option<&str>, sequence: Option<&str>) -> Option<Cause> {
+    Some(Cause { id: id?.to_owned(), sequence: sequence?.parse().ok()? })
+}
+
+/// An event on its way into a slot.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub slot: Slot,
+    pub event_type: &'static str,
+    pub source: &'static str,
+    /// Of a refusal: tells two refusals of one slot apart.
+    pub reason: Option<String>,
+    pub payload: Bytes,
+}
+
+#[derive(Serialize)]
+struct Wire<'e> {
+    specversion: &'static str,
+    id: Uuid,
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    source: &'static str,
+    subject: &'e str,
+    time: Timestamp,
+    datacontenttype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causationid: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causationseq: Option<u64>,
+    traceparent: String,
+    data: &'e RawValue,
+}
+
+/// What an event is written because of, and when.
+#[derive(Debug, Clone)]
+pub struct Occasion {
+    pub cause: Option<Cause>,
+    /// Of the causing message; a new trace begins where there is none.
+    pub traceparent: Option<String>,
+    pub time: Timestamp,
+}
+
+impl Outgoing {
+    /// The structured form of an event for `slot`, by `source`; `reason` is a refusal's.
+    pub fn new(
+        flow: &Flow,
+        slot: Slot,
+        source: &'static str,
+        (event_type, data): (&'static str, &RawValue),
+        reason: Option<&str>,
+        occasion: &Occasion,
+    ) -> Self {
+        let id = event_id(flow.saga, slot.saga(), slot.name(), event_type, source);
+        let wire = Wire {
+            specversion: "1.0",
+            id,
+            event_type,
+            source,
+            subject: slot.saga().as_str(),
+            time: occasion.time,
+            datacontenttype: "application/json",
+            causationid: occasion.cause.as_ref().map(|cause| cause.id.as_str()),
+            causationseq: occasion.cause.as_ref().map(|cause| cause.sequence),
+            traceparent: traceparent(occasion.traceparent.as_deref(), flow, slot.saga(), id),
+            data,
+        };
+        let payload = serde_json::to_vec(&wire).expect("strings and numbers always serialise");
+        let reason = reason.map(str::to_owned);
+        Self { slot, event_type, source, reason, payload: payload.into() }
+    }
+}
+
+/// W3C trace context: the trace of the cause, or one derived from the saga; the span is the event.
+fn traceparent(cause: Option<&str>, flow: &Flow, saga: &SagaId, id: Uuid) -> String {
+    let given = cause
+        .and_then(|text| text.get(3..35))
+        .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()) && hex.bytes().any(|b| b != b'0'));
+    let derived = || event_id(flow.saga, saga, "", "trace", "").simple().to_string();
+    let trace = given.map_or_else(derived, str::to_owned);
+    format!("00-{trace}-{:016x}-01", id.as_u64_pair().0)
+}

@@ -1,0 +1,109 @@
+//! What a slot says: read from the log, believed only where type, source and subject fit together.
+//!
+//! Pure: what the pipeline, the undo and the closing decide is a function of these entries.
+
+use jiff::Timestamp;
+use schemas::flow::Step;
+use schemas::{Flow, SagaId};
+
+use crate::broker::Stored;
+use crate::envelope::Envelope;
+
+/// A slot that holds something, and what that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// The step did it.
+    Done(Record),
+    /// The step said no, or the closing worker said it on its behalf.
+    Refused(Record),
+    /// Not written by whoever may write it, or unreadable. It decides nothing, and stays for ever.
+    Alien,
+}
+
+/// An event as the log holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub event_type: String,
+    pub source: String,
+    /// Of a refusal or a stop; empty elsewhere.
+    pub reason: String,
+    pub sequence: u64,
+    pub stored_at: Timestamp,
+    /// The JSON of `data`.
+    pub data: String,
+}
+
+/// Any refusal's data, as far as its author is compared.
+#[derive(serde::Deserialize)]
+struct Reasoned {
+    #[serde(default)]
+    reason: String,
+}
+
+/// Reads what is stored in a step's slot.
+pub fn decision(flow: &Flow, step: &Step, saga: &SagaId, stored: &Stored) -> Entry {
+    let Some(record) = record(flow, step.slot, saga, stored) else { return Entry::Alien };
+    let own = record.source == step.worker;
+    if record.event_type == step.done && own {
+        Entry::Done(record)
+    } else if step.cancelled == Some(record.event_type.as_str()) && own {
+        Entry::Refused(record)
+    } else if step.refused == Some(record.event_type.as_str())
+        && (own || may_refuse(flow, step, &record.source))
+    {
+        Entry::Refused(record)
+    } else {
+        Entry::Alien
+    }
+}
+
+/// The closing worker may refuse a step on its behalf, if that step can be undone.
+fn may_refuse(flow: &Flow, step: &Step, source: &str) -> bool {
+    step.undo.is_some() && source == flow.closing().worker
+}
+
+/// Reads what is stored in the pivot before `step`: `Done` is go, `Refused` is stop.
+pub fn pivot(flow: &Flow, step: &Step, saga: &SagaId, stored: &Stored) -> Entry {
+    let Some(pivot) = step.pivot else { return Entry::Alien };
+    match record(flow, pivot.slot, saga, stored) {
+        Some(record) if record.event_type == pivot.go && record.source == step.worker => {
+            Entry::Done(record)
+        }
+        Some(record)
+            if record.event_type == pivot.stop && record.source == flow.closing().worker =>
+        {
+            Entry::Refused(record)
+        }
+        Some(_) | None => Entry::Alien,
+    }
+}
+
+/// Reads what is stored in the undo slot of `step`.
+pub fn undone(flow: &Flow, step: &Step, saga: &SagaId, stored: &Stored) -> Entry {
+    let Some(undo) = step.undo else { return Entry::Alien };
+    match record(flow, undo.slot, saga, stored) {
+        Some(record)
+            if undo.events.contains(&record.event_type.as_str())
+                && record.source == step.worker =>
+        {
+            Entry::Done(record)
+        }
+        Some(_) | None => Entry::Alien,
+    }
+}
+
+/// Any event in any slot; `None` for what is not a CloudEvent of this saga.
+pub fn record(flow: &Flow, slot: &str, saga: &SagaId, stored: &Stored) -> Option<Record> {
+    // A bare message carries no type, so it can only be what opens a saga.
+    let expected = if slot == flow.opens.slot { flow.opens.event } else { "" };
+    let envelope = Envelope::read(flow, slot, saga, expected, stored).ok()?;
+    let reasoned: Option<Reasoned> = serde_json::from_str(envelope.data).ok();
+    Some(Record {
+        reason: reasoned.map(|data| data.reason).unwrap_or_default(),
+        sequence: stored.sequence,
+        stored_at: stored.stored_at,
+        data: envelope.data.to_owned(),
+        event_type: envelope.event_type.into_owned(),
+        source: envelope.source.into_owned(),
+    })
+}
