@@ -1,0 +1,39 @@
+//! Does what a trigger says it was caused by exist?
+//!
+//! A step that acts on an event whose order was never placed ships a parcel nobody ordered. So the
+//! causing slot must hold the very message that is named; one that does not show up is waited for,
+//! then the trigger is set aside.
+
+use schemas::{BadData, Reason};
+
+use crate::decode::Trigger;
+use crate::delivery::Ending;
+use crate::envelope::Envelope;
+use crate::kernel::Kernel;
+use crate::retry;
+
+/// Lets a trigger pass whose cause is in the log.
+pub(crate) async fn check<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(), Ending> {
+    let flow = kernel.flow;
+    let Some(before) = flow.decides(kernel.step.on) else { return Ok(()) };
+    let slot = kernel.slot(before.on, &trigger.saga);
+    if let Some(cause) = &trigger.cause
+        && let Ok(found) = kernel.broker.last(flow.stream, slot.subject()).await
+    {
+        let expected = flow.decides(slot.name()).map_or(flow.opens.event, |row| row.done);
+        let resolves = found.is_some_and(|stored| {
+            stored.sequence == cause.sequence
+                && Envelope::read(flow, slot.name(), &trigger.saga, expected, &stored)
+                    .is_ok_and(|envelope| envelope.id == cause.id)
+        });
+        if resolves {
+            return Ok(());
+        }
+    }
+    if kernel.clock.age(trigger.stored_at) < kernel.limits.cause_wait {
+        let attempt = u32::try_from(trigger.deliveries).unwrap_or(u32::MAX);
+        return Err(Ending::GiveBack(retry::LOOK.wait(attempt)));
+    }
+    let what = "what caused it is not in the log";
+    Err(Ending::Park(BadData::new(Reason::NoCause, "/causationid", what)))
+}

@@ -1,0 +1,257 @@
+//! One decision, once, for ever: an event goes into its slot, and whatever the broker answers comes
+//! to `Mine` or `Theirs`.
+//!
+//! A publish that looks failed may have been stored. So it is sent again with the same guard until
+//! the slot says what it holds; no time-out and no empty read is ever taken for "not stored".
+
+use schemas::ids::Direction;
+use schemas::{BadData, Event, Reason, Refusal};
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+use tokio::time::{Instant, sleep};
+
+use crate::broker::{Published, Stored, Unknown};
+use crate::decode::Trigger;
+use crate::delivery::Ending;
+use crate::envelope::Outgoing;
+use crate::failpoint;
+use crate::kernel::Kernel;
+use crate::retry;
+use crate::slots::{self, Entry, Record};
+use crate::step::Outcome;
+
+/// Proof that a slot is decided, and that the signal stands where it must.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    _made_here: (),
+}
+
+impl Committed {
+    /// The saga turned around at the pivot, before this step.
+    pub(crate) fn stopped(_stop: &Record) -> Self {
+        Self { _made_here: () }
+    }
+
+    /// An undo or an ending is in its slot.
+    pub(crate) fn undone() -> Self {
+        Self { _made_here: () }
+    }
+
+    /// The slot holds what this worker would have written.
+    pub(crate) fn seen(_entry: &Record) -> Self {
+        Self { _made_here: () }
+    }
+}
+
+/// Whose decision the slot holds.
+#[derive(Debug)]
+pub(crate) enum Resolved {
+    Mine,
+    Theirs(Stored),
+}
+
+/// Writes an event into its slot, or finds out who did. `after` is the sequence of its cause.
+pub(crate) async fn write_once(
+    kernel: &Kernel,
+    event: &Outgoing,
+    after: u64,
+) -> Result<Resolved, Ending> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let wait = match kernel.broker.publish_once(&event.slot, event.payload.clone()).await {
+            Published::Stored { sequence } if sequence > after => return Ok(Resolved::Mine),
+            Published::Stored { sequence } => {
+                // An effect precedes its cause only in another stream of the same name.
+                let subject = event.slot.subject();
+                let why = format!("{subject} was stored as {sequence}, not after {after}");
+                return kernel.halt(why).await;
+            }
+            Published::Conflict => {
+                let slot = event.slot.subject();
+                match kernel.broker.last(kernel.flow.stream, slot).await {
+                    Ok(Some(stored)) if is_mine(kernel, event, &stored) => {
+                        return Ok(Resolved::Mine);
+                    }
+                    Ok(Some(stored)) => return Ok(Resolved::Theirs(stored)),
+                    Ok(None) | Err(_) => retry::BROKER.wait(attempt),
+                }
+            }
+            Published::Unknown(Unknown::Busy) => retry::BUSY.wait(attempt),
+            Published::Unknown(Unknown::Full) => {
+                let stream = kernel.flow.stream;
+                tracing::error!(stream, "the log is full: raise max_bytes; messages are held");
+                retry::FULL.wait(attempt)
+            }
+            Published::Unknown(Unknown::NoAnswer(why)) => {
+                tracing::debug!(slot = event.slot.subject(), why, "no answer, publishing again");
+                kernel.same_stream().await;
+                retry::BROKER.wait(attempt)
+            }
+            Published::TooLarge => {
+                let what = "its outcome is over the size limit of an event";
+                return Err(Ending::Park(BadData::new(Reason::TooLarge, "", what)));
+            }
+            Published::Rejected { code, description } => {
+                let why = format!("the broker refused an event ({code}): {description}");
+                return kernel.halt(why).await;
+            }
+        };
+        sleep(wait).await;
+    }
+}
+
+/// The same type from the same source; of a refusal, for the same reason. Whichever replica wrote
+/// it, it says what this event would have said.
+fn is_mine(kernel: &Kernel, event: &Outgoing, stored: &Stored) -> bool {
+    let (slot, saga) = (event.slot.name(), event.slot.saga());
+    slots::record(kernel.flow, slot, saga, stored).is_some_and(|record| {
+        record.event_type == event.event_type
+            && record.source == event.source
+            && event.reason.as_ref().is_none_or(|reason| *reason == record.reason)
+    })
+}
+
+/// What became of a step's outcome.
+pub(crate) enum Commit {
+    /// The slot is decided, and everybody who must know was told.
+    Settled(Committed),
+    /// The step acted, and its slot says that it must not have: take it back, then
+    /// [`refused`].
+    TakeBack(Record),
+}
+
+/// Records the outcome of a run.
+pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
+    kernel: &Kernel,
+    trigger: &Trigger<On>,
+    outcome: &Outcome<Done, Refused>,
+) -> Result<Commit, Ending> {
+    let event = outgoing(kernel, trigger, outcome);
+    let resolved = write_once(kernel, &event, trigger.this.sequence).await?;
+    failpoint::hit(Direction::Run, "after-commit");
+    let entry = match resolved {
+        Resolved::Mine => None,
+        Resolved::Theirs(stored) => {
+            Some(slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored))
+        }
+    };
+    match (outcome, entry) {
+        (Outcome::Done(_), None) => Ok(Commit::Settled(Committed { _made_here: () })),
+        (Outcome::Refused(refused), None) => {
+            signal(kernel, trigger, kernel.step.worker, refused.reason(), event.source).await?;
+            Ok(Commit::Settled(Committed { _made_here: () }))
+        }
+        (Outcome::Done(_), Some(Entry::Refused(record))) => Ok(Commit::TakeBack(record)),
+        (Outcome::Done(_) | Outcome::Refused(_), Some(entry)) => {
+            settle_found(kernel, trigger, entry).await.map(Commit::Settled)
+        }
+    }
+}
+
+fn outgoing<On, Done: Event, Refused: Refusal>(
+    kernel: &Kernel,
+    trigger: &Trigger<On>,
+    outcome: &Outcome<Done, Refused>,
+) -> Outgoing {
+    let (flow, worker) = (kernel.flow, kernel.step.worker);
+    let slot = kernel.slot(kernel.step.slot, &trigger.saga);
+    let occasion = kernel.occasion(trigger.this.clone(), trigger.traceparent.clone());
+    match outcome {
+        Outcome::Done(done) => {
+            let event = (done.event_type(), &*done.to_data());
+            Outgoing::new(flow, slot, worker, event, None, &occasion)
+        }
+        Outcome::Refused(refused) => {
+            let event = (refused.event_type(), &*refused.to_data());
+            Outgoing::new(flow, slot, worker, event, Some(refused.reason()), &occasion)
+        }
+    }
+}
+
+/// Settles a trigger whose slot was found decided, by whoever: a refusal needs its signal.
+pub(crate) async fn settle_found<On>(
+    kernel: &Kernel,
+    trigger: &Trigger<On>,
+    entry: Entry,
+) -> Result<Committed, Ending> {
+    match entry {
+        Entry::Done(record) => Ok(Committed::seen(&record)),
+        Entry::Refused(record) => refused(kernel, trigger, &record).await,
+        Entry::Alien => Err(alien()),
+    }
+}
+
+/// Settles a trigger whose slot holds a refusal.
+pub(crate) async fn refused<On>(
+    kernel: &Kernel,
+    trigger: &Trigger<On>,
+    refusal: &Record,
+) -> Result<Committed, Ending> {
+    make_sure_of_signal(kernel, trigger, kernel.step.worker, refusal).await?;
+    Ok(Committed::seen(refusal))
+}
+
+/// Reads the step's own slot until it says something: a fence was met, so it must.
+pub(crate) async fn superseded<On>(
+    kernel: &Kernel,
+    trigger: &Trigger<On>,
+) -> Result<Committed, Ending> {
+    let slot = kernel.slot(kernel.step.slot, &trigger.saga);
+    let held_since = Instant::now();
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        if let Ok(Some(stored)) = kernel.broker.last(kernel.flow.stream, slot.subject()).await {
+            let entry = slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored);
+            return settle_found(kernel, trigger, entry).await;
+        }
+        kernel.pause(retry::BROKER.wait(attempt), held_since).await?;
+    }
+}
+
+/// The signal of a refusal or stop that stands in the log.
+pub(crate) async fn make_sure_of_signal<On>(
+    kernel: &Kernel,
+    trigger: &Trigger<On>,
+    step: &str,
+    refusal: &Record,
+) -> Result<(), Ending> {
+    signal(kernel, trigger, step, &refusal.reason, &refusal.source).await
+}
+
+/// Why a saga turned around.
+#[derive(Serialize)]
+struct Signal<'s> {
+    /// The step that was refused, or the pivot's slot for a stop.
+    step: &'s str,
+    reason: &'s str,
+    /// Who refused.
+    by: &'s str,
+}
+
+/// Turns the saga around. Any signal will do, whoever wrote it: the slots decide.
+async fn signal<On>(
+    kernel: &Kernel,
+    trigger: &Trigger<On>,
+    step: &str,
+    reason: &str,
+    by: &str,
+) -> Result<(), Ending> {
+    let (flow, worker) = (kernel.flow, kernel.step.worker);
+    let data = to_raw_value(&Signal { step, reason, by }).expect("strings always serialise");
+    let slot = kernel.slot(flow.turns.slot, &trigger.saga);
+    let occasion = kernel.occasion(trigger.this.clone(), trigger.traceparent.clone());
+    let event = Outgoing::new(flow, slot, worker, (flow.turns.event, &data), None, &occasion);
+    match write_once(kernel, &event, trigger.this.sequence).await? {
+        Resolved::Mine | Resolved::Theirs(_) => {}
+    }
+    failpoint::hit(Direction::Run, "after-refused-signal");
+    Ok(())
+}
+
+/// A slot that holds what nobody may have written: no redelivery will change that.
+pub(crate) fn alien() -> Ending {
+    let what = "its slot holds an event of somebody who may not write it";
+    Ending::Park(BadData::new(Reason::WrongSource, "", what))
+}

@@ -1,0 +1,67 @@
+//! Is this message a trigger of the step, and is it sound?
+//!
+//! A step reacts to what opens a saga, or to the `Done` of the step before it. A refusal in that
+//! slot is nothing to react to. Everything else is set aside: it can never become a trigger.
+
+use jiff::Timestamp;
+use schemas::{BadData, Event, Reason, SagaId};
+
+use crate::delivery::{Delivery, Ending};
+use crate::envelope::{Cause, Envelope};
+use crate::kernel::Kernel;
+
+/// `placed` data a step has to read; a message of the log may have twice as much.
+const MAX_DATA: usize = 32 * 1024;
+
+/// Proof that a message is nothing to this step.
+pub(crate) struct NotOurs {
+    _made_here: (),
+}
+
+/// A message that a step can run on.
+#[derive(Debug)]
+pub(crate) struct Trigger<On> {
+    pub(crate) saga: SagaId,
+    pub(crate) on: On,
+    /// The trigger itself, as the cause of what is written next.
+    pub(crate) this: Cause,
+    /// What the trigger was written because of.
+    pub(crate) cause: Option<Cause>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) stored_at: Timestamp,
+    pub(crate) deliveries: u64,
+}
+
+/// Reads a delivery of the forward durable.
+pub(crate) fn decode<On: Event>(
+    kernel: &Kernel,
+    delivery: &Delivery,
+) -> Result<Trigger<On>, Ending> {
+    let (flow, step, saga) = (kernel.flow, kernel.step, &delivery.saga);
+    let message = delivery.message();
+    let before = flow.decides(step.on);
+    let expected = before.map_or(flow.opens.event, |before| before.done);
+    let envelope = Envelope::read(flow, step.on, saga, expected, message).map_err(Ending::Park)?;
+    if let Some(before) = before {
+        if before.refused == Some(envelope.event_type.as_ref()) {
+            return Err(Ending::NotOurs(NotOurs { _made_here: () }));
+        }
+        if envelope.event_type == before.done && envelope.source != before.worker {
+            let what = "written by somebody else than its step's worker";
+            return Err(Ending::Park(BadData::new(Reason::WrongSource, "/source", what)));
+        }
+    } else if envelope.data.len() > MAX_DATA {
+        let what = "the data of what opens a saga is at most 32 KB";
+        return Err(Ending::Park(BadData::new(Reason::TooLarge, "", what)));
+    }
+    let on = envelope.event(saga).map_err(Ending::Park)?;
+    Ok(Trigger {
+        saga: saga.clone(),
+        on,
+        this: Cause { id: envelope.id, sequence: message.sequence },
+        cause: envelope.cause,
+        traceparent: envelope.traceparent.map(|text| text.into_owned()),
+        stored_at: message.stored_at,
+        deliveries: delivery.delivered.deliveries,
+    })
+}

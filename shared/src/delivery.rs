@@ -1,0 +1,65 @@
+//! A message in hand, and the only ways to let go of it.
+//!
+//! An acknowledgement settles a message whoever says it and however late, so it takes a proof that
+//! the message is decided or set aside. Only `commit`, `decode` and `park` can make one.
+
+use std::time::Duration;
+
+use schemas::{BadData, SagaId};
+
+use crate::broker::{Delivered, Settle, Stored};
+use crate::commit::Committed;
+use crate::decode::NotOurs;
+use crate::kernel::{GiveBack, Kernel};
+use crate::park::{self, Parked};
+
+/// How the handling of a delivery ended.
+pub(crate) enum Ending {
+    /// Its slot is decided, and whoever must know was told.
+    Committed(Committed),
+    /// Not a trigger of this step.
+    NotOurs(NotOurs),
+    /// Cannot be handled; a human has to look.
+    Park(BadData),
+    /// Not now.
+    GiveBack(Duration),
+}
+
+impl From<GiveBack> for Ending {
+    fn from(GiveBack(delay): GiveBack) -> Self {
+        Self::GiveBack(delay)
+    }
+}
+
+/// One delivery that this process has to settle.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) delivered: Delivered,
+    pub(crate) saga: SagaId,
+    /// The durable that handed it out.
+    pub(crate) durable: String,
+}
+
+impl Delivery {
+    pub(crate) fn message(&self) -> &Stored {
+        &self.delivered.message
+    }
+
+    /// Ends the delivery; where it is to be parked, that is stored first.
+    pub(crate) async fn end(self, kernel: &Kernel, ending: Ending) {
+        match ending {
+            Ending::Committed(Committed { .. }) => self.settle(kernel, Settle::Ack).await,
+            Ending::NotOurs(NotOurs { .. }) => self.settle(kernel, Settle::Ack).await,
+            Ending::GiveBack(delay) => self.settle(kernel, Settle::Retry(delay)).await,
+            Ending::Park(bad) => {
+                let of = (self.durable.as_str(), self.saga.as_str());
+                let Parked { .. } = park::park(kernel, &self.delivered, of, &bad).await;
+                self.settle(kernel, Settle::Term(bad.reason.code())).await;
+            }
+        }
+    }
+
+    async fn settle(self, kernel: &Kernel, settle: Settle) {
+        kernel.broker.settle(&self.delivered.receipt, settle).await;
+    }
+}

@@ -1,0 +1,108 @@
+//! What every stage needs to know of its surroundings: the broker, the flow's row, the clock and
+//! the limits. One per process; stages borrow it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemas::flow::Step;
+use schemas::ids::Direction;
+use schemas::{Flow, SagaId, Slot};
+use tokio::time::Instant;
+
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::envelope::{Cause, Occasion};
+use crate::retry;
+use crate::shutdown::{Shutdown, Stop, Stopper};
+use crate::step::StepContext;
+
+pub(crate) struct Kernel {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) flow: &'static Flow,
+    /// This worker's row.
+    pub(crate) step: &'static Step,
+    pub(crate) clock: Clock,
+    /// Of the flow's stream, as it was at start.
+    pub(crate) incarnation: Timestamp,
+    pub(crate) limits: Limits,
+    pub(crate) stopper: Stopper,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// One attempt of a step.
+    pub(crate) deadline: Duration,
+    /// A message that cannot be decided is kept this long before it is given back.
+    pub(crate) hold_max: Duration,
+    /// Triggers older than this may have been decided already: their slot is read before the run.
+    pub(crate) read_after: Duration,
+    /// A trigger without a resolvable cause is set aside when it is older than this.
+    pub(crate) cause_wait: Duration,
+}
+
+/// The process is stopping, or the message has been held long enough.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GiveBack(pub(crate) Duration);
+
+impl Kernel {
+    pub(crate) fn slot(&self, name: &'static str, saga: &SagaId) -> Slot {
+        self.flow.slot(name, saga)
+    }
+
+    pub(crate) fn occasion(&self, cause: Cause, traceparent: Option<String>) -> Occasion {
+        Occasion { cause: Some(cause), traceparent, time: self.clock.now() }
+    }
+
+    pub(crate) fn context(
+        &self,
+        direction: Direction,
+        saga: &SagaId,
+        at: Timestamp,
+    ) -> StepContext {
+        let timing = (1, Instant::now() + self.limits.deadline, self.clock.age(at));
+        StepContext::new(self.flow, self.step.worker, direction, saga.clone(), timing)
+    }
+
+    /// Stops the process with one line; never returns, for the task is about to be let go.
+    pub(crate) async fn halt<T>(&self, why: String) -> T {
+        self.stopper.stop(Stop::Halt(why));
+        std::future::pending().await
+    }
+
+    /// Waits before another try, unless the message has been held for long or the process stops.
+    pub(crate) async fn pause(&self, wait: Duration, held_since: Instant) -> Result<(), GiveBack> {
+        if held_since.elapsed() + wait > self.limits.hold_max {
+            return Err(GiveBack(wait));
+        }
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            _ = shutdown.asked() => Err(GiveBack(Duration::from_millis(fastrand::u64(0..500)))),
+        }
+    }
+
+    /// Makes sure, after trouble, that the stream is still the one this process started with:
+    /// another one of the same name would take every write as if nothing had ever happened.
+    pub(crate) async fn same_stream(&self) {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.broker.inspect(self.flow, self.step.worker).await {
+                Ok(seen) if seen.incarnation == self.incarnation => return,
+                Ok(seen) => {
+                    let Kernel { flow, incarnation, .. } = self;
+                    return self
+                        .halt(format!(
+                            "stream {} was created at {}, not at {incarnation}: another stream",
+                            flow.stream, seen.incarnation
+                        ))
+                        .await;
+                }
+                Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
+            }
+        }
+    }
+}

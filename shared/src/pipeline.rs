@@ -1,0 +1,191 @@
+//! What happens to a trigger, from its delivery to its settlement; the stages in order.
+//!
+//! Each stage takes what the one before it made, and may end the handling early with an
+//! [`Ending`]. A crash between any two lines is harmless: the message comes again, its slot is read
+//! first, every outside request has the same key as before, and the guard lets one decision in.
+
+use schemas::ids::Direction;
+use schemas::{BadData, Reason};
+use tokio::time::{Instant, timeout_at};
+
+use crate::commit::{self, Commit};
+use crate::decode::{Trigger, decode};
+use crate::delivery::{Delivery, Ending};
+use crate::failpoint;
+use crate::kernel::Kernel;
+use crate::retry;
+use crate::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
+use crate::{cause, idempotency, pivot, telemetry};
+
+/// A step, and what to do with an effect that its slot denies.
+pub(crate) trait Part: Send + Sync + 'static {
+    type Step: Step;
+
+    fn step(&self) -> &Self::Step;
+
+    /// Takes back what `done` recorded, or says that it cannot be taken back.
+    fn take_back(
+        &self,
+        on: &<Self::Step as Step>::On,
+        done: &<Self::Step as Step>::Done,
+        context: &StepContext,
+    ) -> impl Future<Output = Result<TakenBack, StepError>> + Send;
+}
+
+pub(crate) enum TakenBack {
+    Yes,
+    /// The step is after the pivot: nobody may refuse it, and yet somebody did.
+    Never,
+}
+
+/// A step after the pivot.
+pub(crate) struct Final<S>(pub(crate) S);
+/// A step before the pivot.
+pub(crate) struct Undoable<S>(pub(crate) S);
+
+impl<S: Step> Part for Final<S> {
+    type Step = S;
+
+    fn step(&self) -> &S {
+        &self.0
+    }
+
+    async fn take_back(
+        &self,
+        _: &S::On,
+        _: &S::Done,
+        _: &StepContext,
+    ) -> Result<TakenBack, StepError> {
+        Ok(TakenBack::Never)
+    }
+}
+
+impl<S: Undo> Part for Undoable<S> {
+    type Step = S;
+
+    fn step(&self) -> &S {
+        &self.0
+    }
+
+    async fn take_back(
+        &self,
+        on: &S::On,
+        done: &S::Done,
+        context: &StepContext,
+    ) -> Result<TakenBack, StepError> {
+        self.0.undo(on, Evidence::Recorded(done), context).await.map(|_undone| TakenBack::Yes)
+    }
+}
+
+type On<P> = <<P as Part>::Step as Step>::On;
+type Done<P> = <<P as Part>::Step as Step>::Done;
+type Refused<P> = <<P as Part>::Step as Step>::Refused;
+
+/// Handles one delivery of the forward durable, to its settlement.
+pub(crate) async fn handle<P: Part>(kernel: &Kernel, part: &P, delivery: Delivery) {
+    let ending = match decide(kernel, part, &delivery).await {
+        Ok(ending) | Err(ending) => ending,
+    };
+    failpoint::hit(Direction::Run, "before-ack");
+    delivery.end(kernel, ending).await;
+}
+
+async fn decide<P: Part>(kernel: &Kernel, part: &P, delivery: &Delivery) -> Result<Ending, Ending> {
+    let trigger = decode::<On<P>>(kernel, delivery)?;
+    cause::check(kernel, &trigger).await?;
+    idempotency::route(kernel, &trigger).await?;
+    pivot::pass(kernel, &trigger).await?;
+    let outcome = run(kernel, part, &trigger).await?;
+    match commit::commit(kernel, &trigger, &outcome).await? {
+        Commit::Settled(committed) => Ok(Ending::Committed(committed)),
+        Commit::TakeBack(refusal) => {
+            take_back(kernel, part, &trigger, &outcome).await?;
+            commit::refused(kernel, &trigger, &refusal).await.map(Ending::Committed)
+        }
+    }
+}
+
+/// Runs the step until it says what happened.
+async fn run<P: Part>(
+    kernel: &Kernel,
+    part: &P,
+    trigger: &Trigger<On<P>>,
+) -> Result<Outcome<Done<P>, Refused<P>>, Ending> {
+    let mut attempts = Attempts::new(kernel, Direction::Run, trigger);
+    failpoint::hit(Direction::Run, "before-run");
+    loop {
+        let context = attempts.context();
+        let ran = part.step().run(&trigger.on, context);
+        match timeout_at(context.deadline(), ran).await {
+            Ok(Ok(outcome)) => {
+                failpoint::hit(Direction::Run, "after-effect");
+                return Ok(outcome);
+            }
+            Ok(Err(StepError::Superseded)) => {
+                return Err(Ending::Committed(commit::superseded(kernel, trigger).await?));
+            }
+            Ok(Err(error)) => attempts.failed(Some(error)).await?,
+            Err(_) => attempts.failed(None).await?,
+        }
+    }
+}
+
+/// Undoes an effect of our own that another decision has overtaken.
+async fn take_back<P: Part>(
+    kernel: &Kernel,
+    part: &P,
+    trigger: &Trigger<On<P>>,
+    outcome: &Outcome<Done<P>, Refused<P>>,
+) -> Result<(), Ending> {
+    let Outcome::Done(done) = outcome else { return Ok(()) };
+    let mut attempts = Attempts::new(kernel, Direction::Undo, trigger);
+    loop {
+        let context = attempts.context();
+        match timeout_at(context.deadline(), part.take_back(&trigger.on, done, context)).await {
+            Ok(Ok(TakenBack::Yes)) => return Ok(()),
+            Ok(Ok(TakenBack::Never)) => {
+                let what = "the step acted, and its slot holds a refusal";
+                tracing::error!(saga = %trigger.saga, "orphan effect: {what}");
+                return Err(Ending::Park(BadData::new(Reason::OrphanEffect, "", what)));
+            }
+            Ok(Err(error)) => attempts.failed(Some(error)).await?,
+            Err(_) => attempts.failed(None).await?,
+        }
+    }
+}
+
+/// The attempts at one message: context, waits, and when to stop trying for now.
+struct Attempts<'k> {
+    kernel: &'k Kernel,
+    context: StepContext,
+    held_since: Instant,
+}
+
+impl<'k> Attempts<'k> {
+    fn new<On>(kernel: &'k Kernel, direction: Direction, trigger: &Trigger<On>) -> Self {
+        let context = kernel.context(direction, &trigger.saga, trigger.stored_at);
+        Self { kernel, context, held_since: Instant::now() }
+    }
+
+    fn context(&self) -> &StepContext {
+        &self.context
+    }
+
+    /// Waits for the next attempt; `None` for one that met its deadline.
+    async fn failed(&mut self, error: Option<StepError>) -> Result<(), Ending> {
+        let attempt = self.context.attempt();
+        let (after, why) = match error {
+            Some(StepError::BadMessage(why)) => {
+                return Err(Ending::Park(BadData::new(Reason::BadMessage, "", why)));
+            }
+            Some(StepError::TryAgain { after, source }) => (after, source.to_string()),
+            Some(StepError::Superseded) => (None, "superseded".to_owned()),
+            None => (None, "the attempt met its deadline".to_owned()),
+        };
+        telemetry::attempt_failed(self.kernel.step.worker, self.context.saga_id(), attempt, &why);
+        let wait = retry::STEP.wait(attempt).max(after.unwrap_or_default());
+        self.kernel.pause(wait, self.held_since).await?;
+        self.context = self.context.again(Instant::now() + self.kernel.limits.deadline);
+        Ok(())
+    }
+}
