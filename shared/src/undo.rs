@@ -1,0 +1,303 @@
+//! Taking back, in reverse order: woken by the signal or by the next step's undo slot, an undo
+//! durable reads the slots and decides on what it sees, never on what it does not see.
+//!
+//! Only the subject of what wakes it counts, so a junk body cannot stop it; it is never parked and
+//! never given up.
+
+use futures::future::try_join_all;
+use schemas::flow::Step as Row;
+use schemas::ids::Direction;
+use schemas::{BadData, Event, Flow, Reason, SagaId};
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::{Stored, Unavailable};
+use crate::commit::{self, Committed, Resolved};
+use crate::delivery::{Delivery, Ending};
+use crate::envelope::{Cause, Envelope, Outgoing};
+use crate::failpoint;
+use crate::kernel::Kernel;
+use crate::retry;
+use crate::slots::{self, Entry, Record};
+use crate::step::{Evidence, Step, StepError, Undo};
+use crate::telemetry;
+
+/// The slots of one saga, as far as an undo or a closing looks at them.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    /// Per step of the flow, in its order.
+    decisions: Vec<Option<Entry>>,
+    undone: Vec<Option<Entry>>,
+    /// The pivot's: `Refused` is stop.
+    pivot: Option<Entry>,
+    /// What the step reacted to.
+    trigger: Option<Stored>,
+}
+
+/// What an undo durable does about what it sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The effect is recorded, and everything after it is taken back.
+    UndoRecorded(Record),
+    /// It may have acted, though its slot says no.
+    UndoUnknown,
+    /// Done, or somebody else's, or to be woken again: why.
+    Settled(&'static str, Record),
+    /// Nothing here says why it was woken: a stale read, or a forged signal.
+    LookAgain,
+}
+
+impl View {
+    /// Leader-reads every slot of a saga that matters to an undo.
+    pub(crate) async fn look(kernel: &Kernel, saga: &SagaId) -> Result<Self, Unavailable> {
+        let flow = kernel.flow;
+        let steps = flow.steps.iter();
+        let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| (step, pivot.slot)));
+        let undo_slots: Vec<_> =
+            steps.clone().filter_map(|step| step.undo.map(|undo| undo.slot)).collect();
+        let names: Vec<&'static str> = std::iter::once(kernel.step.on)
+            .chain(steps.map(|step| step.slot))
+            .chain(undo_slots)
+            .chain(pivot.map(|(_, slot)| slot))
+            .collect();
+        let reads = names.iter().map(|name| {
+            let slot = kernel.slot(name, saga);
+            async move { kernel.broker.last(flow.stream, slot.subject()).await }
+        });
+        let mut read = try_join_all(reads).await?.into_iter();
+        let mut next = || read.next().flatten();
+        let trigger = next();
+        let mut view = Self { trigger, ..Self::default() };
+        for step in flow.steps {
+            let entry = next().map(|stored| slots::decision(flow, step, saga, &stored));
+            view.decisions.push(entry);
+        }
+        for step in flow.steps {
+            let stored = step.undo.and_then(|_| next());
+            view.undone.push(stored.map(|stored| slots::undone(flow, step, saga, &stored)));
+        }
+        if let Some((step, _)) = pivot {
+            view.pivot = next().map(|stored| slots::pivot(flow, step, saga, &stored));
+        }
+        Ok(view)
+    }
+
+    /// The rule of undo for `step`; the first line that fits.
+    pub(crate) fn verdict(&self, flow: &Flow, step: &Row) -> Verdict {
+        let at = position(flow, step);
+        let own = &self.decisions[at];
+        if let Some(Entry::Done(record)) = &self.undone[at] {
+            return Verdict::Settled("undone", record.clone());
+        }
+        if let Some(Entry::Refused(_)) = own {
+            return Verdict::UndoUnknown;
+        }
+        if let Some(Entry::Done(record)) = own {
+            let next = flow.undone_before(step.worker).map(|next| position(flow, next));
+            let everything_after_is_undone = match next {
+                Some(next) => matches!(self.undone[next], Some(Entry::Done(_))),
+                None => self.turned(flow).is_some(),
+            };
+            if everything_after_is_undone {
+                return Verdict::UndoRecorded(record.clone());
+            }
+            let later = flow.undoable().skip_while(|row| row.worker != step.worker).skip(1);
+            if let Some(refusal) = self.refused(flow, later).or_else(|| self.turned(flow)) {
+                return Verdict::Settled("a later step undoes first", refusal);
+            }
+        }
+        let earlier = flow.undoable().take_while(|row| row.worker != step.worker);
+        if let Some(refusal) = self.refused(flow, earlier) {
+            return Verdict::Settled("an earlier step was refused", refusal);
+        }
+        match self.closed(flow) {
+            Some(record) => Verdict::Settled("closed", record),
+            None => Verdict::LookAgain,
+        }
+    }
+
+    /// The refusal of one of these steps.
+    fn refused(&self, flow: &Flow, steps: impl Iterator<Item = &'static Row>) -> Option<Record> {
+        steps.map(|step| &self.decisions[position(flow, step)]).find_map(|entry| match entry {
+            Some(Entry::Refused(record)) => Some(record.clone()),
+            Some(Entry::Done(_) | Entry::Alien) | None => None,
+        })
+    }
+
+    /// The stop at the pivot, or the refusal of a step after it: all that was done is undone.
+    fn turned(&self, flow: &Flow) -> Option<Record> {
+        let after = flow.steps.iter().filter(|step| step.undo.is_none() && step.refused.is_some());
+        match &self.pivot {
+            Some(Entry::Refused(stop)) => Some(stop.clone()),
+            Some(Entry::Done(_) | Entry::Alien) | None => self.refused(flow, after),
+        }
+    }
+
+    /// What closed the saga, either way.
+    pub(crate) fn closed(&self, flow: &Flow) -> Option<Record> {
+        match &self.decisions[position(flow, flow.closing())] {
+            Some(Entry::Done(record) | Entry::Refused(record)) => Some(record.clone()),
+            Some(Entry::Alien) | None => None,
+        }
+    }
+
+    /// Whether the last undo of all is in the log, and a refusal or stop that explains it.
+    pub(crate) fn all_undone(&self, flow: &Flow) -> bool {
+        let first = flow.undoable().next().map(|step| position(flow, step));
+        let undone = first.is_some_and(|at| matches!(self.undone[at], Some(Entry::Done(_))));
+        undone && self.refused(flow, flow.undoable()).or_else(|| self.turned(flow)).is_some()
+    }
+}
+
+fn position(flow: &Flow, step: &Row) -> usize {
+    flow.steps.iter().position(|row| row.worker == step.worker).expect("a row of this table")
+}
+
+/// Handles one delivery of an undo durable, to its settlement.
+pub(crate) async fn handle<S: Undo>(kernel: &Kernel, step: &S, delivery: Delivery) {
+    let ending = match decide(kernel, step, &delivery).await {
+        Ok(ending) | Err(ending) => ending,
+    };
+    failpoint::hit(Direction::Undo, "before-ack");
+    let ending = match ending {
+        // An undo is never set aside: it stays visible, and is tried until it can be done.
+        Ending::Park(bad) => {
+            telemetry::undo_blocked(kernel.step.worker, &delivery.saga, &bad);
+            Ending::GiveBack(retry::LOOK.wait(u32::MAX))
+        }
+        Ending::Committed(_) | Ending::NotOurs(_) | Ending::GiveBack(_) => ending,
+    };
+    delivery.end(kernel, ending).await;
+}
+
+async fn decide<S: Undo>(kernel: &Kernel, step: &S, delivery: &Delivery) -> Result<Ending, Ending> {
+    let view = look_until_answered(kernel, &delivery.saga).await?;
+    let again = || Ending::GiveBack(retry::LOOK.wait(attempts(delivery)));
+    let recorded = match view.verdict(kernel.flow, kernel.step) {
+        Verdict::Settled(why, record) => {
+            tracing::debug!(saga = %delivery.saga, why, "nothing to undo here");
+            return Ok(Ending::Committed(Committed::seen(&record)));
+        }
+        Verdict::LookAgain => return Err(again()),
+        Verdict::UndoUnknown => None,
+        Verdict::UndoRecorded(record) => Some(read_recorded::<S>(&record)?),
+    };
+    let Some(trigger) = &view.trigger else { return Err(again()) };
+    let undone = match read_trigger::<S>(kernel, &delivery.saga, trigger) {
+        Ok(on) => {
+            let evidence = recorded.as_ref().map_or(Evidence::Unknown, Evidence::Recorded);
+            undo(kernel, step, delivery, trigger, (&on, evidence)).await?
+        }
+        // No version of this worker ever ran on it, and none will.
+        Err(bad) if never_runs(&bad) => S::never_ran(),
+        Err(bad) => return Err(Ending::Park(bad)),
+    };
+    commit_undone::<S>(kernel, delivery, &undone).await
+}
+
+pub(crate) async fn look_until_answered(kernel: &Kernel, saga: &SagaId) -> Result<View, Ending> {
+    let held_since = Instant::now();
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match View::look(kernel, saga).await {
+            Ok(view) => return Ok(view),
+            Err(_) => kernel.pause(retry::BROKER.wait(attempt), held_since).await?,
+        }
+    }
+}
+
+pub(crate) fn attempts(delivery: &Delivery) -> u32 {
+    u32::try_from(delivery.delivered.deliveries).unwrap_or(u32::MAX)
+}
+
+/// What `run` recorded. That it cannot be read blocks the undo until somebody looks.
+fn read_recorded<S: Step>(record: &Record) -> Result<S::Done, Ending> {
+    S::Done::from_data(&record.event_type, &record.data).map_err(Ending::Park)
+}
+
+fn read_trigger<S: Step>(
+    kernel: &Kernel,
+    saga: &SagaId,
+    trigger: &Stored,
+) -> Result<S::On, BadData> {
+    let (flow, slot) = (kernel.flow, kernel.step.on);
+    let expected = flow.decides(slot).map_or(flow.opens.event, |before| before.done);
+    Envelope::read(flow, slot, saga, expected, trigger)?.event(saga)
+}
+
+/// A trigger that is wrong by a version we know never ran; one of another version may have run
+/// where that version is known.
+fn never_runs(bad: &BadData) -> bool {
+    !matches!(bad.reason, Reason::UnknownVersion | Reason::UnknownType)
+}
+
+/// Undoes until it is done.
+async fn undo<S: Undo>(
+    kernel: &Kernel,
+    step: &S,
+    delivery: &Delivery,
+    trigger: &Stored,
+    (on, evidence): (&S::On, Evidence<&S::Done>),
+) -> Result<S::Undone, Ending> {
+    let held_since = Instant::now();
+    let mut context = kernel.context(Direction::Undo, &delivery.saga, trigger.stored_at);
+    failpoint::hit(Direction::Undo, "before-run");
+    loop {
+        let attempt = context.attempt();
+        let (after, why) =
+            match timeout_at(context.deadline(), step.undo(on, evidence, &context)).await {
+                Ok(Ok(undone)) => {
+                    failpoint::hit(Direction::Undo, "after-effect");
+                    return Ok(undone);
+                }
+                Ok(Err(StepError::TryAgain { after, source })) => (after, source.to_string()),
+                Ok(Err(StepError::BadMessage(why))) => {
+                    return Err(Ending::Park(BadData::new(Reason::BadMessage, "", why)));
+                }
+                Ok(Err(StepError::Superseded)) => (None, "an undo cannot be superseded".into()),
+                Err(_) => (None, "the attempt met its deadline".into()),
+            };
+        telemetry::attempt_failed(kernel.step.worker, &delivery.saga, attempt, &why);
+        let wait = retry::STEP.wait(attempt).max(after.unwrap_or_default());
+        kernel.pause(wait, held_since).await?;
+        context = context.again(Instant::now() + kernel.limits.deadline);
+    }
+}
+
+/// Records that the effect is gone, which wakes the undo of the step before.
+async fn commit_undone<S: Undo>(
+    kernel: &Kernel,
+    delivery: &Delivery,
+    undone: &S::Undone,
+) -> Result<Ending, Ending> {
+    let (flow, worker) = (kernel.flow, kernel.step.worker);
+    let row = kernel.step.undo.expect("checked at start: an undoable step has an undo slot");
+    let event = (undone.event_type(), &*undone.to_data());
+    let slot = kernel.slot(row.slot, &delivery.saga);
+    let (cause, traceparent) = woken_by(kernel, delivery);
+    let after = cause.sequence;
+    let occasion = kernel.occasion(cause, traceparent);
+    let event = Outgoing::new(flow, slot, worker, event, None, &occasion);
+    let resolved = commit::write_once(kernel, &event, after).await?;
+    failpoint::hit(Direction::Undo, "after-commit");
+    let found = match resolved {
+        Resolved::Mine => return Ok(Ending::Committed(Committed::undone())),
+        Resolved::Theirs(stored) => slots::undone(flow, kernel.step, &delivery.saga, &stored),
+    };
+    match found {
+        // Another replica found the effect in another state, and undid it too.
+        Entry::Done(record) => Ok(Ending::Committed(Committed::seen(&record))),
+        Entry::Refused(_) | Entry::Alien => Err(commit::alien()),
+    }
+}
+
+/// The message that woke us, as a cause; its body may be junk.
+pub(crate) fn woken_by(kernel: &Kernel, delivery: &Delivery) -> (Cause, Option<String>) {
+    let message = delivery.message();
+    let slot = kernel.flow.parse_subject(&message.subject).map_or("", |(slot, _)| slot);
+    let envelope = Envelope::read(kernel.flow, slot, &delivery.saga, "", message);
+    let id = envelope.as_ref().map_or_else(|_| String::new(), |envelope| envelope.id.clone());
+    let traceparent =
+        envelope.ok().and_then(|envelope| envelope.traceparent.map(|text| text.into_owned()));
+    (Cause { id, sequence: message.sequence }, traceparent)
+}
