@@ -1,0 +1,60 @@
+//! `/live`, `/ready` and `/metrics` of a worker, and the question `--healthcheck` asks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Whether the worker takes work.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    pub(crate) fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
+    }
+}
+
+/// Answers until it is dropped.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    readiness: Readiness,
+    metrics: PrometheusHandle,
+) -> std::io::Result<()> {
+    let ready = move || async move {
+        if readiness.0.load(Ordering::Relaxed) {
+            (StatusCode::OK, "ready\n")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+        }
+    };
+    let router = Router::new()
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(move || async move { metrics.render() }));
+    axum::serve(listener, router).await
+}
+
+/// Asks a worker on this machine whether it is ready.
+///
+/// # Errors
+/// When nobody listens at `address`, or the answer is not 200.
+pub async fn check(address: SocketAddr) -> anyhow::Result<()> {
+    let local = SocketAddr::new(
+        if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() },
+        address.port(),
+    );
+    let mut stream = TcpStream::connect(local).await?;
+    stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.take(1024).read_to_string(&mut answer).await?;
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    anyhow::ensure!(status == "200", "http://{local}/ready answers {status}");
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! The process around a step: settings, connection, checks, durables, and an end in good order.
+//!
+//! Messages are asked for only when they can start at once; what is in hand at a signal is finished
+//! within the drain limit, and the rest is given back.
+
+mod check;
+mod command;
+mod durable;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use schemas::Flow;
+use schemas::flow::{Durable, Role};
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::broker::{Broker, Inspection};
+use crate::clock::Clock;
+use crate::config::{Settings, Sources};
+use crate::health::{self, Readiness};
+use crate::kernel::{Kernel, Limits};
+use crate::nats;
+use crate::pipeline::{self, Final, Part, Undoable};
+use crate::shutdown::{Stop, shutdown};
+use crate::step::{Step, Undo};
+use crate::{closing, retry, telemetry, undo};
+
+/// A worker that has read its settings and reached the broker, and waits for its step.
+pub struct Start {
+    worker: &'static str,
+    flow: &'static Flow,
+    settings: Settings,
+    sources: Sources,
+    broker: nats::NatsBroker,
+    beside: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// `main` of a worker: reads the command line, builds the step, and runs it to the end.
+///
+/// `build` gets a [`Start`] and ends it with [`Start::run`] or [`Start::run_undoable`].
+pub fn main<F>(worker: &'static str, build: impl FnOnce(Start) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    command::run(worker, build)
+}
+
+impl Start {
+    async fn connect(worker: &'static str, sources: Sources) -> anyhow::Result<Self> {
+        let settings = sources.settings()?;
+        let flow = schemas::FLOWS.iter().copied().find(|flow| flow.step(worker).is_some());
+        let flow = flow.with_context(|| format!("no flow has a row for {worker}"))?;
+        let broker = nats::connect(&settings.nats.options(worker)).await?;
+        Ok(Self { worker, flow, settings, sources, broker, beside: Vec::new() })
+    }
+
+    /// The settings in the section of this worker's name.
+    ///
+    /// # Errors
+    /// When a key is unknown or a value has another form than expected.
+    pub fn settings<S: DeserializeOwned>(&self) -> anyhow::Result<S> {
+        Ok(self.sources.section(self.worker)?)
+    }
+
+    /// The broker, for a step that keeps data of its own in it.
+    pub fn broker(&self) -> Arc<dyn Broker> {
+        Arc::new(self.broker.clone())
+    }
+
+    /// Runs something beside the step, such as a service endpoint, as long as the step runs.
+    #[must_use]
+    pub fn beside(mut self, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.beside.push(Box::pin(work));
+        self
+    }
+
+    /// Runs a step after the pivot until a signal.
+    ///
+    /// # Errors
+    /// When its types are not those of its flow row, the streams are not as the flow demands, or
+    /// the broker's state turns out to be another's.
+    pub async fn run<S: Step>(self, step: S) -> anyhow::Result<()> {
+        check::step::<S>(self.flow, self.worker)?;
+        check::not_undoable(self.flow, self.worker)?;
+        let part = Arc::new(Final(step));
+        self.serve(part, |_, _, delivery| {
+            tracing::error!(saga = %delivery.saga, "an undo for a step that has none");
+            Box::pin(std::future::ready(()))
+        })
+        .await
+    }
+
+    /// Runs a step before the pivot until a signal, and its undo beside it.
+    ///
+    /// # Errors
+    /// As [`Start::run`].
+    pub async fn run_undoable<S: Undo>(self, step: S) -> anyhow::Result<()> {
+        check::step::<S>(self.flow, self.worker)?;
+        check::undo::<S>(self.flow, self.worker)?;
+        let part = Arc::new(Undoable(step));
+        self.serve(part, |kernel, part, delivery| {
+            Box::pin(async move { undo::handle(&kernel, &part.0, delivery).await })
+        })
+        .await
+    }
+
+    async fn serve<P: Part>(
+        self,
+        part: Arc<P>,
+        undo: fn(Arc<Kernel>, Arc<P>, crate::delivery::Delivery) -> durable::Handling,
+    ) -> anyhow::Result<()> {
+        let row = self.flow.step(self.worker).context("checked when connecting")?;
+        let inspection = inspect_at_start(&self.broker, self.flow, self.worker).await?;
+        let (stopper, shutdown) = shutdown();
+        let limits = limits(&self.settings.worker);
+        let kernel = Arc::new(Kernel {
+            broker: Arc::new(self.broker.clone()),
+            flow: self.flow,
+            step: row,
+            clock: Clock::new(inspection.server_time),
+            incarnation: inspection.incarnation,
+            limits,
+            stopper: stopper.clone(),
+            shutdown: shutdown.clone(),
+        });
+        let readiness = Readiness::default();
+        let mut around = JoinSet::new();
+        around.spawn(serve_health(self.settings.health.clone(), readiness.clone()).await?);
+        around.spawn(stop_on_signal(stopper.clone())?);
+        around.spawn(watch_settings(kernel.clone(), self.settings.worker.inspect_every));
+        let closed = self.broker.closed();
+        let lost = stopper.clone();
+        around.spawn(async move {
+            closed.await;
+            lost.stop(Stop::Halt("the connection to the broker is gone for good".into()));
+        });
+        for work in self.beside {
+            around.spawn(work);
+        }
+        let mut durables = JoinSet::new();
+        for durable in self.flow.durables(Some(self.worker)) {
+            let slots = match durable.role {
+                Role::Forward => self.settings.worker.concurrency,
+                Role::Undo | Role::Closing => self.settings.worker.undo_concurrency,
+            };
+            let handle = handler(&durable, part.clone(), undo);
+            let ack_wait = inspection.ack_wait;
+            durables.spawn(durable::serve(kernel.clone(), durable, slots, ack_wait, handle));
+        }
+        readiness.set(true);
+        tracing::info!(worker = self.worker, "takes work");
+        let ended = end(kernel, durables, self.settings.worker.drain_limit, &readiness).await;
+        around.shutdown().await;
+        ended
+    }
+}
+
+type Handler =
+    Arc<dyn Fn(Arc<Kernel>, crate::delivery::Delivery) -> durable::Handling + Send + Sync>;
+
+fn handler<P: Part>(
+    durable: &Durable,
+    part: Arc<P>,
+    undo: fn(Arc<Kernel>, Arc<P>, crate::delivery::Delivery) -> durable::Handling,
+) -> Handler {
+    match durable.role {
+        Role::Forward => Arc::new(move |kernel, delivery| {
+            let part = part.clone();
+            Box::pin(async move { pipeline::handle(&kernel, &*part, delivery).await })
+        }),
+        Role::Undo => Arc::new(move |kernel, delivery| undo(kernel, part.clone(), delivery)),
+        Role::Closing => Arc::new(move |kernel, delivery| {
+            Box::pin(async move { closing::handle(&kernel, delivery).await })
+        }),
+    }
+}
+
+fn limits(settings: &crate::config::WorkerSettings) -> Limits {
+    Limits {
+        deadline: settings.deadline,
+        hold_max: settings.hold_max,
+        read_after: settings.read_after,
+        cause_wait: settings.cause_wait,
+    }
+}
+
+/// The streams must be there and as the flow demands before anything is taken.
+async fn inspect_at_start(
+    broker: &nats::NatsBroker,
+    flow: &'static Flow,
+    worker: &str,
+) -> anyhow::Result<Inspection> {
+    let mut attempt = 0;
+    let inspection = loop {
+        attempt += 1;
+        match broker.inspect(flow, worker).await {
+            Ok(inspection) => break inspection,
+            Err(why) if attempt >= 10 => return Err(why.into()),
+            Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
+        }
+    };
+    match inspection.drift.as_slice() {
+        [] => Ok(inspection),
+        drift => bail!(
+            "the broker is not as the flow demands; `quadrille topology plan` says more\n  {}",
+            drift.join("\n  ")
+        ),
+    }
+}
+
+async fn serve_health(
+    settings: crate::config::HealthSettings,
+    readiness: Readiness,
+) -> anyhow::Result<impl Future<Output = ()> + Send> {
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("health.listen: cannot listen at {}", settings.listen))?;
+    let address = listener.local_addr()?;
+    if let Some(file) = &settings.address_file {
+        std::fs::write(file, address.to_string())
+            .with_context(|| format!("health.address_file: cannot write {}", file.display()))?;
+    }
+    tracing::info!(%address, "serves /live, /ready and /metrics");
+    let metrics = telemetry::start_metrics();
+    Ok(async move {
+        if let Err(error) = health::serve(listener, readiness, metrics).await {
+            tracing::warn!(%error, "health is no longer served");
+        }
+    })
+}
+
+fn stop_on_signal(stopper: crate::shutdown::Stopper) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopper.stop(Stop::Asked);
+    })
+}
+
+/// Compares the live settings with the flow's for as long as the worker runs: a stream that may
+/// lose its history, or another stream of the same name, stops it before it writes once more.
+async fn watch_settings(kernel: Arc<Kernel>, every: Duration) {
+    let mut tick = tokio::time::interval(every);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let Ok(seen) = kernel.broker.inspect(kernel.flow, kernel.step.worker).await else {
+            continue;
+        };
+        if let Some(drift) = seen.drift.first() {
+            return kernel.halt(drift.clone()).await;
+        }
+        if seen.incarnation != kernel.incarnation {
+            return kernel.same_stream().await;
+        }
+        kernel.clock.set(seen.server_time);
+    }
+}
+
+/// Waits for the end: the durables finish what they have, or let go of it.
+async fn end(
+    kernel: Arc<Kernel>,
+    mut durables: JoinSet<()>,
+    limit: Duration,
+    readiness: &Readiness,
+) -> anyhow::Result<()> {
+    let mut shutdown = kernel.shutdown.clone();
+    let mut asked = shutdown.asked().await;
+    readiness.set(false);
+    if asked == Stop::Asked {
+        tracing::info!(limit_s = limit.as_secs(), "stopping: finishing what is in hand");
+        let drained = async { while durables.join_next().await.is_some() {} };
+        let in_time = tokio::time::timeout(limit, drained).await.is_ok();
+        if !in_time {
+            kernel.stopper.stop(Stop::LetGo);
+            asked = shutdown.let_go().await;
+        }
+        tracing::info!(in_time, "stopped");
+    }
+    while durables.join_next().await.is_some() {}
+    kernel.broker.flush().await;
+    match asked {
+        Stop::Halt(why) => bail!(why),
+        Stop::Asked | Stop::LetGo => Ok(()),
+    }
+}

@@ -1,0 +1,71 @@
+//! A worker's command line.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use super::Start;
+use crate::config::Sources;
+use crate::{health, telemetry};
+
+const EXAMPLES: &str =
+    "Settings come from defaults, then the file, the environment and flags, the \
+later the stronger:
+  WORKER --set nats.url=nats://127.0.0.1:4222 --set worker.concurrency=8
+  QUADRILLE_NATS__URL=nats://nats:4222 QUADRILLE_LOG__FORMAT=json WORKER
+  WORKER --config quadrille.toml";
+
+/// One step of a saga, as a process.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Command {
+    /// A TOML file of settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one setting; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Asks the worker that runs with these settings whether it is ready, and exits
+    #[arg(long)]
+    healthcheck: bool,
+}
+
+pub(super) fn run<F>(worker: &'static str, build: impl FnOnce(Start) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let matches = Command::command().name(worker).get_matches();
+    let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match begin(worker, &command, build) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{worker}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn begin<F>(
+    worker: &'static str,
+    command: &Command,
+    build: impl FnOnce(Start) -> F,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let sources = Sources::read(command.config.as_ref(), std::env::vars(), &command.set)?;
+    let settings = sources.settings()?;
+    telemetry::start_logs(&settings.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.worker.threads)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        if command.healthcheck {
+            return health::check(settings.health.listen).await;
+        }
+        build(Start::connect(worker, sources).await?).await
+    })
+}

@@ -1,0 +1,121 @@
+//! One durable's loop: asks for no more than can start now, and sees every delivery to its end.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::flow::Durable;
+use schemas::{BadData, Reason};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::broker::{Delivered, Pulled, Receipt, Settle};
+use crate::delivery::Delivery;
+use crate::kernel::Kernel;
+use crate::shutdown::Stop;
+use crate::{park, retry, telemetry};
+
+use super::Handler;
+
+/// The handling of one delivery, to its settlement.
+pub(super) type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Serves a durable until the process stops and everything in hand is settled or given back.
+pub(super) async fn serve(
+    kernel: Arc<Kernel>,
+    durable: Durable,
+    slots: usize,
+    ack_wait: Duration,
+    handle: Handler,
+) {
+    let mut attempt = 0;
+    let mut pull = loop {
+        attempt += 1;
+        match kernel.broker.pull(kernel.flow.stream, &durable.name).await {
+            Ok(pull) => break pull,
+            Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
+        }
+    };
+    let mut shutdown = kernel.shutdown.clone();
+    let mut in_hand = JoinSet::new();
+    let mut asked = pin!(shutdown.asked());
+    loop {
+        while in_hand.try_join_next().is_some() {}
+        let free = slots - in_hand.len();
+        tokio::select! {
+            biased;
+            _ = &mut asked => break,
+            Some(_) = in_hand.join_next(), if free <= slots / 2 => {}
+            pulled = pull.next(free), if free > 0 => match pulled {
+                Pulled::Message(delivered) => start(&kernel, &durable, delivered, ack_wait, &handle, &mut in_hand),
+                Pulled::Deleted => {
+                    let why = format!("durable {} was deleted", durable.name);
+                    kernel.stopper.stop(Stop::Halt(why));
+                    break;
+                }
+            },
+        }
+    }
+    for delivered in pull.stop().await {
+        kernel.broker.settle(&delivered.receipt, Settle::Retry(Duration::ZERO)).await;
+    }
+    while in_hand.join_next().await.is_some() {}
+}
+
+fn start(
+    kernel: &Arc<Kernel>,
+    durable: &Durable,
+    delivered: Delivered,
+    ack_wait: Duration,
+    handle: &Handler,
+    in_hand: &mut JoinSet<()>,
+) {
+    let Some((_, saga)) = kernel.flow.parse_subject(&delivered.message.subject) else {
+        in_hand.spawn(set_aside(kernel.clone(), durable.name.clone(), delivered));
+        return;
+    };
+    let receipt = delivered.receipt.clone();
+    let delivery = Delivery { delivered, saga, durable: durable.name.clone() };
+    let handling = handle(kernel.clone(), delivery);
+    in_hand.spawn(attend(kernel.clone(), receipt, ack_wait, durable.name.clone(), handling));
+}
+
+/// The stream takes any token for an id; a message under one that is none belongs to no saga.
+async fn set_aside(kernel: Arc<Kernel>, durable: String, delivered: Delivered) {
+    let what = "the subject's last token is no saga id: 1 to 64 of A-Z a-z 0-9 _ -";
+    let bad = BadData::new(Reason::InvalidId, "", what);
+    park::park(&kernel, &delivered, (&durable, "-"), &bad).await;
+    kernel.broker.settle(&delivered.receipt, Settle::Term(bad.reason.code())).await;
+}
+
+/// Keeps a delivery ours while it is handled, and lets go of it when there is no more time.
+async fn attend(
+    kernel: Arc<Kernel>,
+    receipt: Receipt,
+    ack_wait: Duration,
+    durable: String,
+    mut handling: Handling,
+) {
+    let began = Instant::now();
+    let every = ack_wait / 3;
+    let mut progress = interval_at(began + every, every);
+    progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shutdown = kernel.shutdown.clone();
+    let mut let_go = pin!(shutdown.let_go());
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut handling => break,
+            _ = progress.tick() => kernel.broker.settle(&receipt, Settle::Progress).await,
+            stop = &mut let_go => {
+                if stop == Stop::LetGo {
+                    kernel.broker.settle(&receipt, Settle::Retry(Duration::ZERO)).await;
+                }
+                return;
+            }
+        }
+    }
+    metrics::histogram!(telemetry::HANDLING, "durable" => durable)
+        .record(began.elapsed().as_secs_f64());
+}
