@@ -111,7 +111,14 @@ fn nesting_ten_thousand_deep_is_set_aside_wherever_it_is(#[case] open: &str, #[c
 fn only_what_nests_counts_as_depth() {
     let flat = "[],".repeat(500);
     assert!(read(&and(&format!("\"note\":[{flat}1]"))).is_ok(), "many, but not deep");
-    assert!(read(&and(&format!("\"note\":\"{}\\\"[\"", "[{".repeat(500)))).is_ok(), "in a string");
+    let brackets = "[{".repeat(500);
+    for text in
+        [format!("\"{brackets}\""), format!("\"\\\"{brackets}\""), format!("\"{brackets}\\\\\"")]
+    {
+        assert!(read(&and(&format!("\"note\":{text}"))).is_ok(), "in a string");
+    }
+    let behind_a_backslash = format!("\"note\":[\"\\\\\",{}1{}]", "[".repeat(70), "]".repeat(70));
+    assert_set_aside(&and(&behind_a_backslash), Reason::NotJson, "");
     let deep = |depth| format!("\"note\":{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(read(&and(&deep(63))).is_ok());
     assert_set_aside(&and(&deep(64)), Reason::NotJson, "");
