@@ -4,8 +4,9 @@
 //! causing slot must hold the very message that is named; one that does not show up is waited for,
 //! then the trigger is set aside.
 
-use schemas::{BadData, Reason};
+use schemas::{BadData, Reason, Slot};
 
+use crate::broker::Stored;
 use crate::decode::Trigger;
 use crate::delivery::Ending;
 use crate::envelope::Envelope;
@@ -17,16 +18,19 @@ pub(crate) async fn check<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<
     let flow = kernel.flow;
     let Some(before) = flow.decides(kernel.step.on) else { return Ok(()) };
     let slot = kernel.slot(before.on, &trigger.saga);
-    if let Some(cause) = &trigger.cause
-        && let Ok(found) = kernel.broker.last(flow.stream, slot.subject()).await
-    {
-        let expected = flow.decides(slot.name()).map_or(flow.opens.event, |row| row.done);
-        let resolves = found.is_some_and(|stored| {
-            stored.sequence == cause.sequence
-                && Envelope::read(flow, slot.name(), &trigger.saga, expected, &stored)
-                    .is_ok_and(|envelope| envelope.id == cause.id)
-        });
-        if resolves {
+    if let Some(cause) = &trigger.cause {
+        let resolves = |found: Option<Stored>| {
+            found.is_some_and(|stored| {
+                stored.sequence == cause.sequence && event_id(kernel, &slot, &stored) == cause.id
+            })
+        };
+        // A replica that lags does not have it yet; the leader does.
+        let found = kernel.lookup.last(slot.subject()).await;
+        if found.is_ok_and(&resolves) {
+            return Ok(());
+        }
+        let found = kernel.broker.last(flow.stream, slot.subject()).await;
+        if found.is_ok_and(&resolves) {
             return Ok(());
         }
     }
@@ -36,4 +40,12 @@ pub(crate) async fn check<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<
     }
     let what = "what caused it is not in the log";
     Err(Ending::Park(BadData::new(Reason::NoCause, "/causationid", what)))
+}
+
+/// The id of the event in a slot; empty for what is no event, which no cause names.
+fn event_id(kernel: &Kernel, slot: &Slot, stored: &Stored) -> String {
+    let flow = kernel.flow;
+    let expected = flow.decides(slot.name()).map_or(flow.opens.event, |row| row.done);
+    Envelope::read(flow, slot.name(), slot.saga(), expected, stored)
+        .map_or_else(|_| String::new(), |envelope| envelope.id)
 }

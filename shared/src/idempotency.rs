@@ -24,7 +24,12 @@ pub(crate) async fn route<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match kernel.broker.last(kernel.flow.stream, slot.subject()).await {
+        // A stale "nothing" costs a repeated call, which its key makes harmless.
+        let read = match trigger.deliveries {
+            1 => kernel.lookup.last(slot.subject()).await,
+            _ => kernel.broker.last(kernel.flow.stream, slot.subject()).await,
+        };
+        match read {
             Ok(None) => return Ok(()),
             Ok(Some(stored)) => {
                 let entry = slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored);

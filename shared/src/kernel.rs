@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::envelope::{Cause, Occasion};
+use crate::lookup::Lookup;
 use crate::retry;
 use crate::shutdown::{Shutdown, Stop, Stopper};
 use crate::step::StepContext;
@@ -20,6 +21,8 @@ use crate::step::StepContext;
 pub(crate) struct Kernel {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) flow: &'static Flow,
+    /// For reads that decide nothing.
+    pub(crate) lookup: Lookup,
     /// This worker's row.
     pub(crate) step: &'static Step,
     pub(crate) clock: Clock,

@@ -20,6 +20,7 @@ mod closing;
 mod undo;
 
 mod kernel;
+mod lookup;
 mod shutdown;
 pub mod worker;
 

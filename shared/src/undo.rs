@@ -4,13 +4,15 @@
 //! Only the subject of what wakes it counts, so a junk body cannot stop it; it is never parked and
 //! never given up.
 
-use futures::future::try_join_all;
-use schemas::flow::Step as Row;
+mod view;
+
+pub(crate) use view::{Verdict, View};
+
 use schemas::ids::Direction;
-use schemas::{BadData, Event, Flow, Reason, SagaId};
+use schemas::{BadData, Event, Reason, SagaId};
 use tokio::time::{Instant, timeout_at};
 
-use crate::broker::{Stored, Unavailable};
+use crate::broker::Stored;
 use crate::commit::{self, Committed, Resolved};
 use crate::delivery::{Delivery, Ending};
 use crate::envelope::{Cause, Envelope, Outgoing};
@@ -20,137 +22,6 @@ use crate::retry;
 use crate::slots::{self, Entry, Record};
 use crate::step::{Evidence, Step, StepError, Undo};
 use crate::telemetry;
-
-/// The slots of one saga, as far as an undo or a closing looks at them.
-#[derive(Debug, Default)]
-pub(crate) struct View {
-    /// Per step of the flow, in its order.
-    decisions: Vec<Option<Entry>>,
-    undone: Vec<Option<Entry>>,
-    /// The pivot's: `Refused` is stop.
-    pivot: Option<Entry>,
-    /// What the step reacted to.
-    trigger: Option<Stored>,
-}
-
-/// What an undo durable does about what it sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The effect is recorded, and everything after it is taken back.
-    UndoRecorded(Record),
-    /// It may have acted, though its slot says no.
-    UndoUnknown,
-    /// Done, or somebody else's, or to be woken again: why.
-    Settled(&'static str, Record),
-    /// Nothing here says why it was woken: a stale read, or a forged signal.
-    LookAgain,
-}
-
-impl View {
-    /// Leader-reads every slot of a saga that matters to an undo.
-    pub(crate) async fn look(kernel: &Kernel, saga: &SagaId) -> Result<Self, Unavailable> {
-        let flow = kernel.flow;
-        let steps = flow.steps.iter();
-        let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| (step, pivot.slot)));
-        let undo_slots: Vec<_> =
-            steps.clone().filter_map(|step| step.undo.map(|undo| undo.slot)).collect();
-        let names: Vec<&'static str> = std::iter::once(kernel.step.on)
-            .chain(steps.map(|step| step.slot))
-            .chain(undo_slots)
-            .chain(pivot.map(|(_, slot)| slot))
-            .collect();
-        let reads = names.iter().map(|name| {
-            let slot = kernel.slot(name, saga);
-            async move { kernel.broker.last(flow.stream, slot.subject()).await }
-        });
-        let mut read = try_join_all(reads).await?.into_iter();
-        let mut next = || read.next().flatten();
-        let trigger = next();
-        let mut view = Self { trigger, ..Self::default() };
-        for step in flow.steps {
-            let entry = next().map(|stored| slots::decision(flow, step, saga, &stored));
-            view.decisions.push(entry);
-        }
-        for step in flow.steps {
-            let stored = step.undo.and_then(|_| next());
-            view.undone.push(stored.map(|stored| slots::undone(flow, step, saga, &stored)));
-        }
-        if let Some((step, _)) = pivot {
-            view.pivot = next().map(|stored| slots::pivot(flow, step, saga, &stored));
-        }
-        Ok(view)
-    }
-
-    /// The rule of undo for `step`; the first line that fits.
-    pub(crate) fn verdict(&self, flow: &Flow, step: &Row) -> Verdict {
-        let at = position(flow, step);
-        let own = &self.decisions[at];
-        if let Some(Entry::Done(record)) = &self.undone[at] {
-            return Verdict::Settled("undone", record.clone());
-        }
-        if let Some(Entry::Refused(_)) = own {
-            return Verdict::UndoUnknown;
-        }
-        if let Some(Entry::Done(record)) = own {
-            let next = flow.undone_before(step.worker).map(|next| position(flow, next));
-            let everything_after_is_undone = match next {
-                Some(next) => matches!(self.undone[next], Some(Entry::Done(_))),
-                None => self.turned(flow).is_some(),
-            };
-            if everything_after_is_undone {
-                return Verdict::UndoRecorded(record.clone());
-            }
-            let later = flow.undoable().skip_while(|row| row.worker != step.worker).skip(1);
-            if let Some(refusal) = self.refused(flow, later).or_else(|| self.turned(flow)) {
-                return Verdict::Settled("a later step undoes first", refusal);
-            }
-        }
-        let earlier = flow.undoable().take_while(|row| row.worker != step.worker);
-        if let Some(refusal) = self.refused(flow, earlier) {
-            return Verdict::Settled("an earlier step was refused", refusal);
-        }
-        match self.closed(flow) {
-            Some(record) => Verdict::Settled("closed", record),
-            None => Verdict::LookAgain,
-        }
-    }
-
-    /// The refusal of one of these steps.
-    fn refused(&self, flow: &Flow, steps: impl Iterator<Item = &'static Row>) -> Option<Record> {
-        steps.map(|step| &self.decisions[position(flow, step)]).find_map(|entry| match entry {
-            Some(Entry::Refused(record)) => Some(record.clone()),
-            Some(Entry::Done(_) | Entry::Alien) | None => None,
-        })
-    }
-
-    /// The stop at the pivot, or the refusal of a step after it: all that was done is undone.
-    fn turned(&self, flow: &Flow) -> Option<Record> {
-        let after = flow.steps.iter().filter(|step| step.undo.is_none() && step.refused.is_some());
-        match &self.pivot {
-            Some(Entry::Refused(stop)) => Some(stop.clone()),
-            Some(Entry::Done(_) | Entry::Alien) | None => self.refused(flow, after),
-        }
-    }
-
-    /// What closed the saga, either way.
-    pub(crate) fn closed(&self, flow: &Flow) -> Option<Record> {
-        match &self.decisions[position(flow, flow.closing())] {
-            Some(Entry::Done(record) | Entry::Refused(record)) => Some(record.clone()),
-            Some(Entry::Alien) | None => None,
-        }
-    }
-
-    /// Whether the last undo of all is in the log, and a refusal or stop that explains it.
-    pub(crate) fn all_undone(&self, flow: &Flow) -> bool {
-        let first = flow.undoable().next().map(|step| position(flow, step));
-        let undone = first.is_some_and(|at| matches!(self.undone[at], Some(Entry::Done(_))));
-        undone && self.refused(flow, flow.undoable()).or_else(|| self.turned(flow)).is_some()
-    }
-}
-
-fn position(flow: &Flow, step: &Row) -> usize {
-    flow.steps.iter().position(|row| row.worker == step.worker).expect("a row of this table")
-}
 
 /// Handles one delivery of an undo durable, to its settlement.
 pub(crate) async fn handle<S: Undo>(kernel: &Kernel, step: &S, delivery: Delivery) {

@@ -30,7 +30,7 @@ use crate::nats;
 use crate::pipeline::{self, Final, Part, Undoable};
 use crate::shutdown::{Stop, shutdown};
 use crate::step::{Step, Undo};
-use crate::{closing, retry, telemetry, undo};
+use crate::{closing, lookup, retry, telemetry, undo};
 
 /// A worker that has read its settings and reached the broker, and waits for its step.
 pub struct Start {
@@ -120,8 +120,10 @@ impl Start {
         let inspection = inspect_at_start(&self.broker, self.flow, self.worker).await?;
         let (stopper, shutdown) = shutdown();
         let limits = limits(&self.settings.worker);
+        let (lookup, questions) = lookup::lookup();
         let kernel = Arc::new(Kernel {
             broker: Arc::new(self.broker.clone()),
+            lookup,
             flow: self.flow,
             step: row,
             clock: Clock::new(inspection.server_time),
@@ -135,6 +137,8 @@ impl Start {
         around.spawn(serve_health(self.settings.health.clone(), readiness.clone()).await?);
         around.spawn(stop_on_signal(stopper.clone())?);
         around.spawn(watch_settings(kernel.clone(), self.settings.worker.inspect_every));
+        let answers = lookup::answer_all(self.broker(), self.flow.stream, questions);
+        around.spawn(answers);
         let closed = self.broker.closed();
         let lost = stopper.clone();
         around.spawn(async move {

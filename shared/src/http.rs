@@ -1,0 +1,249 @@
+//! A small HTTP client for the adapters of outside services: pooled connections, one deadline over
+//! the whole exchange, and errors that say whether anything was sent.
+//!
+//! It never retries and never follows a redirect: the step's message is tried again, under the same
+//! idempotency key, and that is the only retry there is.
+
+mod answer;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::ResponseFuture;
+use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+pub use answer::Answer;
+
+/// Largest answer that is read: 1 MB, far above any that a gateway gives.
+const MAX_BODY: usize = 1 << 20;
+/// Connections kept open: more than a replica has calls in flight.
+const IDLE_CONNECTIONS: usize = 64;
+/// Below the 60 s after which common load balancers close an idle connection.
+const IDLE_FOR: Duration = Duration::from_secs(50);
+
+/// A secret that shows itself nowhere but in the request.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// A base URL, secret or root store that no request can be made with.
+#[derive(Debug, thiserror::Error)]
+pub enum BadSettings {
+    #[error("a base URL must look like http://host:port/path")]
+    Url,
+    #[error("a secret must be printable ASCII")]
+    Secret,
+    #[error("the certificates of this machine cannot be read")]
+    Certificates(#[source] std::io::Error),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing can have happened: no connection, or no time left.
+    #[error("nothing was sent to the service")]
+    NothingSent(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The request may have been carried out: send it again under the same key.
+    #[error("the service may or may not have done it")]
+    OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The service says that it failed, or that this is not the time.
+    #[error("the service answers {0}")]
+    Failed(StatusCode),
+    /// The service answered, and what it says cannot be read.
+    #[error("the service answers {0}, which cannot be read")]
+    Unreadable(StatusCode, #[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a request carries.
+#[derive(Debug, Clone)]
+pub enum Body<'a> {
+    Nothing,
+    /// Names and values, in any characters.
+    Form(&'a [(&'a str, &'a str)]),
+    Json(serde_json::Value),
+}
+
+/// One service, below one base URL.
+pub struct Client {
+    base: String,
+    secret: Option<HeaderValue>,
+    timeout: Duration,
+    pool: Connections,
+}
+
+/// Kept-alive connections; TLS, and the machine's root certificates, only where they are needed.
+enum Connections {
+    Plain(Pool<HttpConnector, Full<Bytes>>),
+    Tls(Pool<HttpsConnector<HttpConnector>, Full<Bytes>>),
+}
+
+impl Client {
+    /// `base` may end in a slash; no call takes longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`BadSettings`], at start and not at the first request. Root certificates are read for an
+    /// `https` base only.
+    pub fn new(base: &str, secret: Option<Secret>, timeout: Duration) -> Result<Self, BadSettings> {
+        let uri: Uri = base.parse().map_err(|_| BadSettings::Url)?;
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        // Shorter than the whole, so that a connection never made is told from a lost answer.
+        tcp.set_connect_timeout(Some(timeout / 2));
+        let mut pool = Pool::builder(TokioExecutor::new());
+        pool.pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_FOR)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS);
+        let pool = match uri.scheme_str() {
+            Some("http") => Connections::Plain(pool.build(tcp)),
+            Some("https") => {
+                let tls = HttpsConnectorBuilder::new().with_native_roots();
+                let tls = tls.map_err(BadSettings::Certificates)?.https_only().enable_http1();
+                Connections::Tls(pool.build(tls.wrap_connector(tcp)))
+            }
+            Some(_) | None => return Err(BadSettings::Url),
+        };
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Self { base, secret: secret.map(bearer).transpose()?, timeout, pool })
+    }
+
+    /// Reads; `path` begins with a slash, its query already encoded ([`encode`]).
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn get(&self, path: &str, deadline: Instant) -> Result<Answer, Error> {
+        self.call(Method::GET, path, &Body::Nothing, None, deadline).await
+    }
+
+    /// Asks for a change, under an idempotency key of visible ASCII.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no whole answer by `deadline`. Any status is an answer.
+    pub async fn post(
+        &self,
+        path: &str,
+        body: &Body<'_>,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<Answer, Error> {
+        self.call(Method::POST, path, body, Some(key), deadline).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Body<'_>,
+        key: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Answer, Error> {
+        let request = self.request(method, path, body, key);
+        let request = request.map_err(|bad| Error::NothingSent(bad.into()))?;
+        let now = Instant::now();
+        if deadline <= now {
+            // A process that was stopped for a day must not act on what it once looked up.
+            return Err(Error::NothingSent("the deadline has passed".into()));
+        }
+        let deadline = deadline.min(now + self.timeout);
+        match timeout_at(deadline, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(late) => Err(Error::OutcomeUnknown(late.into())),
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Body<'_>,
+        key: Option<&str>,
+    ) -> Result<hyper::Request<Full<Bytes>>, hyper::http::Error> {
+        let mut request = hyper::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header("accept", "application/json");
+        if let Some(secret) = &self.secret {
+            request = request.header(AUTHORIZATION, secret);
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        match body {
+            Body::Nothing => request.body(Full::default()),
+            Body::Form(fields) => request
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(Full::from(form(fields))),
+            Body::Json(value) => {
+                request.header(CONTENT_TYPE, "application/json").body(Full::from(value.to_string()))
+            }
+        }
+    }
+
+    async fn exchange(&self, request: hyper::Request<Full<Bytes>>) -> Result<Answer, Error> {
+        let response =
+            self.pool.request(request).await.map_err(|error| match error.is_connect() {
+                true => Error::NothingSent(error.into()),
+                false => Error::OutcomeUnknown(error.into()),
+            })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await;
+        let body = body.map_err(|error| Error::Unreadable(head.status, error))?.to_bytes();
+        Ok(Answer::new(head.status, &head.headers, body))
+    }
+}
+
+impl Connections {
+    fn request(&self, request: hyper::Request<Full<Bytes>>) -> ResponseFuture {
+        match self {
+            Self::Plain(pool) => pool.request(request),
+            Self::Tls(pool) => pool.request(request),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { base, timeout, .. } = self;
+        f.debug_struct("Client").field("base", base).field("timeout", timeout).finish()
+    }
+}
+
+fn bearer(secret: Secret) -> Result<HeaderValue, BadSettings> {
+    let value = HeaderValue::try_from(format!("Bearer {}", secret.0));
+    let mut value = value.map_err(|_| BadSettings::Secret)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    let pair = |(name, value): &(&str, &str)| format!("{}={}", encode(name), encode(value));
+    fields.iter().map(pair).collect::<Vec<_>>().join("&")
+}
+
+/// Percent-encodes all but unreserved characters (RFC 3986): for forms, queries and paths.
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}

@@ -1,0 +1,130 @@
+//! Steps tested without a broker: given a step, when an event arrives, then exactly this outcome.
+//!
+//! What every step must obey, whatever it does, is in [`laws`]; a scripted fake lets them fail it
+//! at any call through [`Faults`].
+
+mod faults;
+pub mod laws;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use schemas::ids::Direction;
+use schemas::{Event, FLOWS, SagaId};
+use tokio::time::Instant;
+
+pub use faults::{Faults, Injected, When};
+
+use crate::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
+
+/// Begins a test of `step`.
+///
+/// ```
+/// use quadrille::step::{Outcome, Step, StepContext, StepError};
+/// use quadrille::testing::given;
+/// use schemas::order_fulfilment::events::{OrderCompleted, ShipmentDispatched};
+///
+/// struct Complete;
+///
+/// impl Step for Complete {
+///     type On = ShipmentDispatched;
+///     type Done = OrderCompleted;
+///     type Refused = quadrille::step::Never;
+///
+///     async fn run(
+///         &self,
+///         _: &ShipmentDispatched,
+///         _: &StepContext,
+///     ) -> Result<Outcome<Self::Done, Self::Refused>, StepError> {
+///         Ok(Outcome::Done(OrderCompleted {}))
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let dispatched = ShipmentDispatched {
+///     carrier: "bicycle".into(),
+///     label: "L-1".parse().unwrap(),
+///     tracking: "T-1".parse().unwrap(),
+/// };
+/// given(&Complete).when(&dispatched).await.then(Outcome::Done(OrderCompleted {}));
+/// # });
+/// ```
+pub fn given<S: Step>(step: &S) -> Given<'_, S> {
+    Given { step, age: Duration::ZERO }
+}
+
+/// A step that waits for its event.
+#[derive(Debug)]
+pub struct Given<'s, S> {
+    step: &'s S,
+    age: Duration,
+}
+
+impl<S: Step> Given<'_, S> {
+    /// The trigger of `run` is this old by the broker's clock; zero otherwise.
+    pub fn aged(self, age: Duration) -> Self {
+        Self { age, ..self }
+    }
+
+    /// The event arrives.
+    pub async fn when(&self, on: &S::On) -> Happened<Outcome<S::Done, S::Refused>> {
+        Happened(self.step.run(on, &context::<S>(Direction::Run, self.age)).await)
+    }
+
+    /// The step is to be taken back.
+    pub async fn when_undone(&self, on: &S::On, evidence: Evidence<&S::Done>) -> Happened<S::Undone>
+    where
+        S: Undo,
+    {
+        Happened(self.step.undo(on, evidence, &context::<S>(Direction::Undo, self.age)).await)
+    }
+}
+
+/// What the step returned; one of the methods says what it must have been, or panics.
+#[derive(Debug)]
+#[must_use = "say what must have happened"]
+pub struct Happened<T>(Result<T, StepError>);
+
+impl<T: Debug> Happened<T> {
+    #[track_caller]
+    pub fn then(self, expected: T)
+    where
+        T: PartialEq,
+    {
+        assert_eq!(self.0.expect("expected an outcome"), expected);
+    }
+
+    /// The step could not find out; returns how long it asks to be left alone.
+    #[track_caller]
+    pub fn then_try_again(self) -> Option<Duration> {
+        match self.0 {
+            Err(StepError::TryAgain { after, .. }) => after,
+            other => panic!("expected to try again, got {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn then_bad_message(self) {
+        assert!(matches!(self.0, Err(StepError::BadMessage(_))), "no bad message: {:?}", self.0);
+    }
+
+    #[track_caller]
+    pub fn then_superseded(self) {
+        assert!(matches!(self.0, Err(StepError::Superseded)), "not superseded: {:?}", self.0);
+    }
+}
+
+/// The context of saga `A123` for a step of a known flow: first attempt, ten seconds to go.
+///
+/// # Panics
+/// When no flow table names what the step records.
+pub fn context<S: Step>(direction: Direction, age: Duration) -> StepContext {
+    let row = |flow: &&'static schemas::Flow| {
+        let row = flow.steps.iter().find(|row| S::Done::TYPES.contains(&row.done))?;
+        Some((*flow, row.worker))
+    };
+    let (flow, worker) = FLOWS.iter().find_map(row).expect("a flow names what the step records");
+    let saga_id = SagaId::parse("A123").expect("letters and digits");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    StepContext::new(flow, worker, direction, saga_id, (1, deadline, age))
+}

@@ -1,0 +1,280 @@
+//! What the slots of a saga say to an undo, and the rule it follows: first line that fits, decided
+//! on what is seen, never on what is not seen.
+
+use futures::future::try_join_all;
+use schemas::flow::Step as Row;
+use schemas::{Flow, SagaId};
+
+use crate::broker::{Stored, Unavailable};
+use crate::kernel::Kernel;
+use crate::slots::{self, Entry, Record};
+
+/// The slots of one saga, as far as an undo or a closing looks at them.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    /// Per step of the flow, in its order.
+    decisions: Vec<Option<Entry>>,
+    undone: Vec<Option<Entry>>,
+    /// The pivot's: `Refused` is stop.
+    pivot: Option<Entry>,
+    /// What the step reacted to.
+    pub(super) trigger: Option<Stored>,
+}
+
+/// What an undo durable does about what it sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The effect is recorded, and everything after it is taken back.
+    UndoRecorded(Record),
+    /// It may have acted, though its slot says no.
+    UndoUnknown,
+    /// Done, or somebody else's, or to be woken again: why.
+    Settled(&'static str, Record),
+    /// Nothing here says why it was woken: a stale read, or a forged signal.
+    LookAgain,
+}
+
+impl View {
+    /// Leader-reads every slot of a saga that matters to an undo.
+    pub(crate) async fn look(kernel: &Kernel, saga: &SagaId) -> Result<Self, Unavailable> {
+        let flow = kernel.flow;
+        let steps = flow.steps.iter();
+        let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| (step, pivot.slot)));
+        let undo_slots: Vec<_> =
+            steps.clone().filter_map(|step| step.undo.map(|undo| undo.slot)).collect();
+        let names: Vec<&'static str> = std::iter::once(kernel.step.on)
+            .chain(steps.map(|step| step.slot))
+            .chain(undo_slots)
+            .chain(pivot.map(|(_, slot)| slot))
+            .collect();
+        let reads = names.iter().map(|name| {
+            let slot = kernel.slot(name, saga);
+            async move { kernel.broker.last(flow.stream, slot.subject()).await }
+        });
+        let mut read = try_join_all(reads).await?.into_iter();
+        let mut next = || read.next().flatten();
+        let trigger = next();
+        let mut view = Self { trigger, ..Self::default() };
+        for step in flow.steps {
+            let entry = next().map(|stored| slots::decision(flow, step, saga, &stored));
+            view.decisions.push(entry);
+        }
+        for step in flow.steps {
+            let stored = step.undo.and_then(|_| next());
+            view.undone.push(stored.map(|stored| slots::undone(flow, step, saga, &stored)));
+        }
+        if let Some((step, _)) = pivot {
+            view.pivot = next().map(|stored| slots::pivot(flow, step, saga, &stored));
+        }
+        Ok(view)
+    }
+
+    /// The rule of undo for `step`; the first line that fits.
+    pub(crate) fn verdict(&self, flow: &Flow, step: &Row) -> Verdict {
+        let at = position(flow, step);
+        let own = &self.decisions[at];
+        if let Some(Entry::Done(record)) = &self.undone[at] {
+            return Verdict::Settled("undone", record.clone());
+        }
+        if let Some(Entry::Refused(_)) = own {
+            return Verdict::UndoUnknown;
+        }
+        if let Some(Entry::Done(record)) = own {
+            let next = flow.undone_before(step.worker).map(|next| position(flow, next));
+            let everything_after_is_undone = match next {
+                Some(next) => matches!(self.undone[next], Some(Entry::Done(_))),
+                None => self.turned(flow).is_some(),
+            };
+            if everything_after_is_undone {
+                return Verdict::UndoRecorded(record.clone());
+            }
+            let later = flow.undoable().skip_while(|row| row.worker != step.worker).skip(1);
+            if let Some(refusal) = self.refused(flow, later).or_else(|| self.turned(flow)) {
+                return Verdict::Settled("a later step undoes first", refusal);
+            }
+        }
+        let earlier = flow.undoable().take_while(|row| row.worker != step.worker);
+        if let Some(refusal) = self.refused(flow, earlier) {
+            return Verdict::Settled("an earlier step was refused", refusal);
+        }
+        match self.closed(flow) {
+            Some(record) => Verdict::Settled("closed", record),
+            None => Verdict::LookAgain,
+        }
+    }
+
+    /// The refusal of one of these steps.
+    fn refused(&self, flow: &Flow, steps: impl Iterator<Item = &'static Row>) -> Option<Record> {
+        steps.map(|step| &self.decisions[position(flow, step)]).find_map(|entry| match entry {
+            Some(Entry::Refused(record)) => Some(record.clone()),
+            Some(Entry::Done(_) | Entry::Alien) | None => None,
+        })
+    }
+
+    /// The stop at the pivot, or the refusal of a step after it: all that was done is undone.
+    fn turned(&self, flow: &Flow) -> Option<Record> {
+        let after = flow.steps.iter().filter(|step| step.undo.is_none() && step.refused.is_some());
+        match &self.pivot {
+            Some(Entry::Refused(stop)) => Some(stop.clone()),
+            Some(Entry::Done(_) | Entry::Alien) | None => self.refused(flow, after),
+        }
+    }
+
+    /// What closed the saga, either way.
+    pub(crate) fn closed(&self, flow: &Flow) -> Option<Record> {
+        match &self.decisions[position(flow, flow.closing())] {
+            Some(Entry::Done(record) | Entry::Refused(record)) => Some(record.clone()),
+            Some(Entry::Alien) | None => None,
+        }
+    }
+
+    /// Whether the last undo of all is in the log, and a refusal or stop that explains it.
+    pub(crate) fn all_undone(&self, flow: &Flow) -> bool {
+        let first = flow.undoable().next().map(|step| position(flow, step));
+        let undone = first.is_some_and(|at| matches!(self.undone[at], Some(Entry::Done(_))));
+        undone && self.refused(flow, flow.undoable()).or_else(|| self.turned(flow)).is_some()
+    }
+}
+
+fn position(flow: &Flow, step: &Row) -> usize {
+    flow.steps.iter().position(|row| row.worker == step.worker).expect("a row of this table")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::order_fulfilment::FLOW;
+
+    /// A slot as the log may hold it; `E` for empty.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Slot {
+        E,
+        Done,
+        Refused,
+        Alien,
+    }
+    use Slot::{Alien, Done, E, Refused};
+
+    fn entry(slot: Slot, sequence: u64) -> Option<Entry> {
+        let record = Record {
+            event_type: String::new(),
+            source: String::new(),
+            reason: String::new(),
+            sequence,
+            stored_at: jiff::Timestamp::UNIX_EPOCH,
+            data: "{}".into(),
+        };
+        match slot {
+            E => None,
+            Done => Some(Entry::Done(record)),
+            Refused => Some(Entry::Refused(record)),
+            Alien => Some(Entry::Alien),
+        }
+    }
+
+    struct Log {
+        inventory: Slot,
+        payment: Slot,
+        pivot: Slot,
+        shipment: Slot,
+        closed: Slot,
+        payment_undo: Slot,
+        inventory_undo: Slot,
+    }
+
+    const NOTHING: Log = Log {
+        inventory: E,
+        payment: E,
+        pivot: E,
+        shipment: E,
+        closed: E,
+        payment_undo: E,
+        inventory_undo: E,
+    };
+
+    fn view(log: &Log) -> View {
+        let Log { inventory, payment, pivot, shipment, closed, .. } = *log;
+        let decided = [inventory, payment, shipment, closed];
+        View {
+            decisions: decided.into_iter().zip(1..).map(|(slot, at)| entry(slot, at)).collect(),
+            undone: vec![entry(log.inventory_undo, 11), entry(log.payment_undo, 12), None, None],
+            pivot: entry(pivot, 21),
+            trigger: None,
+        }
+    }
+
+    fn verdict(worker: &str, log: &Log) -> &'static str {
+        let step = FLOW.step(worker).expect("a row");
+        match view(log).verdict(&FLOW, step) {
+            Verdict::UndoRecorded(_) => "recorded",
+            Verdict::UndoUnknown => "unknown",
+            Verdict::Settled(why, _) => why,
+            Verdict::LookAgain => "again",
+        }
+    }
+
+    #[test]
+    fn the_last_undoable_step_waits_for_a_stop_or_a_refusal_after_it() {
+        let charged = Log { inventory: Done, payment: Done, ..NOTHING };
+        let undo = |log| verdict("charge-customer", &log);
+        assert_eq!(undo(Log { ..charged }), "again");
+        assert_eq!(undo(Log { pivot: Done, ..charged }), "again");
+        assert_eq!(undo(Log { pivot: Refused, ..charged }), "recorded");
+        assert_eq!(undo(Log { pivot: Done, shipment: Refused, ..charged }), "recorded");
+        assert_eq!(undo(Log { shipment: Alien, ..charged }), "again");
+        assert_eq!(undo(Log { payment: Refused, ..charged }), "unknown");
+        assert_eq!(undo(Log { pivot: Refused, payment_undo: Done, ..charged }), "undone");
+        assert_eq!(undo(Log { pivot: Refused, payment_undo: Alien, ..charged }), "recorded");
+        assert_eq!(undo(Log { inventory: Refused, ..NOTHING }), "an earlier step was refused");
+        assert_eq!(undo(Log { closed: Done, ..charged }), "closed");
+        assert_eq!(undo(NOTHING), "again");
+    }
+
+    #[test]
+    fn an_earlier_step_waits_until_the_later_one_is_undone() {
+        let charged = Log { inventory: Done, payment: Done, ..NOTHING };
+        let undo = |log| verdict("reserve-inventory", &log);
+        let later = "a later step undoes first";
+        assert_eq!(undo(Log { ..charged }), "again");
+        assert_eq!(undo(Log { pivot: Refused, ..charged }), later);
+        assert_eq!(undo(Log { pivot: Refused, payment_undo: Done, ..charged }), "recorded");
+        assert_eq!(undo(Log { payment: Refused, ..charged }), later);
+        let refused = Log { inventory: Done, payment: Refused, ..NOTHING };
+        assert_eq!(undo(Log { payment_undo: Done, ..refused }), "recorded");
+        assert_eq!(undo(Log { payment_undo: Alien, ..refused }), later);
+        assert_eq!(undo(Log { inventory: Refused, ..NOTHING }), "unknown");
+        assert_eq!(undo(Log { inventory: Refused, inventory_undo: Done, ..NOTHING }), "undone");
+    }
+
+    /// Whatever is unseen (empty or alien) instead of what stands there, an undo never starts that
+    /// the full log would not start.
+    #[test]
+    fn a_stale_read_never_starts_an_undo() {
+        let slots = [E, Done, Refused, Alien];
+        for code in 0..4_usize.pow(7) {
+            let at = |digit: u32| slots[code / 4_usize.pow(digit) % 4];
+            let seen = Log {
+                inventory: at(0),
+                payment: at(1),
+                pivot: at(2),
+                shipment: at(3),
+                closed: at(4),
+                payment_undo: at(5),
+                inventory_undo: at(6),
+            };
+            let turned = seen.pivot == Refused || seen.shipment == Refused;
+            let payment = verdict("charge-customer", &seen);
+            let inventory = verdict("reserve-inventory", &seen);
+            assert_eq!(payment == "unknown", seen.payment == Refused && seen.payment_undo != Done);
+            if payment == "recorded" {
+                assert!(seen.payment == Done && turned && seen.payment_undo != Done);
+            }
+            if inventory == "recorded" {
+                assert!(seen.inventory == Done && seen.payment_undo == Done);
+            }
+            if inventory == "unknown" {
+                assert!(seen.inventory == Refused && seen.inventory_undo != Done);
+            }
+        }
+    }
+}
