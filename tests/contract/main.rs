@@ -1,0 +1,30 @@
+//! What the kernel relies on, asked of real servers: every case runs on one server and on a cluster
+//! of three. A broker that stands in for them must pass the same cases, surprises included.
+
+/// Runs each case of a module twice: `one_server::…` and `three_servers::…`.
+macro_rules! contract {
+    ($($(#[$attribute:meta])* $case:ident),+ $(,)?) => {
+        mod one_server {
+            $(
+                $(#[$attribute])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case($crate::under_test::UnderTest::one_server().await).await;
+                }
+            )+
+        }
+        mod three_servers {
+            $(
+                $(#[$attribute])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case($crate::under_test::UnderTest::three_servers().await).await;
+                }
+            )+
+        }
+    };
+}
+
+mod under_test;
+
+mod pulls;

@@ -1,0 +1,79 @@
+//! Three real nats-servers on one machine that form a JetStream cluster.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::eventually::eventually;
+use crate::server::{Server, Settings};
+
+/// A JetStream cluster that has a leader and sees all of its nodes.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Server>,
+}
+
+impl Cluster {
+    /// `size` nodes named `n0`, `n1`, …, each knowing the others' addresses.
+    pub async fn start(size: usize) -> Self {
+        let ports: Vec<u16> = free_ports(size);
+        let routes: Vec<_> =
+            ports.iter().map(|port| format!("nats-route://127.0.0.1:{port}")).collect();
+        let settings = |at: usize| Settings {
+            lines: format!(
+                "server_name: n{at}\ncluster {{\n  name: tests\n  listen: 127.0.0.1:{}\n  \
+                 routes: [{}]\n}}\n",
+                ports[at],
+                routes.join(", ")
+            ),
+        };
+        let settings: Vec<_> = (0..size).map(settings).collect();
+        let nodes = futures::future::join_all(settings.iter().map(Server::start_with)).await;
+        let cluster = Self { nodes };
+        cluster.ready().await;
+        cluster
+    }
+
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(Server::url).collect()
+    }
+
+    pub fn nodes(&self) -> &[Server] {
+        &self.nodes
+    }
+
+    /// The node of that name, as leaders are named: `n0`.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn node(&mut self, name: &str) -> &mut Server {
+        let at: usize = name[1..].parse().expect("a node's name is n and a number");
+        &mut self.nodes[at]
+    }
+
+    /// Waits until there is a meta leader, and every node follows it.
+    pub async fn ready(&self) {
+        eventually("the cluster has a leader and all of its nodes", async || {
+            for (at, node) in self.nodes.iter().enumerate() {
+                let page: Value = serde_json::from_str(&node.monitor("/jsz").await?).ok()?;
+                let meta = &page["meta_cluster"];
+                let followers = meta["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+                let current = followers.iter().filter(|node| node["current"] == true).count();
+                let leads = meta["leader"] == format!("n{at}");
+                if leads && current + 1 == self.nodes.len() {
+                    return Some(());
+                }
+            }
+            None
+        })
+        .await;
+    }
+}
+
+/// Ports nobody listens on now; all held until all are known, so that they differ.
+fn free_ports(count: usize) -> Vec<u16> {
+    let listen = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listeners: Vec<_> = (0..count).map(listen).collect();
+    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
+    listeners.iter().map(port).collect()
+}

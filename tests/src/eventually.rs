@@ -1,0 +1,35 @@
+//! Waiting for something to become true: by looking again, never by sleeping for long enough.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// Longest wait; generous, for a busy machine must not fail a test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks every 10 ms until `look` finds something.
+///
+/// # Panics
+/// After a minute, saying what was waited for.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain for this: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits for `done`, for at most as long as [`eventually`] does.
+///
+/// # Panics
+/// After a minute, saying what was waited for.
+pub async fn within_patience<T>(what: &str, done: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, done).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited in vain for this: {what}"),
+    }
+}

@@ -1,0 +1,137 @@
+//! JetStream without Quadrille: what other people's clients can do to our streams, and what the
+//! server says about it.
+
+use anyhow::{Context as _, bail};
+use async_nats::{Client, HeaderMap};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// A stock client; its answers are the server's JSON.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    pub client: Client,
+}
+
+/// What a publish came to: a sequence, or the server's error code and words.
+pub type Answer = Result<u64, (u64, String)>;
+
+impl Raw {
+    pub async fn connect(urls: &[String]) -> Self {
+        let addresses: Vec<async_nats::ServerAddr> =
+            urls.iter().map(|url| url.parse().expect("a server's URL")).collect();
+        let options = async_nats::ConnectOptions::new()
+            .reconnect_delay_callback(|_| std::time::Duration::from_millis(50));
+        Self { client: options.connect(addresses).await.expect("the server runs") }
+    }
+
+    /// A request to the JetStream API.
+    ///
+    /// # Errors
+    /// When there is no answer, or the answer is an error (its code is in the text).
+    pub async fn api(&self, verb: &str, body: Value) -> anyhow::Result<Value> {
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let answer = self.client.request(format!("$JS.API.{verb}"), body).await?;
+        let answer: Value = serde_json::from_slice(&answer.payload)?;
+        match answer.get("error") {
+            None => Ok(answer),
+            Some(error) => bail!("{verb}: {error}"),
+        }
+    }
+
+    /// Publishes with these headers and waits for the acknowledgement.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn publish(&self, subject: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.try_publish(subject, headers, body).await.expect("the server answers")
+    }
+
+    /// # Errors
+    /// When there is no answer, or none that can be read.
+    pub async fn try_publish(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> anyhow::Result<Answer> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, *value);
+        }
+        let request =
+            self.client.request_with_headers(subject.to_owned(), map, body.to_owned().into());
+        let answer: Value = serde_json::from_slice(&request.await?.payload)?;
+        match answer.get("error") {
+            None => Ok(Ok(answer["seq"].as_u64().context("a sequence")?)),
+            Some(error) => Ok(Err((
+                error["err_code"].as_u64().unwrap_or(0),
+                error["description"].as_str().unwrap_or_default().to_owned(),
+            ))),
+        }
+    }
+
+    /// Sends one message of an atomic batch; the answer comes to the last one only.
+    pub async fn open_batch(&self, subject: &str, id: &str, at: usize) {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Batch-Id", id);
+        headers.insert("Nats-Batch-Sequence", at.to_string());
+        let sent = self.client.publish_with_headers(subject.to_owned(), headers, "{}".into());
+        sent.await.expect("the connection stands");
+    }
+
+    /// The stream's settings and state.
+    pub async fn stream(&self, name: &str) -> Value {
+        self.api(&format!("STREAM.INFO.{name}"), Value::Null).await.expect("the stream exists")
+    }
+
+    /// Number of messages in a stream.
+    pub async fn messages(&self, name: &str) -> u64 {
+        self.stream(name).await["state"]["messages"].as_u64().expect("a number")
+    }
+
+    /// The durable's settings and state.
+    pub async fn durable(&self, stream: &str, name: &str) -> Value {
+        let verb = format!("CONSUMER.INFO.{stream}.{name}");
+        self.api(&verb, Value::Null).await.expect("the durable exists")
+    }
+
+    /// Changes settings of a live stream, as an operator would.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn change_stream(&self, name: &str, changes: Value) -> anyhow::Result<Value> {
+        let mut config = self.stream(name).await["config"].clone();
+        for (key, value) in changes.as_object().expect("an object of settings") {
+            config[key] = value.clone();
+        }
+        self.api(&format!("STREAM.UPDATE.{name}"), config).await
+    }
+
+    /// Changes settings of a live durable, as an operator would.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn change_durable(
+        &self,
+        stream: &str,
+        name: &str,
+        changes: Value,
+    ) -> anyhow::Result<Value> {
+        let mut config = self.durable(stream, name).await["config"].clone();
+        for (key, value) in changes.as_object().expect("an object of settings") {
+            config[key] = value.clone();
+        }
+        let body = json!({ "stream_name": stream, "config": config, "action": "update" });
+        self.api(&format!("CONSUMER.CREATE.{stream}.{name}"), body).await
+    }
+
+    /// Makes the stream's leader step down; nothing happens on a single server.
+    pub async fn step_down(&self, stream: &str) {
+        let _ = self.api(&format!("STREAM.LEADER.STEPDOWN.{stream}"), Value::Null).await;
+    }
+
+    /// Makes the durable's leader step down; nothing happens on a single server.
+    pub async fn durable_step_down(&self, stream: &str, name: &str) {
+        let _ = self.api(&format!("CONSUMER.LEADER.STEPDOWN.{stream}.{name}"), Value::Null).await;
+    }
+}

@@ -1,0 +1,225 @@
+//! Quadrille as its users run it, for one test: a real nats-server, the sandbox and the workers,
+//! each a process of its own.
+//!
+//! Workers may be killed, stopped and started again; the sandbox is never disturbed, for its ledger
+//! is the truth. What the workers said is kept where a test fails. Everything ends with the test.
+
+mod binaries;
+mod folder;
+mod log;
+mod orders;
+mod sandbox;
+mod stock;
+mod supervisor;
+mod worker;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::Client;
+use quadrille::broker::{Broker, Published};
+use quadrille::nats::{NatsBroker, NatsOptions, connect, provision};
+use quadrille::topology::{Profile, Topology};
+use schemas::SagaId;
+use schemas::order_fulfilment::FLOW;
+use schemas::order_fulfilment::events::OrderPlaced;
+
+use crate::eventually::within_patience;
+use crate::invariants::{self, History};
+use crate::raw::Raw;
+use crate::server::Server;
+use folder::Folder;
+
+pub use binaries::Build;
+pub use log::{Follower, Logged};
+pub use orders::{Fate, SKU, SPARSE_SKU, order};
+pub use sandbox::Sandbox;
+pub use supervisor::Supervisor;
+pub use worker::{Launch, Launcher, Worker};
+
+/// A delivery that nobody settled comes again after this: short, so that a crash costs a test
+/// little.
+pub const ACK_WAIT: Duration = Duration::from_secs(1);
+
+/// The broker, the sandbox and whatever workers a test starts. Its fields are dropped in this
+/// order.
+#[derive(Debug)]
+pub struct Stack {
+    /// Started by [`Stack::start`] and never ended but by the test.
+    pub workers: Vec<Worker>,
+    pub sandbox: Sandbox,
+    /// The port that the kernel uses, for guarded writes and for reads.
+    pub broker: NatsBroker,
+    /// A stock client.
+    pub raw: Raw,
+    launcher: Launcher,
+    pub server: Server,
+    folder: Folder,
+}
+
+impl Stack {
+    /// The broker with its streams and durables, and the sandbox; no workers.
+    pub async fn bare() -> Self {
+        Self::bare_with(Topology {
+            ack_wait: ACK_WAIT,
+            ..Topology::new(&FLOW, Profile::Dev)
+        })
+        .await
+    }
+
+    /// As [`Stack::bare`], with other settings of the streams and durables.
+    pub async fn bare_with(topology: Topology) -> Self {
+        let folder = Folder::new();
+        let (server, sandbox) = tokio::join!(Server::start(), Sandbox::start(folder.path()));
+        let url = server.url();
+        let options = NatsOptions { urls: vec![url.clone()], ..NatsOptions::default() };
+        let broker = connect(&options).await.expect("the server runs");
+        let raw = Raw::connect(std::slice::from_ref(&url)).await;
+        let launcher = Launcher::new(folder.path(), &url, sandbox.url());
+        let stack =
+            Self { workers: Vec::new(), sandbox, broker, raw, launcher, server, folder };
+        stack.provision(&topology).await;
+        stack
+    }
+
+    /// As [`Stack::bare`], with stock of every SKU of [`order`], and so many replicas of each
+    /// worker, all ready.
+    pub async fn running(replicas: usize) -> Self {
+        let mut stack = Self::bare().await;
+        for _ in 0..replicas {
+            for step in FLOW.steps {
+                stack.workers.push(stack.launcher.launch(&Launch::of(step.worker)));
+            }
+        }
+        stack.ready().await;
+        stack.fill_stock().await;
+        stack
+    }
+
+    /// Makes the streams and durables that are missing.
+    pub async fn provision(&self, topology: &Topology) {
+        let plan = provision::plan(&self.broker, topology).await.expect("the server answers");
+        provision::apply(&self.broker, &plan).await.expect("the server takes the plan");
+    }
+
+    /// Starts one replica of a worker and waits until it takes work.
+    pub async fn start(&mut self, launch: Launch) -> &mut Worker {
+        let mut worker = self.launcher.launch(&launch);
+        worker.ready().await;
+        self.workers.push(worker);
+        self.workers.last_mut().expect("just pushed")
+    }
+
+    /// The first replica of a worker.
+    ///
+    /// # Panics
+    /// When none was started.
+    pub fn worker(&mut self, name: &str) -> &mut Worker {
+        self.workers.iter_mut().find(|worker| worker.name() == name).expect("it was started")
+    }
+
+    /// Waits until every worker takes work.
+    pub async fn ready(&mut self) {
+        for worker in &mut self.workers {
+            worker.ready().await;
+        }
+    }
+
+    /// Starts processes of this stack from another task.
+    pub fn launcher(&self) -> Launcher {
+        self.launcher.clone()
+    }
+
+    pub fn client(&self) -> Client {
+        self.raw.client.clone()
+    }
+
+    /// Writes the order's opening slot with the guard, as the command worker and the CLI do.
+    pub async fn place(&self, id: &SagaId, order: &OrderPlaced) -> Published {
+        let slot = FLOW.slot(FLOW.opens.slot, id);
+        let body = serde_json::to_vec(order).expect("plain structs always serialise");
+        self.broker.publish_once(&slot, body.into()).await
+    }
+
+    /// Places orders of these fates, named `<name>-0` and so on; every one must be taken.
+    pub async fn place_all(&self, name: &str, fates: &[Fate]) -> Vec<SagaId> {
+        let mut ids = Vec::new();
+        for (at, fate) in fates.iter().enumerate() {
+            let id = SagaId::parse(&format!("{name}-{at}")).expect("a short name");
+            let placed = self.place(&id, &order(*fate)).await;
+            assert!(matches!(placed, Published::Stored { .. }), "{id}: {placed:?}");
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// Waits until each of these orders is completed or cancelled.
+    ///
+    /// # Panics
+    /// When one of them is not, after a minute; shows its story.
+    pub async fn closed(&self, ids: &[SagaId]) {
+        let limit = Duration::from_secs(60);
+        if let Err(open) = self.closed_within(ids, limit).await {
+            panic!("not closed after {limit:?}:\n{open}");
+        }
+    }
+
+    /// # Errors
+    /// The stories of the orders that are still open.
+    pub async fn closed_within(&self, ids: &[SagaId], limit: Duration) -> Result<(), String> {
+        let mut open: BTreeSet<_> =
+            ids.iter().map(|id| FLOW.slot(FLOW.closing().slot, id).subject().to_owned()).collect();
+        let filter = FLOW.filter(FLOW.closing().slot);
+        let mut follower = Follower::of(self.client(), FLOW.stream, &filter).await;
+        let all = async {
+            while !open.is_empty() {
+                open.remove(&follower.next().await.subject);
+            }
+        };
+        if tokio::time::timeout(limit, all).await.is_ok() {
+            return Ok(());
+        }
+        let mut stories = format!("{} orders are open\n", open.len());
+        for subject in open.iter().take(5) {
+            let (_, id) = FLOW.parse_subject(subject).expect("made from a slot");
+            stories.push_str(&self.story(&id).await);
+        }
+        Err(stories)
+    }
+
+    /// One line per event of an order, as the log has them.
+    pub async fn story(&self, id: &SagaId) -> String {
+        let found = self.broker.last_of_many(FLOW.stream, vec![FLOW.story(id)]).await;
+        let lines = found.expect("the server answers").into_iter().map(|stored| {
+            let payload = String::from_utf8_lossy(&stored.payload);
+            format!("  {:>6} {} {payload}\n", stored.sequence, stored.subject)
+        });
+        lines.collect()
+    }
+
+    /// Everything there is, for the checker.
+    pub async fn history(&self) -> History {
+        let read = |stream| log::read_all(self.client(), stream);
+        History {
+            log: within_patience("the log is read", read("ORDERS")).await,
+            parked: within_patience("the parked stream is read", read("ORDERS_PARKED")).await,
+            stock: within_patience("the stock is read", read("STOCK")).await,
+            stocked: self.sandbox_free_stock(),
+            ledger: self.sandbox.ledger().await,
+        }
+    }
+
+    /// Checks every invariant, of an order system at rest.
+    ///
+    /// # Panics
+    /// When one is violated; names each.
+    pub async fn check(&self) {
+        let violations = invariants::check(&self.history().await);
+        assert!(violations.is_empty(), "{}", invariants::listing(&violations));
+    }
+
+    /// What the workers said is kept, as it is when the test panics; returns where.
+    pub fn keep(&mut self) -> &std::path::Path {
+        self.folder.keep()
+    }
+}

@@ -1,0 +1,102 @@
+//! The payment and carrier services as a process, and questions to its ledger.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use schemas::SagaId;
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use super::binaries::{Build, program};
+use crate::eventually::eventually;
+use crate::invariants::Effect;
+
+/// A running sandbox.
+#[derive(Debug)]
+pub struct Sandbox {
+    url: String,
+    http: Client<HttpConnector, Full<Bytes>>,
+    /// Killed with this value.
+    _process: Child,
+}
+
+impl Sandbox {
+    pub(super) async fn start(folder: &Path) -> Self {
+        let file = |name: &str| -> PathBuf { folder.join(name) };
+        let log = std::fs::File::create(file("sandbox.log")).expect("the stack's folder");
+        let process = Command::new(program(Build::Shipped, "sandbox"))
+            .args(["--listen", "127.0.0.1:0", "--seed", "1", "--ledger"])
+            .arg(file("ledger.jsonl"))
+            .arg("--ports-file")
+            .arg(file("sandbox.json"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a program that is there starts");
+        let url = eventually("the sandbox listens", async || {
+            let ports = std::fs::read_to_string(file("sandbox.json")).ok()?;
+            let ports: Value = serde_json::from_str(&ports).ok()?;
+            ports["http"].as_str().map(str::to_owned)
+        })
+        .await;
+        let http = Client::builder(TokioExecutor::new()).build_http();
+        Self { url, http, _process: process }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `payment` or `carrier`; the settings are in the sandbox's README.
+    pub async fn set_faults(&self, service: &str, settings: &Value) {
+        self.ask(Method::PUT, &format!("/faults/{service}"), settings.to_string()).await;
+    }
+
+    pub async fn clear_faults(&self) {
+        self.ask(Method::DELETE, "/faults", String::new()).await;
+    }
+
+    /// Every effect so far, in order.
+    pub async fn ledger(&self) -> Vec<Effect> {
+        let lines = self.get("/ledger").await;
+        serde_json::from_value(lines).expect("the sandbox's ledger")
+    }
+
+    /// Captured minus refunded, in minor units.
+    pub async fn balance(&self, order: &SagaId) -> u64 {
+        self.get(&format!("/balance?order={order}")).await["balance"].as_u64().expect("a sum")
+    }
+
+    /// Requests received of one operation, as `confirm`.
+    pub async fn calls(&self, operation: &str) -> u64 {
+        self.get("/calls").await[operation].as_u64().expect("a known operation")
+    }
+
+    /// Requests received of one operation for one order.
+    pub async fn calls_for(&self, order: &SagaId, operation: &str) -> u64 {
+        self.get(&format!("/calls?order={order}")).await[operation].as_u64().expect("an operation")
+    }
+
+    /// Any of its pages.
+    pub async fn get(&self, path: &str) -> Value {
+        self.ask(Method::GET, path, String::new()).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: String) -> Value {
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let request = request.body(Full::new(body.into())).expect("a well-formed request");
+        let reply = self.http.request(request).await.expect("the sandbox answers");
+        let status = reply.status();
+        let body = reply.into_body().collect().await.expect("a whole body").to_bytes();
+        assert!(status.is_success(), "{path}: {status}: {}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).expect("JSON")
+    }
+}
