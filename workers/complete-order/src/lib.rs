@@ -1,1 +1,58 @@
+//! Closes an order that was shipped.
+//!
+//! There is nothing left to do outside, so there is nothing to fail, to refuse or to undo. The
+//! other ending, a cancelled order, belongs to the runtime: it follows from the flow table.
 
+use quadrille::step::{Never, Outcome, Step, StepContext, StepError};
+use schemas::order_fulfilment::events::{OrderCompleted, ShipmentDispatched};
+use serde::Deserialize;
+
+/// None yet; the section exists so that a mistake in it is told.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CompleteOrder;
+
+impl Step for CompleteOrder {
+    type On = ShipmentDispatched;
+    type Done = OrderCompleted;
+    type Refused = Never;
+
+    async fn run(
+        &self,
+        _: &ShipmentDispatched,
+        _: &StepContext,
+    ) -> Result<Outcome<OrderCompleted, Never>, StepError> {
+        Ok(Outcome::Done(OrderCompleted {}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quadrille::testing::{given, laws};
+
+    use super::*;
+
+    fn dispatched() -> ShipmentDispatched {
+        ShipmentDispatched {
+            carrier: "sandbox-post".into(),
+            label: "lbl_1".parse().unwrap(),
+            tracking: "SP1".parse().unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shipped_order_is_completed() {
+        given(&CompleteOrder).when(&dispatched()).await.then(Outcome::Done(OrderCompleted {}));
+    }
+
+    #[tokio::test]
+    async fn running_twice_is_running_once() {
+        // No effect outside: what the laws count is the decision alone.
+        let decided = laws::Effects { done: 1, undone: 0 };
+        let world = |_| laws::World::new(|| CompleteOrder, move || decided);
+        laws::running_twice_is_running_once(world, &dispatched()).await;
+    }
+}

@@ -1,0 +1,195 @@
+//! A gateway in memory that does what a test tells it to, and remembers what it did.
+//!
+//! It keeps the promises of the real one, the awkward one included: under a key it repeats its first
+//! answer, which may be out of date.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use quadrille::step::StepError;
+use quadrille::testing::Faults;
+use schemas::ids::Reference;
+use schemas::{IdempotencyKey, SagaId};
+use tokio::time::Instant;
+
+use super::{Bill, Opened, Payment, PaymentGateway, State};
+
+/// Clones are the same gateway.
+#[derive(Debug, Clone, Default)]
+pub struct ScriptedGateway {
+    faults: Faults,
+    book: Arc<Mutex<Book>>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    payments: Vec<(SagaId, Payment)>,
+    answers: HashMap<IdempotencyKey, Payment>,
+    declines: Option<String>,
+    rejects: Option<String>,
+    charges: u32,
+    refunds: u32,
+}
+
+impl ScriptedGateway {
+    /// A gateway at the end of this line, where every payment is charged.
+    pub fn new(faults: Faults) -> Self {
+        Self { faults, book: Arc::default() }
+    }
+
+    /// From now on every payment is declined with this code.
+    #[must_use]
+    pub fn declining(self, code: &str) -> Self {
+        self.book().declines = Some(code.to_owned());
+        self
+    }
+
+    /// From now on it takes no request to open a payment.
+    #[must_use]
+    pub fn rejecting(self, why: &str) -> Self {
+        self.book().rejects = Some(why.to_owned());
+        self
+    }
+
+    /// It forgets every idempotency key.
+    pub fn forget_keys(&self) {
+        self.book().answers.clear();
+    }
+
+    /// A payment of this order that was made in some way unknown to the step.
+    pub fn has(&self, order: &SagaId, payment: Payment) {
+        self.book().payments.push((order.clone(), payment));
+    }
+
+    /// How many payments were charged.
+    pub fn charges(&self) -> u32 {
+        self.book().charges
+    }
+
+    /// How many charges were given back.
+    pub fn refunds(&self) -> u32 {
+        self.book().refunds
+    }
+
+    /// Every payment in its present state, oldest first.
+    pub fn payments(&self) -> Vec<Payment> {
+        self.book().payments.iter().map(|(_, payment)| payment.clone()).collect()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("nobody panics holding it")
+    }
+
+    async fn once<T>(&self, act: impl FnOnce(&mut Book) -> T) -> Result<T, StepError> {
+        Ok(self.faults.call(|| act(&mut self.book())).await?)
+    }
+}
+
+impl Book {
+    fn open(&mut self, bill: &Bill<'_>, key: IdempotencyKey) -> Opened {
+        if let Some(why) = &self.rejects {
+            return Opened::Rejected(why.clone());
+        }
+        Opened::Payment(self.answer(key, |book| {
+            let id = format!("pi_{}", book.payments.len() + 1);
+            let id = Reference::parse(&id).expect("printable ASCII");
+            let payment = Payment { id, amount: bill.total, state: State::Unconfirmed };
+            book.payments.push((bill.order.clone(), payment.clone()));
+            payment
+        }))
+    }
+
+    fn confirm(&mut self, id: &Reference, key: IdempotencyKey) -> Payment {
+        self.answer(key, |book| {
+            let declines = book.declines.clone();
+            let payment = book.payment(id);
+            if payment.state != State::Unconfirmed {
+                return payment.clone();
+            }
+            payment.state = declines.map_or(State::Charged, State::Declined);
+            let payment = payment.clone();
+            book.charges += u32::from(payment.state == State::Charged);
+            payment
+        })
+    }
+
+    fn cancel(&mut self, id: &Reference, key: IdempotencyKey) -> Payment {
+        self.answer(key, |book| {
+            let payment = book.payment(id);
+            match payment.state {
+                State::Unconfirmed | State::Declined(_) => payment.state = State::Cancelled,
+                State::Charged | State::Cancelled | State::Refunded => {}
+            }
+            payment.clone()
+        })
+    }
+
+    fn refund(&mut self, id: &Reference) {
+        let payment = self.payment(id);
+        if payment.state == State::Charged {
+            payment.state = State::Refunded;
+            self.refunds += 1;
+        }
+    }
+
+    /// The first answer under a key is the answer for good.
+    fn answer(&mut self, key: IdempotencyKey, act: impl FnOnce(&mut Self) -> Payment) -> Payment {
+        if let Some(answer) = self.answers.get(&key) {
+            return answer.clone();
+        }
+        let answer = act(self);
+        self.answers.insert(key, answer.clone());
+        answer
+    }
+
+    fn payment(&mut self, id: &Reference) -> &mut Payment {
+        let found = self.payments.iter_mut().map(|(_, payment)| payment).find(|it| it.id == *id);
+        found.expect("the step asks for payments the gateway showed it")
+    }
+}
+
+impl PaymentGateway for ScriptedGateway {
+    async fn open(
+        &self,
+        bill: &Bill<'_>,
+        key: IdempotencyKey,
+        _: Instant,
+    ) -> Result<Opened, StepError> {
+        self.once(|book| book.open(bill, key)).await
+    }
+
+    async fn confirm(
+        &self,
+        payment: &Payment,
+        key: IdempotencyKey,
+        _: Instant,
+    ) -> Result<Payment, StepError> {
+        self.once(|book| book.confirm(&payment.id, key)).await
+    }
+
+    async fn cancel(
+        &self,
+        payment: &Payment,
+        key: IdempotencyKey,
+        _: Instant,
+    ) -> Result<Payment, StepError> {
+        self.once(|book| book.cancel(&payment.id, key)).await
+    }
+
+    async fn refund(
+        &self,
+        payment: &Reference,
+        _: IdempotencyKey,
+        _: Instant,
+    ) -> Result<(), StepError> {
+        self.once(|book| book.refund(payment)).await
+    }
+
+    async fn of_order(&self, order: &SagaId, _: Instant) -> Result<Vec<Payment>, StepError> {
+        let of_order = |book: &mut Book| {
+            let of_order = book.payments.iter().filter(|(of, _)| of == order);
+            of_order.map(|(_, payment)| payment.clone()).collect()
+        };
+        self.once(of_order).await
+    }
+}

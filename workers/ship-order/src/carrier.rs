@@ -1,0 +1,50 @@
+//! The carrier, in the words of the step; the adapter and the scripted fake lie beside it.
+
+mod http;
+mod scripted;
+
+use std::future::Future;
+
+use quadrille::step::StepError;
+use schemas::ids::Reference;
+use schemas::order_fulfilment::events::Destination;
+use schemas::{IdempotencyKey, SagaId};
+use tokio::time::Instant;
+
+pub use http::HttpCarrier;
+pub use scripted::ScriptedCarrier;
+
+/// What is to be shipped.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcel<'a> {
+    pub order: &'a SagaId,
+    pub ship_to: &'a Destination,
+    pub pieces: u64,
+}
+
+/// What the carrier says to a parcel, the same for ever under one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Label {
+        /// The carrier's short name.
+        carrier: String,
+        label: Reference,
+        tracking: Reference,
+    },
+    /// With the carrier's code: `destination_refused`.
+    Refused(String),
+}
+
+/// Ships parcels.
+pub trait Carrier: Send + Sync + 'static {
+    /// Buys a label, or finds the one this key bought.
+    ///
+    /// Fails with [`StepError::TryAgain`] when the outcome is not known or the carrier asks for
+    /// time, and with [`StepError::BadMessage`] when it can never take the request.
+    fn label(
+        &self,
+        parcel: &Parcel<'_>,
+        key: IdempotencyKey,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Answer, StepError>> + Send;
+}

@@ -1,0 +1,85 @@
+//! The carrier over HTTP and JSON.
+
+use std::time::Duration;
+
+use quadrille::http::{self, BadSettings, Body, Client, Error, encode};
+use quadrille::step::StepError;
+use schemas::IdempotencyKey;
+use schemas::ids::Reference;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Answer, Carrier, Parcel};
+use crate::Settings;
+
+/// Speaks to the carrier of [`Settings::url`].
+#[derive(Debug)]
+pub struct HttpCarrier {
+    client: Client,
+}
+
+impl HttpCarrier {
+    /// # Errors
+    /// [`BadSettings`] when no request could ever be made with them.
+    pub fn new(settings: &Settings) -> Result<Self, BadSettings> {
+        let secret = settings.secret.clone();
+        Ok(Self { client: Client::new(&settings.url, secret, settings.timeout)? })
+    }
+
+    /// The label bought under a key that now comes with other parameters: a change of this adapter
+    /// must not buy a second one.
+    async fn bought(
+        &self,
+        key: IdempotencyKey,
+        reused: &http::Answer,
+        deadline: Instant,
+    ) -> Result<Answer, StepError> {
+        let path = format!("/labels?key={}", encode(&key.to_string()));
+        let answer = self.client.get(&path, deadline).await?;
+        match answer.status.as_u16() {
+            200 => label(&answer),
+            404 => Err(reused.failure()),
+            _ => Err(answer.failure()),
+        }
+    }
+}
+
+impl Carrier for HttpCarrier {
+    async fn label(
+        &self,
+        parcel: &Parcel<'_>,
+        key: IdempotencyKey,
+        deadline: Instant,
+    ) -> Result<Answer, StepError> {
+        let body = Body::Json(json!({
+            "reference": parcel.order,
+            "ship_to": parcel.ship_to,
+            "items": parcel.pieces,
+        }));
+        let answer = self.client.post("/labels", &body, &key.to_string(), deadline).await?;
+        match (answer.status.as_u16(), answer.code().as_str()) {
+            (200 | 201, _) => label(&answer),
+            (422, "destination_refused") => Ok(Answer::Refused("destination_refused".into())),
+            (409, "key_reused") => self.bought(key, &answer, deadline).await,
+            (409, "key_in_use") => Err(StepError::TryAgain {
+                // The execution under way needs a second or two.
+                after: Some(Duration::from_millis(fastrand::u64(1_000..2_000))),
+                source: Error::Failed(answer.status).into(),
+            }),
+            _ => Err(answer.failure()),
+        }
+    }
+}
+
+fn label(answer: &http::Answer) -> Result<Answer, StepError> {
+    let Bought { carrier, label, tracking } = answer.json()?;
+    Ok(Answer::Label { carrier, label, tracking })
+}
+
+#[derive(Deserialize)]
+struct Bought {
+    carrier: String,
+    label: Reference,
+    tracking: Reference,
+}
