@@ -1,1 +1,16 @@
-fn main() {}
+use std::process::ExitCode;
+
+use reserve_inventory::stock::StockLog;
+use reserve_inventory::{ReserveInventory, Settings, stock_service};
+
+fn main() -> ExitCode {
+    quadrille::worker::main("reserve-inventory", async |start| {
+        let settings: Settings = start.settings()?;
+        let broker = start.broker();
+        stock_service::open(&StockLog::new(broker.clone()), &settings.opening_stock).await?;
+        let endpoints = stock_service::ENDPOINTS;
+        let requests = broker.serve("stock", stock_service::PREFIX, endpoints).await?;
+        let service = stock_service::serve(requests, StockLog::new(broker.clone()));
+        start.beside(service).run_undoable(ReserveInventory::new(StockLog::new(broker))).await
+    })
+}
