@@ -1,6 +1,11 @@
-//! What the tests share: real nats-servers, alone and as a cluster.
+//! What the tests share: real nats-servers, alone and as a cluster; the whole of Quadrille as
+//! processes; and what must be true of whatever happened to it.
 
 pub mod cluster;
 pub mod eventually;
 pub mod raw;
 pub mod server;
+
+pub mod stack;
+
+pub mod invariants;

@@ -22,7 +22,11 @@ pub(super) fn program(build: Build, name: &str) -> PathBuf {
     });
     let folder = named.map_or_else(|| beside_this_test(build), PathBuf::from);
     let program = folder.join(name);
-    assert!(program.is_file(), "there is no {}: run `ops/test`, which builds it", program.display());
+    assert!(
+        program.is_file(),
+        "there is no {}: run `ops/test`, which builds it",
+        program.display()
+    );
     program
 }
 

@@ -3,8 +3,8 @@
 use schemas::order_fulfilment::events::OrderPlaced;
 use serde_json::json;
 
-/// What there is plenty of.
-pub const SKU: &str = "ROSE-RED";
+/// What there is plenty of; several, for replicas that sell one SKU wait for each other.
+pub const SKUS: [&str; 4] = ["ROSE-RED", "ROSE-WHITE", "TULIP", "VASE-GLASS"];
 
 /// What there is none of.
 pub const SPARSE_SKU: &str = "ROSE-BLUE";
@@ -35,9 +35,9 @@ impl Fate {
     }
 }
 
-/// Three pieces for 9.60 EUR.
-pub fn order(fate: Fate) -> OrderPlaced {
-    let sku = if fate == Fate::OutOfStock { SPARSE_SKU } else { SKU };
+/// Three pieces for 9.60 EUR; `turn` goes round the SKUs.
+pub fn order(fate: Fate, turn: usize) -> OrderPlaced {
+    let sku = if fate == Fate::OutOfStock { SPARSE_SKU } else { SKUS[turn % SKUS.len()] };
     let card = match fate {
         Fate::Declined => "pm_card_chargeDeclinedInsufficientFunds",
         Fate::Completes | Fate::OutOfStock | Fate::NoCarrier => "pm_card_visa",

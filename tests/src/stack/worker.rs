@@ -38,10 +38,6 @@ impl Launch {
         self.environment.push((name.to_owned(), value.to_string()));
         self
     }
-
-    pub(super) fn worker(&self) -> &'static str {
-        self.worker
-    }
 }
 
 /// Starts the workers of one stack; cheap to clone.

@@ -1,0 +1,112 @@
+//! The sandbox's ledger against the log: every effect has a key that follows from its order, and a
+//! cause; everything recorded has happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::IdempotencyKey;
+use schemas::ids::Direction::{self, Run, Undo};
+use schemas::order_fulfilment::FLOW;
+
+use super::{Effect, Findings, History, Rule, story::Story};
+
+/// Which request an effect comes from: worker, direction, and its name within the step.
+fn request(effect: &Effect) -> Option<(&'static str, Direction, String)> {
+    let intent = effect.intent.as_deref().unwrap_or_default();
+    match effect.effect.as_str() {
+        // An undo that does not know what happened opens the payment as the run would.
+        "intent-created" => Some(("charge-customer", Run, "create".into())),
+        "captured" | "declined" => Some(("charge-customer", Run, "confirm".into())),
+        "canceled" => Some(("charge-customer", Undo, format!("cancel {intent}"))),
+        "refunded" => Some(("charge-customer", Undo, "refund".into())),
+        "label-bought" | "destination-refused" => Some(("ship-order", Run, "label".into())),
+        _ => None,
+    }
+}
+
+/// The event that must be in the log before an effect of this kind.
+fn before(effect: &Effect) -> Option<(&'static str, &'static str)> {
+    match effect.effect.as_str() {
+        "intent-created" | "captured" | "declined" => Some(("inventory", "inventory.reserved.v1")),
+        "canceled" => Some(("payment", "payment.refused.v1")),
+        "label-bought" | "destination-refused" => Some(("pivot", "order.go.v1")),
+        _ => None,
+    }
+}
+
+pub(super) fn keys(story: &Story<'_>, found: &mut Findings) {
+    let mut seen = BTreeSet::new();
+    for effect in &story.effects {
+        let name = &effect.effect;
+        let Some((worker, direction, request)) = request(effect) else {
+            let what = format!("the ledger has {name}");
+            found.demand(false, Rule::OneEffectPerKey, story, what);
+            continue;
+        };
+        let key = IdempotencyKey::derive(FLOW.saga, &story.id, worker, direction, &request);
+        // A gateway that saved its own failure under a key is asked once more under a second one.
+        let known = effect.key == key.to_string() || effect.key == format!("{key}-2");
+        let what = format!("{name} has the key {}, which nothing derives", effect.key);
+        found.demand(known, Rule::OneEffectPerKey, story, what);
+        let first = seen.insert((worker, direction.as_str(), request.clone()));
+        let what = format!("{name} is the second effect of {worker}, {request}");
+        found.demand(first, Rule::OneEffectPerKey, story, what);
+        caused(story, effect, found);
+    }
+}
+
+fn caused(story: &Story<'_>, effect: &Effect, found: &mut Findings) {
+    let Some((slot, event_type)) = before(effect) else { return };
+    // Both times are of this machine: the broker's and the sandbox's clock are one.
+    let in_time = story.event(slot, event_type).is_some_and(|told| told.at <= effect.at);
+    let rule = match effect.label {
+        Some(_) => Rule::Parcel,
+        None => Rule::OneEffectPerKey,
+    };
+    let what = format!("{} before there was {event_type}", effect.effect);
+    found.demand(in_time, rule, story, what);
+}
+
+/// What the log says was done was done.
+pub(super) fn recorded(story: &Story<'_>, found: &mut Findings) {
+    let mut demand = |slot: &str, event_type: &str, field: &str, effects: &[&str]| {
+        let Some(told) = story.event(slot, event_type) else { return };
+        let worker = FLOW.decides(slot).map(|step| step.worker);
+        if worker.is_some_and(|worker| worker != told.source) {
+            // Refused by somebody else, on the step's behalf: nothing need have happened.
+            return;
+        }
+        let named = told.data[field].as_str();
+        let happened = story.effects.iter().any(|effect| {
+            effects.contains(&effect.effect.as_str())
+                && (field.is_empty()
+                    || named == effect.intent.as_deref().or(effect.label.as_deref()))
+        });
+        let what = format!("{event_type} is recorded, and the ledger has no {}", effects.join("/"));
+        found.demand(happened, Rule::Recorded, story, what);
+    };
+    demand("payment", "payment.charged.v1", "payment", &["captured"]);
+    demand("payment", "payment.refused.v1", "", &["declined"]);
+    demand("payment-undo", "payment.refunded.v1", "payment", &["refunded"]);
+    demand("shipment", "shipment.dispatched.v1", "label", &["label-bought"]);
+    demand("shipment", "shipment.refused.v1", "", &["destination-refused"]);
+    let parcels = story.effects_of("label-bought").count();
+    let what = format!(
+        "{parcels} parcels, and it is {}completed",
+        if story.completed() { "" } else { "not " }
+    );
+    found.demand(parcels == usize::from(story.completed()), Rule::Parcel, story, what);
+}
+
+/// Effects of orders that the log does not know.
+pub(super) fn strangers(
+    history: &History,
+    stories: &BTreeMap<String, Story<'_>>,
+    found: &mut Findings,
+) {
+    for Effect { effect, order, .. } in &history.ledger {
+        if !order.as_ref().is_some_and(|order| stories.contains_key(order)) {
+            let what = format!("{effect} for {order:?}, which was never placed");
+            found.add(Rule::OneEffectPerKey, what);
+        }
+    }
+}
