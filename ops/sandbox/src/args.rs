@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "\
@@ -25,14 +27,22 @@ pub(crate) struct Args {
     #[arg(long, env = "SANDBOX_LISTEN", default_value = "127.0.0.1:0")]
     pub(crate) listen: String,
     /// Append-only file of effects; FILE.journal beside it keeps what a restart needs
-    #[arg(long, env = "SANDBOX_LEDGER", value_name = "FILE")]
-    ledger: PathBuf,
+    #[arg(
+        long,
+        env = "SANDBOX_LEDGER",
+        value_name = "FILE",
+        required_unless_present = "healthcheck"
+    )]
+    ledger: Option<PathBuf>,
     /// Write {"http":"http://127.0.0.1:PORT"} to this file once bound
     #[arg(long, env = "SANDBOX_PORTS_FILE", value_name = "FILE")]
     ports_file: Option<PathBuf>,
     /// Seed of the fault rates; without it each start draws its own and prints it to stderr
     #[arg(long, env = "SANDBOX_SEED")]
     seed: Option<u64>,
+    /// Ask the sandbox that listens at --listen whether it answers, and exit
+    #[arg(long)]
+    pub(crate) healthcheck: bool,
 }
 
 impl Args {
@@ -42,7 +52,7 @@ impl Args {
             eprintln!("seed {seed}");
             seed
         });
-        sandbox::Options { ledger: self.ledger, seed }
+        sandbox::Options { ledger: self.ledger.unwrap_or_default(), seed }
     }
 
     /// Says where the sandbox listens: a line on stdout, and the ports file if one is wanted.
@@ -58,6 +68,19 @@ impl Args {
         println!("listening on http://{address}");
         Ok(())
     }
+}
+
+/// Asks the sandbox of this machine, for a container without a client of its own.
+pub(crate) async fn healthcheck(listen: &str) -> anyhow::Result<()> {
+    let address: SocketAddr = listen.parse().context("--listen must be an address and a port")?;
+    let ip = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
+    let mut stream = TcpStream::connect((ip, address.port())).await?;
+    stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.take(1024).read_to_string(&mut answer).await?;
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    anyhow::ensure!(status == "200", "the sandbox answers {status}");
+    Ok(())
 }
 
 /// Ready at the first SIGTERM or SIGINT. The signals are caught from this call on.

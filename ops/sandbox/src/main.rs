@@ -11,6 +11,9 @@ use tokio::net::TcpListener;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = args::Args::parse();
+    if args.healthcheck {
+        return args::healthcheck(&args.listen).await;
+    }
     let shutdown = args::termination()?;
     let listener = TcpListener::bind(&args.listen)
         .await
