@@ -4,139 +4,17 @@
 //! section of a worker's own settings has its name. A mistake names the key, where it came from and
 //! the form expected.
 
+mod settings;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use config::{Config, File, FileFormat, Value, ValueKind};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::nats::NatsOptions;
-
-/// How to reach the broker.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NatsSettings {
-    /// One or more `nats://host:port`, separated by commas.
-    pub url: String,
-    /// A `.creds` file.
-    pub credentials: Option<PathBuf>,
-}
-
-impl Default for NatsSettings {
-    fn default() -> Self {
-        Self { url: "nats://127.0.0.1:4222".into(), credentials: None }
-    }
-}
-
-impl NatsSettings {
-    pub(crate) fn options(&self, name: &str) -> NatsOptions {
-        NatsOptions {
-            urls: self.url.split(',').map(|url| url.trim().to_owned()).collect(),
-            credentials: self.credentials.clone(),
-            name: Some(name.to_owned()),
-            ..NatsOptions::default()
-        }
-    }
-}
-
-/// How a worker works.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WorkerSettings {
-    /// Messages in hand at once, per forward durable.
-    pub concurrency: usize,
-    /// Messages in hand at once, per undo or closing durable.
-    pub undo_concurrency: usize,
-    /// Threads of the process.
-    pub threads: usize,
-    /// One attempt of a step.
-    #[serde(with = "duration")]
-    pub deadline: Duration,
-    /// A message that cannot be decided is kept this long before it is given back.
-    #[serde(with = "duration")]
-    pub hold_max: Duration,
-    /// Triggers older than this have their slot read before the run.
-    #[serde(with = "duration")]
-    pub read_after: Duration,
-    /// A trigger without a cause in the log is set aside when it is older than this.
-    #[serde(with = "duration")]
-    pub cause_wait: Duration,
-    /// Work in hand may go on this long after a signal to stop.
-    #[serde(with = "duration")]
-    pub drain_limit: Duration,
-    /// How often the live settings of streams and durables are compared with the flow's.
-    #[serde(with = "duration")]
-    pub inspect_every: Duration,
-}
-
-impl Default for WorkerSettings {
-    fn default() -> Self {
-        Self {
-            concurrency: 64,
-            undo_concurrency: 16,
-            threads: 2,
-            deadline: Duration::from_secs(10),
-            hold_max: Duration::from_secs(120),
-            read_after: Duration::from_secs(60),
-            cause_wait: Duration::from_secs(60),
-            drain_limit: Duration::from_secs(20),
-            inspect_every: Duration::from_secs(60),
-        }
-    }
-}
-
-/// Where a worker says how it is.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HealthSettings {
-    /// Address of `/live`, `/ready` and `/metrics`; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// A file to write the address to, once it is known.
-    pub address_file: Option<PathBuf>,
-}
-
-impl Default for HealthSettings {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), address_file: None }
-    }
-}
-
-/// How logs look.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogSettings {
-    pub format: LogFormat,
-    /// A filter: `info`, or `warn,quadrille=debug`.
-    pub level: String,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { format: LogFormat::Auto, level: "info".into() }
-    }
-}
-
-/// Pretty on a terminal and JSON elsewhere, unless said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Auto,
-    Pretty,
-    Json,
-}
-
-/// The settings every worker has.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Settings {
-    pub nats: NatsSettings,
-    pub worker: WorkerSettings,
-    pub health: HealthSettings,
-    pub log: LogSettings,
-}
+pub use settings::{
+    HealthSettings, LogFormat, LogSettings, NatsSettings, Settings, WorkerSettings,
+};
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -155,10 +33,6 @@ pub struct Sources {
 }
 
 const PREFIX: &str = "QUADRILLE_";
-/// Read by scripts, tests and failpoints; not settings.
-const NOT_SETTINGS: [&str; 6] =
-    ["NATS_SERVER", "CACHE", "BIN_DIR", "FAILPOINT", "UPDATE", "NATS_PORT"];
-
 impl Sources {
     /// Reads a TOML file, the variables that begin with `QUADRILLE_`, and `key=value` flags.
     ///
@@ -174,11 +48,10 @@ impl Sources {
         if let Some(path) = file {
             builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));
         }
+        // Without a section it is nobody's setting: scripts and tests have variables of their own.
         let variables = environment.filter_map(|(name, value)| {
-            let rest = name.strip_prefix(PREFIX)?;
-            let setting =
-                !NOT_SETTINGS.iter().any(|other| rest.starts_with(other)) || rest.contains("__");
-            setting.then(|| (key_of_variable(rest), name.clone(), value))
+            let (section, key) = name.strip_prefix(PREFIX)?.split_once("__")?;
+            Some((key_of_variable(section, key), name.clone(), value))
         });
         for (key, name, value) in variables {
             origins.insert(key.clone(), name.clone());
@@ -276,15 +149,12 @@ impl Sources {
     }
 }
 
-/// `CHARGE_CUSTOMER__URL` is `charge-customer.url`.
-fn key_of_variable(rest: &str) -> String {
-    let (section, key) = rest.split_once("__").unwrap_or((rest, ""));
+/// `CHARGE_CUSTOMER`, `URL` is `charge-customer.url`.
+fn key_of_variable(section: &str, key: &str) -> String {
     let section = section.to_ascii_lowercase();
     let worker = section.replace('_', "-");
     let known = schemas::FLOWS.iter().any(|flow| flow.step(&worker).is_some());
-    let section = if known { worker } else { section };
-    let key = key.to_ascii_lowercase().replace("__", ".");
-    if key.is_empty() { section } else { format!("{section}.{key}") }
+    format!("{}.{}", if known { worker } else { section }, key.to_ascii_lowercase())
 }
 
 type Builder = config::ConfigBuilder<config::builder::DefaultState>;
@@ -345,5 +215,70 @@ pub mod duration {
         let wrong = || D::Error::custom("must be a duration such as 500ms, 2s, 1m 30s or 24h");
         let parsed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
         Duration::try_from(parsed).map_err(|_| wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn read(environment: &[(&str, &str)], flags: &[&str]) -> Result<Settings, Invalid> {
+        let environment =
+            environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
+        Sources::read(None, environment, &flags)?.settings()
+    }
+
+    #[test]
+    fn a_flag_is_stronger_than_the_environment_and_that_than_the_default() {
+        let environment = [
+            ("QUADRILLE_WORKER__CONCURRENCY", "8"),
+            ("QUADRILLE_WORKER__DEADLINE", "2s"),
+            ("QUADRILLE_NATS_SERVER", "/usr/bin/nats-server"),
+            ("PATH", "/bin"),
+        ];
+        let settings = read(&environment, &["worker.concurrency=9"]).expect("sound");
+        assert_eq!(settings.worker.concurrency, 9);
+        assert_eq!(settings.worker.deadline, Duration::from_secs(2));
+        assert_eq!(settings.worker.undo_concurrency, WorkerSettings::default().undo_concurrency);
+    }
+
+    #[test]
+    fn a_mistake_names_the_key_where_it_was_set_and_the_form_expected() {
+        for (environment, flags, parts) in [
+            (
+                vec![("QUADRILLE_WORKER__DEADLINE", "soon")],
+                vec![],
+                vec!["worker.deadline", "QUADRILLE_WORKER__DEADLINE", "500ms"],
+            ),
+            (vec![], vec!["worker.concurrency=many"], vec!["worker.concurrency", "--set"]),
+            (vec![], vec!["worker.concurrency=0"], vec!["worker.concurrency", "1 to 4096"]),
+            (vec![], vec!["worker.concurency=8"], vec!["concurency"]),
+            (
+                vec![],
+                vec!["wroker.concurrency=8"],
+                vec!["--set wroker.concurrency=8", "no such section"],
+            ),
+            (vec![], vec!["concurrency"], vec!["key=value"]),
+        ] {
+            let error = read(&environment, &flags).expect_err("a mistake").to_string();
+            for part in parts {
+                assert!(error.contains(part), "{error:?} lacks {part:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_workers_own_section_has_its_name_also_in_the_environment() {
+        #[derive(serde::Deserialize)]
+        struct Own {
+            url: String,
+        }
+        let variable = ("QUADRILLE_CHARGE_CUSTOMER__URL".to_owned(), "http://x".to_owned());
+        let sources = Sources::read(None, [variable].into_iter(), &[]).expect("sound");
+        let own: Own = sources.section("charge-customer").expect("sound");
+        assert_eq!(own.url, "http://x");
     }
 }

@@ -1,0 +1,133 @@
+//! The settings every worker has, with their defaults.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::duration;
+use crate::nats::NatsOptions;
+
+/// How to reach the broker.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsSettings {
+    /// One or more `nats://host:port`, separated by commas.
+    pub url: String,
+    /// A `.creds` file.
+    pub credentials: Option<PathBuf>,
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        Self { url: "nats://127.0.0.1:4222".into(), credentials: None }
+    }
+}
+
+impl NatsSettings {
+    pub(crate) fn options(&self, name: &str) -> NatsOptions {
+        NatsOptions {
+            urls: self.url.split(',').map(|url| url.trim().to_owned()).collect(),
+            credentials: self.credentials.clone(),
+            name: Some(name.to_owned()),
+            ..NatsOptions::default()
+        }
+    }
+}
+
+/// How a worker works.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// Messages in hand at once, per forward durable.
+    pub concurrency: usize,
+    /// Messages in hand at once, per undo or closing durable.
+    pub undo_concurrency: usize,
+    /// Threads of the process.
+    pub threads: usize,
+    /// One attempt of a step.
+    #[serde(with = "duration")]
+    pub deadline: Duration,
+    /// A message that cannot be decided is kept this long before it is given back.
+    #[serde(with = "duration")]
+    pub hold_max: Duration,
+    /// Triggers older than this have their slot read before the run.
+    #[serde(with = "duration")]
+    pub read_after: Duration,
+    /// A trigger without a cause in the log is set aside when it is older than this.
+    #[serde(with = "duration")]
+    pub cause_wait: Duration,
+    /// Work in hand may go on this long after a signal to stop.
+    #[serde(with = "duration")]
+    pub drain_limit: Duration,
+    /// How often the live settings of streams and durables are compared with the flow's.
+    #[serde(with = "duration")]
+    pub inspect_every: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            concurrency: 64,
+            undo_concurrency: 16,
+            threads: 2,
+            deadline: Duration::from_secs(10),
+            hold_max: Duration::from_secs(120),
+            read_after: Duration::from_secs(60),
+            cause_wait: Duration::from_secs(60),
+            drain_limit: Duration::from_secs(20),
+            inspect_every: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Where a worker says how it is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthSettings {
+    /// Address of `/live`, `/ready` and `/metrics`; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A file to write the address to, once it is known.
+    pub address_file: Option<PathBuf>,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), address_file: None }
+    }
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    /// A filter: `info`, or `warn,quadrille=debug`.
+    pub level: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, level: "info".into() }
+    }
+}
+
+/// Pretty on a terminal and JSON elsewhere, unless said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Pretty,
+    Json,
+}
+
+/// The settings every worker has.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    pub nats: NatsSettings,
+    pub worker: WorkerSettings,
+    pub health: HealthSettings,
+    pub log: LogSettings,
+}
