@@ -120,6 +120,10 @@ impl<'m> Envelope<'m> {
     }
 
     fn structured(payload: &'m str, saga: &SagaId) -> Result<Self, BadData> {
+        // A list would do for serde.
+        if payload.trim_ascii_start().as_bytes().first().is_some_and(|first| *first == b'[') {
+            return Err(BadData::new(Reason::InvalidField, "", "not a CloudEvent"));
+        }
         let read: Structured<'m> = match serde_json::from_str(payload) {
             Ok(read) => read,
             // Reading again finds the place; `Structured` borrows, so it cannot be made by `parse`.
