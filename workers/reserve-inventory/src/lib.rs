@@ -3,19 +3,17 @@
 //! The fence is the hold itself: an undo writes a released hold, whether or not there was one, and
 //! no hold that comes later can pass it.
 
-mod plan;
 pub mod stock;
 pub mod stock_service;
 
-use std::collections::BTreeMap;
-
 use quadrille::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
+use schemas::Sku;
 use schemas::order_fulfilment::events::{
     InventoryRefused, InventoryReleased, InventoryReserved, OrderPlaced,
 };
 use serde::Deserialize;
 
-use stock::{Held, Stock};
+use stock::{Held, Pieces, Stock};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,7 +39,7 @@ impl<S: Stock> Step for ReserveInventory<S> {
         placed: &OrderPlaced,
         context: &StepContext,
     ) -> Result<Outcome<InventoryReserved, InventoryRefused>, StepError> {
-        let mut wanted = BTreeMap::new();
+        let mut wanted = Pieces::new();
         for line in &placed.lines {
             *wanted.entry(line.sku.clone()).or_default() += u64::from(line.quantity);
         }
@@ -54,7 +52,7 @@ impl<S: Stock> Step for ReserveInventory<S> {
                 total: placed.total()?,
             })),
             Held::TooLittle(sku) => Ok(refused("out-of-stock", sku)),
-            Held::Unknown(sku) => Ok(refused("unknown-sku", sku)),
+            Held::UnknownSku(sku) => Ok(refused("unknown-sku", sku)),
             Held::Released => Err(StepError::Superseded),
         }
     }
@@ -65,7 +63,7 @@ impl<S: Stock> Undo for ReserveInventory<S> {
 
     async fn undo(
         &self,
-        _placed: &OrderPlaced,
+        _: &OrderPlaced,
         evidence: Evidence<&InventoryReserved>,
         context: &StepContext,
     ) -> Result<InventoryReleased, StepError> {
@@ -89,6 +87,6 @@ impl<S: Stock> ReserveInventory<S> {
     }
 }
 
-fn refused(reason: &str, sku: schemas::Sku) -> Outcome<InventoryReserved, InventoryRefused> {
+fn refused(reason: &str, sku: Sku) -> Outcome<InventoryReserved, InventoryRefused> {
     Outcome::Refused(InventoryRefused { reason: reason.to_owned(), sku: Some(sku) })
 }

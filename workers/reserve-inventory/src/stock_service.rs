@@ -3,23 +3,29 @@
 
 use bytes::Bytes;
 use quadrille::broker::{Request, ServiceError};
-use quadrille::step::StepError;
 use schemas::Sku;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::stock::{Level, StockLog};
+use crate::stock::{Level, No, Pieces, StockLog, Trouble};
 
 /// Begins the subjects of [`ENDPOINTS`].
 pub const PREFIX: &str = "inventory.stock";
-/// `set` takes [`Set`], `show` takes [`Show`]; both answer a list of [`Shown`].
+/// `set` takes [`Set`], `show` takes [`Show`] or nothing; both answer a list of [`Shown`].
 pub const ENDPOINTS: &[&str] = &["set", "show"];
 
-/// Sets what is stocked, held pieces included; at most 1,000 items.
+/// SKUs in one request: what is set fits one atomic batch.
+const MOST_SKUS: usize = 1_000;
+
+/// Sets what is stocked, held pieces included: all of it or nothing.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Set {
-    pub items: Vec<Item>,
+#[serde(untagged, deny_unknown_fields)]
+pub enum Set {
+    One(Item),
+    /// 1 to 1,000 of different SKUs.
+    Many {
+        items: Vec<Item>,
+    },
 }
 
 /// One SKU to set.
@@ -31,10 +37,11 @@ pub struct Item {
     pub stocked: u64,
 }
 
-/// Shows these SKUs; all of them, at most 1,024, for none.
+/// Shows these SKUs, at most 1,000; all there are when it names none. Unknown ones are left out.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Show {
+    pub sku: Option<Sku>,
     pub skus: Vec<Sku>,
 }
 
@@ -57,72 +64,78 @@ impl From<Level> for Shown {
 /// Answers requests, one after the other, until nobody can ask any more.
 pub async fn serve(mut requests: mpsc::Receiver<Request>, stock: StockLog) {
     while let Some(request) = requests.recv().await {
-        let answer = answer(&stock, &request).await;
+        let endpoint = request.subject.rsplit('.').next().unwrap_or_default();
+        let answer = answer(&stock, endpoint, &request.payload).await;
         request.respond(answer);
     }
 }
 
-async fn answer(stock: &StockLog, request: &Request) -> Result<Bytes, ServiceError> {
-    let shown = match request.subject.rsplit('.').next() {
-        Some("set") => set(stock, &request.payload).await?,
-        _ => {
-            let show = match request.payload.as_ref() {
-                [] => Show::default(),
-                payload => read(payload)?,
-            };
-            stock.show(&show.skus).await.map_err(unavailable)?
-        }
+/// The answer of one endpoint: 400 for what cannot be read, 409 for less than is held, 503 for
+/// "try again".
+async fn answer(stock: &StockLog, endpoint: &str, payload: &[u8]) -> Result<Bytes, ServiceError> {
+    let skus = match endpoint {
+        "set" => set(stock, payload).await?,
+        "show" => wanted(payload)?,
+        _ => return Err(bad("there are set and show")),
     };
-    let shown: Vec<Shown> = shown.into_iter().map(Shown::from).collect();
+    let levels = stock.show(&skus).await.map_err(unavailable)?;
+    let shown: Vec<Shown> = levels.into_iter().map(Shown::from).collect();
     Ok(serde_json::to_vec(&shown).expect("plain structs always serialise").into())
 }
 
-async fn set(stock: &StockLog, payload: &[u8]) -> Result<Vec<Level>, ServiceError> {
-    let set: Set = read(payload)?;
-    if set.items.is_empty() || set.items.len() > 1_000 {
-        return Err(bad("items must be 1 to 1,000".into()));
-    }
-    let skus: Vec<Sku> = set.items.iter().map(|item| item.sku.clone()).collect();
-    for Item { sku, stocked } in set.items {
-        let name = sku.clone();
-        if let Err(held) = stock.set(sku, stocked, false).await.map_err(unavailable)? {
-            let message = format!("{name}: orders hold {held}, so {stocked} cannot be stocked");
-            return Err(ServiceError { code: 409, message });
-        }
-    }
-    stock.show(&skus).await.map_err(unavailable)
-}
-
-fn read<'p, T: Deserialize<'p>>(payload: &'p [u8]) -> Result<T, ServiceError> {
-    serde_json::from_slice(payload).map_err(|error| bad(error.to_string()))
-}
-
-fn bad(message: String) -> ServiceError {
-    ServiceError { code: 400, message }
-}
-
-fn unavailable(error: StepError) -> ServiceError {
-    let message = match error {
-        StepError::TryAgain { source, .. } => source.to_string(),
-        StepError::BadMessage(why) => why,
-        StepError::Superseded => "superseded".into(),
+/// Sets, and returns the SKUs that were set.
+async fn set(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {
+    let form = r#"must be {"sku": …, "stocked": …} or {"items": [{"sku": …, "stocked": …}, …]}"#;
+    let items = match serde_json::from_slice(payload).map_err(|_| bad(form))? {
+        Set::One(item) => vec![item],
+        Set::Many { items } => items,
     };
-    ServiceError { code: 503, message }
+    let count = items.len();
+    let pieces: Pieces = items.into_iter().map(|item| (item.sku, item.stocked)).collect();
+    if pieces.len() != count || !(1..=MOST_SKUS).contains(&count) {
+        return Err(bad("items must be 1 to 1,000 of different SKUs"));
+    }
+    let skus = pieces.keys().cloned().collect();
+    stock.set(pieces, false).await.map_err(unavailable)?.map_err(refused)?;
+    Ok(skus)
+}
+
+fn wanted(payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {
+    let form = r#"must be {"sku": …}, {"skus": […]} or {}"#;
+    let Show { sku, mut skus } = match payload {
+        [] => Show::default(),
+        payload => serde_json::from_slice(payload).map_err(|_| bad(form))?,
+    };
+    skus.extend(sku);
+    if skus.len() > MOST_SKUS { Err(bad("skus must be at most 1,000")) } else { Ok(skus) }
+}
+
+fn bad(message: &str) -> ServiceError {
+    ServiceError { code: 400, message: message.to_owned() }
+}
+
+fn refused(no: No) -> ServiceError {
+    ServiceError { code: 409, message: no.to_string() }
+}
+
+fn unavailable(trouble: Trouble) -> ServiceError {
+    ServiceError { code: 503, message: trouble.to_string() }
 }
 
 /// Makes the SKUs of `ROSE-RED=1000,VASE-GLASS=500` that do not exist yet.
 ///
 /// # Errors
-/// When the text has another form, or the broker gives no answer.
+/// When the text has another form, or the stock cannot be changed now.
 pub async fn open(stock: &StockLog, text: &str) -> anyhow::Result<()> {
-    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let pieces = items.map(|item| {
         let wrong = || anyhow::anyhow!("opening_stock: {item:?} must be SKU=PIECES");
         let (sku, stocked) = item.rsplit_once('=').ok_or_else(wrong)?;
-        let sku = sku.parse().map_err(|_| wrong())?;
-        let stocked = stocked.parse().map_err(|_| wrong())?;
-        let opened = stock.set(sku, stocked, true).await;
-        let opened = opened.map_err(|error| anyhow::anyhow!(unavailable(error).message))?;
-        opened.map_err(|_| anyhow::anyhow!("an opening never lowers a stock"))?;
-    }
-    Ok(())
+        let sku: Sku = sku.parse().map_err(|_| wrong())?;
+        let stocked: u64 = stocked.parse().map_err(|_| wrong())?;
+        Ok((sku, stocked))
+    });
+    let pieces = pieces.collect::<anyhow::Result<Pieces>>()?;
+    anyhow::ensure!(pieces.len() <= MOST_SKUS, "opening_stock: at most {MOST_SKUS} SKUs");
+    Ok(stock.set(pieces, true).await??)
 }

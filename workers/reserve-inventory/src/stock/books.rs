@@ -1,0 +1,162 @@
+//! The records of the stock, what may be asked of it, and what is known of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{SagaId, Sku};
+use serde::{Deserialize, Serialize};
+
+use super::draft::Changes;
+
+/// Pieces of each SKU.
+pub type Pieces = BTreeMap<Sku, u64>;
+
+/// The stock of one SKU: `free` of `stocked` pieces are not held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Level {
+    pub sku: Sku,
+    pub stocked: u64,
+    pub free: u64,
+}
+
+impl Level {
+    /// Pieces held by orders; shipped ones among them.
+    pub fn held(&self) -> u64 {
+        self.stocked.saturating_sub(self.free)
+    }
+}
+
+/// What one order holds, or held: a released hold stays for ever, so that no late one passes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub pieces: Vec<Piece>,
+    pub released: bool,
+}
+
+/// Pieces of one SKU in a hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    pub sku: Sku,
+    pub quantity: u64,
+}
+
+/// A value, and the sequence of the message it was read from; 0 where there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known<T> {
+    pub(super) revision: u64,
+    pub(super) value: Option<T>,
+}
+
+impl<T> Known<T> {
+    pub(super) const NONE: Self = Self { revision: 0, value: None };
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub(super) enum Want {
+    Hold {
+        order: SagaId,
+        pieces: Pieces,
+    },
+    Release {
+        order: SagaId,
+    },
+    /// Sets what is stocked of at most 1,000 SKUs; `opening` leaves alone what is known.
+    Set {
+        stocked: Pieces,
+        opening: bool,
+    },
+}
+
+/// Why a request is not granted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum No {
+    #[error("fewer pieces of {0} are free than are wanted")]
+    TooLittle(Sku),
+    #[error("there is no SKU {0}")]
+    UnknownSku(Sku),
+    #[error("it was released, so it can never be held again")]
+    Released,
+    #[error("orders hold {held} pieces of {sku}, so no fewer can be stocked")]
+    BelowHeld { sku: Sku, held: u64 },
+    /// An old leader's answer, which the next one will mend.
+    #[error("the level of {0} is not to be found, yet pieces of it are held")]
+    NoLevel(Sku),
+}
+
+impl No {
+    /// Whether it rests on levels, which may have changed since they were read.
+    pub(super) fn rests_on_levels(&self) -> bool {
+        match self {
+            Self::Released => false,
+            Self::TooLittle(_)
+            | Self::UnknownSku(_)
+            | Self::BelowHeld { .. }
+            | Self::NoLevel(_) => true,
+        }
+    }
+}
+
+impl Want {
+    pub(super) fn order(&self) -> Option<&SagaId> {
+        match self {
+            Self::Hold { order, .. } | Self::Release { order } => Some(order),
+            Self::Set { .. } => None,
+        }
+    }
+
+    /// The SKUs it names itself; those of a release stand in the hold.
+    pub(super) fn skus(&self) -> impl Iterator<Item = &Sku> {
+        let pieces = match self {
+            Self::Hold { pieces, .. } => Some(pieces),
+            Self::Set { stocked, .. } => Some(stocked),
+            Self::Release { .. } => None,
+        };
+        pieces.into_iter().flat_map(BTreeMap::keys)
+    }
+}
+
+/// What is known of the stock. A hold that was not read is taken not to exist: the guard of its
+/// message finds out.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub(super) holds: BTreeMap<SagaId, Known<Hold>>,
+    pub(super) levels: BTreeMap<Sku, Known<Level>>,
+}
+
+impl Books {
+    /// Forgets what an answer to this request rests on.
+    pub(super) fn forget(&mut self, want: &Want) {
+        for sku in want.skus() {
+            self.levels.remove(sku);
+        }
+        if let Some(order) = want.order() {
+            self.holds.remove(order);
+        }
+    }
+
+    /// SKUs whose level the answers to `wants` need and that are not known.
+    pub(super) fn unknown_skus(&self, wants: &[&Want]) -> BTreeSet<Sku> {
+        let of_holds = self.holds.values().filter_map(|known| known.value.as_ref());
+        let of_holds = of_holds.flat_map(|hold| &hold.pieces).map(|piece| &piece.sku);
+        let of_wants = wants.iter().flat_map(|want| want.skus());
+        let unknown = of_wants.chain(of_holds).filter(|sku| !self.levels.contains_key(*sku));
+        unknown.cloned().collect()
+    }
+
+    /// Takes over what was stored as a run of sequences that ends with `last`.
+    pub(super) fn stored(&mut self, changes: Changes, last: u64) {
+        // A batch begins with the holds, so the levels are its end.
+        let first = last + 1 - changes.levels.len() as u64;
+        for (revision, (sku, level)) in (first..).zip(changes.levels) {
+            self.levels.insert(sku, Known { revision, value: Some(level) });
+        }
+    }
+}
+
+pub(super) fn hold_subject(order: &SagaId) -> String {
+    format!("stock.hold.{order}")
+}
+
+pub(super) fn level_subject(sku: &Sku) -> String {
+    format!("stock.sku.{}", sku.subject_token())
+}

@@ -1,0 +1,159 @@
+//! What a group of requests does to the stock: pure arithmetic, no input or output.
+//!
+//! Given what is known of holds and SKUs, a draft says what each request is answered and which
+//! messages make it so, if all of them are stored and none without the others.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quadrille::broker::BatchMessage;
+use schemas::{SagaId, Sku};
+use serde::Serialize;
+
+use super::books::{Books, Hold, Level, No, Piece, Pieces, Want, hold_subject, level_subject};
+
+/// The broker's limit on one atomic batch.
+const MOST_MESSAGES: usize = 1_000;
+
+/// What becomes of holds and levels, all of it or nothing.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) holds: BTreeMap<SagaId, Hold>,
+    pub(super) levels: BTreeMap<Sku, Level>,
+}
+
+impl Changes {
+    /// The messages that make it so: the deciding guards, those of the holds, come first.
+    pub(super) fn messages(&self, books: &Books) -> Vec<BatchMessage> {
+        let holds = self.holds.iter().map(|(order, hold)| {
+            let revision = books.holds.get(order).map_or(0, |known| known.revision);
+            message(hold_subject(order), revision, hold)
+        });
+        let levels = self.levels.iter().map(|(sku, level)| {
+            let revision = books.levels.get(sku).map_or(0, |known| known.revision);
+            message(level_subject(sku), revision, level)
+        });
+        holds.chain(levels).collect()
+    }
+}
+
+/// The answers to the first of a group's requests, as many as fit one batch, and what these change.
+#[derive(Debug)]
+pub(super) struct Draft<'b> {
+    books: &'b Books,
+    pub(super) answers: Vec<Result<(), No>>,
+    pub(super) changes: Changes,
+}
+
+impl<'b> Draft<'b> {
+    pub(super) fn of(books: &'b Books, wants: &[&Want]) -> Self {
+        let mut draft = Self { books, answers: Vec::new(), changes: Changes::default() };
+        for want in wants {
+            if !draft.has_room_for(want) {
+                break;
+            }
+            let answer = match want {
+                Want::Hold { order, pieces } => draft.hold(order, pieces),
+                Want::Release { order } => draft.release(order),
+                Want::Set { stocked, opening } => draft.set(stocked, *opening),
+            };
+            draft.answers.push(answer);
+        }
+        draft
+    }
+
+    /// Counts messages, not requests: many orders of one SKU are few messages.
+    fn has_room_for(&self, want: &Want) -> bool {
+        let held = match want {
+            Want::Release { order } => self.find_hold(order).map(|hold| &hold.pieces[..]),
+            Want::Hold { .. } | Want::Set { .. } => None,
+        };
+        let held = held.into_iter().flatten().map(|piece| &piece.sku);
+        let fresh = |sku: &&Sku| !self.changes.levels.contains_key(*sku);
+        let more =
+            usize::from(want.order().is_some()) + want.skus().chain(held).filter(fresh).count();
+        self.changes.holds.len() + self.changes.levels.len() + more <= MOST_MESSAGES
+    }
+
+    fn hold(&mut self, order: &SagaId, wanted: &Pieces) -> Result<(), No> {
+        match self.find_hold(order) {
+            Some(hold) if hold.released => return Err(No::Released),
+            // An earlier attempt's, whoever made it.
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        for (sku, quantity) in wanted {
+            match self.level(sku) {
+                None => return Err(No::UnknownSku(sku.clone())),
+                Some(level) if level.free < *quantity => return Err(No::TooLittle(sku.clone())),
+                Some(_) => {}
+            }
+        }
+        let mut pieces = Vec::with_capacity(wanted.len());
+        for (sku, quantity) in wanted {
+            self.change(sku, |level| level.free -= quantity);
+            pieces.push(Piece { sku: sku.clone(), quantity: *quantity });
+        }
+        self.changes.holds.insert(order.clone(), Hold { pieces, released: false });
+        Ok(())
+    }
+
+    fn release(&mut self, order: &SagaId) -> Result<(), No> {
+        let pieces = match self.find_hold(order) {
+            Some(hold) if hold.released => return Ok(()),
+            Some(hold) => hold.pieces.clone(),
+            None => Vec::new(),
+        };
+        if let Some(piece) = pieces.iter().find(|piece| self.level(&piece.sku).is_none()) {
+            return Err(No::NoLevel(piece.sku.clone()));
+        }
+        for Piece { sku, quantity } in &pieces {
+            self.change(sku, |level| level.free += quantity);
+        }
+        self.changes.holds.insert(order.clone(), Hold { pieces, released: true });
+        Ok(())
+    }
+
+    fn set(&mut self, wanted: &Pieces, opening: bool) -> Result<(), No> {
+        let held = |level: Option<&Level>| level.map_or(0, Level::held);
+        for (sku, stocked) in wanted {
+            let held = held(self.level(sku));
+            if !opening && *stocked < held {
+                return Err(No::BelowHeld { sku: sku.clone(), held });
+            }
+        }
+        for (sku, stocked) in wanted {
+            let level = self.level(sku);
+            if !(opening && level.is_some()) {
+                let (stocked, free) = (*stocked, *stocked - held(level));
+                let level = Level { sku: sku.clone(), stocked, free };
+                self.changes.levels.insert(sku.clone(), level);
+            }
+        }
+        Ok(())
+    }
+
+    fn find_hold(&self, order: &SagaId) -> Option<&Hold> {
+        let known = || self.books.holds.get(order).and_then(|known| known.value.as_ref());
+        self.changes.holds.get(order).or_else(known)
+    }
+
+    fn level(&self, sku: &Sku) -> Option<&Level> {
+        let known = || self.books.levels.get(sku).and_then(|known| known.value.as_ref());
+        self.changes.levels.get(sku).or_else(known)
+    }
+
+    fn change(&mut self, sku: &Sku, change: impl FnOnce(&mut Level)) {
+        let mut level = self.level(sku).cloned().expect("checked before anything is changed");
+        change(&mut level);
+        self.changes.levels.insert(sku.clone(), level);
+    }
+}
+
+fn message<T: Serialize>(subject: String, expected_last: u64, value: &T) -> BatchMessage {
+    let payload = serde_json::to_vec(value).expect("plain structs always serialise");
+    BatchMessage { subject, expected_last, payload: Bytes::from(payload) }
+}
+
+#[cfg(test)]
+mod tests;

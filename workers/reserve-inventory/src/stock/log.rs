@@ -1,0 +1,301 @@
+//! The stock on a stream of the broker.
+//!
+//! Requests that come while a commit is under way make the next group, which is stored as one
+//! atomic batch: every hold expected not to exist, every SKU expected as it was last seen. So a hot
+//! SKU costs one message a group, any replica may serve any order, and nothing is held twice.
+//!
+//! There is no task of its own: one of those who wait commits for all. A step can be cut off at its
+//! deadline, so whoever finds that the one who worked for it is gone asks again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use quadrille::broker::{Broker, Published, Unavailable, Unknown};
+use quadrille::step::StepError;
+use schemas::{SagaId, Sku};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Mutex as Driver, oneshot};
+
+use super::books::{Books, Known, Level, No, Pieces, Want, hold_subject, level_subject};
+use super::draft::{Changes, Draft};
+use super::{Held, Stock};
+
+/// The stream of the stock's own data.
+pub const STREAM: &str = "STOCK";
+
+/// Requests in one group: with a few SKUs they fill a batch of a few hundred messages, above which
+/// larger batches bring nothing more (measured).
+const MOST_WANTS: usize = 256;
+/// Leader reads under way at once.
+const READS: usize = 64;
+/// Conflicts at one group: another replica can win each time, and then the step tries again.
+const MOST_CONFLICTS: u32 = 20;
+/// Batches without an answer, each of which takes seconds.
+const MOST_SILENCES: u32 = 3;
+
+/// The stock on the broker; any number of replicas may share it.
+pub struct StockLog {
+    broker: Arc<dyn Broker>,
+    waiting: Mutex<VecDeque<Asked>>,
+    /// Whoever holds it commits a group for everybody in it. Levels as of the last commit.
+    driver: Driver<Levels>,
+}
+
+type Levels = BTreeMap<Sku, Known<Level>>;
+
+struct Asked {
+    want: Want,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Granted or not, once that is known.
+type Answer = Result<Result<(), No>, Trouble>;
+
+/// The stock cannot be told or changed now.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Trouble {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("other replicas changed the same stock {MOST_CONFLICTS} times meanwhile")]
+    Contended,
+    #[error("the broker gave no answer to a batch: {0}")]
+    NoAnswer(String),
+    #[error("the stream of the stock is full")]
+    Full,
+    #[error("the broker refused a batch ({code}): {description}")]
+    Rejected { code: u64, description: String },
+    #[error("a hold is too large for the stream of the stock")]
+    TooLarge,
+    #[error("{0} holds what is no stock record")]
+    Unreadable(String),
+}
+
+impl fmt::Debug for StockLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StockLog").finish_non_exhaustive()
+    }
+}
+
+impl Stock for StockLog {
+    async fn hold(&self, order: &SagaId, pieces: Pieces) -> Result<Held, StepError> {
+        match self.ask(Want::Hold { order: order.clone(), pieces }).await? {
+            Ok(()) => Ok(Held::Yes),
+            Err(No::TooLittle(sku)) => Ok(Held::TooLittle(sku)),
+            Err(No::UnknownSku(sku)) => Ok(Held::UnknownSku(sku)),
+            Err(No::Released) => Ok(Held::Released),
+            Err(no @ (No::BelowHeld { .. } | No::NoLevel(_))) => Err(no.into()),
+        }
+    }
+
+    async fn release(&self, order: &SagaId) -> Result<(), StepError> {
+        Ok(self.ask(Want::Release { order: order.clone() }).await??)
+    }
+}
+
+impl StockLog {
+    pub fn new(broker: Arc<dyn Broker>) -> Self {
+        Self { broker, waiting: Mutex::default(), driver: Driver::default() }
+    }
+
+    /// Sets the pieces stocked of 1 to 1,000 SKUs, held ones included: all or none. `opening` only
+    /// makes SKUs that do not exist.
+    ///
+    /// # Errors
+    /// [`No::BelowHeld`] where orders hold more; [`Trouble`] when that could not be found out.
+    pub async fn set(&self, stocked: Pieces, opening: bool) -> Answer {
+        self.ask(Want::Set { stocked, opening }).await
+    }
+
+    /// The stock of these SKUs, or of every SKU for an empty list, in the order of their names;
+    /// unknown ones are left out. For showing: another replica may have changed it meanwhile.
+    ///
+    /// # Errors
+    /// When the broker gives no answer.
+    pub async fn show(&self, skus: &[Sku]) -> Result<Vec<Level>, Trouble> {
+        let filters = match skus {
+            [] => vec!["stock.sku.*".to_owned()],
+            skus => skus.iter().map(level_subject).collect(),
+        };
+        let stored = self.broker.last_of_many(STREAM, filters).await?;
+        let levels = stored.iter().map(|stored| read(&stored.subject, &stored.payload));
+        let mut levels = levels.collect::<Result<Vec<Level>, _>>()?;
+        levels.sort_by(|one, other| one.sku.cmp(&other.sku));
+        Ok(levels)
+    }
+
+    /// Waits for the answer, and commits groups as long as nobody else does.
+    ///
+    /// A caller may stop waiting at any moment. If it was committing a group, everybody in it finds
+    /// its answer gone and asks again: what was stored meanwhile is found then.
+    async fn ask(&self, want: Want) -> Answer {
+        loop {
+            let (answer, mut answered) = oneshot::channel();
+            self.waiting().push_back(Asked { want: want.clone(), answer });
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut answered => match answer {
+                        Ok(answer) => return answer,
+                        Err(_) => break,
+                    },
+                    mut levels = self.driver.lock() => self.commit_group(&mut levels).await,
+                }
+            }
+        }
+    }
+
+    /// Answers those who wait, as many as one batch can take; the others keep their places.
+    async fn commit_group(&self, levels: &mut Levels) {
+        let mut group = self.take_group();
+        let wants: Vec<&Want> = group.iter().map(|asked| &asked.want).collect();
+        // Taken, so that a commit which is cut off leaves nothing out of date behind.
+        let mut books = Books { levels: std::mem::take(levels), ..Books::default() };
+        let answers: Vec<Answer> = match self.commit(&wants, &mut books).await {
+            Ok(answers) => {
+                // An unknown SKU is not remembered: anybody may ask for any number of them.
+                books.levels.retain(|_, known| known.value.is_some());
+                *levels = books.levels;
+                answers.into_iter().map(Ok).collect()
+            }
+            Err(trouble) => vec![Err(trouble); group.len()],
+        };
+        let mut waiting = self.waiting();
+        for asked in group.drain(answers.len()..).rev() {
+            waiting.push_front(asked);
+        }
+        drop(waiting);
+        for (asked, answer) in group.into_iter().zip(answers) {
+            // Whoever asked may have been cut off meanwhile.
+            let _ = asked.answer.send(answer);
+        }
+    }
+
+    fn take_group(&self) -> Vec<Asked> {
+        let mut waiting = self.waiting();
+        let count = waiting.len().min(MOST_WANTS);
+        waiting.drain(..count).filter(|asked| !asked.answer.is_closed()).collect()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Asked>> {
+        self.waiting.lock().expect("nobody panics holding it")
+    }
+
+    /// Answers the first of the requests, as many as fit one batch, once that batch is stored.
+    ///
+    /// At first the levels are those of the last commit, and holds are not read, for they should not
+    /// exist. After a conflict, and before a no, what matters is read from the leader.
+    async fn commit(
+        &self,
+        wants: &[&Want],
+        books: &mut Books,
+    ) -> Result<Vec<Result<(), No>>, Trouble> {
+        // Indexes of the requests whose hold and SKUs were read for this group.
+        let mut fresh: BTreeSet<usize> = BTreeSet::new();
+        let (mut conflicts, mut silences) = (0, 0);
+        loop {
+            self.read(books, wants, &fresh).await?;
+            let Draft { answers, changes, .. } = Draft::of(books, wants);
+            let doubtful: Vec<usize> = doubtful(&answers, &fresh).collect();
+            if !doubtful.is_empty() {
+                doubtful.iter().for_each(|at| books.forget(wants[*at]));
+                fresh.extend(doubtful);
+                continue;
+            }
+            match self.publish(books, changes).await? {
+                Stored::Yes => return Ok(answers),
+                Stored::Conflict if conflicts == MOST_CONFLICTS => return Err(Trouble::Contended),
+                Stored::Conflict => conflicts += 1,
+                Stored::Unknown(why) if silences == MOST_SILENCES => {
+                    return Err(Trouble::NoAnswer(why));
+                }
+                Stored::Unknown(_) => silences += 1,
+            }
+            // Nobody says which guard failed, so all is read again, the holds too: one of them may
+            // be an earlier attempt's, or this one's own.
+            *books = Books::default();
+            fresh.extend(0..wants.len());
+            let wait_ms = fastrand::u64(1..=4 * u64::from((conflicts + silences).min(8)));
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+
+    async fn publish(&self, books: &mut Books, changes: Changes) -> Result<Stored, Trouble> {
+        let messages = changes.messages(books);
+        if messages.is_empty() {
+            return Ok(Stored::Yes);
+        }
+        match self.broker.publish_batch(messages).await {
+            Published::Stored { sequence } => {
+                books.stored(changes, sequence);
+                Ok(Stored::Yes)
+            }
+            Published::Conflict | Published::Unknown(Unknown::Busy) => Ok(Stored::Conflict),
+            Published::Unknown(Unknown::NoAnswer(why)) => Ok(Stored::Unknown(why)),
+            Published::Unknown(Unknown::Full) => Err(Trouble::Full),
+            Published::TooLarge => Err(Trouble::TooLarge),
+            Published::Rejected { code, description } => {
+                Err(Trouble::Rejected { code, description })
+            }
+        }
+    }
+
+    /// Reads what the books lack: the holds of releases and of `fresh` requests, then the SKUs.
+    async fn read(
+        &self,
+        books: &mut Books,
+        wants: &[&Want],
+        fresh: &BTreeSet<usize>,
+    ) -> Result<(), Trouble> {
+        let holds = wants.iter().enumerate().filter_map(|(at, want)| match want {
+            Want::Release { order } => Some(order),
+            Want::Hold { order, .. } => fresh.contains(&at).then_some(order),
+            Want::Set { .. } => None,
+        });
+        let holds = holds.filter(|order| !books.holds.contains_key(order)).cloned().collect();
+        books.holds.extend(self.last_of(holds, hold_subject).await?);
+        let skus = books.unknown_skus(wants);
+        books.levels.extend(self.last_of(skus, level_subject).await?);
+        Ok(())
+    }
+
+    async fn last_of<K: Ord, T: DeserializeOwned>(
+        &self,
+        keys: BTreeSet<K>,
+        subject: fn(&K) -> String,
+    ) -> Result<Vec<(K, Known<T>)>, Trouble> {
+        let last = async |key: K| {
+            let subject = subject(&key);
+            let known = match self.broker.last(STREAM, &subject).await? {
+                Some(stored) => Known {
+                    revision: stored.sequence,
+                    value: Some(read(&subject, &stored.payload)?),
+                },
+                None => Known::NONE,
+            };
+            Ok((key, known))
+        };
+        stream::iter(keys).map(last).buffer_unordered(READS).try_collect().await
+    }
+}
+
+/// What became of a batch.
+enum Stored {
+    Yes,
+    Conflict,
+    Unknown(String),
+}
+
+/// A no that rests on numbers of an earlier group.
+fn doubtful(answers: &[Result<(), No>], fresh: &BTreeSet<usize>) -> impl Iterator<Item = usize> {
+    answers.iter().enumerate().filter_map(|(at, answer)| match answer {
+        Err(no) if no.rests_on_levels() && !fresh.contains(&at) => Some(at),
+        Err(_) | Ok(()) => None,
+    })
+}
+
+fn read<T: DeserializeOwned>(subject: &str, payload: &[u8]) -> Result<T, Trouble> {
+    serde_json::from_slice(payload).map_err(|_| Trouble::Unreadable(subject.to_owned()))
+}
