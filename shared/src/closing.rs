@@ -38,7 +38,9 @@ async fn decide(kernel: &Kernel, delivery: &Delivery) -> Result<Ending, Ending> 
     let occasion = kernel.occasion(cause, traceparent);
     let event = (cancelled, nothing_more());
     let event = Outgoing::new(flow, slot, step.worker, event, None, &occasion);
-    match commit::write_once(kernel, &event, after).await? {
+    let resolved = commit::write_once(kernel, &event, after).await?;
+    failpoint::hit(Direction::Undo, "after-commit");
+    match resolved {
         Resolved::Mine => Ok(Ending::Committed(Committed::undone())),
         Resolved::Theirs(stored) => match slots::decision(flow, step, &delivery.saga, &stored) {
             Entry::Done(record) | Entry::Refused(record) => {

@@ -10,6 +10,7 @@ use schemas::{BadData, SagaId};
 use crate::broker::{Delivered, Settle, Stored};
 use crate::commit::Committed;
 use crate::decode::NotOurs;
+use crate::failpoint;
 use crate::kernel::{GiveBack, Kernel};
 use crate::park::{self, Parked};
 
@@ -60,6 +61,9 @@ impl Delivery {
     }
 
     async fn settle(self, kernel: &Kernel, settle: Settle) {
+        if settle == Settle::Ack && failpoint::loses_ack() {
+            return;
+        }
         kernel.broker.settle(&self.delivered.receipt, settle).await;
     }
 }

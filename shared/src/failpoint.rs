@@ -1,51 +1,77 @@
-//! Named places at which a test may kill the process, to show that a crash there is harmless.
+//! Named places at which a test may kill or stop the process, and acknowledgements that a test may
+//! lose, to show that this is harmless.
 //!
 //! Without the feature `failpoints` a call compiles to nothing. With it, the environment names one
-//! place, the hit at which to die, and a file that gets a line per kill.
+//! place, the hit that counts, what happens there, and a file that gets a line each time.
 
-/// Dies here by SIGKILL, if the environment says so.
+/// Dies here by SIGKILL, or stands still by SIGSTOP, if the environment says so.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub(crate) fn hit(_direction: schemas::ids::Direction, _place: &str) {}
 
+/// Whether the next acknowledgement is to be lost on its way.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub(crate) fn loses_ack() -> bool {
+    false
+}
+
 #[cfg(feature = "failpoints")]
-pub(crate) use armed::hit;
+pub(crate) use armed::{hit, loses_ack};
 
 #[cfg(feature = "failpoints")]
 mod armed {
     use std::io::Write;
-    use std::sync::OnceLock;
+    use std::path::PathBuf;
+    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use rustix::process::{Signal, getpid, kill_process};
     use schemas::ids::Direction;
 
     struct Armed {
         /// `run.after-effect`
         place: String,
         at: u64,
-        log: std::path::PathBuf,
+        signal: Signal,
+        log: PathBuf,
         hits: AtomicU64,
     }
 
-    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+    static ARMED: LazyLock<Option<Armed>> = LazyLock::new(arm);
+    /// The share of acknowledgements that is lost: 0 to 1.
+    static LOST_ACKS: LazyLock<f64> = LazyLock::new(|| {
+        variable("QUADRILLE_FAILPOINT_LOST_ACKS").and_then(|share| share.parse().ok()).unwrap_or(0.0)
+    });
 
     #[expect(clippy::disallowed_methods, reason = "test-only: no configuration knows of it")]
+    fn variable(name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
     fn arm() -> Option<Armed> {
-        let place = std::env::var("QUADRILLE_FAILPOINT").ok()?;
-        let at = std::env::var("QUADRILLE_FAILPOINT_HIT").ok()?.parse().ok()?;
-        let log = std::env::var("QUADRILLE_FAILPOINT_LOG").ok()?.into();
-        Some(Armed { place, at, log, hits: AtomicU64::new(0) })
+        let stop = variable("QUADRILLE_FAILPOINT_ACTION").is_some_and(|action| action == "stop");
+        Some(Armed {
+            place: variable("QUADRILLE_FAILPOINT")?,
+            at: variable("QUADRILLE_FAILPOINT_HIT")?.parse().ok()?,
+            signal: if stop { Signal::STOP } else { Signal::KILL },
+            log: variable("QUADRILLE_FAILPOINT_LOG")?.into(),
+            hits: AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn hit(direction: Direction, place: &str) {
-        let Some(armed) = ARMED.get_or_init(arm) else { return };
+        let Some(armed) = &*ARMED else { return };
         let named = armed.place.strip_prefix(direction.as_str()).and_then(|p| p.strip_prefix('.'));
         if named != Some(place) || armed.hits.fetch_add(1, Ordering::SeqCst) + 1 != armed.at {
             return;
         }
         let log = std::fs::OpenOptions::new().append(true).create(true).open(&armed.log);
         let _ = log.and_then(|mut log| writeln!(log, "{}", armed.place));
-        let own = rustix::process::getpid();
-        let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
+        let _ = kill_process(getpid(), armed.signal);
+    }
+
+    pub(crate) fn loses_ack() -> bool {
+        *LOST_ACKS > 0.0 && fastrand::f64() < *LOST_ACKS
     }
 }

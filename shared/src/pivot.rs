@@ -1,12 +1,14 @@
 //! The point of no return: `go` is written before the step may act, and a cancellation or deadline
 //! writes `stop` into the same slot. The first writer wins, and the loser reads so.
 
+use schemas::ids::Direction;
 use serde_json::value::RawValue;
 
 use crate::commit::{self, Committed, Resolved};
 use crate::decode::Trigger;
 use crate::delivery::Ending;
 use crate::envelope::Outgoing;
+use crate::failpoint;
 use crate::kernel::Kernel;
 use crate::slots::{self, Entry};
 
@@ -18,7 +20,10 @@ pub(crate) async fn pass<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(
     let event = (pivot.go, nothing_more());
     let go = Outgoing::new(kernel.flow, slot, kernel.step.worker, event, None, &occasion);
     let stored = match commit::write_once(kernel, &go, trigger.this.sequence).await? {
-        Resolved::Mine => return Ok(()),
+        Resolved::Mine => {
+            failpoint::hit(Direction::Run, "after-pivot");
+            return Ok(());
+        }
         Resolved::Theirs(stored) => stored,
     };
     match slots::pivot(kernel.flow, kernel.step, &trigger.saga, &stored) {

@@ -9,3 +9,5 @@ pub mod server;
 pub mod stack;
 
 pub mod invariants;
+
+pub mod crash;

@@ -24,7 +24,7 @@ use schemas::SagaId;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::OrderPlaced;
 
-use crate::eventually::within_patience;
+use crate::eventually::{eventually, within_patience};
 use crate::invariants::{self, History};
 use crate::raw::Raw;
 use crate::server::Server;
@@ -190,6 +190,18 @@ impl Stack {
             format!("  {:>6} {} {payload}\n", stored.sequence, stored.subject)
         });
         lines.collect()
+    }
+
+    /// Waits until no durable has anything left to deliver or to settle.
+    pub async fn quiet(&self) {
+        for durable in FLOW.durables(None) {
+            eventually(&format!("{} has settled everything", durable.name), async || {
+                let info = self.raw.durable(FLOW.stream, &durable.name).await;
+                let left = |field: &str| info[field].as_u64().expect("a number");
+                (left("num_pending") + left("num_ack_pending") == 0).then_some(())
+            })
+            .await;
+        }
     }
 
     /// Everything there is, for the checker.

@@ -1,0 +1,28 @@
+//! What can go wrong with a choreographed saga, one test each: `tests/HAZARDS.md` lists them.
+//!
+//! Every test runs real worker processes against a real server and the sandbox, breaks one thing on
+//! purpose, and looks at what is left. A test's name begins with the hazard's id.
+
+mod by_hand;
+mod crashes;
+
+mod slots;
+
+mod refusals;
+
+mod acknowledgements;
+mod durables;
+mod log;
+
+mod calls;
+mod causes;
+
+mod fences;
+mod undo;
+
+mod endings;
+
+mod clocks;
+mod restarts;
+
+mod bad_input;
