@@ -50,13 +50,14 @@ use crate::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
 /// # });
 /// ```
 pub fn given<S: Step>(step: &S) -> Given<'_, S> {
-    Given { step, age: Duration::ZERO }
+    Given { step, saga_id: saga_id(), age: Duration::ZERO }
 }
 
 /// A step that waits for its event.
 #[derive(Debug)]
 pub struct Given<'s, S> {
     step: &'s S,
+    saga_id: SagaId,
     age: Duration,
 }
 
@@ -66,9 +67,14 @@ impl<S: Step> Given<'_, S> {
         Self { age, ..self }
     }
 
+    /// Of this saga; `A123` otherwise.
+    pub fn of(self, saga_id: SagaId) -> Self {
+        Self { saga_id, ..self }
+    }
+
     /// The event arrives.
     pub async fn when(&self, on: &S::On) -> Happened<Outcome<S::Done, S::Refused>> {
-        Happened(self.step.run(on, &context::<S>(Direction::Run, self.age)).await)
+        Happened(self.step.run(on, &self.context(Direction::Run)).await)
     }
 
     /// The step is to be taken back.
@@ -76,7 +82,11 @@ impl<S: Step> Given<'_, S> {
     where
         S: Undo,
     {
-        Happened(self.step.undo(on, evidence, &context::<S>(Direction::Undo, self.age)).await)
+        Happened(self.step.undo(on, evidence, &self.context(Direction::Undo)).await)
+    }
+
+    fn context(&self, direction: Direction) -> StepContext {
+        context::<S>(direction, self.saga_id.clone(), self.age)
     }
 }
 
@@ -92,6 +102,14 @@ impl<T: Debug> Happened<T> {
         T: PartialEq,
     {
         assert_eq!(self.0.expect("expected an outcome"), expected);
+    }
+
+    /// Whatever it was.
+    ///
+    /// # Errors
+    /// The step's own.
+    pub fn result(self) -> Result<T, StepError> {
+        self.0
     }
 
     /// The step could not find out; returns how long it asks to be left alone.
@@ -114,17 +132,20 @@ impl<T: Debug> Happened<T> {
     }
 }
 
-/// The context of saga `A123` for a step of a known flow: first attempt, ten seconds to go.
+/// The context for a step of a known flow: first attempt, ten seconds to go.
 ///
 /// # Panics
 /// When no flow table names what the step records.
-pub fn context<S: Step>(direction: Direction, age: Duration) -> StepContext {
+fn context<S: Step>(direction: Direction, saga_id: SagaId, age: Duration) -> StepContext {
     let row = |flow: &&'static schemas::Flow| {
         let row = flow.steps.iter().find(|row| S::Done::TYPES.contains(&row.done))?;
         Some((*flow, row.worker))
     };
     let (flow, worker) = FLOWS.iter().find_map(row).expect("a flow names what the step records");
-    let saga_id = SagaId::parse("A123").expect("letters and digits");
     let deadline = Instant::now() + Duration::from_secs(10);
     StepContext::new(flow, worker, direction, saga_id, (1, deadline, age))
+}
+
+fn saga_id() -> SagaId {
+    SagaId::parse("A123").expect("letters and digits")
 }

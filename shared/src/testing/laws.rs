@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use schemas::ids::Direction;
 
-use super::{Faults, When, context};
+use super::{Faults, When, context, saga_id};
 use crate::step::{Evidence, Outcome, Step, StepError, Undo};
 
 /// Attempts a step gets before a law takes it for stuck: a fault strikes once.
@@ -84,11 +84,17 @@ pub async fn failing_anywhere_and_running_again_is_running_once<S>(
     for (call, when) in every_call() {
         let faults = Faults::failing(call, when);
         let world = world(faults.clone());
-        let _ = attempt(&world.here, on).await;
+        let first = attempt(&world.here, on).await;
         if !faults.struck() {
             return;
         }
         let outcome = run(&world.there, on).await;
+        if let Ok(first) = first {
+            assert_eq!(
+                first, outcome,
+                "the step refused an order whose effect it could not find out"
+            );
+        }
         let law = format!("failing {when:?} call {call} and running again is running once");
         world.expect_one_effect_of(&outcome, &law);
     }
@@ -193,7 +199,7 @@ fn evidence<Done, Refused>(outcome: &Outcome<Done, Refused>, known: bool) -> Evi
 }
 
 async fn attempt<S: Step>(step: &S, on: &S::On) -> Result<Outcome<S::Done, S::Refused>, StepError> {
-    step.run(on, &context::<S>(Direction::Run, Duration::ZERO)).await
+    step.run(on, &context::<S>(Direction::Run, saga_id(), Duration::ZERO)).await
 }
 
 async fn run<S: Step>(step: &S, on: &S::On) -> Outcome<S::Done, S::Refused> {
@@ -208,7 +214,7 @@ async fn run<S: Step>(step: &S, on: &S::On) -> Outcome<S::Done, S::Refused> {
 }
 
 async fn undo<S: Undo>(step: &S, on: &S::On, evidence: Evidence<&S::Done>) -> S::Undone {
-    let context = context::<S>(Direction::Undo, Duration::ZERO);
+    let context = context::<S>(Direction::Undo, saga_id(), Duration::ZERO);
     let mut last = None;
     for _ in 0..ATTEMPTS {
         match step.undo(on, evidence, &context).await {
