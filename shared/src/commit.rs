@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::broker::{Published, Stored, Unknown};
 use crate::decode::Trigger;
 use crate::delivery::Ending;
-use crate::envelope::Outgoing;
+use crate::envelope::{Occasion, Outgoing, Work};
 use crate::failpoint;
 use crate::kernel::Kernel;
 use crate::retry;
@@ -126,8 +126,9 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
     kernel: &Kernel,
     trigger: &Trigger<On>,
     outcome: &Outcome<Done, Refused>,
+    work: Work,
 ) -> Result<Commit, Ending> {
-    let event = outgoing(kernel, trigger, outcome);
+    let event = outgoing(kernel, trigger, outcome, work);
     let resolved = write_once(kernel, &event, trigger.this.sequence).await?;
     failpoint::hit(Direction::Run, "after-commit");
     let entry = match resolved {
@@ -153,10 +154,12 @@ fn outgoing<On, Done: Event, Refused: Refusal>(
     kernel: &Kernel,
     trigger: &Trigger<On>,
     outcome: &Outcome<Done, Refused>,
+    work: Work,
 ) -> Outgoing {
     let (flow, worker) = (kernel.flow, kernel.step.worker);
     let slot = kernel.slot(kernel.step.slot, &trigger.saga);
     let occasion = kernel.occasion(trigger.this.clone(), trigger.traceparent.clone());
+    let occasion = Occasion { work: Some(work), ..occasion };
     match outcome {
         Outcome::Done(done) => {
             let event = (done.event_type(), &*done.to_data());

@@ -230,6 +230,10 @@ struct Wire<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]
     causationseq: Option<u64>,
     traceparent: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    startedat: Option<Timestamp>,
     data: &'e RawValue,
 }
 
@@ -240,6 +244,17 @@ pub struct Occasion {
     /// Of the causing message; a new trace begins where there is none.
     pub traceparent: Option<String>,
     pub time: Timestamp,
+    /// Of a step's run or undo.
+    pub work: Option<Work>,
+}
+
+/// How the work behind an event went, for whoever reads the saga's story; it decides nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Work {
+    /// The one that succeeded, of those of one process at one delivery; 1 for the first.
+    pub attempt: u32,
+    /// When the first of them began, by the worker's estimate of the broker's clock.
+    pub started: Timestamp,
 }
 
 impl Outgoing {
@@ -264,6 +279,8 @@ impl Outgoing {
             causationid: occasion.cause.as_ref().map(|cause| cause.id.as_str()),
             causationseq: occasion.cause.as_ref().map(|cause| cause.sequence),
             traceparent: traceparent(occasion.traceparent.as_deref(), flow, slot.saga(), id),
+            attempt: occasion.work.map(|work| work.attempt),
+            startedat: occasion.work.map(|work| work.started),
             data,
         };
         let payload = serde_json::to_vec(&wire).expect("strings and numbers always serialise");

@@ -56,7 +56,7 @@ impl Kernel {
     }
 
     pub(crate) fn occasion(&self, cause: Cause, traceparent: Option<String>) -> Occasion {
-        Occasion { cause: Some(cause), traceparent, time: self.clock.now() }
+        Occasion { cause: Some(cause), traceparent, time: self.clock.now(), work: None }
     }
 
     pub(crate) fn context(

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::commit::{self, Commit};
 use crate::decode::{Trigger, decode};
 use crate::delivery::{Delivery, Ending};
+use crate::envelope::Work;
 use crate::failpoint;
 use crate::kernel::Kernel;
 use crate::retry;
@@ -95,8 +96,8 @@ async fn decide<P: Part>(kernel: &Kernel, part: &P, delivery: &Delivery) -> Resu
     cause::check(kernel, &trigger).await?;
     idempotency::route(kernel, &trigger).await?;
     pivot::pass(kernel, &trigger).await?;
-    let outcome = run(kernel, part, &trigger).await?;
-    match commit::commit(kernel, &trigger, &outcome).await? {
+    let (outcome, work) = run(kernel, part, &trigger).await?;
+    match commit::commit(kernel, &trigger, &outcome, work).await? {
         Commit::Settled(committed) => Ok(Ending::Committed(committed)),
         Commit::TakeBack(refusal) => {
             take_back(kernel, part, &trigger, &outcome).await?;
@@ -110,7 +111,8 @@ async fn run<P: Part>(
     kernel: &Kernel,
     part: &P,
     trigger: &Trigger<On<P>>,
-) -> Result<Outcome<Done<P>, Refused<P>>, Ending> {
+) -> Result<(Outcome<Done<P>, Refused<P>>, Work), Ending> {
+    let started = kernel.clock.now();
     let mut attempts = Attempts::new(kernel, Direction::Run, trigger);
     failpoint::hit(Direction::Run, "before-run");
     loop {
@@ -119,7 +121,7 @@ async fn run<P: Part>(
         match timeout_at(context.deadline(), ran).await {
             Ok(Ok(outcome)) => {
                 failpoint::hit(Direction::Run, "after-effect");
-                return Ok(outcome);
+                return Ok((outcome, Work { attempt: context.attempt(), started }));
             }
             Ok(Err(StepError::Superseded)) => {
                 return Err(Ending::Committed(commit::superseded(kernel, trigger).await?));

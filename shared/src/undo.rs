@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::broker::Stored;
 use crate::commit::{self, Committed, Resolved};
 use crate::delivery::{Delivery, Ending};
-use crate::envelope::{Cause, Envelope, Outgoing};
+use crate::envelope::{Cause, Envelope, Occasion, Outgoing, Work};
 use crate::failpoint;
 use crate::kernel::Kernel;
 use crate::retry;
@@ -53,16 +53,17 @@ async fn decide<S: Undo>(kernel: &Kernel, step: &S, delivery: &Delivery) -> Resu
         Verdict::UndoRecorded(record) => Some(read_recorded::<S>(&record)?),
     };
     let Some(trigger) = &view.trigger else { return Err(again()) };
-    let undone = match read_trigger::<S>(kernel, &delivery.saga, trigger) {
+    let (undone, work) = match read_trigger::<S>(kernel, &delivery.saga, trigger) {
         Ok(on) => {
             let evidence = recorded.as_ref().map_or(Evidence::Unknown, Evidence::Recorded);
-            undo(kernel, step, delivery, trigger, (&on, evidence)).await?
+            let (undone, work) = undo(kernel, step, delivery, trigger, (&on, evidence)).await?;
+            (undone, Some(work))
         }
         // No version of this worker ever ran on it, and none will.
-        Err(bad) if never_runs(&bad) => S::never_ran(),
+        Err(bad) if never_runs(&bad) => (S::never_ran(), None),
         Err(bad) => return Err(Ending::Park(bad)),
     };
-    commit_undone::<S>(kernel, delivery, &undone).await
+    commit_undone::<S>(kernel, delivery, &undone, work).await
 }
 
 pub(crate) async fn look_until_answered(kernel: &Kernel, saga: &SagaId) -> Result<View, Ending> {
@@ -109,8 +110,8 @@ async fn undo<S: Undo>(
     delivery: &Delivery,
     trigger: &Stored,
     (on, evidence): (&S::On, Evidence<&S::Done>),
-) -> Result<S::Undone, Ending> {
-    let held_since = Instant::now();
+) -> Result<(S::Undone, Work), Ending> {
+    let (started, held_since) = (kernel.clock.now(), Instant::now());
     let mut context = kernel.context(Direction::Undo, &delivery.saga, trigger.stored_at);
     failpoint::hit(Direction::Undo, "before-run");
     loop {
@@ -119,7 +120,7 @@ async fn undo<S: Undo>(
             match timeout_at(context.deadline(), step.undo(on, evidence, &context)).await {
                 Ok(Ok(undone)) => {
                     failpoint::hit(Direction::Undo, "after-effect");
-                    return Ok(undone);
+                    return Ok((undone, Work { attempt, started }));
                 }
                 Ok(Err(StepError::TryAgain { after, source })) => (after, source.to_string()),
                 Ok(Err(StepError::BadMessage(why))) => {
@@ -140,6 +141,7 @@ async fn commit_undone<S: Undo>(
     kernel: &Kernel,
     delivery: &Delivery,
     undone: &S::Undone,
+    work: Option<Work>,
 ) -> Result<Ending, Ending> {
     let (flow, worker) = (kernel.flow, kernel.step.worker);
     let row = kernel.step.undo.expect("checked at start: an undoable step has an undo slot");
@@ -147,7 +149,7 @@ async fn commit_undone<S: Undo>(
     let slot = kernel.slot(row.slot, &delivery.saga);
     let (cause, traceparent) = woken_by(kernel, delivery);
     let after = cause.sequence;
-    let occasion = kernel.occasion(cause, traceparent);
+    let occasion = Occasion { work, ..kernel.occasion(cause, traceparent) };
     let event = Outgoing::new(flow, slot, worker, event, None, &occasion);
     let resolved = commit::write_once(kernel, &event, after).await?;
     failpoint::hit(Direction::Undo, "after-commit");
