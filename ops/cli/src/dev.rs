@@ -1,0 +1,162 @@
+//! `quadrille dev`: all of Quadrille on this machine, and nothing of it left behind.
+//!
+//! A supervisor for trying things out: it starts a broker of its own, the sandbox and every worker,
+//! restarts what ends, and stops all in good order. It is no way to run Quadrille for real.
+
+mod child;
+mod demo;
+mod folder;
+mod stack;
+mod tied;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::output::{self, GOOD, QUIET, STRONG, Ui, duration};
+pub(crate) use folder::Addresses;
+use folder::Folder;
+use stack::Stack;
+pub(crate) use tied::{TiedArgs, tied};
+
+const EXAMPLES: &str = "\
+Examples:
+  quadrille dev                      run everything until Ctrl-C; demo orders first on a terminal
+  quadrille dev --demo-only          three demo orders, and leave; 0 only if all ended as documented
+  quadrille dev --ephemeral          keep nothing
+  quadrille dev --reset              begin again with an empty log
+  quadrille dev --port 4222 --sandbox-port 8400 --data /tmp/quadrille
+
+The demo orders: one completes; one is declined by the payment gateway, and its stock is released;
+one is refused by the carrier, its payment refunded and its stock released.
+While it runs, the other commands of this folder find its broker by themselves.";
+
+/// Run a broker, the sandbox and every worker on this machine
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct DevArgs {
+    /// Play the demo orders, check how they ended, and leave; keeps nothing unless --data is given
+    #[arg(long)]
+    demo_only: bool,
+    /// Do not play the demo orders
+    #[arg(long, conflicts_with = "demo_only")]
+    no_demo: bool,
+    /// Keep everything in a temporary folder, deleted at the end
+    #[arg(long, conflicts_with_all = ["data", "reset"])]
+    ephemeral: bool,
+    /// Folder of the log, the ledger and the logs of the workers [default: .quadrille]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Delete what the data folder holds before starting
+    #[arg(long)]
+    reset: bool,
+    /// Port of the broker; a free one without it
+    #[arg(long)]
+    port: Option<u16>,
+    /// Port of the sandbox; a free one without it
+    #[arg(long, value_name = "PORT")]
+    sandbox_port: Option<u16>,
+    /// The nats-server program; looked for on PATH without it
+    #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
+    nats_server: PathBuf,
+    /// Print the addresses, and the demo orders' stories, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let mut stop = std::pin::pin!(stop_signal()?);
+    let temporary = args.ephemeral || (args.demo_only && args.data.is_none());
+    let folder = Folder::open(args.data.as_deref(), temporary, args.reset, ui).await?;
+    let mut stack = Stack::new(folder, ui);
+    let ended = tokio::select! {
+        ended = session(&mut stack, &args, began, ui) => ended,
+        () = &mut stop => Ok(ExitCode::SUCCESS),
+    };
+    if !args.demo_only {
+        ui.note("stopping");
+    }
+    tokio::select! {
+        () = stack.stop() => {}
+        () = second(stop_signal()?) => {
+            ui.note("killing what still runs");
+            stack.kill().await;
+        }
+    }
+    ended
+}
+
+async fn second(signal: impl Future<Output = ()>) {
+    signal.await;
+}
+
+/// From the start until something ends it.
+async fn session(
+    stack: &mut Stack,
+    args: &DevArgs,
+    began: Instant,
+    ui: Ui,
+) -> anyhow::Result<ExitCode> {
+    stack.start(args).await?;
+    let took = duration(began.elapsed().as_secs_f64() * 1e3);
+    ui.note(ui.on_stderr.paint(QUIET, format!("broker, sandbox and workers are up after {took}")));
+    if args.demo_only {
+        return demo::play(stack.running()?, args.json, ui).await;
+    }
+    if args.json {
+        output::json(&stack.running()?.addresses)?;
+    }
+    if !args.no_demo && std::io::stdout().is_terminal() {
+        demo::play(stack.running()?, false, ui).await?;
+    }
+    welcome(stack, ui)?;
+    // Children are watched, and restarted, by tasks of their own.
+    std::future::pending().await
+}
+
+fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
+    let running = stack.running()?;
+    let Addresses { nats, sandbox, data, .. } = &running.addresses;
+    let line = |name: &str, value: &str| format!("  {name:<9} {value}");
+    let title = |text: &str| ui.on_stderr.paint(STRONG, text);
+    let sample = r#"{"customer":"cus_1","payment_method":"pm_card_visa","ship_to":{"country":"DE","postcode":"10115"},"lines":[{"sku":"ROSE-RED","quantity":1,"unit_price":{"amount":250,"currency":"EUR"}}]}"#;
+    let lines = [
+        String::new(),
+        ui.on_stderr.paint(GOOD, "Quadrille is running. Ctrl-C stops it."),
+        line("broker", nats),
+        line("sandbox", sandbox),
+        line("ledger", &data.join("ledger.jsonl").display().to_string()),
+        line("logs", &data.join("logs").display().to_string()),
+        String::new(),
+        title("Try, in another terminal of this folder:"),
+        "  quadrille place --id A123 && quadrille trace A123".to_owned(),
+        "  quadrille place --count 1000 --rate 200".to_owned(),
+        "  quadrille stock show".to_owned(),
+        title("With the stock nats command:"),
+        format!("  nats -s {nats} pub -J orders.placed.A124 '{sample}'"),
+        format!("  nats -s {nats} sub --stream ORDERS --all 'orders.*.A124' --terminate-at-end"),
+        title("What the outside world saw:"),
+        format!("  curl -sS '{sandbox}/ledger?order=A123'"),
+    ];
+    lines.iter().for_each(|line| ui.note(line));
+    Ok(())
+}
+
+/// Ready at the first SIGTERM, SIGINT or SIGHUP; caught from this call on.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}

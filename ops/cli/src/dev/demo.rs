@@ -1,0 +1,214 @@
+//! The newcomer's three orders, and a check that each ended as documented: events, money, parcels
+//! and stock.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use quadrille::broker::Broker;
+use quadrille::http::Client;
+use quadrille::nats::NatsBroker;
+use schemas::order_fulfilment::FLOW;
+use schemas::{SagaId, Sku};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
+
+use super::stack::Running;
+use crate::output::{self, BAD, GOOD, STRONG, Ui};
+use crate::place::{Order, Sample, Template, place, random_text};
+use crate::stock::{self, Shown};
+use crate::trace;
+
+/// The demo orders together take about a tenth of a second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A demo order, and how it is documented to end.
+struct Scene {
+    name: &'static str,
+    title: &'static str,
+    sample: Sample,
+    /// The types of its events, in whatever order they were stored.
+    events: &'static [&'static str],
+    /// Pieces it still holds, and whether it paid and got its label.
+    ends: Ends,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Completed,
+    Cancelled,
+}
+
+fn scenes() -> [Scene; 3] {
+    [
+        Scene {
+            name: "completes",
+            title: "It completes: stock held, customer charged, parcel sent.",
+            sample: Sample::default(),
+            events: &[
+                "order.placed.v1",
+                "inventory.reserved.v1",
+                "payment.charged.v1",
+                "order.go.v1",
+                "shipment.dispatched.v1",
+                "order.completed.v1",
+            ],
+            ends: Ends::Completed,
+        },
+        Scene {
+            name: "declined",
+            title: "The gateway declines the payment: the stock is released.",
+            sample: Sample {
+                payment_method: "pm_card_chargeDeclinedInsufficientFunds".into(),
+                ..Sample::default()
+            },
+            events: &[
+                "order.placed.v1",
+                "inventory.reserved.v1",
+                "payment.refused.v1",
+                "order.refused.v1",
+                "payment.voided.v1",
+                "inventory.released.v1",
+                "order.cancelled.v1",
+            ],
+            ends: Ends::Cancelled,
+        },
+        Scene {
+            name: "undeliverable",
+            title: "The carrier refuses the destination: the payment is refunded, the stock released.",
+            sample: Sample { postcode: "00000".into(), ..Sample::default() },
+            events: &[
+                "order.placed.v1",
+                "inventory.reserved.v1",
+                "payment.charged.v1",
+                "order.go.v1",
+                "shipment.refused.v1",
+                "order.refused.v1",
+                "payment.refunded.v1",
+                "inventory.released.v1",
+                "order.cancelled.v1",
+            ],
+            ends: Ends::Cancelled,
+        },
+    ]
+}
+
+/// Places the orders, waits for their ends, tells their stories and checks them.
+pub(super) async fn play(running: &Running, json: bool, ui: Ui) -> anyhow::Result<ExitCode> {
+    let Running { broker, addresses } = running;
+    let sandbox = Client::new(&addresses.sandbox, None, Duration::from_secs(5))?;
+    let run = random_text(4);
+    let mut orders = Vec::new();
+    let sku = Sku::parse(&Sample::default().sku)?;
+    let before = level(broker, &sku).await?;
+    for scene in scenes() {
+        let saga = SagaId::parse(&format!("demo-{run}-{}", scene.name))?;
+        let data = schemas::Event::to_data(&scene.sample.placed()?);
+        let order = Order::new(&Template::Bare(data), &saga)?;
+        place(broker, &order).await?;
+        orders.push((scene, saga));
+    }
+    let now = wait_for_ends(broker, orders.iter().map(|(_, saga)| saga)).await?;
+    let mut differs = Vec::new();
+    for (scene, saga) in &orders {
+        let story = trace::read(broker, saga).await?;
+        if json {
+            output::json(&story)?;
+        } else {
+            let title = ui.on_stdout.paint(STRONG, scene.title);
+            output::data(&format!("{title}\n{}\n", trace::render(&story, now, ui.on_stdout)))?;
+        }
+        differs.extend(check_events(scene, &story));
+        differs.extend(check_outside(scene, saga, &sandbox).await?);
+    }
+    let after = level(broker, &sku).await?;
+    differs.extend(check_stock(&before, &after));
+    Ok(conclude(&differs, ui))
+}
+
+fn conclude(differs: &[String], ui: Ui) -> ExitCode {
+    if differs.is_empty() {
+        let text = "All three ended as documented: events, money, parcels and stock.";
+        ui.note(ui.on_stderr.paint(GOOD, text));
+        return ExitCode::SUCCESS;
+    }
+    ui.note(ui.on_stderr.paint(BAD, "Not all ended as documented:"));
+    differs.iter().for_each(|line| ui.note(format!("  {line}")));
+    ExitCode::FAILURE
+}
+
+/// Comes back at the last end, or when waiting longer makes no sense; with the broker's time.
+async fn wait_for_ends(
+    broker: &NatsBroker,
+    orders: impl Iterator<Item = &SagaId>,
+) -> anyhow::Result<jiff::Timestamp> {
+    let closed = FLOW.closing().slot;
+    let slots: Vec<_> = orders.map(|saga| FLOW.slot(closed, saga).subject().to_owned()).collect();
+    let give_up = Instant::now() + PATIENCE;
+    while broker.last_of_many(FLOW.stream, slots.clone()).await?.len() < slots.len()
+        && Instant::now() < give_up
+    {
+        sleep(POLL).await;
+    }
+    trace::server_time(broker).await
+}
+
+fn check_events(scene: &Scene, story: &trace::Story) -> Vec<String> {
+    let seen: BTreeSet<_> = story.events.iter().map(|line| line.event_type.as_str()).collect();
+    let wanted: BTreeSet<_> = scene.events.iter().copied().collect();
+    let missing = wanted.difference(&seen).map(|event| format!("{}: no {event}", story.id));
+    let extra = seen.difference(&wanted).map(|event| format!("{}: {event} beside", story.id));
+    missing.chain(extra).collect()
+}
+
+/// The sandbox's ledger is the truth about money and parcels.
+async fn check_outside(
+    scene: &Scene,
+    saga: &SagaId,
+    sandbox: &Client,
+) -> anyhow::Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Balance {
+        balance: i64,
+    }
+    let Balance { balance } = ask(sandbox, &format!("/balance?order={saga}")).await?;
+    let labels: Vec<serde::de::IgnoredAny> =
+        ask(sandbox, &format!("/ledger?order={saga}&effect=label-bought")).await?;
+    let total = scene.sample.placed()?.total()?.amount;
+    let (wanted_balance, wanted_labels) = match scene.ends {
+        Ends::Completed => (total, 1),
+        Ends::Cancelled => (0, 0),
+    };
+    let mut differs = Vec::new();
+    if balance != wanted_balance {
+        differs.push(format!("{saga}: the gateway holds {balance}, not {wanted_balance}"));
+    }
+    if labels.len() != wanted_labels {
+        differs.push(format!("{saga}: {} labels were bought, not {wanted_labels}", labels.len()));
+    }
+    Ok(differs)
+}
+
+async fn ask<T: DeserializeOwned>(sandbox: &Client, path: &str) -> anyhow::Result<T> {
+    let answer = sandbox.get(path, Instant::now() + Duration::from_secs(5)).await?;
+    answer.json().with_context(|| format!("the sandbox's answer to {path}"))
+}
+
+async fn level(broker: &NatsBroker, sku: &Sku) -> anyhow::Result<Shown> {
+    let shown = stock::show(broker, std::slice::from_ref(sku)).await?;
+    shown.into_iter().next().ok_or_else(|| anyhow!("{sku} was never stocked"))
+}
+
+/// Other orders may run in a folder that is kept, so only what must hold anyway is checked there.
+fn check_stock(before: &Shown, after: &Shown) -> Option<String> {
+    let held = i128::from(after.held) - i128::from(before.held);
+    let wanted: i128 = scenes()
+        .iter()
+        .filter(|scene| scene.ends == Ends::Completed)
+        .map(|scene| i128::from(scene.sample.quantity))
+        .sum();
+    (held != wanted).then(|| format!("{}: {held} more pieces are held, not {wanted}", after.sku))
+}

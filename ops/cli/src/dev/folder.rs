@@ -1,0 +1,256 @@
+//! The data folder of a `quadrille dev`: one process at a time, nothing of a dead one left, and
+//! where everything is for the commands beside it.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::connect::DEV_FOLDER;
+use crate::output::{Advise, Ui};
+
+/// All that is ever made in the folder, so that a reset deletes nothing else.
+const OURS: [&str; 6] = ["nats", "ledger.jsonl", "ledger.jsonl.journal", "logs", "run", "dev.json"];
+
+/// Where a running `quadrille dev` is to be found: its `dev.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Addresses {
+    pub(crate) nats: String,
+    pub(crate) sandbox: String,
+    pub(crate) data: PathBuf,
+    /// Of the supervisor.
+    pub(crate) pid: u32,
+}
+
+impl Addresses {
+    /// Reads a `dev.json`; `None` where there is none, or its process has gone.
+    pub(crate) fn of_running(file: &Path) -> Option<Self> {
+        let addresses: Self = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+        let alive = command_line(addresses.pid).is_some_and(|line| line.contains("quadrille"));
+        alive.then_some(addresses)
+    }
+}
+
+/// The folder, held by this process.
+#[derive(Debug)]
+pub(super) struct Folder {
+    /// Absolute: it is in the command line of every child, which tells them from strangers.
+    pub(super) path: PathBuf,
+    pub(super) registry: Registry,
+    /// Locked as long as this process lives.
+    _lock: File,
+    /// Deletes the folder in the end, last of all.
+    _temporary: Option<TempDir>,
+}
+
+impl Folder {
+    pub(super) async fn open(
+        data: Option<&Path>,
+        temporary: bool,
+        reset: bool,
+        ui: Ui,
+    ) -> anyhow::Result<Self> {
+        let temporary = temporary.then(|| tempfile::Builder::new().prefix("quadrille-").tempdir());
+        let temporary = temporary.transpose().context("no temporary folder can be made")?;
+        let path = match (&temporary, data) {
+            (Some(temporary), _) => temporary.path(),
+            (None, Some(data)) => data,
+            (None, None) => Path::new(DEV_FOLDER),
+        };
+        fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+        let path = path.canonicalize()?;
+        let lock = lock(&path)?;
+        let registry = Registry::new(path.join("run").join("children.json"));
+        registry.end_what_is_left(&path, ui).await;
+        if reset {
+            OURS.iter().try_for_each(|name| remove(&path.join(name)))?;
+        }
+        remove(&path.join("run"))?;
+        remove(&path.join("dev.json"))?;
+        for name in ["run", "logs"] {
+            fs::create_dir_all(path.join(name))?;
+        }
+        Ok(Self { path, registry, _lock: lock, _temporary: temporary })
+    }
+
+    pub(super) fn run_file(&self, name: &str) -> PathBuf {
+        self.path.join("run").join(name)
+    }
+
+    pub(super) fn log(&self, name: &str) -> PathBuf {
+        self.path.join("logs").join(format!("{name}.log"))
+    }
+
+    /// Says where everything is.
+    pub(super) fn announce(&self, addresses: &Addresses) -> anyhow::Result<()> {
+        // Renamed into place, so that nobody reads half of it.
+        let (draft, file) = (self.path.join("run/dev.json.new"), self.path.join("dev.json"));
+        fs::write(&draft, serde_json::to_vec_pretty(addresses)?)?;
+        Ok(fs::rename(draft, file)?)
+    }
+
+    pub(super) fn withdraw(&self) {
+        // A file that stays names a process that has gone, and is then ignored.
+        let _ = fs::remove_file(self.path.join("dev.json"));
+    }
+}
+
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let file = path.join("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&file);
+    let lock = lock.with_context(|| format!("cannot write {}", file.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            let whose = Addresses::of_running(&path.join("dev.json"));
+            let whose = whose.map_or_else(String::new, |it| format!(" (process {})", it.pid));
+            Err(anyhow!("a `quadrille dev`{whose} is running in {} already", path.display())
+                .advise("use that one, stop it, or take another folder: --data DIR or --ephemeral"))
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", file.display()))
+        }
+    }
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => return Ok(()),
+    };
+    removed.with_context(|| format!("cannot delete {}", path.display()))
+}
+
+/// The children that run now, on disk, for a start after a crash.
+#[derive(Debug, Clone)]
+pub(super) struct Registry {
+    file: PathBuf,
+    children: Arc<Mutex<Vec<Entry>>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    name: String,
+    pid: u32,
+}
+
+impl Registry {
+    fn new(file: PathBuf) -> Self {
+        Self { file, children: Arc::default() }
+    }
+
+    pub(super) fn add(&self, name: &str, pid: u32) {
+        self.change(|children| children.push(Entry { name: name.to_owned(), pid }));
+    }
+
+    pub(super) fn remove(&self, pid: u32) {
+        self.change(|children| children.retain(|child| child.pid != pid));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) {
+        let mut children = self.children.lock().expect("nobody panics holding it");
+        change(&mut children);
+        // Best effort: the kernel ends the children too, where it can.
+        let _ = serde_json::to_vec(&*children).map(|text| fs::write(&self.file, text));
+    }
+
+    /// Ends children of a supervisor that was killed. The folder is locked by us, so whatever is
+    /// recorded has no supervisor; only a process whose command line names the folder is ours.
+    async fn end_what_is_left(&self, folder: &Path, ui: Ui) {
+        let Ok(text) = fs::read(&self.file) else { return };
+        let left: Vec<Entry> = serde_json::from_slice(&text).unwrap_or_default();
+        let folder = folder.display().to_string();
+        let is_ours =
+            |entry: &Entry| command_line(entry.pid).is_some_and(|line| line.contains(&folder));
+        for entry in left {
+            if !is_ours(&entry) {
+                continue;
+            }
+            ui.note(format!(
+                "ending {} ({}), left from a killed `quadrille dev`",
+                entry.name, entry.pid
+            ));
+            let give_up = Instant::now() + Duration::from_secs(3);
+            send(entry.pid, Signal::TERM);
+            while is_ours(&entry) && Instant::now() < give_up {
+                sleep(Duration::from_millis(20)).await;
+            }
+            if is_ours(&entry) {
+                send(entry.pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may have ended by itself meanwhile.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// What a process was started with; `None` where there is none, or it is dead already.
+fn command_line(pid: u32) -> Option<String> {
+    if Path::new("/proc/self/cmdline").exists() {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty())?;
+        return Some(String::from_utf8_lossy(&line).replace('\0', " "));
+    }
+    let asked = std::process::Command::new("ps")
+        .args(["-ww", "-o", "command=", "-p", &pid.to_string()])
+        .output();
+    let line = String::from_utf8_lossy(&asked.ok()?.stdout).trim().to_owned();
+    (!line.is_empty()).then_some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UI: Ui = Ui {
+        on_stdout: crate::output::Paint(false),
+        on_stderr: crate::output::Paint(false),
+        watched: false,
+    };
+
+    #[tokio::test]
+    async fn a_folder_has_one_process_at_a_time_and_a_reset_deletes_only_what_is_ours() {
+        let there = tempfile::tempdir().unwrap();
+        fs::write(there.path().join("mine.txt"), "keep").unwrap();
+        let folder = Folder::open(Some(there.path()), false, false, UI).await.unwrap();
+        fs::write(folder.path.join("ledger.jsonl"), "old").unwrap();
+        let second = Folder::open(Some(there.path()), false, true, UI).await.unwrap_err();
+        assert!(second.to_string().contains("already"), "{second}");
+        drop(folder);
+        Folder::open(Some(there.path()), false, true, UI).await.unwrap();
+        assert!(there.path().join("mine.txt").exists());
+        assert!(!there.path().join("ledger.jsonl").exists());
+    }
+
+    #[tokio::test]
+    async fn only_a_process_that_names_the_folder_is_ended() {
+        let there = tempfile::tempdir().unwrap();
+        let path = there.path().canonicalize().unwrap();
+        let sleeper = |name: &str| {
+            std::process::Command::new("sh").args(["-c", "sleep 60", name]).spawn().unwrap()
+        };
+        let mut ours = sleeper(&path.join("x").display().to_string());
+        let mut stranger = sleeper("/somewhere/else");
+        fs::create_dir(path.join("run")).unwrap();
+        let registry = Registry::new(path.join("run/children.json"));
+        registry.add("ours", ours.id());
+        registry.add("stranger", stranger.id());
+        // A zombie has an empty command line, so it counts as gone before it is waited for.
+        let _folder = Folder::open(Some(&path), false, false, UI).await.unwrap();
+        assert!(stranger.try_wait().unwrap().is_none(), "a stranger was ended");
+        assert!(!ours.wait().unwrap().success());
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+}

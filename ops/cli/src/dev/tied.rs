@@ -1,0 +1,51 @@
+//! A child that dies with its parent, even if the parent is killed: it asks the kernel to, then
+//! becomes the program it is meant to be. Setting this between fork and exec would need unsafe code.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use rustix::process::getppid;
+
+/// The hidden command's arguments.
+#[derive(Debug, Args)]
+pub(crate) struct TiedArgs {
+    /// The process to die with: the one that runs this
+    #[arg(long, value_name = "PID")]
+    to: i32,
+    /// What to become, and its arguments
+    #[arg(required = true, last = true)]
+    program: Vec<OsString>,
+}
+
+/// Becomes the program; comes back only when that failed.
+pub(crate) fn tied(args: &TiedArgs) -> anyhow::Error {
+    let Some((program, arguments)) = args.program.split_first() else {
+        return anyhow!("there is no program to become");
+    };
+    if let Err(error) = die_with_parent() {
+        return error;
+    }
+    // It may have died before it could be asked for.
+    if getppid().map(|parent| parent.as_raw_nonzero().get()) != Some(args.to) {
+        return anyhow!("process {} is gone already", args.to);
+    }
+    let error = Command::new(program).args(arguments).exec();
+    Err::<(), _>(error).context(program.display().to_string()).expect_err("it is an error")
+}
+
+#[cfg(target_os = "linux")]
+fn die_with_parent() -> anyhow::Result<()> {
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    // Not to be ignored: a crash should look like one, and a worker would drain for seconds.
+    Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// Elsewhere the next start cleans up.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "the form of the other one")]
+fn die_with_parent() -> anyhow::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! Many orders at an even pace. Never more in flight than asked for, so that a slow broker slows
+//! this down instead of filling memory.
+
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use quadrille::broker::Broker;
+use quadrille::nats::NatsBroker;
+use schemas::SagaId;
+use serde::Serialize;
+use tokio::time::{Instant, sleep_until};
+
+use super::order::{Order, Template, random_text};
+use super::{PlaceArgs, Receipt, When, place};
+use crate::output::Ui;
+
+/// What was asked for, checked.
+pub(super) struct Plan {
+    count: u32,
+    /// Time from one order to the next.
+    gap: Option<Duration>,
+    prefix: String,
+    in_flight: usize,
+}
+
+impl Plan {
+    pub(super) fn new(args: &PlaceArgs, count: NonZeroU32) -> anyhow::Result<Self> {
+        let gap = match args.rate {
+            Some(rate) if rate.is_finite() && (0.001..=1e6).contains(&rate) => {
+                Some(Duration::from_secs_f64(1.0 / rate))
+            }
+            Some(rate) => bail!("--rate {rate}: expected 0.001 to 1000000 orders a second"),
+            None => None,
+        };
+        let prefix = match &args.prefix {
+            Some(prefix) => prefix.clone(),
+            None => format!("load-{}", random_text(4)),
+        };
+        let plan =
+            Self { count: count.get(), gap, prefix, in_flight: args.in_flight.get() as usize };
+        plan.id(plan.count)?;
+        Ok(plan)
+    }
+
+    fn id(&self, number: u32) -> anyhow::Result<SagaId> {
+        let id = format!("{}-{number}", self.prefix);
+        SagaId::parse(&id).map_err(|error| anyhow::anyhow!("--prefix makes {id:?}: {error}"))
+    }
+}
+
+/// What became of them all.
+#[derive(Debug, Default, Serialize)]
+struct Tally {
+    placed: u64,
+    already_placed: u64,
+    failed: u64,
+    #[serde(skip)]
+    first_sequence: Option<u64>,
+    #[serde(skip)]
+    last_sequence: u64,
+}
+
+pub(super) async fn run(
+    broker: &NatsBroker,
+    template: &Template,
+    plan: &Plan,
+    json: bool,
+    ui: Ui,
+) -> anyhow::Result<ExitCode> {
+    if template.named().is_some() {
+        bail!("this order names its own id, so there can be only one of it; leave --count out");
+    }
+    let began = Instant::now();
+    let bar = bar(plan.count, ui);
+    let mut tally = Tally::default();
+    let mut pending = FuturesUnordered::new();
+    let mut numbers = 1..=plan.count;
+    let mut told = began;
+    loop {
+        while pending.len() < plan.in_flight {
+            let Some(number) = numbers.next() else { break };
+            let order = Order::new(template, &plan.id(number)?)?;
+            let due = began + plan.gap.map_or(Duration::ZERO, |gap| gap * (number - 1));
+            pending.push(async move {
+                sleep_until(due).await;
+                place(broker as &dyn Broker, &order).await
+            });
+        }
+        let Some(placed) = pending.next().await else { break };
+        tally.count(placed, &bar, json, ui)?;
+        bar.inc(1);
+        if !ui.watched && told.elapsed() > Duration::from_secs(5) {
+            told = Instant::now();
+            ui.note(format!("{} of {} orders", bar.position(), plan.count));
+        }
+    }
+    bar.finish_and_clear();
+    ui.note(tally.sentence(plan, began.elapsed()));
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn bar(count: u32, ui: Ui) -> ProgressBar {
+    let target =
+        if ui.watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(count.into()), target);
+    let form = "{bar:40} {pos}/{len} orders, {per_sec}, {eta} left";
+    bar.with_style(
+        ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    )
+}
+
+impl Tally {
+    fn count(
+        &mut self,
+        placed: anyhow::Result<Receipt>,
+        bar: &ProgressBar,
+        json: bool,
+        ui: Ui,
+    ) -> anyhow::Result<()> {
+        let receipt = match placed {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                self.failed += 1;
+                bar.suspend(|| ui.error(&error));
+                return Ok(());
+            }
+        };
+        match receipt.placed {
+            When::Now => self.placed += 1,
+            When::Before => self.already_placed += 1,
+        }
+        self.first_sequence = self.first_sequence.or(Some(receipt.sequence));
+        self.last_sequence = self.last_sequence.max(receipt.sequence);
+        bar.suspend(|| receipt.print(json))
+    }
+
+    fn sentence(&self, plan: &Plan, took: Duration) -> String {
+        let seconds = took.as_secs_f64();
+        let rate = f64::from(plan.count) / seconds.max(1e-9);
+        let mut text = format!("{} orders placed in {seconds:.1} s ({rate:.0}/s)", self.placed);
+        if self.already_placed > 0 {
+            text.push_str(&format!(", {} were there already", self.already_placed));
+        }
+        if self.failed > 0 {
+            text.push_str(&format!(", {} FAILED", self.failed));
+        }
+        if let Some(first) = self.first_sequence {
+            text.push_str(&format!("; sequences {first} to {}", self.last_sequence));
+        }
+        let (prefix, count) = (&plan.prefix, plan.count);
+        format!(
+            "{text}\nids {prefix}-1 to {prefix}-{count}; see one with `quadrille trace {prefix}-1`"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_id_is_checked_before_anything_is_sent() {
+        let plan = Plan { count: 1_000, gap: None, prefix: "p".repeat(60), in_flight: 1 };
+        assert!(plan.id(100).is_ok());
+        assert!(plan.id(1_000).is_err());
+    }
+}

@@ -1,0 +1,276 @@
+//! An order on its way in: read, checked against the contract and wrapped, before anything is sent.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use clap::Args;
+use jiff::Timestamp;
+use quadrille::broker::Stored;
+use quadrille::envelope::{CLIENT, Envelope, Occasion, Outgoing};
+use schemas::ids::Reference;
+use schemas::order_fulfilment::FLOW;
+use schemas::order_fulfilment::events::{Destination, OrderLine, OrderPlaced};
+use schemas::{BadData, Currency, Event, Money, SagaId, Sku, Slot};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::read_input;
+use crate::output::Advise;
+
+/// The parts of a sample order that can be chosen.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Sample {
+    /// What is ordered
+    #[arg(long, default_value = "ROSE-RED")]
+    pub(crate) sku: String,
+    /// Pieces of it
+    #[arg(long, value_name = "N", default_value = "12")]
+    pub(crate) quantity: u32,
+    /// Price of one piece, in minor units (cents)
+    #[arg(long, value_name = "MINOR", default_value = "250")]
+    pub(crate) price: i64,
+    /// ISO 4217
+    #[arg(long, default_value = "EUR")]
+    pub(crate) currency: String,
+    /// Reference of the customer
+    #[arg(long, default_value = "cus_1001")]
+    pub(crate) customer: String,
+    /// The gateway's name of it; the sandbox declines pm_card_chargeDeclined and others
+    #[arg(long, value_name = "NAME", default_value = "pm_card_visa")]
+    pub(crate) payment_method: String,
+    /// Where it goes: ISO 3166-1 alpha-2
+    #[arg(long, default_value = "DE")]
+    pub(crate) country: String,
+    /// Where it goes; the sandbox's carrier refuses 00000
+    #[arg(long, default_value = "10115")]
+    pub(crate) postcode: String,
+}
+
+/// What `place` would use without a file and without options.
+impl Default for Sample {
+    fn default() -> Self {
+        Self {
+            sku: "ROSE-RED".into(),
+            quantity: 12,
+            price: 250,
+            currency: "EUR".into(),
+            customer: "cus_1001".into(),
+            payment_method: "pm_card_visa".into(),
+            country: "DE".into(),
+            postcode: "10115".into(),
+        }
+    }
+}
+
+/// An order that is sound, and its slot.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) slot: Slot,
+    pub(crate) payload: Bytes,
+    placed: OrderPlaced,
+}
+
+/// What the orders are made from.
+#[derive(Debug)]
+pub(crate) enum Template {
+    /// The JSON of `data`.
+    Bare(Box<RawValue>),
+    /// A CloudEvent, sent as it is.
+    Structured { text: String, subject: Option<String> },
+}
+
+/// Enough of a document to tell an envelope from a bare order.
+#[derive(Deserialize)]
+struct Probe {
+    specversion: Option<serde::de::IgnoredAny>,
+    subject: Option<String>,
+}
+
+/// The order in `file`, or else the sample; checked as far as it can be without an id.
+pub(crate) fn template(file: Option<&Path>, sample: &Sample) -> anyhow::Result<Template> {
+    let Some(file) = file else { return Ok(Template::Bare(sample.placed()?.to_data())) };
+    let text = read_input(file)?;
+    parse(&text).map_err(|bad| invalid(&file.display().to_string(), &bad))
+}
+
+fn parse(text: &str) -> Result<Template, BadData> {
+    // `parse` bounds the nesting and says where a document is no JSON.
+    if let Ok(Probe { specversion: Some(_), subject }) = serde_json::from_str(text) {
+        return Ok(Template::Structured { text: text.trim().to_owned(), subject });
+    }
+    OrderPlaced::from_data(FLOW.opens.event, text)?;
+    let bad =
+        |error: serde_json::Error| BadData::new(schemas::Reason::NotJson, "", error.to_string());
+    serde_json::from_str(text).map(Template::Bare).map_err(bad)
+}
+
+fn invalid(what: &str, bad: &BadData) -> anyhow::Error {
+    let BadData { reason, pointer, message } = bad;
+    let place = if pointer.is_empty() { "the whole document" } else { pointer };
+    anyhow!("{what} is no order: {message} (at {place}, {})", reason.code())
+        .advise("nothing was sent; its form is in schemas/json/order_fulfilment/placed.v1.json")
+}
+
+impl Template {
+    /// The order under `id`, under the id that the document names, or under a new one.
+    pub(crate) fn order(&self, id: Option<&str>) -> anyhow::Result<Order> {
+        let saga = match (id, self.named()) {
+            (Some(id), _) => SagaId::parse(id).with_context(|| format!("--id {id:?}"))?,
+            (None, Some(id)) => {
+                SagaId::parse(&id).with_context(|| format!("the order's {id:?}"))?
+            }
+            (None, None) => SagaId::parse(&format!("order-{}", random_text(12)))?,
+        };
+        Order::new(self, &saga).map_err(|bad| invalid(&format!("order {saga}"), &bad))
+    }
+
+    /// The id within the document.
+    pub(crate) fn named(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Named {
+            order_id: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Enclosed {
+            data: Named,
+        }
+        match self {
+            Self::Bare(data) => serde_json::from_str::<Named>(data.get()).ok()?.order_id,
+            Self::Structured { text, subject } => subject
+                .clone()
+                .or_else(|| serde_json::from_str::<Enclosed>(text).ok()?.data.order_id),
+        }
+    }
+}
+
+impl Order {
+    pub(crate) fn new(template: &Template, saga: &SagaId) -> Result<Self, BadData> {
+        let slot = FLOW.slot(FLOW.opens.slot, saga);
+        let payload = match template {
+            Template::Structured { text, .. } => Bytes::from(text.clone()),
+            Template::Bare(data) => {
+                // Only for people to read: whoever needs a time takes the broker's.
+                let time = Timestamp::now();
+                let occasion = Occasion { cause: None, traceparent: None, time, work: None };
+                let event = (FLOW.opens.event, &**data);
+                Outgoing::new(&FLOW, slot.clone(), CLIENT, event, None, &occasion).payload
+            }
+        };
+        let stored = unsent(&slot, payload.clone());
+        let placed = read(&slot, &stored)?;
+        Ok(Self { slot, payload, placed })
+    }
+
+    /// Whether the slot holds this very order, whoever wrote it and in whatever form.
+    pub(crate) fn is_what_is_stored(&self, stored: &Stored) -> bool {
+        read(&self.slot, stored).is_ok_and(|there| there == self.placed)
+    }
+}
+
+/// The order in a message; an id it names is the slot's, so it makes no difference.
+fn read(slot: &Slot, stored: &Stored) -> Result<OrderPlaced, BadData> {
+    let envelope = Envelope::read(&FLOW, slot.name(), slot.saga(), FLOW.opens.event, stored)?;
+    let placed: OrderPlaced = envelope.event(slot.saga())?;
+    Ok(OrderPlaced { order_id: None, ..placed })
+}
+
+/// What a worker would read if this were sent.
+fn unsent(slot: &Slot, payload: Bytes) -> Stored {
+    Stored {
+        subject: slot.subject().to_owned(),
+        sequence: 0,
+        stored_at: Timestamp::UNIX_EPOCH,
+        headers: Vec::new(),
+        payload,
+    }
+}
+
+impl Sample {
+    /// The order these options describe.
+    pub(crate) fn placed(&self) -> anyhow::Result<OrderPlaced> {
+        let currency = Currency::parse(&self.currency).context("--currency")?;
+        let placed = OrderPlaced {
+            order_id: None,
+            customer: Reference::parse(&self.customer).context("--customer")?,
+            payment_method: Reference::parse(&self.payment_method).context("--payment-method")?,
+            ship_to: Destination { country: self.country.clone(), postcode: self.postcode.clone() },
+            lines: vec![OrderLine {
+                sku: Sku::parse(&self.sku).context("--sku")?,
+                quantity: self.quantity,
+                unit_price: Money::new(self.price, currency),
+            }],
+        };
+        if let Err(bad) = OrderPlaced::from_data(FLOW.opens.event, placed.to_data().get()) {
+            bail!("these options make no order: {} (at {})", bad.message, bad.pointer);
+        }
+        Ok(placed)
+    }
+}
+
+/// `length` of lower-case letters and digits, without those that look alike.
+pub(crate) fn random_text(length: usize) -> String {
+    const LETTERS: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";
+    (0..length).map(|_| char::from(LETTERS[fastrand::usize(..LETTERS.len())])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bare() -> String {
+        Sample::default().placed().unwrap().to_data().get().to_owned()
+    }
+
+    fn order(text: &str, id: Option<&str>) -> Result<Order, String> {
+        let parsed = parse(text).map_err(|bad| invalid("x.json", &bad));
+        parsed.and_then(|template| template.order(id)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_bare_order_is_wrapped_and_a_structured_one_is_sent_as_it_is() {
+        let wrapped = order(&bare(), Some("A1")).unwrap();
+        assert_eq!(wrapped.slot.subject(), "orders.placed.A1");
+        let text = String::from_utf8(wrapped.payload.to_vec()).unwrap();
+        let again = order(&text, None).unwrap();
+        assert_eq!(again.slot.saga().as_str(), "A1", "the id is taken from the event's subject");
+        assert_eq!(again.payload, wrapped.payload);
+    }
+
+    #[test]
+    fn the_same_order_is_recognised_in_whatever_form_it_was_stored() {
+        let mine = order(&bare(), Some("A1")).unwrap();
+        let named = bare().replacen('{', r#"{"order_id":"A1","note":"ignored","#, 1);
+        let stored = unsent(&mine.slot, Bytes::from(named));
+        assert!(mine.is_what_is_stored(&stored));
+        let other = bare().replace(r#""quantity":12"#, r#""quantity":13"#);
+        assert!(!mine.is_what_is_stored(&unsent(&mine.slot, Bytes::from(other))));
+    }
+
+    #[test]
+    fn a_mistake_is_named_by_its_json_pointer() {
+        let negative = bare().replace(r#""quantity":12"#, r#""quantity":-1"#);
+        let error = order(&negative, Some("A1")).unwrap_err();
+        assert!(error.contains("/lines/0/quantity"), "{error}");
+        let wrapped = order(&bare(), Some("A1")).unwrap().payload;
+        let wrapped = String::from_utf8(wrapped.to_vec()).unwrap();
+        let wrapped = wrapped.replace(r#""currency":"EUR""#, r#""currency":"EUX""#);
+        let error = order(&wrapped, None).unwrap_err();
+        assert!(error.contains("/data/lines/0/unit_price/currency"), "{error}");
+        assert!(order("{", None).unwrap_err().contains("not-json"));
+    }
+
+    #[test]
+    fn an_id_that_disagrees_with_the_order_is_refused() {
+        let named = bare().replacen('{', r#"{"order_id":"B2","#, 1);
+        assert_eq!(order(&named, None).unwrap().slot.saga().as_str(), "B2");
+        assert!(order(&named, Some("A1")).unwrap_err().contains("id-mismatch"));
+        assert!(order(&bare(), Some("a b")).unwrap_err().contains("--id"));
+    }
+
+    #[test]
+    fn options_that_make_no_order_are_refused() {
+        let zero = Sample { quantity: 0, ..Sample::default() };
+        assert!(zero.placed().unwrap_err().to_string().contains("/lines/0/quantity"));
+    }
+}

@@ -1,0 +1,176 @@
+//! `quadrille stock`: asks the inventory worker, the only one who writes stock.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::Subcommand;
+use quadrille::broker::Broker;
+use quadrille::nats::NatsBroker;
+use schemas::Sku;
+use serde::{Deserialize, Serialize};
+
+use crate::args::Target;
+use crate::connect::connect;
+use crate::output::{self, Advise, Ui};
+
+const EXAMPLES: &str = "\
+Examples:
+  quadrille stock show
+  quadrille stock set ROSE-RED=1000 VASE-GLASS=500";
+
+const SHOW: &str = "\
+Examples:
+  quadrille stock show
+  quadrille stock show ROSE-RED VASE-GLASS
+  quadrille stock show --json | jq '.[].free'
+
+stocked = free + held; held are the pieces of orders that were not cancelled. Numbers come from the
+inventory worker, which reads them from its own stream.";
+
+const SET: &str = "\
+Examples:
+  quadrille stock set ROSE-RED=1000
+  quadrille stock set ROSE-RED=1000 VASE-GLASS=500 --json
+
+Sets what is stocked, held pieces included; what orders hold cannot be taken from them.";
+
+/// Show or set what is in stock
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(crate) enum StockCommand {
+    /// Print what is in stock
+    #[command(after_help = SHOW)]
+    Show {
+        /// What to show; all of it, up to 1,024, without any
+        #[arg(value_name = "SKU")]
+        skus: Vec<Sku>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set what is in stock
+    #[command(after_help = SET)]
+    Set {
+        /// Pieces of a SKU; may be given again, up to 1,000 times
+        #[arg(required = true, value_name = "SKU=PIECES", value_parser = parse_item)]
+        items: Vec<(Sku, u64)>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where the inventory worker listens: `inventory.stock.set` and `.show`.
+const PREFIX: &str = "inventory.stock";
+
+#[derive(Serialize)]
+struct Set {
+    items: Vec<Item>,
+}
+
+#[derive(Serialize)]
+struct Item {
+    sku: Sku,
+    stocked: u64,
+}
+
+#[derive(Serialize)]
+struct Show {
+    skus: Vec<Sku>,
+}
+
+/// The stock of one SKU, in pieces.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    pub(crate) sku: Sku,
+    pub(crate) stocked: u64,
+    pub(crate) free: u64,
+    pub(crate) held: u64,
+}
+
+fn parse_item(text: &str) -> Result<(Sku, u64), String> {
+    let (sku, pieces) = text.rsplit_once('=').ok_or("expected SKU=PIECES, as in ROSE-RED=1000")?;
+    let sku = Sku::parse(sku).map_err(|error| error.to_string())?;
+    let pieces = pieces.parse().map_err(|_| "PIECES is a whole number of zero or more")?;
+    Ok((sku, pieces))
+}
+
+pub(crate) async fn run(
+    command: StockCommand,
+    target: &Target,
+    ui: Ui,
+) -> anyhow::Result<ExitCode> {
+    let connection = connect(target, ui).await?;
+    let (shown, json, wanted) = match command {
+        StockCommand::Show { skus, json } => (show(&connection.broker, &skus).await?, json, skus),
+        StockCommand::Set { items, json } => {
+            let items = items.into_iter().map(|(sku, stocked)| Item { sku, stocked }).collect();
+            (ask(&connection.broker, "set", &Set { items }).await?, json, Vec::new())
+        }
+    };
+    if json {
+        output::json(&shown)?;
+    } else {
+        output::data(&text(&shown))?;
+    }
+    let missing = |sku: &&Sku| !shown.iter().any(|shown| shown.sku == **sku);
+    let missing: Vec<_> = wanted.iter().filter(missing).map(Sku::as_str).collect();
+    if missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    ui.note(format!("never stocked: {}", missing.join(", ")));
+    Ok(ExitCode::FAILURE)
+}
+
+/// What is in stock of these SKUs; of all, for none.
+pub(crate) async fn show(broker: &NatsBroker, skus: &[Sku]) -> anyhow::Result<Vec<Shown>> {
+    ask(broker, "show", &Show { skus: skus.to_vec() }).await
+}
+
+async fn ask(
+    broker: &NatsBroker,
+    endpoint: &str,
+    question: &impl Serialize,
+) -> anyhow::Result<Vec<Shown>> {
+    let subject = format!("{PREFIX}.{endpoint}");
+    let question = serde_json::to_vec(question)?;
+    let answer = broker.request(&subject, question.into()).await.map_err(|error| {
+        anyhow::Error::new(error).context("the inventory worker was not reached").advise(
+            "a reserve-inventory must be running on this broker: `quadrille dev` runs one, and \
+             `nats micro ls` lists those that run",
+        )
+    })?;
+    match answer {
+        Ok(answer) => serde_json::from_slice(&answer).context("the inventory worker's answer"),
+        Err(error) if error.code >= 500 => Err(anyhow!("{} ({})", error.message, error.code)
+            .advise("the inventory worker asks for another try")),
+        Err(error) => Err(anyhow!("the inventory worker refuses: {}", error.message)),
+    }
+}
+
+fn text(shown: &[Shown]) -> String {
+    if shown.is_empty() {
+        return "nothing was ever stocked\n".to_owned();
+    }
+    let row = |shown: &Shown| {
+        let Shown { sku, stocked, free, held } = shown;
+        vec![sku.to_string(), stocked.to_string(), free.to_string(), held.to_string()]
+    };
+    output::table(
+        &["sku", " stocked", " free", " held"],
+        &shown.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sku_may_hold_an_equals_sign() {
+        assert_eq!(parse_item("A=B=3").unwrap(), (Sku::parse("A=B").unwrap(), 3));
+        for wrong in ["A", "A=", "A=-1", "=3", "A=1.5"] {
+            assert!(parse_item(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A story as text: one line an event, then where the order stands.
+
+use jiff::Timestamp;
+
+use super::state::{Phase, Turn, Waits};
+use super::story::{Kind, Line, Story, milliseconds};
+use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duration, table};
+
+const HEADINGS: [&str; 10] =
+    ["", "time", " since", "worker", "event", " seq", "because of", " attempt", " wait", " work"];
+
+/// The whole story; `now` is the broker's time, for what is still awaited.
+pub(crate) fn render(story: &Story, now: Timestamp, paint: Paint) -> String {
+    let mut text = format!("{}\n", paint.paint(STRONG, format!("order {}", story.id)));
+    let rows: Vec<_> = story.events.iter().map(row).collect();
+    let laid_out = table(&HEADINGS, &rows);
+    let styles = std::iter::once(QUIET).chain(story.events.iter().map(style));
+    for (line, style) in laid_out.lines().zip(styles) {
+        let line = line.trim_end();
+        text.push_str(&format!("{}\n", paint.paint(style, line)));
+    }
+    for line in closing_lines(story, now) {
+        text.push_str(&format!("{}\n", paint.paint(phase_style(story.phase()), line)));
+    }
+    text
+}
+
+fn row(line: &Line) -> Vec<String> {
+    let mark = match line.kind {
+        Kind::Forward => "→",
+        Kind::Refusal => "×",
+        Kind::Undo => "←",
+        Kind::Alien => "?",
+    };
+    let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), duration);
+    let cause = line.cause.as_ref().map(|cause| match &cause.slot {
+        Some(slot) => format!("{slot} #{}", cause.sequence),
+        None => format!("#{}", cause.sequence),
+    });
+    vec![
+        mark.to_owned(),
+        // Milliseconds: what people compare across lines.
+        line.stored_at.strftime("%H:%M:%S%.3f").to_string(),
+        line.since_placed_ms.map_or_else(|| "-".to_owned(), |ms| format!("+{}", duration(ms))),
+        line.source.clone(),
+        event(line),
+        format!("#{}", line.sequence),
+        cause.unwrap_or_else(|| "-".to_owned()),
+        line.attempt.map_or_else(|| "-".to_owned(), |attempt| attempt.to_string()),
+        ms(line.wait_ms),
+        ms(line.work_ms),
+    ]
+}
+
+/// The type without its version, and why.
+fn event(line: &Line) -> String {
+    let name = line.event_type.rsplit_once(".v").map_or(line.event_type.as_str(), |(name, _)| name);
+    match (line.kind, &line.reason) {
+        (Kind::Alien, _) => format!("{} holds what counts for nothing: {name}", line.slot),
+        (_, Some(reason)) => format!("{name} ({reason})"),
+        (_, None) => name.to_owned(),
+    }
+}
+
+fn style(line: &Line) -> Style {
+    match line.kind {
+        Kind::Forward => Style::new(),
+        Kind::Refusal | Kind::Alien => BAD,
+        Kind::Undo => UNDO,
+    }
+}
+
+fn phase_style(phase: Phase) -> Style {
+    match phase {
+        Phase::Completed => GOOD,
+        Phase::Cancelled => UNDO,
+        Phase::Cancelling | Phase::Open => WAITS,
+        Phase::Parked | Phase::Unknown => BAD,
+    }
+}
+
+fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
+    let took = story.took_ms.map_or_else(|| "an unknown time".to_owned(), duration);
+    let turned = story.state.turned_by.as_ref().map_or_else(String::new, because);
+    let waits = story.state.waits_for.as_ref().map_or_else(String::new, |who| awaited(who, now));
+    let first = match story.phase() {
+        Phase::Completed => format!("completed in {took}"),
+        Phase::Cancelled => {
+            format!("cancelled after {took}{turned}: nothing is held, charged or owed")
+        }
+        Phase::Cancelling => format!("cancelling{turned}; {waits}"),
+        Phase::Open => format!("open: {waits}"),
+        Phase::Parked => format!("set aside for a human: {waits}"),
+        Phase::Unknown => "not in the log".to_owned(),
+    };
+    let parked = story.parked.iter().map(|entry| {
+        let place = match entry.pointer.as_str() {
+            "" => String::new(),
+            pointer => format!(" at {pointer}"),
+        };
+        format!(
+            "parked by {} at {}: {}{place}: {} (message #{}, {} deliveries)",
+            entry.durable,
+            entry.parked_at.strftime("%H:%M:%S%.3f"),
+            entry.reason,
+            entry.message,
+            entry.sequence,
+            entry.deliveries,
+        )
+    });
+    std::iter::once(first).chain(parked).collect()
+}
+
+fn because(turn: &Turn) -> String {
+    format!(", for {} refused {} ({})", turn.by, turn.slot, turn.reason)
+}
+
+fn awaited(who: &Waits, now: Timestamp) -> String {
+    let Waits { worker, slot, since } = who;
+    let long = duration(milliseconds(*since, now).max(0.0));
+    format!("waits for {worker} to write {slot}, for {long} now")
+}
