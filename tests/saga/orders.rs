@@ -1,6 +1,5 @@
 //! Orders that nothing disturbs.
 
-use quadrille::broker::Published;
 use schemas::SagaId;
 use tests::stack::{Fate, Stack, order};
 
@@ -22,13 +21,13 @@ async fn every_kind_of_order_ends_as_it_must() {
 async fn a_second_order_of_one_id_is_refused_whoever_sends_it() {
     let stack = Stack::running(1).await;
     let id = SagaId::parse("A123").unwrap();
-    stack.place(&id, &order(Fate::Completes, 0)).await;
+    stack.place(&id, &order(Fate::Completes, 0)).await.unwrap();
     stack.closed(std::slice::from_ref(&id)).await;
     let story = stack.story(&id).await;
-    let again = stack.place(&id, &order(Fate::Declined, 1)).await;
-    assert_eq!(again, Published::Conflict);
-    let other = serde_json::to_string(&order(Fate::Declined, 1)).unwrap();
-    let (code, words) = stack.raw.publish("orders.placed.A123", &[], &other).await.unwrap_err();
+    let other = order(Fate::Declined, 1);
+    let (guarded, _) = stack.place(&id, &other).await.unwrap_err();
+    assert_eq!(guarded, 10071);
+    let (code, words) = stack.publish(&id, &other).await.unwrap_err();
     assert_eq!((code, words.as_str()), (10077, "maximum messages per subject exceeded"));
     stack.quiet().await;
     stack.check().await;

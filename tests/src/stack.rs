@@ -17,16 +17,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::Client;
-use quadrille::broker::{Broker, Published};
+use quadrille::broker::Broker;
 use quadrille::nats::{NatsBroker, NatsOptions, connect, provision};
 use quadrille::topology::{Profile, Topology};
-use schemas::SagaId;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::OrderPlaced;
+use schemas::{Event, SagaId};
 
+use crate::cluster::Cluster;
 use crate::eventually::{eventually, within_patience};
 use crate::invariants::{self, History};
-use crate::raw::Raw;
+use crate::raw::{Answer, Raw};
 use crate::server::Server;
 use folder::Folder;
 
@@ -53,7 +54,10 @@ pub struct Stack {
     /// A stock client.
     pub raw: Raw,
     launcher: Launcher,
+    /// The one that clients connect to.
     pub server: Server,
+    /// The other nodes of its cluster, if it has any.
+    pub others: Vec<Server>,
     folder: Folder,
 }
 
@@ -65,14 +69,27 @@ impl Stack {
 
     /// As [`Stack::bare`], with other settings of the streams and durables.
     pub async fn bare_with(topology: Topology) -> Self {
+        Self::at(Server::start().await, Vec::new(), topology).await
+    }
+
+    /// As [`Stack::bare`], on a cluster of three.
+    pub async fn on_three_servers() -> Self {
+        let mut nodes = Cluster::start(3).await.into_nodes();
+        let first = nodes.remove(0);
+        let topology = Topology { ack_wait: ACK_WAIT, ..Topology::new(&FLOW, Profile::Cluster) };
+        Self::at(first, nodes, topology).await
+    }
+
+    async fn at(server: Server, others: Vec<Server>, topology: Topology) -> Self {
         let folder = Folder::new();
-        let (server, sandbox) = tokio::join!(Server::start(), Sandbox::start(folder.path()));
+        let sandbox = Sandbox::start(folder.path()).await;
         let url = server.url();
         let options = NatsOptions { urls: vec![url.clone()], ..NatsOptions::default() };
         let broker = connect(&options).await.expect("the server runs");
         let raw = Raw::connect(std::slice::from_ref(&url)).await;
         let launcher = Launcher::new(folder.path(), &url, sandbox.url());
-        let stack = Self { workers: Vec::new(), sandbox, broker, raw, launcher, server, folder };
+        let workers = Vec::new();
+        let stack = Self { workers, sandbox, broker, raw, launcher, server, others, folder };
         stack.provision(&topology).await;
         stack
     }
@@ -129,20 +146,30 @@ impl Stack {
         self.raw.client.clone()
     }
 
-    /// Writes the order's opening slot with the guard, as the command worker and the CLI do.
-    pub async fn place(&self, id: &SagaId, order: &OrderPlaced) -> Published {
-        let slot = FLOW.slot(FLOW.opens.slot, id);
-        let body = serde_json::to_vec(order).expect("plain structs always serialise");
-        self.broker.publish_once(&slot, body.into()).await
+    /// Writes the order's opening slot with the guard, as bare JSON.
+    pub async fn place(&self, id: &SagaId, order: &OrderPlaced) -> Answer {
+        let guard = ("Nats-Expected-Last-Subject-Sequence", "0");
+        self.raw.publish(&opening(id), &[guard], order.to_data().get()).await
     }
 
-    /// Places orders of these fates, named `<name>-0` and so on; every one must be taken.
+    /// As [`Stack::place`], without the guard, as a stock client does.
+    pub async fn publish(&self, id: &SagaId, order: &OrderPlaced) -> Answer {
+        self.raw.publish(&opening(id), &[], order.to_data().get()).await
+    }
+
+    /// Places orders of these fates, named `<name>-0` and so on, half of them as a stock client
+    /// does; every one must be taken.
     pub async fn place_all(&self, name: &str, fates: &[Fate]) -> Vec<SagaId> {
         let mut ids = Vec::new();
         for (at, fate) in fates.iter().enumerate() {
             let id = SagaId::parse(&format!("{name}-{at}")).expect("a short name");
-            let placed = self.place(&id, &order(*fate, at)).await;
-            assert!(matches!(placed, Published::Stored { .. }), "{id}: {placed:?}");
+            let order = order(*fate, at);
+            let taken = if at % 2 == 0 {
+                self.place(&id, &order).await
+            } else {
+                self.publish(&id, &order).await
+            };
+            taken.expect("a new order");
             ids.push(id);
         }
         ids
@@ -228,4 +255,8 @@ impl Stack {
     pub fn keep(&mut self) -> &std::path::Path {
         self.folder.keep()
     }
+}
+
+fn opening(id: &SagaId) -> String {
+    FLOW.slot(FLOW.opens.slot, id).subject().to_owned()
 }
