@@ -1,0 +1,117 @@
+//! The HTTP adapter against the sandbox's carrier.
+
+// The services are the same for every worker that is tested against them.
+#[path = "../../charge-customer/tests/services/mod.rs"]
+mod services;
+
+use std::time::Duration;
+
+use quadrille::step::Outcome;
+use quadrille::testing::given;
+use rstest::rstest;
+use schemas::order_fulfilment::events::{
+    Destination, PaymentCharged, ShipmentDispatched, ShipmentRefused,
+};
+use schemas::{Currency, Money};
+use serde_json::json;
+use services::Sandbox;
+use ship_order::carrier::HttpCarrier;
+use ship_order::{Settings, ShipOrder};
+
+type Ship = ShipOrder<HttpCarrier>;
+
+fn step(sandbox: &Sandbox) -> Ship {
+    let timeout = Duration::from_millis(500);
+    let settings = Settings { url: sandbox.url("carrier"), timeout, ..Settings::default() };
+    ShipOrder::new(HttpCarrier::new(&settings).unwrap())
+}
+
+fn charged(country: &str) -> PaymentCharged {
+    PaymentCharged {
+        payment: "pi_1".parse().unwrap(),
+        amount: Money::new(2_500, Currency::parse("EUR").unwrap()),
+        ship_to: Destination { country: country.into(), postcode: "10115".into() },
+        pieces: 3,
+    }
+}
+
+async fn ship(step: &Ship) -> ShipmentDispatched {
+    match given(step).when(&charged("DE")).await.result() {
+        Ok(Outcome::Done(dispatched)) => dispatched,
+        other => panic!("not dispatched: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_key_buys_one_label() {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    assert_eq!(ship(&step).await, ship(&step).await);
+    assert_eq!(sandbox.count("label-bought").await, 1);
+}
+
+#[tokio::test]
+async fn a_destination_nobody_delivers_to_is_a_refusal_and_stays_one() {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    for _ in 0..2 {
+        let refused = ShipmentRefused { reason: "destination_refused".into() };
+        given(&step).when(&charged("AQ")).await.then(Outcome::Refused(refused));
+    }
+    assert_eq!(sandbox.count("destination-refused").await, 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn one_lost_request_or_answer_buys_one_label(
+    #[values("drop_before_rate", "drop_reply_rate", "error_rate", "hang_rate")] fault: &str,
+) {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    sandbox.set_faults("carrier", &json!({ "times": 1, fault: 1.0 })).await;
+    given(&step).when(&charged("DE")).await.then_try_again();
+    ship(&step).await;
+    assert_eq!(sandbox.count("label-bought").await, 1);
+}
+
+#[tokio::test]
+async fn a_label_bought_late_is_the_one_that_is_recorded() {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    let faults = json!({ "times": 1, "commit_late_ms": 100 });
+    sandbox.set_faults("carrier", &faults).await;
+    given(&step).when(&charged("DE")).await.then_try_again();
+    let after = given(&step).when(&charged("DE")).await.then_try_again().unwrap();
+    assert!((1_000..2_000).contains(&after.as_millis()), "{after:?}");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    ship(&step).await;
+    assert_eq!(sandbox.count("label-bought").await, 1);
+}
+
+#[tokio::test]
+async fn a_key_used_with_other_parameters_leads_to_the_label_it_bought() {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    let dispatched = ship(&step).await;
+    given(&step).when(&charged("FR")).await.then(Outcome::Done(dispatched));
+    assert_eq!(sandbox.count("label-bought").await, 1);
+}
+
+#[tokio::test]
+async fn a_key_that_bought_no_label_is_not_used_for_another_destination() {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    let refused = ShipmentRefused { reason: "destination_refused".into() };
+    given(&step).when(&charged("AQ")).await.then(Outcome::Refused(refused));
+    given(&step).when(&charged("DE")).await.then_bad_message();
+    assert_eq!(sandbox.count("label-bought").await, 0);
+}
+
+#[tokio::test]
+async fn an_overloaded_carrier_says_when_to_come_back() {
+    let sandbox = Sandbox::start().await;
+    let faults = json!({ "overload_rate": 1.0, "retry_after_s": 4 });
+    sandbox.set_faults("carrier", &faults).await;
+    let after = given(&step(&sandbox)).when(&charged("DE")).await.then_try_again();
+    assert_eq!(after, Some(Duration::from_secs(4)));
+}
