@@ -1,6 +1,8 @@
 //! What the kernel relies on, asked of real servers: every case runs on one server and on a cluster
 //! of three. A broker that stands in for them must pass the same cases, surprises included.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 /// Runs each case of a module twice: `one_server::…` and `three_servers::…`.
 macro_rules! contract {
     ($($(#[$attribute:meta])* $case:ident),+ $(,)?) => {
@@ -27,4 +29,12 @@ macro_rules! contract {
 
 mod under_test;
 
+mod answers;
+mod batches;
+mod faults;
+mod provisioning;
 mod pulls;
+mod reads;
+mod services;
+mod settling;
+mod slots;

@@ -10,6 +10,7 @@ use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
 use schemas::order_fulfilment::FLOW;
 use schemas::{Flow, SagaId, Slot};
+use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::eventually::within_patience;
 use tests::raw::Raw;
@@ -50,6 +51,10 @@ impl UnderTest {
         let profile = if clustered { Profile::Cluster } else { Profile::Dev };
         let mut topology = Topology::new(flow, profile);
         topology.ack_wait = Duration::from_secs(1);
+        // The server sets this much of its disk aside.
+        topology.max_bytes = 16 << 20;
+        topology.parked_max_bytes = 1 << 20;
+        topology.stock_max_bytes = 1 << 20;
         Self {
             broker: connect(&urls).await,
             raw: Raw::connect(&urls).await,
@@ -71,6 +76,34 @@ impl UnderTest {
         let this = self.with_stream().await;
         this.provision(&["durable charge-customer"]).await;
         this
+    }
+
+    /// Creates a stream of this case's subjects, as another team might: the defaults, and these.
+    pub(crate) async fn with_other_stream(self, settings: Value) -> Self {
+        let mut config = json!({
+            "name": self.flow.stream,
+            "subjects": [format!("{}.>", self.flow.subjects)],
+            "num_replicas": self.topology.profile.replicas(),
+            "storage": "file",
+        });
+        for (key, value) in settings.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        self.raw.api(&format!("STREAM.CREATE.{}", self.flow.stream), config).await.unwrap();
+        self
+    }
+
+    /// A stream such as the inventory worker's: newest message of a subject, atomic batches.
+    pub(crate) async fn with_stock(self) -> Self {
+        let settings = json!({
+            "max_msgs_per_subject": 1, "discard": "new", "allow_atomic": true, "allow_direct": true,
+        });
+        self.with_other_stream(settings).await
+    }
+
+    /// Messages in this case's stream.
+    pub(crate) async fn stored(&self) -> u64 {
+        self.raw.messages(self.flow.stream).await
     }
 
     /// Applies the part of the plan that is about these objects.

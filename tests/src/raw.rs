@@ -5,6 +5,8 @@ use anyhow::{Context as _, bail};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// A stock client; its answers are the server's JSON.
 #[derive(Debug, Clone)]
@@ -133,5 +135,25 @@ impl Raw {
     /// Makes the durable's leader step down; nothing happens on a single server.
     pub async fn durable_step_down(&self, stream: &str, name: &str) {
         let _ = self.api(&format!("CONSUMER.LEADER.STEPDOWN.{stream}.{name}"), Value::Null).await;
+    }
+}
+
+/// Stores a message with header bytes that no client library would send, and that the server takes
+/// as they are. `header` is everything from `NATS/1.0` to the empty line.
+///
+/// # Panics
+/// When the server closes the connection.
+pub async fn publish_bytes(url: &str, subject: &str, header: &[u8], body: &str) {
+    let address = url.strip_prefix("nats://").expect("a server's URL");
+    let mut stream = TcpStream::connect(address).await.expect("the server runs");
+    let total = header.len() + body.len();
+    let mut bytes = b"CONNECT {\"headers\":true,\"verbose\":false}\r\n".to_vec();
+    bytes.extend(format!("HPUB {subject} {} {total}\r\n", header.len()).into_bytes());
+    bytes.extend([header, body.as_bytes(), b"\r\nPING\r\n"].concat());
+    stream.write_all(&bytes).await.expect("the connection stands");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"PONG\r\n") {
+        let read = stream.read_buf(&mut answer).await.expect("the connection stands");
+        assert!(read > 0, "closed: {}", String::from_utf8_lossy(&answer));
     }
 }

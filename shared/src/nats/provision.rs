@@ -17,7 +17,8 @@ use super::NatsBroker;
 use super::api::{self, Answer, ApiError};
 use super::inspect::{self, StreamInfo, too_old};
 use super::settings::{
-    Settings, differences, durable_promises, durable_sizes, settings, stream_promises, stream_sizes,
+    Difference, Settings, differences, durable_promises, durable_sizes, settings, stream_promises,
+    stream_sizes,
 };
 use crate::broker::Unavailable;
 use crate::topology::{DurableSpec, StreamSpec, Topology};
@@ -34,7 +35,8 @@ pub struct Change {
     pub object: String,
     /// The whole of it, for people.
     pub sentence: String,
-    action: Option<Action>,
+    /// In this order; all of them may be sent again.
+    actions: Vec<Action>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,8 +109,9 @@ pub async fn apply(broker: &NatsBroker, plan: &[Change]) -> Result<(), Provision
         return Err(ProvisionError::Refused(refusals));
     }
     for change in plan {
-        let Some(action) = &change.action else { continue };
-        send(broker, &change.object, action).await?;
+        for action in &change.actions {
+            send(broker, &change.object, action).await?;
+        }
     }
     Ok(())
 }
@@ -151,10 +154,10 @@ fn create_stream(spec: &StreamSpec, flow_text: Option<&str>) -> Change {
         kind: ChangeKind::Create,
         object: format!("stream {}", spec.name),
         sentence: format!("create it for {subjects}, {copies}, at most {} bytes", spec.max_bytes),
-        action: Some(Action {
+        actions: vec![Action {
             subject: format!("$JS.API.STREAM.CREATE.{}", spec.name),
             body: Value::Object(config),
-        }),
+        }],
     }
 }
 
@@ -192,7 +195,8 @@ async fn update_stream(
     }
     if !sentences.is_empty() {
         let subject = format!("$JS.API.STREAM.UPDATE.{}", spec.name);
-        changes.push(Change::update(object, sentences, subject, Value::Object(config)));
+        let action = Action { subject, body: Value::Object(config) };
+        changes.push(Change::update(object, sentences, vec![action]));
     }
     Ok(changes)
 }
@@ -209,13 +213,21 @@ async fn durables(broker: &NatsBroker, topology: &Topology) -> Result<Vec<Change
     let mut changes = Vec::new();
     let mut start = None;
     for spec in topology.durables(None) {
-        match inspect::durable(&broker.client, &spec.stream, &spec.name).await? {
-            Some(live) => changes.extend(update_durable(&spec, &live.config)),
-            None => {
-                if start.is_none() {
-                    start = Some(open::start(&broker.client, topology.flow).await?);
-                }
-                changes.push(create_durable(&spec, start.unwrap_or(open::Start::Beginning)));
+        let live = inspect::durable(&broker.client, &spec.stream, &spec.name).await?;
+        let wanted = durable_promises(&spec).into_iter().chain(durable_sizes(&spec));
+        let found = live.as_ref().map(|live| differences(wanted, &live.config));
+        let starts_anew = match &found {
+            None => true,
+            Some(found) => found.iter().any(|found| found.key == "filter_subjects"),
+        };
+        if starts_anew && start.is_none() {
+            start = Some(open::start(&broker.client, topology.flow).await?);
+        }
+        let start = start.unwrap_or(open::Start::Beginning);
+        match live.zip(found) {
+            None => changes.push(create_durable(&spec, start)),
+            Some((live, found)) => {
+                changes.extend(update_durable(&spec, live.config, &found, start))
             }
         }
     }
@@ -241,13 +253,16 @@ fn create_durable(spec: &DurableSpec, start: open::Start) -> Change {
         kind: ChangeKind::Create,
         object: format!("durable {}", spec.name),
         sentence: format!("create it for {}, {from}", spec.filters.join(" ")),
-        action: Some(durable_action(spec, config, "create")),
+        actions: vec![durable_action(spec, config, "create")],
     }
 }
 
-fn update_durable(spec: &DurableSpec, live: &Settings) -> Option<Change> {
-    let wanted = durable_promises(spec).into_iter().chain(durable_sizes(spec));
-    let found = differences(wanted, live);
+fn update_durable(
+    spec: &DurableSpec,
+    mut config: Settings,
+    found: &[Difference],
+    start: open::Start,
+) -> Option<Change> {
     if found.is_empty() {
         return None;
     }
@@ -258,15 +273,20 @@ fn update_durable(spec: &DurableSpec, live: &Settings) -> Option<Change> {
         let sentence = format!("{fixed}; delete it by hand, and it is made again");
         return Some(Change::refuse(&object, sentence));
     }
-    let mut config = live.clone();
     config.remove("filter_subject");
-    for difference in &found {
-        config.insert(difference.key.to_owned(), difference.wanted.clone());
-    }
     config.insert("filter_subjects".to_owned(), json!(spec.filters));
-    let sentences = found.iter().map(ToString::to_string).collect();
-    let Action { subject, body } = durable_action(spec, config, "update");
-    Some(Change::update(object, sentences, subject, body))
+    let (mut actions, mut sentences) = (Vec::new(), Vec::new());
+    for difference in found {
+        config.insert(difference.key.to_owned(), difference.wanted.clone());
+        sentences.push(difference.to_string());
+        // New filters begin where the old ones stand, and that may be at the first message.
+        if let ("filter_subjects", open::Start::At(sequence)) = (difference.key, start) {
+            let subject = format!("$JS.API.CONSUMER.RESET.{}.{}", spec.stream, spec.name);
+            actions.push(Action { subject, body: json!({ "seq": sequence }) });
+        }
+    }
+    actions.push(durable_action(spec, config, "update"));
+    Some(Change::update(object, sentences, actions))
 }
 
 fn durable_action(spec: &DurableSpec, config: Settings, action: &str) -> Action {
@@ -278,11 +298,11 @@ fn durable_action(spec: &DurableSpec, config: Settings, action: &str) -> Action 
 
 impl Change {
     fn refuse(object: &str, sentence: String) -> Self {
-        Self { kind: ChangeKind::Refuse, object: object.to_owned(), sentence, action: None }
+        let object = object.to_owned();
+        Self { kind: ChangeKind::Refuse, object, sentence, actions: Vec::new() }
     }
 
-    fn update(object: String, sentences: Vec<String>, subject: String, body: Value) -> Self {
-        let action = Some(Action { subject, body });
-        Self { kind: ChangeKind::Update, object, sentence: sentences.join("; "), action }
+    fn update(object: String, sentences: Vec<String>, actions: Vec<Action>) -> Self {
+        Self { kind: ChangeKind::Update, object, sentence: sentences.join("; "), actions }
     }
 }

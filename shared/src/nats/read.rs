@@ -56,53 +56,22 @@ fn stored(raw: Raw) -> Result<Stored, Unavailable> {
     })
 }
 
-/// How one answer to a direct get ended it.
-enum End {
-    /// Everything that was asked for.
-    Complete,
-    /// The server stopped at its own limit: the rest starts after the last sequence.
-    More { up_to: u64 },
-}
-
 pub(super) async fn last_of_many(
     client: &Client,
     stream: &str,
     filters: Vec<String>,
 ) -> Result<Vec<Stored>, Unavailable> {
-    let mut found: Vec<Stored> = Vec::new();
     if filters.is_empty() {
-        return Ok(found);
+        return Ok(Vec::new());
     }
-    let mut body = serde_json::json!({ "multi_last": filters });
-    loop {
-        match direct_get(client, stream, &body, &mut found).await? {
-            End::Complete => break,
-            End::More { up_to } => {
-                let next = found.last().map_or(1, |last| last.sequence + 1);
-                body["seq"] = next.into();
-                body["up_to_seq"] = up_to.into();
-            }
-        }
-    }
-    found.sort_by_key(|stored| stored.sequence);
-    found.dedup_by_key(|stored| stored.sequence);
-    Ok(found)
-}
-
-async fn direct_get(
-    client: &Client,
-    stream: &str,
-    body: &serde_json::Value,
-    found: &mut Vec<Stored>,
-) -> Result<End, Unavailable> {
-    let inbox = client.new_inbox();
     let unavailable = |error: &dyn std::fmt::Display| Unavailable(error.to_string());
+    let inbox = client.new_inbox();
+    let subject = format!("$JS.API.DIRECT.GET.{stream}");
+    let body = serde_json::json!({ "multi_last": filters }).to_string();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| unavailable(&error))?;
-    client
-        .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, body.to_string().into())
-        .await
-        .map_err(|error| unavailable(&error))?;
-    let before = found.len();
+    let sent = client.publish_with_reply(subject, inbox, body.into());
+    sent.await.map_err(|error| unavailable(&error))?;
+    let mut found: Vec<Stored> = Vec::new();
     loop {
         let end = Instant::now() + ANSWER_TIME;
         let Ok(Some(message)) = timeout_at(end, answers.next()).await else {
@@ -112,18 +81,19 @@ async fn direct_get(
             found.push(stored);
             continue;
         }
-        let status = message.status.map(|status| status.as_u16());
+        // The server stops early at 64 MB, and says what is left.
         let rest = number(&message, "Nats-Num-Pending").unwrap_or(0);
-        let up_to = number(&message, "Nats-UpTo-Sequence").unwrap_or(0);
-        return match status {
-            Some(204) if rest > 0 && found.len() > before => Ok(End::More { up_to }),
-            Some(204 | 404) => Ok(End::Complete),
+        match message.status.map(|status| status.as_u16()) {
+            Some(204 | 404) if rest == 0 => break,
             status => {
                 let why = message.description.unwrap_or_default();
-                Err(Unavailable(format!("direct get from {stream}: {status:?} {why}")))
+                let why = format!("direct get from {stream}: {status:?} {why}, {rest} left");
+                return Err(Unavailable(why));
             }
-        };
+        }
     }
+    found.sort_by_key(|stored| stored.sequence);
+    Ok(found)
 }
 
 /// A message of a direct get; `None` for a status.

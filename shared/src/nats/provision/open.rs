@@ -48,12 +48,29 @@ pub(super) async fn open_sagas(client: &Client, flow: &Flow) -> Result<OpenSagas
     for ids in open.chunks(1_000) {
         let subjects =
             ids.iter().map(|id| format!("{}.{}.{id}", flow.subjects, flow.opens.slot)).collect();
-        let found = read::last_of_many(client, flow.stream, subjects).await?;
-        let first = found.iter().map(|stored| stored.sequence).min();
+        let first = first(client, flow, subjects).await?;
         oldest = [oldest, first].into_iter().flatten().min();
     }
     let count = u64::try_from(open.len()).unwrap_or(u64::MAX);
     Ok(OpenSagas { count, oldest })
+}
+
+/// The lowest sequence of these subjects.
+async fn first(
+    client: &Client,
+    flow: &Flow,
+    subjects: Vec<String>,
+) -> Result<Option<u64>, Unavailable> {
+    if let Ok(found) = read::last_of_many(client, flow.stream, subjects.clone()).await {
+        return Ok(found.iter().map(|stored| stored.sequence).min());
+    }
+    // A stream made by hand may not allow direct gets, until this plan is applied.
+    let mut first = None;
+    for subject in subjects {
+        let stored = read::last(client, flow.stream, &subject).await?;
+        first = [first, stored.map(|stored| stored.sequence)].into_iter().flatten().min();
+    }
+    Ok(first)
 }
 
 /// Ids of the sagas that have something in `slot`.

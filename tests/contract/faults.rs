@@ -1,0 +1,149 @@
+//! Servers that die or stand still: each of these cases has servers of its own.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quadrille::broker::{BatchMessage, Broker as _, Published, Pull, Settle, Unknown};
+use tests::cluster::Cluster;
+use tests::eventually::{eventually, within_patience};
+use tests::raw;
+use tests::server::Server;
+
+use crate::under_test::{UnderTest, next, write};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_without_an_answer_may_be_stored_later() {
+    let mut server = Server::start().await;
+    let test = UnderTest::at(vec![server.url()]).await.with_stream().await;
+    server.kill();
+    let slot = test.slot("payment", "s1");
+    let lost = test.broker.publish_once(&slot, Bytes::new()).await;
+    assert!(matches!(lost, Published::Unknown(Unknown::NoAnswer(_))), "{lost:?}");
+    server.restart().await;
+    // Nobody publishes again, and yet it is there.
+    within_patience(
+        "it is stored",
+        eventually("it is stored", async || {
+            let read = test.broker.last(test.flow.stream, slot.subject()).await;
+            read.ok().flatten()
+        }),
+    )
+    .await;
+    assert_eq!(write(&test.broker, &slot, "").await, Published::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_goes_on_after_its_server_was_killed_or_stood_still() {
+    let mut server = Server::start().await;
+    let test = UnderTest::at(vec![server.url()]).await.with_durable().await;
+    let mut pull = test.pull().await;
+    let mut seen = BTreeSet::new();
+    for round in 0..3 {
+        for at in 0..20 {
+            test.write("inventory", &format!("r{round}-{at}")).await;
+        }
+        take(&test, &mut pull, &mut seen, 20 * round + 10).await;
+        if round == 1 {
+            server.pause();
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            server.resume();
+        } else {
+            server.restart().await;
+        }
+        take(&test, &mut pull, &mut seen, 20 * round + 20).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_and_a_publish_go_on_after_the_leader_was_killed() {
+    let mut cluster = Cluster::start(3).await;
+    let test = UnderTest::at(cluster.urls()).await.with_durable().await;
+    let mut pull = test.pull().await;
+    let mut seen = BTreeSet::new();
+    for round in 0..2 {
+        let leader = match round {
+            0 => test.raw.stream(test.flow.stream).await["cluster"]["leader"].clone(),
+            _ => test.raw.durable(test.flow.stream, "charge-customer").await["cluster"]["leader"]
+                .clone(),
+        };
+        test.write("inventory", &format!("before{round}")).await;
+        cluster.node(leader.as_str().unwrap()).kill();
+        for at in 0..20 {
+            test.write("inventory", &format!("r{round}-{at}")).await;
+        }
+        take(&test, &mut pull, &mut seen, 21 * (round + 1)).await;
+        cluster.node(leader.as_str().unwrap()).restart().await;
+        cluster.ready().await;
+    }
+    assert_eq!(test.stored().await, 42);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_has_stored_a_batch_whole_or_not_at_all() {
+    let mut server = Server::start().await;
+    let test = UnderTest::at(vec![server.url()]).await.with_stock().await;
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        let batches = async {
+            for batch in 0.. {
+                let subject = |at| format!("{}.sku.{round}-{batch}-{at}", test.flow.subjects);
+                let message = |at| BatchMessage {
+                    subject: subject(at),
+                    expected_last: 0,
+                    payload: Bytes::new(),
+                };
+                match test.broker.publish_batch((0..40).map(message).collect()).await {
+                    Published::Stored { sequence } => acknowledged.push(sequence),
+                    _ => break,
+                }
+            }
+        };
+        let kill = async {
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(100..300))).await;
+            server.kill();
+        };
+        tokio::join!(batches, kill);
+        server.restart().await;
+        let stored = eventually("the stream is back", async || {
+            let info = test.raw.api(&format!("STREAM.INFO.{}", test.flow.stream), ().into()).await;
+            info.ok()?["state"]["messages"].as_u64()
+        })
+        .await;
+        assert_eq!(stored % 40, 0);
+        assert!(Some(&stored) >= acknowledged.last(), "{stored} {acknowledged:?}");
+    }
+    assert!(acknowledged.iter().all(|sequence| sequence % 40 == 0), "{acknowledged:?}");
+}
+
+/// The client dies of it and does not say so; the supervisor must learn of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_died_of_a_header_is_noticed() {
+    let server = Server::start().await;
+    let test = UnderTest::at(vec![server.url()]).await.with_durable().await;
+    let mut pull = test.pull().await;
+    let closed = test.broker.closed();
+    assert!(test.broker.connected());
+    let slot = test.slot("inventory", "poison");
+    raw::publish_bytes(&test.urls[0], slot.subject(), b"NATS/1.0\r\nA: b\rc\r\n\r\n", "{}").await;
+    let noticed = async {
+        tokio::select! {
+            () = closed => {}
+            pulled = pull.next(1) => panic!("{pulled:?}"),
+        }
+    };
+    within_patience("the end of the client", noticed).await;
+    assert!(!test.broker.connected());
+    // The message is still there for whoever reads it from the leader.
+    let read = test.another().await.last(test.flow.stream, slot.subject()).await;
+    assert!(read.unwrap().is_some());
+}
+
+/// Pulls and settles until this many different messages were seen.
+async fn take(test: &UnderTest, pull: &mut Box<dyn Pull>, seen: &mut BTreeSet<u64>, count: usize) {
+    while seen.len() < count {
+        let delivered = next(pull, 8).await;
+        seen.insert(delivered.message.sequence);
+        test.broker.settle(&delivered.receipt, Settle::Ack).await;
+    }
+}

@@ -1,0 +1,89 @@
+//! Reading slots, and what others have put into them.
+
+use quadrille::broker::Broker as _;
+use serde_json::json;
+use tests::eventually::eventually;
+use tests::raw;
+
+use crate::under_test::UnderTest;
+
+contract!(
+    an_empty_slot_reads_as_none,
+    a_slot_reads_as_it_was_written,
+    headers_that_nobody_can_read_do_not_hurt_a_leader_read,
+    a_story_comes_in_stream_order,
+    a_story_of_nothing_is_empty,
+    a_story_of_too_many_slots_is_refused,
+    a_stream_that_is_not_there_is_unavailable,
+);
+
+async fn an_empty_slot_reads_as_none(test: UnderTest) {
+    let test = test.with_stream().await;
+    let slot = test.slot("payment", "s1");
+    assert!(test.broker.last(test.flow.stream, slot.subject()).await.unwrap().is_none());
+}
+
+async fn a_slot_reads_as_it_was_written(test: UnderTest) {
+    let test = test.with_stream().await;
+    let slot = test.slot("payment", "s1");
+    let headers = [("CE-Type", "payment.charged.v1"), ("TraceParent", "00-1-2-01"), ("X", "y")];
+    test.raw.publish(slot.subject(), &headers, "{\"ü\":1}").await.unwrap();
+    let read = test.broker.last(test.flow.stream, slot.subject()).await.unwrap().unwrap();
+    let useful = [("ce-type", "payment.charged.v1"), ("traceparent", "00-1-2-01")];
+    assert_eq!(read.headers, useful.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!((read.subject.as_str(), read.sequence), (slot.subject(), 1));
+    assert_eq!(read.payload, "{\"ü\":1}");
+    let shown = test.broker.last_of_many(test.flow.stream, vec![slot.subject().to_owned()]).await;
+    let shown = shown.unwrap().remove(0);
+    assert_eq!((shown.stored_at, shown.headers), (read.stored_at, read.headers));
+}
+
+async fn headers_that_nobody_can_read_do_not_hurt_a_leader_read(test: UnderTest) {
+    let test = test.with_stream().await;
+    let slot = test.slot("payment", "s1");
+    let header =
+        b"NATS/1.0\r\nce-id: 7\r\nce-bad: a\rb\r\nno colon\r\nA B: c\r\n\xff: \xff\r\n\r\n";
+    raw::publish_bytes(&test.urls[0], slot.subject(), header, "{}").await;
+    let read = eventually("it is stored", async || {
+        test.broker.last(test.flow.stream, slot.subject()).await.unwrap()
+    })
+    .await;
+    assert_eq!(read.headers, [("ce-id".to_owned(), "7".to_owned())]);
+    assert_eq!(read.payload, "{}");
+}
+
+async fn a_story_comes_in_stream_order(test: UnderTest) {
+    let test = test.with_stream().await;
+    for (slot, id) in [("placed", "s1"), ("inventory", "s1"), ("placed", "s2"), ("payment", "s1")] {
+        test.write(slot, id).await;
+    }
+    let story = test.flow.story(test.slot("placed", "s1").saga());
+    let story = test.broker.last_of_many(test.flow.stream, vec![story]).await.unwrap();
+    let sequences: Vec<_> = story.iter().map(|stored| stored.sequence).collect();
+    assert_eq!(sequences, [1, 2, 4]);
+    assert_eq!(story[2].subject, test.slot("payment", "s1").subject());
+}
+
+async fn a_story_of_nothing_is_empty(test: UnderTest) {
+    let test = test.with_stream().await;
+    let story = test.flow.story(test.slot("placed", "s1").saga());
+    for filters in [vec![story], Vec::new()] {
+        assert!(test.broker.last_of_many(test.flow.stream, filters).await.unwrap().is_empty());
+    }
+}
+
+async fn a_story_of_too_many_slots_is_refused(test: UnderTest) {
+    let test = test.with_stream().await;
+    test.triggers(1_025).await;
+    let all = test.broker.last_of_many(test.flow.stream, vec![test.flow.filter("*")]).await;
+    assert!(all.is_err(), "{all:?}");
+}
+
+async fn a_stream_that_is_not_there_is_unavailable(test: UnderTest) {
+    let slot = test.slot("payment", "s1");
+    assert!(test.broker.last(test.flow.stream, slot.subject()).await.is_err());
+    let story = vec![slot.subject().to_owned()];
+    assert!(test.broker.last_of_many(test.flow.stream, story).await.is_err());
+    let no_stream = test.raw.api(&format!("STREAM.INFO.{}", test.flow.stream), json!(null)).await;
+    assert!(no_stream.is_err());
+}
