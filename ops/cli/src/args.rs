@@ -40,8 +40,8 @@ fn is_set(text: &str) -> Result<bool, std::convert::Infallible> {
 /// Which broker.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Target {
-    /// The broker: nats://host:port, several separated by commas. Without it: a `quadrille dev` that
-    /// runs in this folder or above it, else nats://127.0.0.1:4222
+    /// The broker: nats://host:port, several separated by commas. Without it: a `quadrille dev`
+    /// that runs in this folder or above it, else nats://127.0.0.1:4222
     #[arg(long, global = true, env = "QUADRILLE_NATS__URL", value_name = "URL")]
     pub(crate) nats: Option<String>,
     /// A `.creds` file to log in with

@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::output::{self, GOOD, QUIET, STRONG, Ui, duration};
+use crate::place::Sample;
 pub(crate) use folder::Addresses;
 use folder::Folder;
 use stack::Stack;
@@ -78,21 +79,18 @@ pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
         ended = session(&mut stack, &args, began, ui) => ended,
         () = &mut stop => Ok(ExitCode::SUCCESS),
     };
-    if !args.demo_only {
-        ui.note("stopping");
+    if !args.demo_only && stack.running().is_ok() {
+        ui.note("stopping; a second Ctrl-C kills");
     }
+    let again = stop_signal()?;
     tokio::select! {
         () = stack.stop() => {}
-        () = second(stop_signal()?) => {
+        () = again => {
             ui.note("killing what still runs");
             stack.kill().await;
         }
     }
     ended
-}
-
-async fn second(signal: impl Future<Output = ()>) {
-    signal.await;
 }
 
 /// From the start until something ends it.
@@ -124,7 +122,7 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     let Addresses { nats, sandbox, data, .. } = &running.addresses;
     let line = |name: &str, value: &str| format!("  {name:<9} {value}");
     let title = |text: &str| ui.on_stderr.paint(STRONG, text);
-    let sample = r#"{"customer":"cus_1","payment_method":"pm_card_visa","ship_to":{"country":"DE","postcode":"10115"},"lines":[{"sku":"ROSE-RED","quantity":1,"unit_price":{"amount":250,"currency":"EUR"}}]}"#;
+    let sample = schemas::Event::to_data(&Sample::default().placed()?);
     let lines = [
         String::new(),
         ui.on_stderr.paint(GOOD, "Quadrille is running. Ctrl-C stops it."),

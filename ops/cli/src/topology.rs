@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use jiff::SignedDuration;
 use quadrille::nats::NatsBroker;
@@ -155,7 +154,9 @@ pub(crate) async fn run(
         output::json(&report(&topology, &changes, applied))?;
     } else {
         output::data(&text(&changes, &connection.url, ui.on_stdout))?;
-        ui.note(what_next(&command, &changes, refused, applied));
+        if !changes.is_empty() {
+            ui.note(what_next(&command, &changes, refused, applied));
+        }
     }
     Ok(match (changes.is_empty() || applied, refused) {
         (_, true) => ExitCode::FAILURE,
@@ -218,7 +219,6 @@ fn what_next(
         count => format!("{count} changes"),
     };
     match command {
-        _ if changes.is_empty() => String::new(),
         _ if refused => "nothing is changed while one of these is refused (!)".to_owned(),
         _ if applied => format!("{count} made"),
         TopologyCommand::Plan(_) => {
@@ -253,7 +253,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
     let size = number.checked_mul(1 << shift).filter(|size| *size > 0);
     // The server counts in signed 64 bits.
     size.filter(|size| i64::try_from(*size).is_ok())
-        .ok_or_else(|| anyhow!("expected a size between 1 byte and 8 million TiB").to_string())
+        .ok_or_else(|| "expected a size between 1 byte and 8 million TiB".to_owned())
 }
 
 #[cfg(test)]

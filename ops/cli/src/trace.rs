@@ -1,5 +1,5 @@
-//! `quadrille trace`: the story of an order, read from the log alone: no projection, no coordinator,
-//! so it is there whenever the log is.
+//! `quadrille trace`: the story of an order, read from the log alone. There is no projection behind
+//! it, so it is there whenever the log is.
 
 mod render;
 mod state;
@@ -35,7 +35,7 @@ Where each number comes from:
   because   the event that was reacted to: `causationseq` of the event
   attempt   of the worker, within one delivery: `attempt` of the event
   wait      from the cause being stored until the worker began: `startedat` of the event, which is
-            the worker's estimate of the broker's clock
+            the worker's estimate of the broker's clock and may be a few milliseconds off
   work      from then until the event was stored: tries, calls, the commit
 Undo is marked with an arrow back (←), a refusal with ×. A dash means that the log does not say.
 
@@ -62,14 +62,14 @@ pub(crate) async fn run(args: &TraceArgs, target: &Target, ui: Ui) -> anyhow::Re
         if story.phase() == Phase::Unknown {
             code = ExitCode::FAILURE;
             let url = &connection.url;
-            let unknown = anyhow!("there is no order {saga} in the log {} at {url}", FLOW.stream);
+            let unknown = anyhow!("no order {saga} was placed in the log {} at {url}", FLOW.stream);
             ui.error(
                 &unknown.advise("upper and lower case differ in ids; is it the right broker?"),
             );
         }
         if args.json {
             output::json(&story)?;
-        } else if story.phase() != Phase::Unknown {
+        } else if !story.events.is_empty() {
             let gap = if at == 0 { "" } else { "\n" };
             output::data(&format!("{gap}{}", render(&story, now, ui.on_stdout)))?;
         }

@@ -78,7 +78,7 @@ fn scenes() -> [Scene; 3] {
         },
         Scene {
             name: "undeliverable",
-            title: "The carrier refuses the destination: the payment is refunded, the stock released.",
+            title: "The carrier refuses the address: payment refunded, stock released.",
             sample: Sample { postcode: "00000".into(), ..Sample::default() },
             events: &[
                 "order.placed.v1",

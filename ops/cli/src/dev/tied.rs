@@ -1,5 +1,5 @@
 //! A child that dies with its parent, even if the parent is killed: it asks the kernel to, then
-//! becomes the program it is meant to be. Setting this between fork and exec would need unsafe code.
+//! becomes the program it is meant to be. Doing so between fork and exec would need unsafe code.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;

@@ -86,12 +86,12 @@ fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
     let first = match story.phase() {
         Phase::Completed => format!("completed in {took}"),
         Phase::Cancelled => {
-            format!("cancelled after {took}{turned}: nothing is held, charged or owed")
+            format!("cancelled after {took}{turned}; nothing is held, charged or owed")
         }
         Phase::Cancelling => format!("cancelling{turned}; {waits}"),
         Phase::Open => format!("open: {waits}"),
-        Phase::Parked => format!("set aside for a human: {waits}"),
-        Phase::Unknown => "not in the log".to_owned(),
+        Phase::Parked => "set aside, and waits for a human".to_owned(),
+        Phase::Unknown => "never placed: what is here counts for nothing".to_owned(),
     };
     let parked = story.parked.iter().map(|entry| {
         let place = match entry.pointer.as_str() {
@@ -99,7 +99,7 @@ fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
             pointer => format!(" at {pointer}"),
         };
         format!(
-            "parked by {} at {}: {}{place}: {} (message #{}, {} deliveries)",
+            "parked by {} at {}: {}{place}: {} (message #{}, delivery {})",
             entry.durable,
             entry.parked_at.strftime("%H:%M:%S%.3f"),
             entry.reason,
@@ -112,7 +112,7 @@ fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
 }
 
 fn because(turn: &Turn) -> String {
-    format!(", for {} refused {} ({})", turn.by, turn.slot, turn.reason)
+    format!(": {} refused {} ({})", turn.by, turn.slot, turn.reason)
 }
 
 fn awaited(who: &Waits, now: Timestamp) -> String {
@@ -120,3 +120,7 @@ fn awaited(who: &Waits, now: Timestamp) -> String {
     let long = duration(milliseconds(*since, now).max(0.0));
     format!("waits for {worker} to write {slot}, for {long} now")
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

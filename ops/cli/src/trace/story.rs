@@ -127,9 +127,13 @@ fn line(flow: &Flow, saga: &SagaId, events: &[Stored], event: &Stored) -> Line {
     let caused_by = |sequence| events.iter().find(|event| event.sequence == sequence);
     let before = cause.as_ref().and_then(|cause| caused_by(cause.sequence));
     let marks: Marks = serde_json::from_slice(&event.payload).unwrap_or_default();
-    // An estimate of the broker's clock may be a little off; a time below zero helps nobody.
-    let not_negative = |ms: f64| ms.max(0.0);
-    let wait = before.zip(marks.startedat);
+    // An estimate of the broker's clock may be a few milliseconds off; nobody began before the
+    // cause was there, and wait and work are to add up.
+    let began = marks.startedat.map(|began| {
+        let earliest = before.map_or(began, |cause| cause.stored_at).min(event.stored_at);
+        began.clamp(earliest, event.stored_at)
+    });
+    let wait = before.zip(began);
     Line {
         sequence: event.sequence,
         slot: slot.to_owned(),
@@ -141,8 +145,8 @@ fn line(flow: &Flow, saga: &SagaId, events: &[Stored], event: &Stored) -> Line {
         since_placed_ms: at(flow, events, flow.opens.slot)
             .map(|placed| milliseconds(placed, event.stored_at)),
         attempt: marks.attempt,
-        wait_ms: wait.map(|(cause, began)| not_negative(milliseconds(cause.stored_at, began))),
-        work_ms: marks.startedat.map(|began| not_negative(milliseconds(began, event.stored_at))),
+        wait_ms: wait.map(|(cause, began)| milliseconds(cause.stored_at, began)),
+        work_ms: began.map(|began| milliseconds(began, event.stored_at)),
         cause: cause.map(|cause| Cause {
             sequence: cause.sequence,
             slot: before.map(|event| slot_of(flow, event).to_owned()),
