@@ -24,7 +24,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) target: Target,
     /// Print without colours; they appear on a terminal only
-    #[arg(long, global = true, env = "NO_COLOR", hide_env = true)]
+    #[arg(long, global = true, env = "NO_COLOR", hide_env = true, display_order = 1_000)]
     #[arg(action = clap::ArgAction::SetTrue, value_parser = is_set)]
     pub(crate) no_color: bool,
     #[command(subcommand)]
@@ -39,6 +39,7 @@ fn is_set(text: &str) -> Result<bool, std::convert::Infallible> {
 
 /// Which broker.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Broker")]
 pub(crate) struct Target {
     /// The broker: nats://host:port, several separated by commas. Without it: a `quadrille dev`
     /// that runs in this folder or above it, else nats://127.0.0.1:4222

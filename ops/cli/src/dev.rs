@@ -9,7 +9,6 @@ mod folder;
 mod stack;
 mod tied;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -90,6 +89,9 @@ pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
             stack.kill().await;
         }
     }
+    if !matches!(ended, Ok(code) if code == ExitCode::SUCCESS) {
+        stack.keep_temporary();
+    }
     ended
 }
 
@@ -109,7 +111,7 @@ async fn session(
     if args.json {
         output::json(&stack.running()?.addresses)?;
     }
-    if !args.no_demo && std::io::stdout().is_terminal() {
+    if !args.no_demo && ui.read_by_a_person {
         demo::play(stack.running()?, false, ui).await?;
     }
     welcome(stack, ui)?;

@@ -13,6 +13,8 @@ pub(crate) struct Ui {
     pub(crate) on_stderr: Paint,
     /// Somebody looks at stderr: progress may be drawn there.
     pub(crate) watched: bool,
+    /// Somebody looks at stdout: a summary says more than a thousand lines.
+    pub(crate) read_by_a_person: bool,
 }
 
 /// Whether to colour.
@@ -35,10 +37,12 @@ impl Paint {
 impl Ui {
     pub(crate) fn new(no_color: bool) -> Self {
         let watched = std::io::stderr().is_terminal();
+        let read_by_a_person = std::io::stdout().is_terminal();
         Self {
-            on_stdout: Paint(std::io::stdout().is_terminal() && !no_color),
+            on_stdout: Paint(read_by_a_person && !no_color),
             on_stderr: Paint(watched && !no_color),
             watched,
+            read_by_a_person,
         }
     }
 

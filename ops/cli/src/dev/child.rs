@@ -75,6 +75,8 @@ impl Program {
             .args(["tied", "--to", &std::process::id().to_string(), "--"])
             .arg(&self.path)
             .args(arguments)
+            // An error's last lines are shown; they should be words.
+            .env("RUST_LIB_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -46,7 +46,7 @@ pub(super) struct Folder {
     /// Locked as long as this process lives.
     _lock: File,
     /// Deletes the folder in the end, last of all.
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
 }
 
 impl Folder {
@@ -76,7 +76,7 @@ impl Folder {
         for name in ["run", "logs"] {
             fs::create_dir_all(path.join(name))?;
         }
-        Ok(Self { path, registry, _lock: lock, _temporary: temporary })
+        Ok(Self { path, registry, _lock: lock, temporary })
     }
 
     pub(super) fn run_file(&self, name: &str) -> PathBuf {
@@ -93,6 +93,11 @@ impl Folder {
         let (draft, file) = (self.path.join("run/dev.json.new"), self.path.join("dev.json"));
         fs::write(&draft, serde_json::to_vec_pretty(addresses)?)?;
         Ok(fs::rename(draft, file)?)
+    }
+
+    /// Leaves a temporary folder where it is; `None` for any other.
+    pub(super) fn keep(&mut self) -> Option<PathBuf> {
+        self.temporary.take().map(TempDir::keep)
     }
 
     pub(super) fn withdraw(&self) {
@@ -217,6 +222,7 @@ mod tests {
         on_stdout: crate::output::Paint(false),
         on_stderr: crate::output::Paint(false),
         watched: false,
+        read_by_a_person: false,
     };
 
     #[tokio::test]

@@ -103,6 +103,13 @@ impl Stack {
         self.end(Wish::Kill).await;
     }
 
+    /// What a failed run leaves behind is worth a look, even where nothing was to be kept.
+    pub(super) fn keep_temporary(&mut self) {
+        if let Some(path) = self.folder.keep() {
+            self.ui.note(format!("logs and data are kept for a look: {}", path.display()));
+        }
+    }
+
     async fn end(&mut self, how: Wish) {
         let is_worker = |kept: &&Kept| FLOW.step(kept.program.name).is_some();
         for kept in self.kept.iter().filter(is_worker) {

@@ -136,6 +136,9 @@ impl Tally {
         }
         self.first_sequence = self.first_sequence.or(Some(receipt.sequence));
         self.last_sequence = self.last_sequence.max(receipt.sequence);
+        if ui.read_by_a_person && !json {
+            return Ok(());
+        }
         bar.suspend(|| receipt.print(json))
     }
 
