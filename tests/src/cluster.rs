@@ -14,7 +14,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// `size` nodes named `n0`, `n1`, …, each knowing the others' addresses.
+    /// `size` nodes named `n0`, `n1`, …, each knowing the others' addresses. Clients are not told
+    /// of them, so that one that is to go through a proxy does.
     pub async fn start(size: usize) -> Self {
         let ports: Vec<u16> = free_ports(size);
         let routes: Vec<_> =
@@ -22,7 +23,7 @@ impl Cluster {
         let settings = |at: usize| Settings {
             lines: format!(
                 "server_name: n{at}\ncluster {{\n  name: tests\n  listen: 127.0.0.1:{}\n  \
-                 routes: [{}]\n}}\n",
+                 routes: [{}]\n  no_advertise: true\n}}\n",
                 ports[at],
                 routes.join(", ")
             ),
@@ -40,6 +41,11 @@ impl Cluster {
 
     pub fn nodes(&self) -> &[Server] {
         &self.nodes
+    }
+
+    /// The nodes alone, for somebody else to keep.
+    pub fn into_nodes(self) -> Vec<Server> {
+        self.nodes
     }
 
     /// The node of that name, as leaders are named: `n0`.

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod eventually;
+pub mod proxy;
 pub mod raw;
 pub mod server;
 

@@ -1,0 +1,80 @@
+//! An event acts only once what caused it is in the log.
+
+use quadrille::envelope::Cause;
+use schemas::order_fulfilment::FLOW;
+use serde_json::{Value, json};
+use tests::eventually::eventually;
+use tests::stack::{Fate, Launch, Stack, order};
+
+use crate::by_hand::{caused_by, event_id, holds, saga, write};
+
+/// What `charge-customer` records.
+fn charged() -> Value {
+    json!({
+        "payment": "pi_1",
+        "amount": { "amount": 960, "currency": "EUR" },
+        "ship_to": { "country": "DE", "postcode": "10115" },
+        "pieces": 3,
+    })
+}
+
+/// What `reserve-inventory` records.
+fn reserved() -> Value {
+    json!({
+        "customer": "cus_1001",
+        "payment_method": "pm_card_visa",
+        "ship_to": { "country": "DE", "postcode": "10115" },
+        "pieces": 3,
+        "total": { "amount": 960, "currency": "EUR" },
+    })
+}
+
+const PAYMENT: (&str, &str) = ("payment", "charge-customer");
+const INVENTORY: (&str, &str) = ("inventory", "reserve-inventory");
+
+async fn deliveries(stack: &Stack, durable: &str) -> u64 {
+    let info = stack.raw.durable(FLOW.stream, durable).await;
+    info["delivered"]["consumer_seq"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn h20_no_parcel_goes_for_a_payment_of_an_order_that_was_never_placed() {
+    let mut stack = Stack::bare().await;
+    stack.start(Launch::of("ship-order").env("QUADRILLE_WORKER__CAUSE_WAIT", "1s")).await;
+    let id = saga("ghost");
+    let cause = Cause { id: "never".into(), sequence: 7 };
+    write(&stack, &id, PAYMENT, ("payment.charged.v1", charged()), cause).await;
+    stack.quiet().await;
+    let parked = stack.history().await.parked;
+    let subjects: Vec<_> = parked.iter().map(|message| message.subject.as_str()).collect();
+    assert_eq!(subjects, ["parked.orders.ship-order.ghost"]);
+    let entry: Value = serde_json::from_slice(&parked[0].payload).unwrap();
+    assert_eq!((&entry["reason"], &entry["pointer"]), (&json!("no-cause"), &json!("/causationid")));
+    assert_eq!(stack.sandbox.calls("label").await, 0);
+    assert_eq!(holds(&stack, &id, "pivot").await, None);
+}
+
+#[tokio::test]
+async fn h20_an_event_that_overtakes_its_cause_waits_for_it() {
+    let mut stack = Stack::bare().await;
+    for worker in ["ship-order", "complete-order"] {
+        stack.start(Launch::of(worker)).await;
+    }
+    let id = saga("early");
+    // The payment comes first, and names what will be the third message.
+    let inventory = event_id(&id, "inventory", "inventory.reserved.v1", "reserve-inventory");
+    let cause = Cause { id: inventory, sequence: 3 };
+    write(&stack, &id, PAYMENT, ("payment.charged.v1", charged()), cause).await;
+    eventually("the payment was looked at several times", async || {
+        (deliveries(&stack, "ship-order").await >= 3).then_some(())
+    })
+    .await;
+    assert_eq!(stack.sandbox.calls("label").await, 0);
+    assert_eq!(holds(&stack, &id, "pivot").await, None);
+    stack.place(&id, &order(Fate::Completes, 0)).await.unwrap();
+    let placed = caused_by(&stack, &id, "placed").await;
+    write(&stack, &id, INVENTORY, ("inventory.reserved.v1", reserved()), placed).await;
+    stack.closed(std::slice::from_ref(&id)).await;
+    assert_eq!(stack.sandbox.calls("label").await, 1);
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
+}

@@ -1,0 +1,48 @@
+//! A durable that loses its place makes no call twice.
+
+use schemas::order_fulfilment::FLOW;
+use serde_json::{Value, json};
+use tests::stack::{Fate, Launch, Stack};
+
+#[tokio::test]
+async fn h12_a_durable_that_begins_anew_repeats_no_call() {
+    let mut stack = Stack::bare().await;
+    let launch = |worker| Launch::of(worker).env("QUADRILLE_WORKER__READ_AFTER", "0s");
+    for step in FLOW.steps {
+        stack.start(launch(step.worker)).await;
+    }
+    stack.fill_stock().await;
+    let done = stack.place_all("done", &[Fate::Completes, Fate::Declined, Fate::NoCarrier]).await;
+    stack.closed(&done).await;
+    let before = calls(&stack, &done).await;
+    // In the middle of other work, each durable is deleted and made again at message 1.
+    let open = stack.place_all("open", &[Fate::Completes; 6]).await;
+    for durable in FLOW.durables(None) {
+        let config = stack.raw.durable(FLOW.stream, &durable.name).await["config"].clone();
+        assert_eq!(config["deliver_policy"], "all");
+        let name = &durable.name;
+        let delete = format!("CONSUMER.DELETE.{}.{name}", FLOW.stream);
+        stack.raw.api(&delete, Value::Null).await.unwrap();
+        let create = format!("CONSUMER.CREATE.{}.{name}", FLOW.stream);
+        let body = json!({ "stream_name": FLOW.stream, "config": config, "action": "create" });
+        stack.raw.api(&create, body).await.unwrap();
+    }
+    // Whoever noticed has stopped, as it must; an orchestrator would start it again.
+    stack.workers.clear();
+    for step in FLOW.steps {
+        stack.start(launch(step.worker)).await;
+    }
+    stack.closed(&open).await;
+    stack.quiet().await;
+    stack.check().await;
+    assert_eq!(calls(&stack, &done).await, before);
+}
+
+/// Requests that the sandbox has had for these orders.
+async fn calls(stack: &Stack, orders: &[schemas::SagaId]) -> Vec<Value> {
+    let mut calls = Vec::new();
+    for order in orders {
+        calls.push(stack.sandbox.get(&format!("/calls?order={order}")).await);
+    }
+    calls
+}

@@ -1,0 +1,63 @@
+//! An order ends one way.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use schemas::SagaId;
+use schemas::order_fulfilment::FLOW;
+use serde_json::json;
+use tests::stack::{Fate, Launch, Stack, order};
+
+use crate::by_hand::{CLOSING, caused_by, event_id, saga, write};
+use quadrille::envelope::Cause;
+
+/// Orders that come to both endings at once.
+const ORDERS: usize = 60;
+
+#[tokio::test]
+async fn h31_an_order_that_comes_to_both_endings_has_one() {
+    let mut stack = Stack::bare().await;
+    for _ in 0..2 {
+        stack.start(Launch::of("complete-order")).await;
+    }
+    // Without the stream's own limit, so that the guard alone decides.
+    let unlimited = json!({ "max_msgs_per_subject": -1, "discard_new_per_subject": false });
+    stack.raw.change_stream(FLOW.stream, unlimited).await.unwrap();
+    let ids: Vec<_> = (0..ORDERS).map(|at| saga(&format!("both-{at}"))).collect();
+    join_all(ids.iter().map(|id| force_both_endings(&stack, id))).await;
+    stack.quiet().await;
+    let mut endings: BTreeMap<String, usize> = BTreeMap::new();
+    let log = stack.history().await.log;
+    for message in log.iter().filter(|message| message.subject.starts_with("orders.closed.")) {
+        *endings.entry(message.subject.clone()).or_default() += 1;
+    }
+    assert_eq!(endings.len(), ORDERS);
+    assert!(endings.values().all(|count| *count == 1), "{endings:?}");
+}
+
+/// Writes an order that has both been taken back and, against all rules, been shipped.
+async fn force_both_endings(stack: &Stack, id: &SagaId) {
+    stack.place(id, &order(Fate::Completes, 0)).await.unwrap();
+    let placed = caused_by(stack, id, "placed").await;
+    let refused = write(
+        stack,
+        id,
+        ("payment", CLOSING),
+        ("payment.refused.v1", json!({ "reason": "deadline" })),
+        placed,
+    )
+    .await;
+    let cause =
+        || Cause { id: event_id(id, "payment", "payment.refused.v1", CLOSING), sequence: refused };
+    let label = json!({ "carrier": "by-hand", "label": "lbl_1", "tracking": "T1" });
+    tokio::join!(
+        write(
+            stack,
+            id,
+            ("inventory-undo", "reserve-inventory"),
+            ("inventory.released.v1", json!({})),
+            cause()
+        ),
+        write(stack, id, ("shipment", "ship-order"), ("shipment.dispatched.v1", label), cause()),
+    );
+}

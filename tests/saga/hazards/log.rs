@@ -1,0 +1,136 @@
+//! The log keeps what it has, and a worker that finds it otherwise stops before it writes.
+//!
+//! Here everybody may do everything: that only an operator may is the server's permissions' work.
+
+use quadrille::topology::{Profile, Topology};
+use schemas::order_fulfilment::FLOW;
+use serde_json::{Value, json};
+use tests::eventually::within_patience;
+use tests::stack::{ACK_WAIT, Fate, Launch, Stack, Worker};
+
+/// A worker that compares the live settings with the flow's five times a second.
+async fn watchful(stack: &Stack, worker: &'static str) -> Worker {
+    let launch = Launch::of(worker).env("QUADRILLE_WORKER__INSPECT_EVERY", "200ms");
+    let mut worker = stack.launcher().launch(&launch);
+    worker.ready().await;
+    worker
+}
+
+/// Waits until a worker has stopped by itself, and says why in one line.
+async fn stopped_because(worker: &mut Worker) -> String {
+    let name = worker.name();
+    let status = within_patience(&format!("{name} stops"), worker.ended()).await;
+    assert!(!status.success(), "{name} ended as if all were well");
+    let said = worker.said();
+    let own = |line: &&str| line.starts_with(&format!("{name}: "));
+    let lines: Vec<_> = said.lines().filter(own).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    lines[0].to_owned()
+}
+
+#[tokio::test]
+async fn h13_no_request_removes_an_event() {
+    let stack = Stack::running(1).await;
+    let ids = stack.place_all("kept", &[Fate::Completes]).await;
+    stack.closed(&ids).await;
+    let story = stack.story(&ids[0]).await;
+    let requests = [
+        ("STREAM.MSG.DELETE", json!({ "seq": 1 })),
+        ("STREAM.MSG.DELETE", json!({ "seq": 1, "no_erase": true })),
+        ("STREAM.PURGE", Value::Null),
+        ("STREAM.PURGE", json!({ "filter": "orders.placed.*" })),
+        ("STREAM.PURGE", json!({ "seq": 3 })),
+        ("STREAM.PURGE", json!({ "keep": 1 })),
+    ];
+    for (verb, body) in requests {
+        let answer = stack.raw.api(&format!("{verb}.{}", FLOW.stream), body.clone()).await;
+        assert!(answer.is_err(), "{verb} {body}: {answer:?}");
+    }
+    for change in [
+        json!({ "deny_delete": false }),
+        json!({ "deny_purge": false }),
+        json!({ "allow_rollup_hdrs": true }),
+        json!({ "allow_msg_schedules": true }),
+        json!({ "retention": "workqueue" }),
+        json!({ "retention": "interest" }),
+        json!({ "storage": "memory" }),
+    ] {
+        let answer = stack.raw.change_stream(FLOW.stream, change.clone()).await;
+        assert!(answer.is_err(), "{change}: {answer:?}");
+    }
+    for header in [
+        ("Nats-Rollup", "all"),
+        ("Nats-Rollup", "sub"),
+        ("Nats-TTL", "1s"),
+        ("Nats-Schedule", "@at 2100-01-01T00:00:00Z"),
+        ("Nats-Marker-Reason", "MaxAge"),
+    ] {
+        let answer = stack.raw.publish("orders.placed.kept-0", &[header], "{}").await;
+        assert!(answer.is_err(), "{header:?}: {answer:?}");
+    }
+    assert_eq!(stack.story(&ids[0]).await, story);
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h13_a_log_that_may_forget_stops_every_worker() {
+    let stack = Stack::bare().await;
+    let hour = 3_600_000_000_000_u64;
+    // Each is a setting that the server lets an operator change while workers run.
+    let drifts = [
+        ("max_age", json!({ "max_age": hour, "duplicate_window": hour })),
+        ("max_msgs", json!({ "max_msgs": 1_000_000 })),
+        ("discard", json!({ "discard": "old", "discard_new_per_subject": false })),
+        (
+            "max_msgs_per_subject",
+            json!({ "max_msgs_per_subject": -1, "discard_new_per_subject": false }),
+        ),
+        ("subjects", json!({ "subjects": ["orders.*.*", "more.>"] })),
+        // The last one, for the server does not take it back.
+        ("allow_msg_ttl", json!({ "allow_msg_ttl": true })),
+    ];
+    let sound = stack.raw.stream(FLOW.stream).await["config"].clone();
+    for (at, (key, drift)) in drifts.iter().enumerate() {
+        let all = FLOW.steps.iter().map(|step| step.worker);
+        // One is enough after the first time: they share the comparison.
+        let names: Vec<_> = if at == 0 { all.collect() } else { vec!["ship-order"] };
+        let mut workers = Vec::new();
+        for name in names {
+            workers.push(watchful(&stack, name).await);
+        }
+        stack.raw.change_stream(FLOW.stream, drift.clone()).await.unwrap();
+        for worker in &mut workers {
+            let why = stopped_because(worker).await;
+            assert!(why.contains(&format!("stream ORDERS: {key} is")), "{why}");
+        }
+        let unsound = stack.launcher().launch(&Launch::of("ship-order"));
+        let why = stopped_because(&mut { unsound }).await;
+        assert!(why.contains("the broker is not as the flow demands"), "{why}");
+        if *key != "allow_msg_ttl" {
+            stack.raw.change_stream(FLOW.stream, sound.clone()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn h14_a_log_made_anew_stops_every_worker_and_none_writes() {
+    let mut stack = Stack::running(1).await;
+    for step in FLOW.steps {
+        let worker = watchful(&stack, step.worker).await;
+        stack.workers.push(worker);
+    }
+    let slow = json!({ "latency_ms": 300 });
+    stack.sandbox.set_faults("payment", &slow).await;
+    let ids = stack.place_all("before", &[Fate::Completes; 40]).await;
+    stack.closed(&ids[..8]).await;
+    // Under load: the others are on their way.
+    stack.raw.api(&format!("STREAM.DELETE.{}", FLOW.stream), Value::Null).await.unwrap();
+    let topology = Topology { ack_wait: ACK_WAIT, ..Topology::new(&FLOW, Profile::Dev) };
+    stack.provision(&topology).await;
+    for worker in &mut stack.workers {
+        let why = stopped_because(worker).await;
+        let reasons = ["was deleted", "another stream", "does not exist", "not after"];
+        assert!(reasons.iter().any(|reason| why.contains(reason)), "{why}");
+    }
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 0);
+}

@@ -1,0 +1,147 @@
+//! A refusal turns an order around, and nothing else does.
+
+use serde_json::json;
+use tests::eventually::eventually;
+use tests::invariants;
+use tests::stack::{Fate, Launch, Stack};
+
+use crate::by_hand::{effects, holds, refuse, refuse_without_signal, saga};
+use crate::crashes::Armed;
+
+/// Every worker but one.
+async fn start_all_but(stack: &mut Stack, left_out: &str) {
+    for step in schemas::order_fulfilment::FLOW.steps {
+        if step.worker != left_out {
+            stack.start(Launch::of(step.worker)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn h06_a_step_refused_by_somebody_else_is_undone_for_it_may_have_acted() {
+    let mut stack = Stack::bare().await;
+    start_all_but(&mut stack, "charge-customer").await;
+    stack.fill_stock().await;
+    let armed = Armed::at(&stack, "charged", "run.after-effect");
+    let mut first = stack.launcher().launch(&armed.kills("charge-customer"));
+    let ids = stack.place_all("overdue", &[Fate::Completes]).await;
+    // The money is taken, and nobody was told.
+    first.ended().await;
+    assert!(armed.reached());
+    assert_eq!(stack.sandbox.balance(&ids[0]).await, 960);
+    refuse(&stack, &ids[0], "charge-customer").await;
+    stack.start(Launch::of("charge-customer")).await;
+    stack.closed(&ids).await;
+    assert_eq!(stack.sandbox.balance(&ids[0]).await, 0);
+    stack.quiet().await;
+    stack.check().await;
+    assert_eq!(holds(&stack, &ids[0], "closed").await.as_deref(), Some("order.cancelled.v1"));
+    assert_eq!(effects(&stack, &ids[0], "refunded").await, 1);
+}
+
+#[tokio::test]
+async fn h08_an_order_turns_around_though_its_refuser_died_before_the_signal() {
+    let mut stack = Stack::bare().await;
+    for worker in ["complete-order"] {
+        stack.start(Launch::of(worker)).await;
+    }
+    let refusers = [
+        ("reserve-inventory", Fate::OutOfStock),
+        ("charge-customer", Fate::Declined),
+        ("ship-order", Fate::NoCarrier),
+    ];
+    for (worker, fate) in refusers {
+        let armed = Armed::at(&stack, worker, "run.after-commit");
+        let mut refuser = stack.launcher().launch(&armed.kills(worker));
+        refuser.ready().await;
+        if worker == "reserve-inventory" {
+            stack.fill_stock().await;
+        }
+        let ids = stack.place_all(worker, &[fate]).await;
+        refuser.ended().await;
+        assert!(armed.reached());
+        assert_eq!(holds(&stack, &ids[0], "refused").await, None, "{worker} signalled too early");
+        stack.start(Launch::of(worker)).await;
+        if worker == "ship-order" {
+            stack.closed(&ids).await;
+        } else {
+            eventually(&format!("the refusal of {worker} is signalled"), async || {
+                holds(&stack, &ids[0], "refused").await
+            })
+            .await;
+        }
+    }
+    let ids = refusers.map(|(worker, _)| saga(&format!("{worker}-0")));
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h08_a_worker_that_loses_to_a_refusal_makes_sure_of_its_signal() {
+    let mut stack = Stack::running(1).await;
+    let slow = json!({ "operations": ["confirm"], "latency_ms": 1_000 });
+    stack.sandbox.set_faults("payment", &slow).await;
+    // In flight: the worker's own decision loses.
+    let ids = stack.place_all("lost", &[Fate::Completes]).await;
+    eventually("the charge is in flight", async || {
+        (stack.sandbox.calls_for(&ids[0], "confirm").await > 0).then_some(())
+    })
+    .await;
+    refuse_without_signal(&stack, &ids[0], "charge-customer").await;
+    stack.closed(&ids).await;
+    assert_eq!(stack.sandbox.balance(&ids[0]).await, 0);
+    // Not begun: the worker finds the refusal when the message comes again.
+    stack.sandbox.clear_faults().await;
+    stack.worker("charge-customer").kill();
+    stack.worker("charge-customer").ended().await;
+    let armed = Armed::at(&stack, "begun", "run.before-run");
+    let mut first = stack.launcher().launch(&armed.kills("charge-customer"));
+    let found = stack.place_all("found", &[Fate::Completes]).await;
+    first.ended().await;
+    refuse_without_signal(&stack, &found[0], "charge-customer").await;
+    stack.start(Launch::of("charge-customer")).await;
+    stack.closed(&found).await;
+    stack.quiet().await;
+    stack.check().await;
+    assert_eq!(effects(&stack, &found[0], "captured").await, 0);
+}
+
+#[tokio::test]
+async fn h09_a_forged_signal_undoes_nothing_and_hinders_no_real_refusal() {
+    let stack = Stack::running(1).await;
+    stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;
+    let ids = stack.place_all("forged", &[Fate::Completes, Fate::Declined]).await;
+    for id in &ids {
+        eventually("the charge is in flight", async || {
+            (stack.sandbox.calls_for(id, "create").await > 0).then_some(())
+        })
+        .await;
+        let signal = format!("orders.refused.{id}");
+        stack.raw.publish(&signal, &[], "no JSON, and no reason").await.unwrap();
+    }
+    // Both undo workers have looked at both orders, more than once, and found no refusal.
+    for durable in ["reserve-inventory-undo", "charge-customer-undo"] {
+        eventually(&format!("{durable} looks again"), async || {
+            let info = stack.raw.durable("ORDERS", durable).await;
+            (info["delivered"]["consumer_seq"].as_u64() >= Some(6)).then_some(())
+        })
+        .await;
+    }
+    for id in &ids {
+        let story = stack.story(id).await;
+        assert!(!story.contains("-undo"), "{story}");
+    }
+    stack.sandbox.clear_faults().await;
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    let endings = [holds(&stack, &ids[0], "closed").await, holds(&stack, &ids[1], "closed").await];
+    let endings = endings.map(Option::unwrap);
+    assert_eq!(endings, ["order.completed.v1", "order.cancelled.v1"]);
+    // All is sound but the forgery itself.
+    let violations = invariants::check(&stack.history().await);
+    let (forgery, rest): (Vec<_>, Vec<_>) =
+        violations.into_iter().partition(|violation| violation.what.contains("refused"));
+    assert!(rest.is_empty(), "{}", invariants::listing(&rest));
+    assert!(!forgery.is_empty());
+}

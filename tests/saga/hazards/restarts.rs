@@ -1,0 +1,95 @@
+//! A deploy drops nothing: what is in hand is finished, or given back at once.
+
+use std::time::Duration;
+
+use quadrille::topology::{Profile, Topology};
+use schemas::order_fulfilment::FLOW;
+use serde_json::json;
+use tests::eventually::eventually;
+use tests::stack::{Fate, Launch, Stack};
+use tokio::time::{Instant, interval};
+
+/// Far longer than any of these tests waits: a message that was dropped, and not given back, is
+/// late.
+const ACK_WAIT: Duration = Duration::from_secs(50);
+
+async fn stack_with_long_ack_wait() -> Stack {
+    Stack::bare_with(Topology { ack_wait: ACK_WAIT, ..Topology::new(&FLOW, Profile::Dev) }).await
+}
+
+#[tokio::test]
+async fn h44_restarts_under_load_lose_nothing_and_delay_nothing() {
+    let mut stack = stack_with_long_ack_wait().await;
+    for step in FLOW.steps.iter().chain(FLOW.steps) {
+        stack.start(Launch::of(step.worker)).await;
+    }
+    stack.fill_stock().await;
+    // Work is in hand at every moment.
+    for service in ["payment", "carrier"] {
+        stack.sandbox.set_faults(service, &json!({ "latency_ms": 50, "jitter_ms": 200 })).await;
+    }
+    let mut workers = std::mem::take(&mut stack.workers);
+    let launcher = stack.launcher();
+    let restarts = async {
+        let mut ticks = interval(Duration::from_secs(2));
+        // Every replica of every worker, once.
+        for worker in &mut workers {
+            ticks.tick().await;
+            let status = worker.shut_down().await;
+            assert!(status.success(), "{}", worker.said());
+            *worker = launcher.launch(&Launch::of(worker.name()));
+            worker.ready().await;
+        }
+    };
+    let load = async {
+        let mut ids = Vec::new();
+        let mut ticks = interval(Duration::from_millis(200));
+        for wave in 0..75 {
+            ticks.tick().await;
+            ids.extend(stack.place_all(&format!("wave-{wave}"), &Fate::ALL).await);
+        }
+        ids
+    };
+    let (ids, ()) = tokio::join!(load, restarts);
+    let limit = Duration::from_secs(20);
+    stack.closed_within(&ids, limit).await.unwrap_or_else(|open| panic!("late:\n{open}"));
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h44_work_that_cannot_be_finished_is_at_another_replica_within_a_second() {
+    let mut stack = stack_with_long_ack_wait().await;
+    for worker in ["reserve-inventory", "ship-order", "complete-order"] {
+        stack.start(Launch::of(worker)).await;
+    }
+    stack.fill_stock().await;
+    let launch = Launch::of("charge-customer")
+        .env("QUADRILLE_CHARGE_CUSTOMER__TIMEOUT", "30s")
+        .env("QUADRILLE_WORKER__DEADLINE", "30s")
+        .env("QUADRILLE_WORKER__DRAIN_LIMIT", "1s");
+    let mut first = stack.launcher().launch(&launch);
+    first.ready().await;
+    let hangs = json!({ "operations": ["create"], "hang_rate": 1, "times": 3 });
+    stack.sandbox.set_faults("payment", &hangs).await;
+    let ids = stack.place_all("in-hand", &[Fate::Completes; 3]).await;
+    let calls = async |least: u64| {
+        eventually(&format!("{least} calls"), async || {
+            (stack.sandbox.calls("create").await >= least).then_some(())
+        })
+        .await;
+    };
+    calls(3).await;
+    let mut second = stack.launcher().launch(&launch);
+    second.ready().await;
+    first.shut_down().await;
+    let given_back = Instant::now();
+    calls(6).await;
+    let late = given_back.elapsed();
+    assert!(late < Duration::from_secs(1), "taken up after {late:?}");
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.sandbox.clear_faults().await;
+    stack.check().await;
+    second.shut_down().await;
+}
