@@ -109,3 +109,19 @@ build() {
   command+=("$@")
   if [ -t 2 ]; then "${command[@]}"; else "${command[@]}" 2>&1 | sed '/^ *Finished /d' >&2; fi
 }
+
+# Builds all that the tests start, and says where it is. Cargo keeps both variants side by side and only links the last
+# one built to its place. So the failpoint workers come first and are copied away; what is left in target/release has no
+# failpoints.
+build_for_tests() {
+  local worker copy
+  export QUADRILLE_BIN_DIR=$TARGET/release QUADRILLE_FAILPOINT_BIN_DIR=$TARGET/failpoints
+  build "${WORKERS[@]}" --features quadrille/failpoints
+  mkdir -p "$QUADRILLE_FAILPOINT_BIN_DIR"
+  for worker in "${WORKERS[@]}"; do
+    copy=$QUADRILLE_FAILPOINT_BIN_DIR/$worker
+    cmp -s "$QUADRILLE_BIN_DIR/$worker" "$copy" && continue
+    cp "$QUADRILLE_BIN_DIR/$worker" "$copy.new.$$" && mv -f "$copy.new.$$" "$copy"
+  done
+  build --bins
+}

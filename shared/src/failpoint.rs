@@ -34,14 +34,17 @@ mod armed {
         place: String,
         at: u64,
         signal: Signal,
-        log: PathBuf,
         hits: AtomicU64,
     }
 
     static ARMED: LazyLock<Option<Armed>> = LazyLock::new(arm);
+    static LOG: LazyLock<Option<PathBuf>> =
+        LazyLock::new(|| variable("QUADRILLE_FAILPOINT_LOG").map(PathBuf::from));
     /// The share of acknowledgements that is lost: 0 to 1.
     static LOST_ACKS: LazyLock<f64> = LazyLock::new(|| {
-        variable("QUADRILLE_FAILPOINT_LOST_ACKS").and_then(|share| share.parse().ok()).unwrap_or(0.0)
+        variable("QUADRILLE_FAILPOINT_LOST_ACKS")
+            .and_then(|share| share.parse().ok())
+            .unwrap_or(0.0)
     });
 
     #[expect(clippy::disallowed_methods, reason = "test-only: no configuration knows of it")]
@@ -55,7 +58,6 @@ mod armed {
             place: variable("QUADRILLE_FAILPOINT")?,
             at: variable("QUADRILLE_FAILPOINT_HIT")?.parse().ok()?,
             signal: if stop { Signal::STOP } else { Signal::KILL },
-            log: variable("QUADRILLE_FAILPOINT_LOG")?.into(),
             hits: AtomicU64::new(0),
         })
     }
@@ -66,12 +68,22 @@ mod armed {
         if named != Some(place) || armed.hits.fetch_add(1, Ordering::SeqCst) + 1 != armed.at {
             return;
         }
-        let log = std::fs::OpenOptions::new().append(true).create(true).open(&armed.log);
-        let _ = log.and_then(|mut log| writeln!(log, "{}", armed.place));
+        note(&armed.place);
         let _ = kill_process(getpid(), armed.signal);
     }
 
     pub(crate) fn loses_ack() -> bool {
-        *LOST_ACKS > 0.0 && fastrand::f64() < *LOST_ACKS
+        let loses = *LOST_ACKS > 0.0 && fastrand::f64() < *LOST_ACKS;
+        if loses {
+            note("lost ack");
+        }
+        loses
+    }
+
+    /// One write, so that the lines of several processes do not mix.
+    fn note(what: &str) {
+        let Some(path) = &*LOG else { return };
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        let _ = log.and_then(|mut log| log.write_all(format!("{what}\n").as_bytes()));
     }
 }

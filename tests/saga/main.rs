@@ -2,3 +2,5 @@
 
 mod crash;
 mod orders;
+mod replicas;
+mod zombie;

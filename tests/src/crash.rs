@@ -156,9 +156,7 @@ pub fn table(reports: &[Report]) -> String {
 /// Panics where the cell fails; returns how often the worker was killed.
 async fn run(cell: Cell, orders: usize) -> usize {
     let mut stack = Stack::bare().await;
-    for step in FLOW.steps.iter().filter(|step| step.worker != cell.step.worker) {
-        stack.start(Launch::of(step.worker)).await;
-    }
+    stack.start_others(cell.step.worker).await;
     let log = stack.launcher().folder().join("kills");
     let fates = cell.fates(orders);
     let wave = orders.div_ceil(KILLS + 1);

@@ -9,6 +9,9 @@ mod money;
 mod stock;
 mod story;
 
+#[cfg(test)]
+mod broken;
+
 use std::fmt;
 
 use jiff::Timestamp;

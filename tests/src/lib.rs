@@ -12,3 +12,4 @@ pub mod stack;
 pub mod invariants;
 
 pub mod crash;
+pub mod storm;

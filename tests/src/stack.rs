@@ -122,6 +122,13 @@ impl Stack {
         self.workers.last_mut().expect("just pushed")
     }
 
+    /// Starts one replica of every worker but this one.
+    pub async fn start_others(&mut self, but: &str) {
+        for step in FLOW.steps.iter().filter(|step| step.worker != but) {
+            self.start(Launch::of(step.worker)).await;
+        }
+    }
+
     /// The first replica of a worker.
     ///
     /// # Panics

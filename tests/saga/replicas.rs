@@ -1,0 +1,12 @@
+//! The short form of the replica storm. `ops/storm` runs the whole.
+
+use tests::storm;
+
+#[tokio::test]
+async fn h01_replicas_killed_throughout_conserve_money_and_stock() {
+    let summary = storm::run(300).await;
+    println!("{summary}");
+    assert_eq!((summary.orders, summary.cancelled), (300, 90));
+    assert_eq!((summary.repeated, summary.resets), (15, 7));
+    assert!(summary.lost_acks > 0 && summary.kills > 0, "{summary}");
+}

@@ -1,0 +1,47 @@
+//! A worker that stands still for so long that another replica does its work, and then goes on
+//! where it was.
+
+use rstest::rstest;
+use tests::eventually::eventually;
+use tests::stack::{Fate, Launch, Stack};
+
+#[rstest]
+#[case::of_a_reservation("reserve-inventory", "run", Fate::Completes)]
+#[case::of_a_charge("charge-customer", "run", Fate::Completes)]
+#[case::of_a_shipment("ship-order", "run", Fate::Completes)]
+#[case::of_a_completion("complete-order", "run", Fate::Completes)]
+#[case::of_a_refund("charge-customer", "undo", Fate::NoCarrier)]
+#[case::of_a_release("reserve-inventory", "undo", Fate::Declined)]
+#[tokio::test]
+async fn h10_a_zombie_between_effect_and_commit_changes_nothing(
+    #[case] worker: &'static str,
+    #[case] direction: &str,
+    #[case] fate: Fate,
+) {
+    let mut stack = Stack::bare().await;
+    let stood_still = stack.launcher().folder().join("stops");
+    let zombie = Launch::of(worker)
+        .with_failpoints()
+        .env("QUADRILLE_FAILPOINT", format!("{direction}.after-effect"))
+        .env("QUADRILLE_FAILPOINT_HIT", 1)
+        .env("QUADRILLE_FAILPOINT_ACTION", "stop")
+        .env("QUADRILLE_FAILPOINT_LOG", stood_still.display());
+    stack.start(zombie).await;
+    stack.start_others(worker).await;
+    stack.fill_stock().await;
+
+    let first = stack.place_all("first", &[fate]).await;
+    eventually("it stands still", async || stood_still.exists().then_some(())).await;
+    let other = stack.start(Launch::of(worker)).await.pid();
+    stack.closed(&first).await;
+    let story = stack.story(&first[0]).await;
+
+    stack.worker(worker).resume();
+    stack.workers.retain(|worker| worker.pid() != other);
+    // Only the one that stood still is left to do this.
+    let second = stack.place_all("second", &[fate]).await;
+    stack.closed(&second).await;
+    stack.quiet().await;
+    stack.check().await;
+    assert_eq!(stack.story(&first[0]).await, story);
+}
