@@ -43,14 +43,13 @@ struct Reasoned {
 /// Reads what is stored in a step's slot.
 pub fn decision(flow: &Flow, step: &Step, saga: &SagaId, stored: &Stored) -> Entry {
     let Some(record) = record(flow, step.slot, saga, stored) else { return Entry::Alien };
+    let event = Some(record.event_type.as_str());
     let own = record.source == step.worker;
-    if record.event_type == step.done && own {
+    let refuses = event == step.refused && (own || may_refuse(flow, step, &record.source));
+    let cancels = event == step.cancelled && own;
+    if event == Some(step.done) && own {
         Entry::Done(record)
-    } else if step.cancelled == Some(record.event_type.as_str()) && own {
-        Entry::Refused(record)
-    } else if step.refused == Some(record.event_type.as_str())
-        && (own || may_refuse(flow, step, &record.source))
-    {
+    } else if refuses || cancels {
         Entry::Refused(record)
     } else {
         Entry::Alien
