@@ -21,12 +21,12 @@ pending (topology).";
 #[derive(Debug, Parser)]
 #[command(name = "quadrille", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) target: Target,
     /// Print without colours; they appear on a terminal only
     #[arg(long, global = true, env = "NO_COLOR", hide_env = true, display_order = 1_000)]
     #[arg(action = clap::ArgAction::SetTrue, value_parser = is_set)]
     pub(crate) no_color: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

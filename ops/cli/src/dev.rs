@@ -11,10 +11,11 @@ mod tied;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::output::{self, GOOD, QUIET, STRONG, Ui, duration};
 use crate::place::Sample;
@@ -81,7 +82,14 @@ pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
     if !args.demo_only && stack.running().is_ok() {
         ui.note("stopping; a second Ctrl-C kills");
     }
-    let again = stop_signal()?;
+    // Some send one signal twice, to the process and to its group: that is no second wish.
+    let again = async {
+        sleep(Duration::from_millis(500)).await;
+        match stop_signal() {
+            Ok(again) => again.await,
+            Err(_) => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = stack.stop() => {}
         () = again => {
