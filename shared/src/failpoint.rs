@@ -70,6 +70,8 @@ mod armed {
         }
         note(&armed.place);
         let _ = kill_process(getpid(), armed.signal);
+        // Any thread may be the one that takes a stop; this one must not go on until it has.
+        std::thread::sleep(std::time::Duration::from_millis(200));
     }
 
     pub(crate) fn loses_ack() -> bool {
