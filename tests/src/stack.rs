@@ -229,13 +229,18 @@ impl Stack {
     /// Waits until no durable has anything left to deliver or to settle.
     pub async fn quiet(&self) {
         for durable in FLOW.durables(None) {
-            eventually(&format!("{} has settled everything", durable.name), async || {
-                let info = self.raw.durable(FLOW.stream, &durable.name).await;
-                let left = |field: &str| info[field].as_u64().expect("a number");
-                (left("num_pending") + left("num_ack_pending") == 0).then_some(())
-            })
-            .await;
+            self.settled(&durable.name).await;
         }
+    }
+
+    /// Waits until one durable has nothing left to deliver or to settle.
+    pub async fn settled(&self, durable: &str) {
+        eventually(&format!("{durable} has settled everything"), async || {
+            let info = self.raw.durable(FLOW.stream, durable).await;
+            let left = |field: &str| info[field].as_u64().expect("a number");
+            (left("num_pending") + left("num_ack_pending") == 0).then_some(())
+        })
+        .await;
     }
 
     /// Everything there is, for the checker.

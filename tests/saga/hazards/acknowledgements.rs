@@ -5,9 +5,10 @@
 use schemas::order_fulfilment::FLOW;
 use serde_json::json;
 use tests::eventually::eventually;
-use tests::stack::{Fate, Launch, Stack};
+use tests::stack::{ACK_WAIT, Fate, Launch, Stack};
+use tokio::time::{Instant, interval};
 
-use crate::by_hand::effects;
+use crate::by_hand::{effects, holds};
 use crate::crashes::Armed;
 
 #[tokio::test]
@@ -37,39 +38,37 @@ async fn h10_the_late_acknowledgement_of_a_zombie_is_true() {
         stack.start(Launch::of(worker)).await;
     }
     stack.fill_stock().await;
-    let mut replicas = Vec::new();
-    for name in ["zombie", "other"] {
-        let armed = Armed::at(&stack, name, "run.after-effect");
-        let mut replica = stack.launcher().launch(&armed.stops("charge-customer"));
-        replica.ready().await;
-        replicas.push((armed, replica));
-        if name == "zombie" {
-            stack.place_all("zombie", &[Fate::Completes]).await;
-            replicas[0].0.happens().await;
-        }
-    }
-    // The other replica has the message in hand when the first one wakes, after three times the
-    // time in which it should have settled it.
-    replicas[1].0.happens().await;
-    eventually("the message came four times", async || {
+    let armed = Armed::at(&stack, "zombie", "run.after-effect");
+    let mut zombie = stack.launcher().launch(&armed.stops("charge-customer"));
+    zombie.ready().await;
+    let ids = stack.place_all("zombie", &[Fate::Completes]).await;
+    armed.happens().await;
+    // The other replica has the message in hand for three times the time in which the first one
+    // should have settled it.
+    let slow = json!({ "latency_ms": 6_000 });
+    stack.sandbox.set_faults("payment", &slow).await;
+    let slow = Launch::of("charge-customer").env("QUADRILLE_CHARGE_CUSTOMER__TIMEOUT", "9s");
+    let mut other = stack.launcher().launch(&slow);
+    other.ready().await;
+    eventually("the other replica is at work", async || {
+        (stack.sandbox.calls_for(&ids[0], "create").await == 2).then_some(())
+    })
+    .await;
+    let (woken, mut looks) = (Instant::now() + 3 * ACK_WAIT, interval(ACK_WAIT / 10));
+    while Instant::now() < woken {
+        looks.tick().await;
         let info = stack.raw.durable(FLOW.stream, "charge-customer").await;
-        (info["delivered"]["consumer_seq"].as_u64() >= Some(4)).then_some(())
-    })
-    .await;
-    let (_, mut other) = replicas.pop().unwrap();
-    let (_, mut zombie) = replicas.pop().unwrap();
+        assert_eq!(info["delivered"]["consumer_seq"], 2, "it came a third time");
+    }
+    assert_eq!(holds(&stack, &ids[0], "payment").await, None);
+    // The zombie wakes, decides, and acknowledges what the other one has in hand, which then dies.
     zombie.resume();
-    eventually("the zombie decides", async || {
-        let id = crate::by_hand::saga("zombie-0");
-        crate::by_hand::holds(&stack, &id, "payment").await
-    })
-    .await;
+    eventually("the zombie decides", async || holds(&stack, &ids[0], "payment").await).await;
+    stack.settled("charge-customer").await;
     other.kill();
     other.ended().await;
-    let ids = [crate::by_hand::saga("zombie-0")];
+    stack.sandbox.clear_faults().await;
     stack.closed(&ids).await;
-    zombie.shut_down().await;
-    stack.start(Launch::of("charge-customer")).await;
     stack.quiet().await;
     stack.check().await;
     assert_eq!(effects(&stack, &ids[0], "captured").await, 1);

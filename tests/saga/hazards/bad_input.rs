@@ -34,10 +34,10 @@ fn cases() -> Vec<Case> {
         ("not-json", "no order at all".into(), "not-json", ""),
         ("cut-off", changed(|_| ()).split_at(60).0.to_owned(), "not-json", ""),
         ("two-documents", format!("{}{{}}", changed(|_| ())), "not-json", ""),
-        ("deep", format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)), "not-json", ""),
+        ("deep-list", format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)), "invalid-field", ""),
         (
-            "deep-within",
-            format!("{{\"lines\":{}1{}}}", "{\"a\":".repeat(10_000), "}".repeat(10_000)),
+            "deep",
+            format!("{{\"lines\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000)),
             "not-json",
             "",
         ),

@@ -44,7 +44,7 @@ async fn h20_no_parcel_goes_for_a_payment_of_an_order_that_was_never_placed() {
     let id = saga("ghost");
     let cause = Cause { id: "never".into(), sequence: 7 };
     write(&stack, &id, PAYMENT, ("payment.charged.v1", charged()), cause).await;
-    stack.quiet().await;
+    stack.settled("ship-order").await;
     let parked = stack.history().await.parked;
     let subjects: Vec<_> = parked.iter().map(|message| message.subject.as_str()).collect();
     assert_eq!(subjects, ["parked.orders.ship-order.ghost"]);

@@ -1,6 +1,8 @@
 //! The log keeps what it has, and a worker that finds it otherwise stops before it writes.
 //!
-//! Here everybody may do everything: that only an operator may is the server's permissions' work.
+//! Everybody may do everything here. That nobody but an operator may change or delete a stream is
+//! the work of the server's permissions: `retention: interest`, for one, is taken by the server and
+//! drops every event that all durables have settled, whatever `deny_delete` says.
 
 use quadrille::topology::{Profile, Topology};
 use schemas::order_fulfilment::FLOW;
@@ -52,7 +54,6 @@ async fn h13_no_request_removes_an_event() {
         json!({ "allow_rollup_hdrs": true }),
         json!({ "allow_msg_schedules": true }),
         json!({ "retention": "workqueue" }),
-        json!({ "retention": "interest" }),
         json!({ "storage": "memory" }),
     ] {
         let answer = stack.raw.change_stream(FLOW.stream, change.clone()).await;
@@ -81,11 +82,10 @@ async fn h13_a_log_that_may_forget_stops_every_worker() {
         ("max_age", json!({ "max_age": hour, "duplicate_window": hour })),
         ("max_msgs", json!({ "max_msgs": 1_000_000 })),
         ("discard", json!({ "discard": "old", "discard_new_per_subject": false })),
-        (
-            "max_msgs_per_subject",
-            json!({ "max_msgs_per_subject": -1, "discard_new_per_subject": false }),
-        ),
+        ("discard_new_per_subject", json!({ "discard_new_per_subject": false })),
+        ("max_msgs_per_subject", json!({ "max_msgs_per_subject": 5 })),
         ("subjects", json!({ "subjects": ["orders.*.*", "more.>"] })),
+        ("retention", json!({ "retention": "interest" })),
         // The last one, for the server does not take it back.
         ("allow_msg_ttl", json!({ "allow_msg_ttl": true })),
     ];
@@ -106,7 +106,7 @@ async fn h13_a_log_that_may_forget_stops_every_worker() {
         let unsound = stack.launcher().launch(&Launch::of("ship-order"));
         let why = stopped_because(&mut { unsound }).await;
         assert!(why.contains("the broker is not as the flow demands"), "{why}");
-        if *key != "allow_msg_ttl" {
+        if at < drifts.len() - 1 {
             stack.raw.change_stream(FLOW.stream, sound.clone()).await.unwrap();
         }
     }

