@@ -1,0 +1,104 @@
+//! A connection that loses batches on their way, and the answers to others: what a broken link does
+//! at the moment that matters.
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use quadrille::broker::{
+    BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError, Settle,
+    Stored, Unavailable, Unknown,
+};
+use quadrille::nats::NatsBroker;
+use schemas::{Flow, Slot};
+use tokio::sync::mpsc::Receiver;
+
+pub(crate) struct LossyBroker {
+    pub(crate) broker: NatsBroker,
+    /// One batch in so many loses its request, and as many their answer; 0 for none.
+    pub(crate) loses_one_in: u32,
+}
+
+impl LossyBroker {
+    fn loses(&self) -> bool {
+        self.loses_one_in > 0 && fastrand::u32(0..self.loses_one_in) == 0
+    }
+}
+
+impl Broker for LossyBroker {
+    fn publish_batch(&self, messages: Vec<BatchMessage>) -> BoxFuture<'_, Published> {
+        async move {
+            let lost = || Published::Unknown(Unknown::NoAnswer("lost".into()));
+            if self.loses_one_in > 1 && self.loses() {
+                return lost();
+            }
+            let published = self.broker.publish_batch(messages).await;
+            if self.loses() { lost() } else { published }
+        }
+        .boxed()
+    }
+
+    fn publish_once<'a>(&'a self, slot: &'a Slot, payload: Bytes) -> BoxFuture<'a, Published> {
+        self.broker.publish_once(slot, payload)
+    }
+
+    fn publish<'a>(&'a self, subject: &'a str, payload: Bytes) -> BoxFuture<'a, Published> {
+        self.broker.publish(subject, payload)
+    }
+
+    fn pull<'a>(
+        &'a self,
+        stream: &'a str,
+        durable: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Pull>, Unavailable>> {
+        self.broker.pull(stream, durable)
+    }
+
+    fn settle<'a>(&'a self, receipt: &'a Receipt, settle: Settle) -> BoxFuture<'a, ()> {
+        self.broker.settle(receipt, settle)
+    }
+
+    fn last<'a>(
+        &'a self,
+        stream: &'a str,
+        subject: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Stored>, Unavailable>> {
+        self.broker.last(stream, subject)
+    }
+
+    fn last_of_many<'a>(
+        &'a self,
+        stream: &'a str,
+        filters: Vec<String>,
+    ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>> {
+        self.broker.last_of_many(stream, filters)
+    }
+
+    fn inspect<'a>(
+        &'a self,
+        flow: &'static Flow,
+        worker: &'a str,
+    ) -> BoxFuture<'a, Result<Inspection, Unavailable>> {
+        self.broker.inspect(flow, worker)
+    }
+
+    fn serve<'a>(
+        &'a self,
+        service: &'a str,
+        prefix: &'a str,
+        endpoints: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Receiver<Request>, Unavailable>> {
+        self.broker.serve(service, prefix, endpoints)
+    }
+
+    fn request<'a>(
+        &'a self,
+        subject: &'a str,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<Result<Bytes, ServiceError>, Unavailable>> {
+        self.broker.request(subject, payload)
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        self.broker.flush()
+    }
+}
