@@ -44,7 +44,8 @@ pub struct WorkerSettings {
     pub concurrency: usize,
     /// Messages in hand at once, per undo or closing durable.
     pub undo_concurrency: usize,
-    /// Threads of the process.
+    /// Threads of the process. One does best, unless a step computes: what all messages in hand
+    /// have to send then leaves in one write. More work is for more replicas.
     pub threads: usize,
     /// One attempt of a step.
     #[serde(with = "duration")]
@@ -71,7 +72,7 @@ impl Default for WorkerSettings {
         Self {
             concurrency: 64,
             undo_concurrency: 16,
-            threads: 2,
+            threads: 1,
             deadline: Duration::from_secs(10),
             hold_max: Duration::from_secs(120),
             read_after: Duration::from_secs(60),
