@@ -1,6 +1,8 @@
 //! What the HTTP client says of an exchange that went wrong: whether anything was sent decides
 //! whether anything can have happened.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
+
 use std::time::Duration;
 
 use quadrille::http::{Body, Client, Error};

@@ -13,8 +13,10 @@ use quadrille::broker::Broker;
 use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
 use reserve_inventory::stock::{Held, Hold, Pieces, STREAM, Stock, StockLog};
+use reserve_inventory::stock_service;
 use schemas::order_fulfilment::FLOW;
 use schemas::{SagaId, Sku};
+use serde_json::{Value, json};
 use tests::eventually::within_patience;
 use tests::server::Server;
 
@@ -183,4 +185,61 @@ async fn h35_a_hold_that_exists_does_not_keep_its_group_from_being_held() {
     let held = join_all(all).await;
     assert_eq!((count(&held, &Held::Yes), held[65].clone()), (255, Held::Released));
     assert_eq!(shelves.free().await["ROSE-RED"], 1_000 - 255);
+}
+
+/// The answer of an endpoint, or the code of its error.
+async fn ask(shelves: &Shelves, endpoint: &str, body: &str) -> Result<Value, u16> {
+    let subject = format!("{}.{endpoint}", stock_service::PREFIX);
+    let answer = shelves.broker.request(&subject, body.to_owned().into()).await;
+    let answer = answer.expect("the service answers").map_err(|error| error.code)?;
+    Ok(serde_json::from_slice(&answer).expect("JSON"))
+}
+
+#[tokio::test]
+async fn operators_set_and_show_the_stock_through_its_service() {
+    let shelves = Shelves::with(&[("ROSE-RED", 10)]).await;
+    hold(&shelves.stock, 1, &[("ROSE-RED", 4)]).await;
+    let replica = shelves.replicas(1, 0).await.remove(0);
+    let (prefix, endpoints) = (stock_service::PREFIX, stock_service::ENDPOINTS);
+    let requests = shelves.broker.serve("stock", prefix, endpoints).await;
+    let service = stock_service::serve(requests.expect("the server answers"), replica);
+    let red =
+        |stocked, free| json!({ "sku": "ROSE-RED", "stocked": stocked, "free": free, "held": 4 });
+    let asked = async {
+        assert_eq!(ask(&shelves, "show", "").await, Ok(json!([red(10, 6)])));
+        let set = ask(&shelves, "set", r#"{"sku": "ROSE-RED", "stocked": 4}"#).await;
+        assert_eq!(set, Ok(json!([red(4, 0)])));
+        assert_eq!(ask(&shelves, "set", r#"{"sku": "ROSE-RED", "stocked": 3}"#).await, Err(409));
+        let many =
+            r#"{"items": [{"sku": "VASE", "stocked": 1}, {"sku": "ROSE-RED", "stocked": 9}]}"#;
+        let vase = json!({ "sku": "VASE", "stocked": 1, "free": 1, "held": 0 });
+        assert_eq!(ask(&shelves, "set", many).await, Ok(json!([red(9, 5), vase])));
+        assert_eq!(ask(&shelves, "show", r#"{"sku": "VASE"}"#).await, Ok(json!([vase])));
+        let some = r#"{"skus": ["VASE", "NOWHERE"]}"#;
+        assert_eq!(ask(&shelves, "show", some).await, Ok(json!([vase])));
+        for bad in ["", "[]", r#"{"items": []}"#, r#"{"sku": "VASE", "stocked": -1}"#] {
+            assert_eq!(ask(&shelves, "set", bad).await, Err(400), "{bad}");
+        }
+        let twice = r#"{"items": [{"sku": "VASE", "stocked": 1}, {"sku": "VASE", "stocked": 2}]}"#;
+        assert_eq!(ask(&shelves, "set", twice).await, Err(400));
+    };
+    tokio::select! {
+        () = asked => {}
+        () = service => panic!("the service ended"),
+    }
+}
+
+#[tokio::test]
+async fn an_opening_stock_is_made_once_and_changes_nothing_later() {
+    let shelves = Shelves::with(&[("ROSE-RED", 10)]).await;
+    hold(&shelves.stock, 1, &[("ROSE-RED", 4)]).await;
+    for _ in 0..2 {
+        let opened = stock_service::open(&shelves.stock, "ROSE-RED=1, VASE-GLASS=500").await;
+        opened.expect("the server answers");
+    }
+    let free = [("ROSE-RED".into(), 6), ("VASE-GLASS".into(), 500)];
+    assert_eq!(shelves.free().await, BTreeMap::from(free));
+    for wrong in ["ROSE-RED", "ROSE-RED=many", "=5"] {
+        assert!(stock_service::open(&shelves.stock, wrong).await.is_err(), "{wrong}");
+    }
 }

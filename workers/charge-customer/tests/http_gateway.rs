@@ -1,6 +1,8 @@
 //! The HTTP adapter against the sandbox's payment service: lost and late answers, keys in use and
 //! forgotten, and the race of confirm and cancel.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
+
 mod services;
 
 use std::time::Duration;

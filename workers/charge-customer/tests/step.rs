@@ -1,5 +1,7 @@
 //! The step against a scripted gateway: given, when, then, and the laws of every step with undo.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
+
 use std::time::Duration;
 
 use charge_customer::gateway::{Payment, ScriptedGateway, State};

@@ -7,11 +7,12 @@ mod scripted;
 
 use std::future::Future;
 
+use quadrille::broker::Unavailable;
 use quadrille::step::StepError;
 use schemas::{SagaId, Sku};
 
 pub use books::{Hold, Level, No, Piece, Pieces};
-pub use log::{STREAM, StockLog, Trouble};
+pub use log::{STREAM, StockLog};
 pub use scripted::ScriptedStock;
 
 /// Whether an order's stock is held.
@@ -40,4 +41,23 @@ pub trait Stock: Send + Sync + 'static {
     /// Frees what an order holds, now and for ever: no hold of it can be made any more, whether or
     /// not there was one.
     fn release(&self, order: &SagaId) -> impl Future<Output = Result<(), StepError>> + Send;
+}
+
+/// The stock cannot be told or changed now.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Trouble {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("other replicas keep changing the same stock")]
+    Contended,
+    #[error("the broker gave no answer to a batch: {0}")]
+    NoAnswer(String),
+    #[error("the stream of the stock is full")]
+    Full,
+    #[error("the broker refused a batch ({code}): {description}")]
+    Rejected { code: u64, description: String },
+    #[error("a hold is too large for the stream of the stock")]
+    TooLarge,
+    #[error("{0} holds what is no stock record")]
+    Unreadable(String),
 }

@@ -1,5 +1,7 @@
 //! The step against a scripted stock: given, when, then, and the laws of every step with undo.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
+
 use quadrille::step::{Evidence, Outcome};
 use quadrille::testing::laws::{Effects, World};
 use quadrille::testing::{Faults, given, laws};

@@ -1,6 +1,8 @@
 //! The group commit over a stream in memory: many replicas, lost answers, callers cut off in the
 //! middle. Time is paused, so a round trip costs nothing and still lets everybody in.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
+
 mod broker;
 
 use std::sync::Arc;

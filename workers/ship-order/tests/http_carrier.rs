@@ -1,5 +1,7 @@
 //! The HTTP adapter against the sandbox's carrier.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
+
 // The services are the same for every worker that is tested against them.
 #[path = "../../charge-customer/tests/services/mod.rs"]
 mod services;

@@ -1,5 +1,7 @@
 //! The step against a scripted carrier: given, when, then, and the laws of every step.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
+
 use quadrille::step::Outcome;
 use quadrille::testing::laws::{Effects, World};
 use quadrille::testing::{Faults, given, laws};

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use quadrille::broker::{Broker, Published, Unavailable, Unknown};
+use quadrille::broker::{Broker, Published, Unknown};
 use quadrille::step::StepError;
 use schemas::{SagaId, Sku};
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ use tokio::sync::{Mutex as Driver, oneshot};
 
 use super::books::{Books, Known, Level, No, Pieces, Want, hold_subject, level_subject};
 use super::draft::{Changes, Draft};
-use super::{Held, Stock};
+use super::{Held, Stock, Trouble};
 
 /// The stream of the stock's own data.
 pub const STREAM: &str = "STOCK";
@@ -53,25 +53,6 @@ struct Asked {
 
 /// Granted or not, once that is known.
 type Answer = Result<Result<(), No>, Trouble>;
-
-/// The stock cannot be told or changed now.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Trouble {
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    #[error("other replicas changed the same stock {MOST_CONFLICTS} times meanwhile")]
-    Contended,
-    #[error("the broker gave no answer to a batch: {0}")]
-    NoAnswer(String),
-    #[error("the stream of the stock is full")]
-    Full,
-    #[error("the broker refused a batch ({code}): {description}")]
-    Rejected { code: u64, description: String },
-    #[error("a hold is too large for the stream of the stock")]
-    TooLarge,
-    #[error("{0} holds what is no stock record")]
-    Unreadable(String),
-}
 
 impl fmt::Debug for StockLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
