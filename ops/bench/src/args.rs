@@ -15,7 +15,7 @@ Examples (ops/bench/run finds the server and builds the binaries first):
   ops/bench/run
   ops/bench/run --json figures.json --check
   ops/bench/run --quick
-  ops/bench/run --sides raw,product --in-flight 64 --rates 200 --threads 1";
+  ops/bench/run --sides raw,product --in-flight 64 --rates 200 --threads 2";
 
 /// Measures Quadrille against the same protocol written by hand, in one run, interleaved.
 #[derive(Debug, Clone, Parser)]
@@ -39,8 +39,8 @@ pub(crate) struct Args {
     /// What to measure; without the flow or the product, the criteria about it are left out
     #[arg(long, default_value = "raw,product,flow", value_delimiter = ',', value_name = "SIDE,…")]
     pub(crate) sides: Vec<Side>,
-    /// Threads of each worker process
-    #[arg(long, default_value = "2", value_name = "N")]
+    /// Threads of each worker process, on every side
+    #[arg(long, default_value = "1", value_name = "N")]
     pub(crate) threads: NonZeroU32,
     /// Few orders, one round: shows that everything runs, and no more
     #[arg(long, conflicts_with_all = ["rounds", "orders", "in_flight", "rates", "seconds"])]

@@ -48,11 +48,11 @@ pub(crate) fn main(worker: &str) -> ExitCode {
 
 fn run(worker: &str, arguments: &Arguments) -> anyhow::Result<()> {
     let row = FLOW.step(worker).with_context(|| format!("{worker} has no row"))?;
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(arguments.threads)
-        .enable_all()
-        .build()?
-        .block_on(serve(row, arguments))
+    let mut builder = match arguments.threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(arguments.threads).enable_all().build()?.block_on(serve(row, arguments))
 }
 
 async fn serve(row: &'static Step, arguments: &Arguments) -> anyhow::Result<()> {
@@ -65,7 +65,7 @@ async fn serve(row: &'static Step, arguments: &Arguments) -> anyhow::Result<()> 
     let mut headers = guard();
     headers.insert("Content-Type", "application/cloudevents+json");
     let writes = slots
-        .map(|slot| Ok((slot, Bytes::from(samples::payload(slot)?))))
+        .map(|slot| Ok((slot, Bytes::from(samples::event(row.worker, slot)?))))
         .collect::<anyhow::Result<Vec<_>>>()?;
     std::fs::write(&arguments.ready, "")?;
     let (jetstream, headers, writes) = (&jetstream, &headers, &writes);

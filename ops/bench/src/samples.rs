@@ -1,11 +1,15 @@
-//! The golden samples as the payloads of every side, so that all of them move the same bytes.
+//! What every side writes: the order and the events of the golden samples, in the envelope that
+//! Quadrille gives them, so that all sides move the same bytes.
 
 use anyhow::Context;
+use quadrille::envelope::{Cause, Occasion, Outgoing, Work};
+use schemas::SagaId;
 use schemas::order_fulfilment::FLOW;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 
-/// The slots of an order that completes, in the order in which they are written, and what they hold.
+/// The slots of an order that completes, in the order in which they are written, and their samples.
 const SAMPLES: [(&str, &str); 6] = [
     ("placed", include_str!("../../../schemas/samples/order_fulfilment/placed.v1.json")),
     (
@@ -27,15 +31,34 @@ fn value(slot: &str) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(text)?)
 }
 
-/// What goes into `slot`, without white space: the order as it is placed, an event in its envelope.
-pub(crate) fn payload(slot: &str) -> anyhow::Result<Vec<u8>> {
-    Ok(serde_json::to_vec(&value(slot)?)?)
+/// An order as a stock client places it, without white space.
+pub(crate) fn order() -> anyhow::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&value(FLOW.opens.slot)?)?)
 }
 
 /// The data of the event in `slot`.
 pub(crate) fn data<T: DeserializeOwned>(slot: &str) -> anyhow::Result<T> {
     let mut envelope = value(slot)?;
     Ok(serde_json::from_value(envelope["data"].take())?)
+}
+
+/// An event as a worker writes it into `slot` when all goes well.
+pub(crate) fn event(worker: &str, slot: &str) -> anyhow::Result<Vec<u8>> {
+    let row = FLOW.step(worker).with_context(|| format!("{worker} has no row"))?;
+    let pivot = row.pivot.filter(|pivot| pivot.slot == slot);
+    let (slot, event_type) = pivot.map_or((row.slot, row.done), |pivot| (pivot.slot, pivot.go));
+    let data = to_raw_value(&data::<Value>(slot)?)?;
+    let time = "2026-03-02T09:00:03.375123456Z".parse()?;
+    let occasion = Occasion {
+        cause: Some(Cause { id: "a5dc9641-7774-5c20-90b9-2d229632a41e".into(), sequence: 12_345 }),
+        traceparent: None,
+        time,
+        work: pivot.is_none().then_some(Work { attempt: 1, started: time }),
+    };
+    let saga = SagaId::parse("0000000")?;
+    let event = (event_type, &*data);
+    let slot = FLOW.slot(slot, &saga);
+    Ok(Outgoing::new(&FLOW, slot, row.worker, event, None, &occasion).payload.into())
 }
 
 /// The SKUs of the order as it is placed.

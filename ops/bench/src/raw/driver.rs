@@ -39,7 +39,7 @@ impl Driver {
     pub(crate) async fn connect(url: &str) -> anyhow::Result<Self> {
         let client = connect(url, "bench").await?;
         let jetstream = jetstream::new(client.clone());
-        Ok(Self { client, jetstream, order: samples::payload(FLOW.opens.slot)?.into() })
+        Ok(Self { client, jetstream, order: samples::order()?.into() })
     }
 
     /// Places `count` orders, at most `in_flight` of them not yet acknowledged, and returns the
