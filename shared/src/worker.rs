@@ -119,7 +119,6 @@ impl Start {
         let row = self.flow.step(self.worker).context("checked when connecting")?;
         let inspection = inspect_at_start(&self.broker, self.flow, self.worker).await?;
         let (stopper, shutdown) = shutdown();
-        let limits = limits(&self.settings.worker);
         let (lookup, questions) = lookup::lookup();
         let kernel = Arc::new(Kernel {
             broker: Arc::new(self.broker.clone()),
@@ -128,7 +127,7 @@ impl Start {
             step: row,
             clock: Clock::new(inspection.server_time),
             incarnation: inspection.incarnation,
-            limits,
+            limits: limits(&self.settings.worker),
             stopper: stopper.clone(),
             shutdown: shutdown.clone(),
         });

@@ -198,7 +198,9 @@ async fn a_new_durable_on_an_old_stream_starts_at_its_first_message(test: UnderT
     test.triggers(3).await;
     let stream = test.flow.stream;
     let config = json!({
-        "durable_name": DURABLE, "ack_policy": "explicit", "filter_subject": test.flow.filter("inventory"),
+        "durable_name": DURABLE,
+        "ack_policy": "explicit",
+        "filter_subject": test.flow.filter("inventory"),
     });
     let body = json!({ "stream_name": stream, "config": config, "action": "create" });
     test.raw.api(&format!("CONSUMER.CREATE.{stream}.{DURABLE}"), body).await.unwrap();

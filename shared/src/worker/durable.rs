@@ -48,7 +48,9 @@ pub(super) async fn serve(
             _ = &mut asked => break,
             Some(_) = in_hand.join_next(), if free <= slots / 2 => {}
             pulled = pull.next(free), if free > 0 => match pulled {
-                Pulled::Message(delivered) => start(&kernel, &durable, delivered, ack_wait, &handle, &mut in_hand),
+                Pulled::Message(delivered) => {
+                    start(&kernel, &durable, delivered, ack_wait, &handle, &mut in_hand);
+                }
                 Pulled::Deleted => {
                     let why = format!("durable {} was deleted", durable.name);
                     kernel.stopper.stop(Stop::Halt(why));

@@ -1,7 +1,7 @@
 //! A gateway in memory that does what a test tells it to, and remembers what it did.
 //!
-//! It keeps the promises of the real one, the awkward one included: under a key it repeats its first
-//! answer, which may be out of date.
+//! It keeps the promises of the real one, the awkward one included: under a key it repeats its
+//! first answer, which may be out of date.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};

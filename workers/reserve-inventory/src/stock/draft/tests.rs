@@ -1,3 +1,5 @@
+//! What a draft grants, and that it neither makes nor loses a piece, whatever is asked.
+
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -205,7 +207,8 @@ proptest! {
         let mut last = 0;
         for group in groups {
             let wants: Vec<Want> = group.iter().map(want).collect();
-            let Draft { answers, changes, .. } = Draft::of(&books, &wants.iter().collect::<Vec<_>>());
+            let wants: Vec<&Want> = wants.iter().collect();
+            let Draft { answers, changes, .. } = Draft::of(&books, &wants);
             prop_assert_eq!(answers.len(), wants.len());
             let messages = changes.messages(&books);
             let mut exact: Vec<_> = messages.iter().map(|message| &message.subject).collect();
