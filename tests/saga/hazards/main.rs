@@ -3,6 +3,8 @@
 //! Every test runs real worker processes against a real server and the sandbox, breaks one thing on
 //! purpose, and looks at what is left. A test's name begins with the hazard's id.
 
+#![expect(clippy::unwrap_used, reason = "every line of this crate is a test")]
+
 mod by_hand;
 mod crashes;
 

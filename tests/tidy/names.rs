@@ -1,0 +1,88 @@
+//! One name end to end: a worker's row, folder, package, binary and compose service.
+
+use schemas::CONTRACTS;
+
+use crate::tree::{assert_tidy, names, read, root};
+
+/// Workers of the flow tables.
+fn rows() -> Vec<&'static str> {
+    CONTRACTS.iter().flat_map(|contract| contract.flow.steps).map(|step| step.worker).collect()
+}
+
+#[test]
+fn every_row_of_a_flow_is_a_package_a_program_and_a_service() {
+    let compose = read("docker-compose.yml").text;
+    let mut findings = Vec::new();
+    // A folder without a row is a worker too, such as one that only reads.
+    let mut workers = names(&root().join("workers"));
+    workers.extend(rows().into_iter().map(str::to_owned));
+    workers.sort();
+    workers.dedup();
+    for worker in workers {
+        let folder = format!("workers/{worker}");
+        for file in ["Cargo.toml", "src/main.rs", "src/lib.rs"] {
+            if !root().join(&folder).join(file).is_file() {
+                findings.push(format!("{folder}/{file}:1: missing; copy it from a like worker"));
+            }
+        }
+        let manifest = std::fs::read_to_string(root().join(&folder).join("Cargo.toml"));
+        if manifest.is_ok_and(|text| !text.contains(&format!("name = \"{worker}\"\n"))) {
+            findings.push(format!("{folder}/Cargo.toml:2: name it {worker}, as its folder"));
+        }
+        let service = format!("\n  {worker}:\n");
+        if !compose.contains(&service) || !compose.contains(&format!("command: [{worker}]")) {
+            findings.push(format!("docker-compose.yml:1: add the service {worker}, which runs it"));
+        }
+    }
+    assert_tidy(&findings);
+}
+
+#[test]
+fn every_event_has_its_schema_and_its_sample() {
+    let mut findings = Vec::new();
+    for contract in CONTRACTS {
+        for kind in contract.events {
+            let file = contract.file(kind.event_type());
+            for folder in ["schemas/json", "schemas/samples"] {
+                let path = format!("{folder}/{file}");
+                if !root().join(&path).is_file() {
+                    findings.push(format!("{path}:1: missing; {}", schemas::generated::COMMAND));
+                }
+            }
+        }
+    }
+    assert_tidy(&findings);
+}
+
+#[test]
+fn the_root_holds_only_what_builds_runs_or_explains_the_project() {
+    let known = [
+        ".cache",
+        ".ci",
+        ".dockerignore",
+        ".env",
+        ".env.example",
+        ".git",
+        ".gitignore",
+        ".quadrille",
+        "ARCHITECTURE.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "clippy.toml",
+        "deny.toml",
+        "docker-compose.yml",
+        "ops",
+        "rust-toolchain.toml",
+        "rustfmt.toml",
+        "schemas",
+        "shared",
+        "target",
+        "tests",
+        "workers",
+    ];
+    let strange = names(&root()).into_iter().filter(|name| !known.contains(&name.as_str()));
+    let say = |name| format!("{name}:1: put it where it belongs, or into this list");
+    assert_tidy(&strange.map(say).collect::<Vec<_>>());
+}

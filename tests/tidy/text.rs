@@ -1,0 +1,115 @@
+//! Sizes, headers and words.
+
+use crate::tree::{File, assert_tidy, files, read, root};
+
+/// Lines of a file without the tests at its end, and of any file at all.
+const LINES: (usize, usize) = (300, 400);
+/// Characters of a line.
+const WIDTH: usize = 100;
+
+/// Where a test may let time pass, and why it is no wait for something to become true.
+const SLEEPS: &[(&str, &str)] = &[
+    ("tests/src/eventually.rs", "looks again: everybody else waits by it"),
+    ("tests/src/storm.rs", "looks again, within the limit of the storm"),
+    ("tests/contract/slots.rs", "writers try again after a jittered pause"),
+    ("tests/contract/under_test.rs", "a writer tries again after a pause"),
+    ("tests/contract/faults.rs", "a fault comes at a random moment, and lasts"),
+    ("workers/charge-customer/tests/http_gateway.rs", "races begin at random moments"),
+    ("workers/ship-order/tests/http_carrier.rs", "a service is late"),
+    ("workers/reserve-inventory/tests/broker/mod.rs", "a scripted broker takes its time"),
+];
+
+#[test]
+fn no_file_is_longer_than_one_can_read() {
+    let mut findings = Vec::new();
+    for file in files(&[".rs"]) {
+        let all = file.text.lines().count();
+        let code = file.text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+        let most = if file.is_test() { LINES.1 } else { LINES.0 };
+        if code > most || all > LINES.1 {
+            let path = &file.path;
+            findings.push(format!(
+                "{path}:{all}: over {most} lines; split it by what changes together"
+            ));
+        }
+    }
+    assert_tidy(&findings);
+}
+
+#[test]
+fn no_line_is_wider_than_a_page() {
+    let mut findings = Vec::new();
+    for file in files(&[".rs"]) {
+        for (number, line) in file.lines().filter(|(_, line)| line.chars().count() > WIDTH) {
+            let count = line.chars().count();
+            findings.push(format!("{}:{number}: {count} characters; break it", file.path));
+        }
+    }
+    assert_tidy(&findings);
+}
+
+#[test]
+fn a_main_file_only_starts() {
+    let mains =
+        files(&["/src/main.rs"]).into_iter().filter(|file| file.path.starts_with("workers/"));
+    let long = mains.filter(|file| file.text.lines().count() > 30);
+    let say = |file: File| format!("{}:30: over 30 lines; move it to lib.rs", file.path);
+    assert_tidy(&long.map(say).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_module_says_why_it_is() {
+    // A worker's `main.rs` is three lines that say it themselves.
+    let thin = |file: &File| file.path.starts_with("workers/") && file.path.ends_with("/main.rs");
+    let silent =
+        files(&[".rs"]).into_iter().filter(|file| !file.text.starts_with("//!") && !thin(file));
+    let say = |file: File| format!("{}:1: begin with //! and why it is there", file.path);
+    assert_tidy(&silent.map(say).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_test_waits_for_a_condition_and_never_for_long_enough() {
+    let mut findings = Vec::new();
+    let call = concat!("sleep", "(");
+    for file in files(&[".rs"]).into_iter().filter(File::is_test) {
+        let home = SLEEPS.iter().any(|(home, _why)| *home == file.path);
+        for (number, _) in file.lines().filter(|(_, line)| line.contains(call) && !home) {
+            let path = &file.path;
+            findings.push(format!("{path}:{number}: wait with `eventually`, or name it in SLEEPS"));
+        }
+    }
+    for (home, _why) in SLEEPS {
+        if !root().join(home).is_file() || !read(home).text.contains(call) {
+            findings.push(format!("{home}:1: sleeps no more; take it out of SLEEPS"));
+        }
+    }
+    assert_tidy(&findings);
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME")];
+    let mut findings = Vec::new();
+    for file in files(&[".rs", ".md", ".toml", ".yml", ".conf", ".sh"]) {
+        for (number, line) in file.lines() {
+            let words =
+                |text: &str| text.split(|c: char| !c.is_alphanumeric()).any(|w| marks.contains(&w));
+            if words(line) {
+                findings.push(format!("{}:{number}: do it, or open an issue", file.path));
+            }
+        }
+    }
+    assert_tidy(&findings);
+}
+
+#[test]
+fn what_a_newcomer_reads_is_short() {
+    let mut findings = Vec::new();
+    for (page, most) in [("README.md", 250), ("ARCHITECTURE.md", 150)] {
+        if root().join(page).is_file() && read(page).text.lines().count() > most {
+            findings
+                .push(format!("{page}:{most}: over {most} lines; move detail to where it is used"));
+        }
+    }
+    assert_tidy(&findings);
+}
