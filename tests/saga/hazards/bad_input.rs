@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tests::eventually::eventually;
 use tests::stack::{Fate, SPARSE_SKU, Stack, order};
 
 use crate::by_hand::{holds, saga};
@@ -129,6 +130,10 @@ async fn a_second_order_does_not_mend_a_bad_first_one() {
     let sound = serde_json::to_string(&order(Fate::Completes, 0)).unwrap();
     let (code, _) = stack.raw.publish("orders.placed.A1", &[], &sound).await.unwrap_err();
     assert_eq!(code, 10077);
+    eventually("the first is set aside", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
     stack.quiet().await;
     stack.check().await;
     assert_eq!(stack.raw.messages("ORDERS").await, 1);

@@ -44,6 +44,10 @@ async fn h20_no_parcel_goes_for_a_payment_of_an_order_that_was_never_placed() {
     let id = saga("ghost");
     let cause = Cause { id: "never".into(), sequence: 7 };
     write(&stack, &id, PAYMENT, ("payment.charged.v1", charged()), cause).await;
+    eventually("it is set aside", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
     stack.settled("ship-order").await;
     let parked = stack.history().await.parked;
     let subjects: Vec<_> = parked.iter().map(|message| message.subject.as_str()).collect();
