@@ -2,6 +2,7 @@
 //! where it was.
 
 use rstest::rstest;
+use schemas::order_fulfilment::FLOW;
 use tests::eventually::eventually;
 use tests::stack::{Fate, Launch, Stack};
 
@@ -32,9 +33,15 @@ async fn h10_a_zombie_between_effect_and_commit_changes_nothing(
 
     let first = stack.place_all("first", &[fate]).await;
     eventually("it stands still", async || stood_still.exists().then_some(())).await;
+    let step = FLOW.step(worker).unwrap();
+    let undo = step.undo.filter(|_| direction == "undo");
+    let slot = FLOW.slot(undo.map_or(step.slot, |undo| undo.slot), &first[0]);
+    let before = stack.story(&first[0]).await;
+    assert!(!before.contains(slot.subject()), "it went on before it stood still:\n{before}");
     let other = stack.start(Launch::of(worker)).await.pid();
     stack.closed(&first).await;
     let story = stack.story(&first[0]).await;
+    assert!(story.contains(slot.subject()), "{story}");
 
     stack.worker(worker).resume();
     stack.workers.retain(|worker| worker.pid() != other);
