@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -27,6 +28,7 @@ pub(crate) async fn serve(
     readiness: Readiness,
     metrics: PrometheusHandle,
 ) -> std::io::Result<()> {
+    let folding = fold_samples(metrics.clone());
     let ready = move || async move {
         if readiness.0.load(Ordering::Relaxed) {
             (StatusCode::OK, "ready\n")
@@ -38,7 +40,19 @@ pub(crate) async fn serve(
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(move || async move { metrics.render() }));
-    axum::serve(listener, router).await
+    tokio::select! {
+        served = axum::serve(listener, router) => served,
+        () = folding => Ok(()),
+    }
+}
+
+/// Samples of histograms pile up until they are folded, whether or not anybody scrapes.
+async fn fold_samples(metrics: PrometheusHandle) {
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tick.tick().await;
+        metrics.run_upkeep();
+    }
 }
 
 /// Asks a worker on this machine whether it is ready.
