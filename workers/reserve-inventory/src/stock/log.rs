@@ -166,8 +166,8 @@ impl StockLog {
 
     /// Answers the first of the requests, as many as fit one batch, once that batch is stored.
     ///
-    /// At first the levels are those of the last commit, and holds are not read, for they should not
-    /// exist. After a conflict, and before a no, what matters is read from the leader.
+    /// At first the levels are those of the last commit, and holds are not read, for they should
+    /// not exist. After a conflict, and before a no, what matters is read from the leader.
     async fn commit(
         &self,
         wants: &[&Want],
