@@ -6,6 +6,7 @@
 //! stream with open sagas.
 
 mod changes;
+mod durables;
 mod open;
 
 use std::fmt;
@@ -16,12 +17,9 @@ use serde_json::{Value, json};
 use super::NatsBroker;
 use super::api::{self, Answer, ApiError};
 use super::inspect::{self, StreamInfo, too_old};
-use super::settings::{
-    Difference, Settings, differences, durable_promises, durable_sizes, settings, stream_promises,
-    stream_sizes,
-};
+use super::settings::{settings, stream_promises, stream_sizes};
 use crate::broker::Unavailable;
-use crate::topology::{DurableSpec, StreamSpec, Topology};
+use crate::topology::{StreamSpec, Topology};
 use changes::{Lasting, stream_changes};
 
 /// Metadata key of the flow's durables and filters, as the stream was made for them.
@@ -91,7 +89,7 @@ pub async fn plan(broker: &NatsBroker, topology: &Topology) -> Result<Vec<Change
             }
         }
     }
-    changes.extend(durables(broker, topology).await?);
+    changes.extend(durables::durable_changes(&broker.client, topology).await?);
     Ok(changes)
 }
 
@@ -207,93 +205,6 @@ fn flow_changed(open: u64) -> String {
          new flow a saga type and a stream of its own",
         open = if open == 1 { "one saga is".to_owned() } else { format!("{open} sagas are") },
     )
-}
-
-async fn durables(broker: &NatsBroker, topology: &Topology) -> Result<Vec<Change>, Unavailable> {
-    let mut changes = Vec::new();
-    let mut start = None;
-    for spec in topology.durables(None) {
-        let live = inspect::durable(&broker.client, &spec.stream, &spec.name).await?;
-        let wanted = durable_promises(&spec).into_iter().chain(durable_sizes(&spec));
-        let found = live.as_ref().map(|live| differences(wanted, &live.config));
-        let starts_anew = match &found {
-            None => true,
-            Some(found) => found.iter().any(|found| found.key == "filter_subjects"),
-        };
-        if starts_anew && start.is_none() {
-            start = Some(open::start(&broker.client, topology.flow).await?);
-        }
-        let start = start.unwrap_or(open::Start::Beginning);
-        match live.zip(found) {
-            None => changes.push(create_durable(&spec, start)),
-            Some((live, found)) => {
-                changes.extend(update_durable(&spec, live.config, &found, start))
-            }
-        }
-    }
-    Ok(changes)
-}
-
-fn create_durable(spec: &DurableSpec, start: open::Start) -> Change {
-    let mut config = settings(durable_promises(spec).into_iter().chain(durable_sizes(spec)));
-    config.insert("durable_name".to_owned(), json!(spec.name));
-    config.insert("name".to_owned(), json!(spec.name));
-    let from = match start {
-        open::Start::Beginning => {
-            config.insert("deliver_policy".to_owned(), json!("all"));
-            "from the beginning".to_owned()
-        }
-        open::Start::At(sequence) => {
-            config.insert("deliver_policy".to_owned(), json!("by_start_sequence"));
-            config.insert("opt_start_seq".to_owned(), json!(sequence));
-            format!("from sequence {sequence}, where no saga before it is open")
-        }
-    };
-    Change {
-        kind: ChangeKind::Create,
-        object: format!("durable {}", spec.name),
-        sentence: format!("create it for {}, {from}", spec.filters.join(" ")),
-        actions: vec![durable_action(spec, config, "create")],
-    }
-}
-
-fn update_durable(
-    spec: &DurableSpec,
-    mut config: Settings,
-    found: &[Difference],
-    start: open::Start,
-) -> Option<Change> {
-    if found.is_empty() {
-        return None;
-    }
-    let object = format!("durable {}", spec.name);
-    // The server cannot change these; only a durable of the same name made by hand differs here.
-    let fixed = ["ack_policy", "deliver_subject", "replay_policy", "mem_storage"];
-    if let Some(fixed) = found.iter().find(|found| fixed.contains(&found.key)) {
-        let sentence = format!("{fixed}; delete it by hand, and it is made again");
-        return Some(Change::refuse(&object, sentence));
-    }
-    config.remove("filter_subject");
-    config.insert("filter_subjects".to_owned(), json!(spec.filters));
-    let (mut actions, mut sentences) = (Vec::new(), Vec::new());
-    for difference in found {
-        config.insert(difference.key.to_owned(), difference.wanted.clone());
-        sentences.push(difference.to_string());
-        // New filters begin where the old ones stand, and that may be at the first message.
-        if let ("filter_subjects", open::Start::At(sequence)) = (difference.key, start) {
-            let subject = format!("$JS.API.CONSUMER.RESET.{}.{}", spec.stream, spec.name);
-            actions.push(Action { subject, body: json!({ "seq": sequence }) });
-        }
-    }
-    actions.push(durable_action(spec, config, "update"));
-    Some(Change::update(object, sentences, actions))
-}
-
-fn durable_action(spec: &DurableSpec, config: Settings, action: &str) -> Action {
-    Action {
-        subject: format!("$JS.API.CONSUMER.CREATE.{}.{}", spec.stream, spec.name),
-        body: json!({ "stream_name": spec.stream, "config": config, "action": action }),
-    }
 }
 
 impl Change {

@@ -5,6 +5,8 @@
 //! leader gone without a word), the count starts anew. Asking for too little stops a worker, asking
 //! for too much makes it hold what it cannot start; a short life bounds both.
 
+mod count;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -18,17 +20,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::api::{self, code};
 use super::message::delivered;
 use crate::broker::{Delivered, Pull, Pulled, Unavailable};
+use count::Count;
 
 /// Life of a request. Also bounds how long `stop` takes and how long a shut gate still lets
 /// messages in, at the price of one request a second from an idle durable.
 const EXPIRES: Duration = Duration::from_secs(1);
-
-/// When a request is surely dead, though its end was never heard.
-const RUN_OUT: Duration = Duration::from_secs(3);
-
-/// The count must reach zero this often, so that an error in it cannot stay. Under load it does so
-/// within milliseconds.
-const PROVE: Duration = Duration::from_secs(30);
 
 /// Requests that ran out unheard, one after the other, before the inbox is replaced.
 const SILENT_REQUESTS: u32 = 3;
@@ -46,10 +42,8 @@ pub(super) struct DurablePull {
     /// Requests before the latest new start of the count; their statuses no longer matter.
     generation: u64,
     ready: VecDeque<Delivered>,
-    /// Asked for and not handed out: in `ready`, in the subscriber, or still to come.
-    asked: usize,
-    counting_since: Instant,
-    newest_request: Instant,
+    /// In `ready`, in the subscriber, or still to come.
+    count: Count,
     not_before: Instant,
     failures: u32,
     silent_requests: u32,
@@ -83,9 +77,7 @@ impl DurablePull {
             subscriber,
             generation: 0,
             ready: VecDeque::new(),
-            asked: 0,
-            counting_since: now,
-            newest_request: now,
+            count: Count::new(now),
             not_before: now,
             failures: 0,
             silent_requests: 0,
@@ -101,7 +93,7 @@ impl DurablePull {
             }
             self.ask(free).await;
             if let Some(delivered) = self.ready.pop_front() {
-                self.asked = self.asked.saturating_sub(1);
+                self.count.less(1);
                 return Pulled::Message(delivered);
             }
             match self.hear().await {
@@ -113,17 +105,13 @@ impl DurablePull {
         }
     }
 
-    /// Asks for what is free and not asked for, but not message by message: only when nothing is
-    /// outstanding, or for at least half of what is free.
     async fn ask(&mut self, free: usize) {
         let now = Instant::now();
-        if self.asked > self.ready.len() && now > self.newest_request + RUN_OUT {
+        if self.count.asked() > self.ready.len() && now > self.count.runs_out() {
             self.run_out().await;
         }
-        let unasked = free.saturating_sub(self.asked);
-        let proving = now > self.counting_since + PROVE;
-        let wait = self.asked > 0 && (proving || unasked * 2 < free);
-        if unasked == 0 || wait || now < self.not_before {
+        let batch = self.count.wanted(free, now);
+        if batch == 0 || now < self.not_before {
             return;
         }
         if self.client.connection_state() != State::Connected {
@@ -131,27 +119,21 @@ impl DurablePull {
             return;
         }
         let reply = format!("{}.{}", self.inbox, self.generation);
-        let body = format!("{{\"batch\":{unasked},\"expires\":{}}}", EXPIRES.as_nanos());
+        let body = format!("{{\"batch\":{batch},\"expires\":{}}}", EXPIRES.as_nanos());
         let sent = self.client.publish_with_reply(self.request.clone(), reply, body.into());
         if let Err(error) = sent.await {
             tracing::warn!(%error, pull = self.request, "cannot ask for messages");
             self.back_off();
             return;
         }
-        if self.asked == 0 {
-            self.counting_since = now;
-        }
-        self.asked += unasked;
-        self.newest_request = now;
+        self.count.ask(batch, now);
     }
 
     async fn hear(&mut self) -> Heard {
-        let wake = if self.asked == 0 {
-            self.not_before
-        } else if self.not_before > Instant::now() {
-            self.not_before.min(self.newest_request + RUN_OUT)
-        } else {
-            self.newest_request + RUN_OUT
+        let wake = match self.count.asked() {
+            0 => self.not_before,
+            _ if self.not_before > Instant::now() => self.not_before.min(self.count.runs_out()),
+            _ => self.count.runs_out(),
         };
         tokio::select! {
             biased;
@@ -188,7 +170,7 @@ impl DurablePull {
         match (status.as_u16(), left_over) {
             (100, _) => {}
             (404 | 408, Some(left_over)) => {
-                self.asked = self.asked.saturating_sub(left_over);
+                self.count.less(left_over);
                 self.absences = 0;
             }
             (503, _) => {
@@ -209,18 +191,19 @@ impl DurablePull {
     /// Nothing outstanding is believed in any more; what has already arrived still counts.
     fn count_anew(&mut self) {
         while let Some(Some(message)) = self.subscriber.next().now_or_never() {
+            self.silent_requests = 0;
             if message.reply.is_some() {
                 self.ready.extend(delivered(message));
             }
         }
         self.generation += 1;
-        self.asked = self.ready.len();
+        self.count.anew(self.ready.len());
     }
 
     async fn run_out(&mut self) {
         self.silent_requests += 1;
         self.count_anew();
-        if self.silent_requests >= SILENT_REQUESTS && self.asked == 0 {
+        if self.silent_requests >= SILENT_REQUESTS {
             tracing::warn!(pull = self.request, "a pull went silent; asking from a new inbox");
             self.replace_inbox().await;
         }
@@ -271,8 +254,10 @@ impl DurablePull {
 
     /// Lets what is under way arrive, for it would otherwise wait for the end of `ack_wait`.
     async fn drain(mut self) -> Vec<Delivered> {
-        let end = self.newest_request + EXPIRES + EXPIRES / 2;
-        while self.asked > self.ready.len() && !self.disconnects.has_changed().unwrap_or(true) {
+        let end = self.count.runs_out().min(Instant::now() + EXPIRES + EXPIRES / 2);
+        while self.count.asked() > self.ready.len()
+            && !self.disconnects.has_changed().unwrap_or(true)
+        {
             match timeout_at(end, self.subscriber.next()).await {
                 Ok(Some(message)) => self.take(message),
                 Ok(None) | Err(_) => break,
