@@ -4,8 +4,8 @@
 //! causing slot must hold the very message that is named; one that does not show up is waited for,
 //! then the trigger is set aside.
 //!
-//! Reading it costs a quarter of a worker's time. A step that asks nobody outside does no harm on a
-//! forged event, so there it is enough that the name is the right one.
+//! That read is the dearest thing on the way of a message. A step that asks nobody outside does no
+//! harm on a forged event, so there it is enough that the name is the right one.
 
 use schemas::{BadData, Reason, Slot, ids};
 
