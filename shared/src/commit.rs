@@ -85,7 +85,7 @@ pub(crate) async fn write_once(
             }
             Published::Unknown(Unknown::NoAnswer(why)) => {
                 tracing::debug!(slot = event.slot.subject(), why, "no answer, publishing again");
-                kernel.same_stream().await;
+                Box::pin(kernel.same_stream()).await;
                 retry::BROKER.wait(attempt)
             }
             Published::TooLarge => {
@@ -140,12 +140,13 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
     match (outcome, entry) {
         (Outcome::Done(_), None) => Ok(Commit::Settled(Committed { _made_here: () })),
         (Outcome::Refused(refused), None) => {
-            signal(kernel, trigger, kernel.step.worker, refused.reason(), event.source).await?;
+            let worker = kernel.step.worker;
+            Box::pin(signal(kernel, trigger, worker, refused.reason(), event.source)).await?;
             Ok(Commit::Settled(Committed { _made_here: () }))
         }
         (Outcome::Done(_), Some(Entry::Refused(record))) => Ok(Commit::TakeBack(record)),
         (Outcome::Done(_) | Outcome::Refused(_), Some(entry)) => {
-            settle_found(kernel, trigger, entry).await.map(Commit::Settled)
+            Box::pin(settle_found(kernel, trigger, entry)).await.map(Commit::Settled)
         }
     }
 }

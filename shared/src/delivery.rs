@@ -54,7 +54,7 @@ impl Delivery {
             Ending::GiveBack(delay) => self.settle(kernel, Settle::Retry(delay)).await,
             Ending::Park(bad) => {
                 let of = (self.durable.as_str(), self.saga.as_str());
-                let Parked { .. } = park::park(kernel, &self.delivered, of, &bad).await;
+                let Parked { .. } = Box::pin(park::park(kernel, &self.delivered, of, &bad)).await;
                 self.settle(kernel, Settle::Term(bad.reason.code())).await;
             }
         }

@@ -33,10 +33,11 @@ pub(crate) async fn route<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<
             Ok(None) => return Ok(()),
             Ok(Some(stored)) => {
                 let entry = slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored);
-                let committed: Committed = settle_found(kernel, trigger, entry).await?;
+                let settled = Box::pin(settle_found(kernel, trigger, entry));
+                let committed: Committed = settled.await?;
                 return Err(Ending::Committed(committed));
             }
-            Err(_) => kernel.pause(retry::BROKER.wait(attempt), held_since).await?,
+            Err(_) => Box::pin(kernel.pause(retry::BROKER.wait(attempt), held_since)).await?,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod step;
 
+mod attempts;
 mod cause;
 mod commit;
 mod decode;

@@ -29,7 +29,8 @@ pub(crate) async fn pass<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(
     match slots::pivot(kernel.flow, kernel.step, &trigger.saga, &stored) {
         Entry::Done(_) => Ok(()),
         Entry::Refused(stop) => {
-            commit::make_sure_of_signal(kernel, trigger, pivot.slot, &stop).await?;
+            let signal = commit::make_sure_of_signal(kernel, trigger, pivot.slot, &stop);
+            Box::pin(signal).await?;
             Err(Ending::Committed(Committed::stopped(&stop)))
         }
         Entry::Alien => Err(commit::alien()),

@@ -12,6 +12,7 @@ use schemas::ids::Direction;
 use schemas::{BadData, Event, Reason, SagaId};
 use tokio::time::{Instant, timeout_at};
 
+use crate::attempts::Attempts;
 use crate::broker::Stored;
 use crate::commit::{self, Committed, Resolved};
 use crate::delivery::{Delivery, Ending};
@@ -20,7 +21,7 @@ use crate::failpoint;
 use crate::kernel::Kernel;
 use crate::retry;
 use crate::slots::{self, Entry, Record};
-use crate::step::{Evidence, Step, StepError, Undo};
+use crate::step::{Evidence, Step, Undo};
 use crate::telemetry;
 
 /// Handles one delivery of an undo durable, to its settlement.
@@ -111,28 +112,19 @@ async fn undo<S: Undo>(
     trigger: &Stored,
     (on, evidence): (&S::On, Evidence<&S::Done>),
 ) -> Result<(S::Undone, Work), Ending> {
-    let (started, held_since) = (kernel.clock.now(), Instant::now());
-    let mut context = kernel.context(Direction::Undo, &delivery.saga, trigger.stored_at);
+    let started = kernel.clock.now();
+    let mut attempts = Attempts::new(kernel, Direction::Undo, &delivery.saga, trigger.stored_at);
     failpoint::hit(Direction::Undo, "before-run");
     loop {
-        let attempt = context.attempt();
-        let (after, why) =
-            match timeout_at(context.deadline(), step.undo(on, evidence, &context)).await {
-                Ok(Ok(undone)) => {
-                    failpoint::hit(Direction::Undo, "after-effect");
-                    return Ok((undone, Work { attempt, started }));
-                }
-                Ok(Err(StepError::TryAgain { after, source })) => (after, source.to_string()),
-                Ok(Err(StepError::BadMessage(why))) => {
-                    return Err(Ending::Park(BadData::new(Reason::BadMessage, "", why)));
-                }
-                Ok(Err(StepError::Superseded)) => (None, "an undo cannot be superseded".into()),
-                Err(_) => (None, "the attempt met its deadline".into()),
-            };
-        telemetry::attempt_failed(kernel.step.worker, &delivery.saga, attempt, &why);
-        let wait = retry::STEP.wait(attempt).max(after.unwrap_or_default());
-        kernel.pause(wait, held_since).await?;
-        context = context.again(Instant::now() + kernel.limits.deadline);
+        let context = attempts.context();
+        match timeout_at(context.deadline(), step.undo(on, evidence, context)).await {
+            Ok(Ok(undone)) => {
+                failpoint::hit(Direction::Undo, "after-effect");
+                return Ok((undone, Work { attempt: context.attempt(), started }));
+            }
+            Ok(Err(error)) => attempts.failed(Some(error)).await?,
+            Err(_) => attempts.failed(None).await?,
+        }
     }
 }
 

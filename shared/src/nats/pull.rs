@@ -88,7 +88,7 @@ impl DurablePull {
 
     async fn deliver(&mut self, free: usize) -> Pulled {
         loop {
-            if self.doubted && self.is_deleted().await {
+            if self.doubted && Box::pin(self.is_deleted()).await {
                 return Pulled::Deleted;
             }
             self.ask(free).await;
@@ -100,7 +100,7 @@ impl DurablePull {
                 Heard::Message(message) => self.take(message),
                 Heard::Disconnected => self.count_anew(),
                 Heard::Nothing => {}
-                Heard::End => self.replace_inbox().await,
+                Heard::End => Box::pin(self.replace_inbox()).await,
             }
         }
     }
@@ -108,7 +108,7 @@ impl DurablePull {
     async fn ask(&mut self, free: usize) {
         let now = Instant::now();
         if self.count.asked() > self.ready.len() && now > self.count.runs_out() {
-            self.run_out().await;
+            Box::pin(self.run_out()).await;
         }
         let batch = self.count.wanted(free, now);
         if batch == 0 || now < self.not_before {
@@ -270,6 +270,7 @@ impl DurablePull {
     }
 }
 
+/// Allocated for every message, so what `deliver` rarely does is boxed.
 impl Pull for DurablePull {
     fn next(&mut self, free: usize) -> BoxFuture<'_, Pulled> {
         Box::pin(self.deliver(free))

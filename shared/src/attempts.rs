@@ -1,0 +1,52 @@
+//! The attempts at one message: their context, their waits, and when to stop trying for now.
+
+use jiff::Timestamp;
+use schemas::ids::Direction;
+use schemas::{BadData, Reason, SagaId};
+use tokio::time::Instant;
+
+use crate::delivery::Ending;
+use crate::kernel::Kernel;
+use crate::retry;
+use crate::step::{StepContext, StepError};
+use crate::telemetry;
+
+pub(crate) struct Attempts<'k> {
+    kernel: &'k Kernel,
+    context: StepContext,
+    held_since: Instant,
+}
+
+impl<'k> Attempts<'k> {
+    pub(crate) fn new(
+        kernel: &'k Kernel,
+        direction: Direction,
+        saga: &SagaId,
+        stored_at: Timestamp,
+    ) -> Self {
+        let context = kernel.context(direction, saga, stored_at);
+        Self { kernel, context, held_since: Instant::now() }
+    }
+
+    pub(crate) fn context(&self) -> &StepContext {
+        &self.context
+    }
+
+    /// Waits for the next attempt; `None` for one that met its deadline.
+    pub(crate) async fn failed(&mut self, error: Option<StepError>) -> Result<(), Ending> {
+        let attempt = self.context.attempt();
+        let (after, why) = match error {
+            Some(StepError::BadMessage(why)) => {
+                return Err(Ending::Park(BadData::new(Reason::BadMessage, "", why)));
+            }
+            Some(StepError::TryAgain { after, source }) => (after, source.to_string()),
+            Some(StepError::Superseded) => (None, "an undo cannot be superseded".to_owned()),
+            None => (None, "the attempt met its deadline".to_owned()),
+        };
+        telemetry::attempt_failed(self.kernel.step.worker, self.context.saga_id(), attempt, &why);
+        let wait = retry::STEP.wait(attempt).max(after.unwrap_or_default());
+        self.kernel.pause(wait, self.held_since).await?;
+        self.context = self.context.again(Instant::now() + self.kernel.limits.deadline);
+        Ok(())
+    }
+}
