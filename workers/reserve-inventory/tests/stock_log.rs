@@ -161,6 +161,20 @@ async fn a_refusal_rests_on_fresh_numbers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_is_never_refused_for_the_piece_that_it_holds_itself() {
+    for _ in 0..100 {
+        let (stream, stock) = stocked(MemoryStream::default(), &[("A", 0)]).await;
+        let replicas = replicas(&stream, 4);
+        // From now on they take it for sold out, and read before they say so again.
+        join_all(replicas.iter().map(|stock| hold(stock, 1, &[("A", 1)]))).await;
+        until_told(async || stock.set(pieces(&[("A", 1)]), false).await).await.unwrap();
+        let held = join_all(replicas.iter().map(|stock| hold(stock, 0, &[("A", 1)]))).await;
+        assert_eq!(count(&held, &Held::Yes), 4, "{held:?}");
+        stream.check();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_earlier_hold_counts_even_when_nothing_is_left() {
     let (stream, stock) = stocked(MemoryStream::default(), &[("A", 1)]).await;
     assert_eq!(hold(&replica(&stream), 0, &[("A", 1)]).await, Held::Yes);

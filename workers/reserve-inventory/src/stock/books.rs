@@ -124,13 +124,10 @@ pub(super) struct Books {
 }
 
 impl Books {
-    /// Forgets what an answer to this request rests on.
-    pub(super) fn forget(&mut self, want: &Want) {
+    /// Forgets the levels of what this request names.
+    pub(super) fn forget_skus(&mut self, want: &Want) {
         for sku in want.skus() {
             self.levels.remove(sku);
-        }
-        if let Some(order) = want.order() {
-            self.holds.remove(order);
         }
     }
 

@@ -181,7 +181,9 @@ impl StockLog {
             let Draft { answers, changes, .. } = Draft::of(books, wants);
             let doubtful: Vec<usize> = doubtful(&answers, &fresh).collect();
             if !doubtful.is_empty() {
-                doubtful.iter().for_each(|at| books.forget(wants[*at]));
+                doubtful.iter().for_each(|at| books.forget_skus(wants[*at]));
+                // Of everybody: a hold must not have been read before the levels beside it.
+                books.holds.clear();
                 fresh.extend(doubtful);
                 continue;
             }
@@ -223,13 +225,18 @@ impl StockLog {
         }
     }
 
-    /// Reads what the books lack: the holds of releases and of `fresh` requests, then the SKUs.
+    /// Reads what the books lack: SKUs, then the holds of releases and of `fresh` requests, then the
+    /// SKUs in those.
+    ///
+    /// In this order, for an earlier attempt's hold may be stored meanwhile: a level that lacks its
+    /// pieces must not be seen beside no hold, or an order would be refused for what it holds itself.
     async fn read(
         &self,
         books: &mut Books,
         wants: &[&Want],
         fresh: &BTreeSet<usize>,
     ) -> Result<(), Trouble> {
+        self.read_levels(books, wants).await?;
         let holds = wants.iter().enumerate().filter_map(|(at, want)| match want {
             Want::Release { order } => Some(order),
             Want::Hold { order, .. } => fresh.contains(&at).then_some(order),
@@ -237,6 +244,10 @@ impl StockLog {
         });
         let holds = holds.filter(|order| !books.holds.contains_key(order)).cloned().collect();
         books.holds.extend(self.last_of(holds, hold_subject).await?);
+        self.read_levels(books, wants).await
+    }
+
+    async fn read_levels(&self, books: &mut Books, wants: &[&Want]) -> Result<(), Trouble> {
         let skus = books.unknown_skus(wants);
         books.levels.extend(self.last_of(skus, level_subject).await?);
         Ok(())
