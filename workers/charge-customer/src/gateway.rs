@@ -60,8 +60,10 @@ pub enum State {
 pub enum Opened {
     /// Opened now or before; if before, the state may be the one it had then.
     Payment(Payment),
-    /// The gateway does not take this request under this key, and says why.
+    /// The gateway never takes this request, and says why.
     Rejected(String),
+    /// The key opened something with other parameters; it may not be shown yet.
+    KeyUsed,
 }
 
 /// A payment that is not for the amount it was asked for: not ours to touch.

@@ -151,6 +151,14 @@ impl<Gateway: PaymentGateway> ChargeCustomer<Gateway> {
                 let known = self.gateway.of_order(order, deadline).await?;
                 Ok(if known.is_empty() { Payments::NoneEver(why) } else { Payments::Known(known) })
             }
+            Opened::KeyUsed => {
+                let known = self.gateway.of_order(order, deadline).await?;
+                if known.is_empty() {
+                    // There is a payment: to go on without it could leave it charged.
+                    return Err(StepError::try_again("the payment of this key is not shown yet"));
+                }
+                Ok(Payments::Known(known))
+            }
         }
     }
 
@@ -176,14 +184,16 @@ impl<Gateway: PaymentGateway> ChargeCustomer<Gateway> {
         Ok(undone)
     }
 
-    /// Gives all of it back. One key for whatever evidence, so that no two undos refund twice.
+    /// Gives all of it back. One key a payment, for whatever evidence, so that no two undos refund
+    /// twice.
     async fn refund(
         &self,
         payment: Reference,
         amount: Money,
         context: &StepContext,
     ) -> Result<PaymentUndone, StepError> {
-        self.gateway.refund(&payment, context.key("refund"), context.deadline()).await?;
+        let key = context.key(&format!("refund {payment}"));
+        self.gateway.refund(&payment, key, context.deadline()).await?;
         Ok(refunded(payment, amount))
     }
 }

@@ -89,6 +89,16 @@ async fn what_the_gateway_never_takes_is_a_bad_message_and_voided_when_undone() 
 }
 
 #[tokio::test]
+async fn a_key_used_with_other_parameters_waits_until_its_payment_is_shown() {
+    let gateway = gateway().knowing_keys();
+    given(&step(&gateway)).when(&reserved()).await.then_try_again();
+    given(&step(&gateway)).when_undone(&reserved(), Evidence::Unknown).await.then_try_again();
+    let gateway = gateway_with(State::Unconfirmed, reserved().total).knowing_keys();
+    given(&step(&gateway)).when_undone(&reserved(), Evidence::Unknown).await.then(voided());
+    assert_eq!(gateway.payments()[0].state, State::Cancelled);
+}
+
+#[tokio::test]
 async fn a_recorded_charge_is_refunded() {
     let gateway = gateway();
     given(&step(&gateway)).when(&reserved()).await.then(Outcome::Done(charged("pi_1")));

@@ -64,6 +64,7 @@ impl PaymentGateway for HttpGateway {
         let answer = self.change("/v1/payment_intents", &fields, key, deadline).await?;
         match payment(&answer) {
             Ok(payment) => Ok(Opened::Payment(payment)),
+            Err(StepError::BadMessage(_)) if is_about_the_key(&answer) => Ok(Opened::KeyUsed),
             Err(StepError::BadMessage(why)) => Ok(Opened::Rejected(why)),
             Err(error) => Err(error),
         }
@@ -129,6 +130,11 @@ fn payment(answer: &Answer) -> Result<Payment, StepError> {
         }
         _ => Err(failure(answer)),
     }
+}
+
+/// Whether the key was used before, with other parameters.
+fn is_about_the_key(answer: &Answer) -> bool {
+    answer.json::<Failed>().is_ok_and(|failed| failed.error.kind == "idempotency_error")
 }
 
 /// Neither done nor declined. An execution still under way needs a second or two.
@@ -224,6 +230,8 @@ struct Failed {
 
 #[derive(Debug, Deserialize)]
 struct Failure {
+    #[serde(default, rename = "type")]
+    kind: String,
     #[serde(flatten)]
     decline: Decline,
     payment_intent: Option<Intent>,

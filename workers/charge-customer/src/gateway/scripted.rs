@@ -27,6 +27,7 @@ struct Book {
     answers: HashMap<IdempotencyKey, Payment>,
     declines: Option<String>,
     rejects: Option<String>,
+    knows_keys: bool,
     charges: u32,
     refunds: u32,
 }
@@ -48,6 +49,13 @@ impl ScriptedGateway {
     #[must_use]
     pub fn rejecting(self, why: &str) -> Self {
         self.book().rejects = Some(why.to_owned());
+        self
+    }
+
+    /// From now on every key to open a payment was used before, with other parameters.
+    #[must_use]
+    pub fn knowing_keys(self) -> Self {
+        self.book().knows_keys = true;
         self
     }
 
@@ -89,6 +97,9 @@ impl Book {
     fn open(&mut self, bill: &Bill<'_>, key: IdempotencyKey) -> Opened {
         if let Some(why) = &self.rejects {
             return Opened::Rejected(why.clone());
+        }
+        if self.knows_keys {
+            return Opened::KeyUsed;
         }
         Opened::Payment(self.answer(key, |book| {
             let id = format!("pi_{}", book.payments.len() + 1);
