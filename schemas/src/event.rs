@@ -77,7 +77,7 @@ pub enum Reason {
     WrongSource,
     /// The event that must have come before is not in the log.
     NoCause,
-    /// The message was delivered too often without an outcome.
+    /// The step says that trying again cannot help.
     BadMessage,
     /// An effect outside the log that no slot records.
     OrphanEffect,

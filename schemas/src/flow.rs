@@ -48,8 +48,8 @@ pub struct Step {
     pub slot: &'static str,
     /// The type of the event that says yes.
     pub done: &'static str,
-    /// The type of the event that says no; `None` where the step cannot say no: the one that closes
-    /// the saga.
+    /// The type of the event that says no; `None` where the step cannot say no, such as the one that
+    /// closes the saga.
     pub refused: Option<&'static str>,
     pub undo: Option<Undo>,
     /// The point of no return, where it is right before this step.
@@ -110,6 +110,11 @@ impl Step {
         refused: &'static str,
     ) -> Self {
         Self { slot, done, refused: Some(refused), ..self }
+    }
+
+    /// The slot of the decision of a step that never says no, and the type of its yes.
+    pub const fn always_writes(self, slot: &'static str, done: &'static str) -> Self {
+        Self { slot, done, ..self }
     }
 
     /// The slot and the types that record that the effect is taken back.

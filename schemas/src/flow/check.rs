@@ -20,6 +20,7 @@ impl Flow {
         self.check_types(&mut say);
         self.check_pivot(&mut say);
         self.check_undo(&mut say);
+        self.check_refusals(&mut say);
         self.check_end(&mut say);
         self.check_chain(&mut say);
         self.check_readers(&mut say);
@@ -108,6 +109,16 @@ impl Flow {
         }
         if let (None, Some(step)) = (self.undoable().next(), self.steps.first()) {
             say(format!("{}: no step can be undone, so no refusal would end", step.worker));
+        }
+    }
+
+    /// Only the step right after the pivot may still say no: what a later one follows cannot be
+    /// taken back.
+    fn check_refusals(&self, say: &mut impl FnMut(String)) {
+        let after = self.steps.iter().skip_while(|step| step.pivot.is_none()).skip(1);
+        for step in after.filter(|step| step.refused.is_some()) {
+            let worker = step.worker;
+            say(format!("{worker}: it may refuse, but what the step before it did is final"));
         }
     }
 

@@ -15,6 +15,7 @@ const LEND: Step = step("lend")
     .on("billed")
     .after_pivot("pivot", "stay.go.v1", "stay.stop.v1")
     .writes("lent", "key.lent.v1", "key.refused.v1");
+const GREET: Step = step("greet").on("lent").always_writes("greeted", "guest.greeted.v1");
 const END: Step = step("end").on("lent").closes("closed", "stay.over.v1", "stay.cancelled.v1");
 
 /// The sentences about a flow of these rows.
@@ -31,8 +32,9 @@ fn sentences(steps: &[Step]) -> Vec<String> {
 }
 
 #[test]
-fn the_flow_that_the_illegal_ones_are_made_of_is_legal() {
+fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
     assert!(sentences(&[HOLD, BILL, LEND, END]).is_empty());
+    assert!(sentences(&[HOLD, BILL, LEND, GREET, END.on("greeted")]).is_empty());
 }
 
 #[rstest]
@@ -43,6 +45,10 @@ fn the_flow_that_the_illegal_ones_are_made_of_is_legal() {
 #[case::an_undo_after_the_pivot(
     &[HOLD, BILL, LEND.undone_by("lent-undo", &["key.back.v1"]), END],
     "lend: a step after the pivot cannot have an undo: the saga no longer turns"
+)]
+#[case::a_refusal_of_what_is_final(
+    &[HOLD, BILL, LEND, GREET.writes("greeted", "guest.greeted.v1", "guest.gone.v1"), END.on("greeted")],
+    "greet: it may refuse, but what the step before it did is final"
 )]
 #[case::an_undo_without_an_event(
     &[HOLD, BILL.undone_by("billed-undo", &[]), LEND, END],
