@@ -14,6 +14,8 @@ use crate::telemetry;
 pub(crate) struct Attempts<'k> {
     kernel: &'k Kernel,
     context: StepContext,
+    /// When the trigger of the run was stored.
+    stored_at: Timestamp,
     held_since: Instant,
 }
 
@@ -25,7 +27,7 @@ impl<'k> Attempts<'k> {
         stored_at: Timestamp,
     ) -> Self {
         let context = kernel.context(direction, saga, stored_at);
-        Self { kernel, context, held_since: Instant::now() }
+        Self { kernel, context, stored_at, held_since: Instant::now() }
     }
 
     pub(crate) fn context(&self) -> &StepContext {
@@ -46,7 +48,8 @@ impl<'k> Attempts<'k> {
         telemetry::attempt_failed(self.kernel.step.worker, self.context.saga_id(), attempt, &why);
         let wait = retry::STEP.wait(attempt).max(after.unwrap_or_default());
         self.kernel.pause(wait, self.held_since).await?;
-        self.context = self.context.again(Instant::now() + self.kernel.limits.deadline);
+        let deadline = Instant::now() + self.kernel.limits.deadline;
+        self.context = self.context.again(deadline, self.kernel.clock.age(self.stored_at));
         Ok(())
     }
 }

@@ -1,35 +1,95 @@
 //! The broker's clock, as far as a replica can know it.
 //!
-//! Ages are differences of two of the broker's times, so a replica whose own clock is wrong or
-//! jumps decides nothing differently: between two answers, time passes by the monotonic clock.
+//! Ages are differences of two of the broker's times, so a replica whose own clock is wrong decides
+//! nothing differently: between two answers, time passes by the monotonic clock.
+//!
+//! That one stands still while the machine is suspended. So an age also counts what the wall clock
+//! says has passed, if that is more: a message taken for too old costs a read, one taken for too
+//! young a second charge.
 
 use std::sync::RwLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 #[derive(Debug)]
-pub(crate) struct Clock(RwLock<(Timestamp, Instant)>);
+pub(crate) struct Clock(RwLock<Answer>);
+
+/// The broker's time, and this machine's when it came in.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    server_time: Timestamp,
+    at: Instant,
+    wall: SystemTime,
+}
 
 impl Clock {
     pub(crate) fn new(server_time: Timestamp) -> Self {
-        Self(RwLock::new((server_time, Instant::now())))
+        Self(RwLock::new(Answer::now(server_time)))
     }
 
     /// Sets the clock by an answer that has just come in.
     pub(crate) fn set(&self, server_time: Timestamp) {
-        *self.0.write().expect("nobody panics holding it") = (server_time, Instant::now());
+        *self.0.write().expect("nobody panics holding it") = Answer::now(server_time);
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        let (server_time, at) = *self.0.read().expect("nobody panics holding it");
-        let passed = SignedDuration::try_from(at.elapsed()).unwrap_or(SignedDuration::MAX);
-        server_time.saturating_add(passed).unwrap_or(Timestamp::MAX)
+        let answer = self.answer();
+        later(answer.server_time, answer.at.elapsed())
     }
 
     /// Time since the broker stored something; zero if that seems to lie ahead.
     pub(crate) fn age(&self, stored_at: Timestamp) -> Duration {
-        Duration::try_from(self.now().duration_since(stored_at)).unwrap_or_default()
+        let answer = self.answer();
+        let by_wall = wall().duration_since(answer.wall).unwrap_or_default();
+        let now = later(answer.server_time, answer.at.elapsed().max(by_wall));
+        Duration::try_from(now.duration_since(stored_at)).unwrap_or_default()
+    }
+
+    fn answer(&self) -> Answer {
+        *self.0.read().expect("nobody panics holding it")
+    }
+}
+
+impl Answer {
+    fn now(server_time: Timestamp) -> Self {
+        Self { server_time, at: Instant::now(), wall: wall() }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "only its advance counts, and only to be careful")]
+fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+fn later(time: Timestamp, passed: Duration) -> Timestamp {
+    let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+    time.saturating_add(passed).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Suspended for a day: the monotonic clock has not moved, the wall clock has.
+    #[test]
+    fn an_age_counts_the_time_a_machine_was_suspended() {
+        let day = Duration::from_secs(86_400);
+        let server_time = Timestamp::from_second(1_700_000_000).unwrap();
+        let answer = Answer::now(server_time);
+        let clock = Clock(RwLock::new(Answer { wall: answer.wall - day, ..answer }));
+        assert!(clock.age(server_time) >= day);
+        assert!(clock.now().duration_since(server_time) < SignedDuration::from_hours(1));
+    }
+
+    #[test]
+    fn a_wall_clock_set_back_makes_nothing_younger() {
+        let hour = Duration::from_secs(3_600);
+        let server_time = Timestamp::from_second(1_700_000_000).unwrap();
+        let answer = Answer::now(server_time);
+        let clock = Clock(RwLock::new(Answer { wall: answer.wall + hour, ..answer }));
+        let stored_at = Timestamp::from_second(1_700_000_000 - 3_600).unwrap();
+        assert!(clock.age(stored_at) >= hour);
     }
 }

@@ -206,8 +206,8 @@ impl StepContext {
         self.age
     }
 
-    /// The same message, once more.
-    pub(crate) fn again(&self, deadline: Instant) -> Self {
-        Self { attempt: self.attempt + 1, deadline, ..self.clone() }
+    /// The same message, once more; it has aged meanwhile.
+    pub(crate) fn again(&self, deadline: Instant, age: Duration) -> Self {
+        Self { attempt: self.attempt + 1, deadline, age, ..self.clone() }
     }
 }
