@@ -59,13 +59,11 @@ pub(super) fn useful(headers: &HeaderMap) -> Headers {
         if name.starts_with("Nats-") {
             continue;
         }
-        let name = name.to_ascii_lowercase();
-        if let Some(value) = values.last().filter(|_| is_useful(&name)) {
-            useful.push((name, value.as_str().to_owned()));
+        for value in values {
+            keep(&mut useful, name, value.as_str());
         }
     }
-    useful.sort();
-    useful
+    settled(useful)
 }
 
 /// Reads raw header bytes as they are stored, and leaves out whatever is malformed.
@@ -74,13 +72,23 @@ pub(super) fn parse_headers(raw: &[u8]) -> Headers {
     for line in raw.split(|&byte| byte == b'\n').skip(1) {
         let Ok(line) = std::str::from_utf8(line) else { continue };
         let Some((name, value)) = line.split_once(':') else { continue };
-        let (name, value) = (name.to_ascii_lowercase(), value.trim());
-        if is_useful(&name) && !value.contains(char::is_control) {
-            useful.retain(|(earlier, _)| *earlier != name);
-            useful.push((name, value.to_owned()));
-        }
+        keep(&mut useful, name, value);
     }
+    settled(useful)
+}
+
+fn keep(useful: &mut Headers, name: &str, value: &str) {
+    let (name, value) = (name.to_ascii_lowercase(), value.trim());
+    if is_useful(&name) && !value.contains(char::is_control) {
+        useful.push((name, value.to_owned()));
+    }
+}
+
+/// One value a name, whatever its case, and the same one for every reader: a run and its undo must
+/// not see different messages. The client keeps no order, so the least value it is.
+fn settled(mut useful: Headers) -> Headers {
     useful.sort();
+    useful.dedup_by(|(name, _), (earlier, _)| name == earlier);
     useful
 }
 
@@ -126,5 +134,19 @@ mod tests {
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(parse_headers(raw), expected);
         assert_eq!(parse_headers(b""), Headers::new());
+    }
+
+    #[test]
+    fn every_reader_sees_the_same_of_repeated_headers() {
+        let pairs = [("ce-subject", "B"), ("CE-Subject", "A"), ("Ce-Subject", "C")];
+        let mut headers = HeaderMap::new();
+        let mut raw = String::from("NATS/1.0\r\n");
+        for (name, value) in pairs {
+            headers.append(name, value);
+            raw.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let expected = vec![("ce-subject".to_owned(), "A".to_owned())];
+        assert_eq!(useful(&headers), expected);
+        assert_eq!(parse_headers(raw.as_bytes()), expected);
     }
 }
