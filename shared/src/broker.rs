@@ -114,13 +114,26 @@ pub trait Pull: Send {
     fn stop(self: Box<Self>) -> BoxFuture<'static, Vec<Delivered>>;
 }
 
+/// One stream among those that had its name, told apart by when it was created.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Incarnation {
+    pub stream: String,
+    pub created: Timestamp,
+}
+
+impl std::fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.stream, self.created)
+    }
+}
+
 /// What a look at the streams and durables found.
 #[derive(Debug, Clone)]
 pub struct Inspection {
     /// The broker's clock at about the time of the answer.
     pub server_time: Timestamp,
-    /// When the flow's stream was created: another value is another stream of the same name.
-    pub incarnation: Timestamp,
+    /// Of every permanent stream the worker relies on; the flow's comes first.
+    pub incarnations: Vec<Incarnation>,
     /// The shortest of the worker's durables: in hand for longer, a message comes again.
     pub ack_wait: Duration,
     /// One sentence per setting that is not what the flow demands.
@@ -150,7 +163,7 @@ impl Request {
     }
 }
 
-/// The broker. Every call may be made again: nothing here has an effect twice.
+/// The broker. Every call may be made again; only [`Broker::publish`] then stores twice.
 pub trait Broker: Send + Sync + 'static {
     /// Writes a slot that must be empty. The only guarded publish on the flow's stream.
     fn publish_once<'a>(&'a self, slot: &'a Slot, payload: Bytes) -> BoxFuture<'a, Published>;

@@ -32,15 +32,12 @@ pub(crate) async fn check<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<
         };
         // A replica that lags does not have it yet; the leader does.
         let found = kernel.lookup.last(slot.subject()).await;
-        if found.is_ok_and(&resolves) {
-            return Ok(());
-        }
-        let found = kernel.broker.last(flow.stream, slot.subject()).await;
-        if found.is_ok_and(&resolves) {
+        if found.is_ok_and(&resolves) || resolves(kernel.last(&slot).await?) {
             return Ok(());
         }
     }
-    if kernel.clock.age(trigger.stored_at) < kernel.limits.cause_wait {
+    // Twice, for the leader may be one that does not know yet that it was replaced.
+    if trigger.deliveries == 1 || kernel.clock.age(trigger.stored_at) < kernel.limits.cause_wait {
         let attempt = u32::try_from(trigger.deliveries).unwrap_or(u32::MAX);
         return Err(Ending::GiveBack(retry::LOOK.wait(attempt)));
     }

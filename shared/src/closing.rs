@@ -37,13 +37,14 @@ async fn decide(kernel: &Kernel, delivery: &Delivery) -> Result<Ending, Ending> 
     let after = cause.sequence;
     let occasion = kernel.occasion(cause, traceparent);
     let event = (cancelled, nothing_more());
-    let event = Outgoing::new(flow, slot, step.worker, event, None, &occasion);
+    let event = Outgoing::new(flow, slot, step.worker, event, &occasion);
     let resolved = commit::write_once(kernel, &event, after).await?;
     failpoint::hit(Direction::Undo, "after-commit");
     match resolved {
-        Resolved::Mine => Ok(Ending::Committed(Committed::undone())),
-        Resolved::Theirs(stored) => match slots::decision(flow, step, &delivery.saga, &stored) {
-            Entry::Done(record) | Entry::Refused(record) => {
+        Resolved::Written(committed) => Ok(Ending::Committed(committed)),
+        Resolved::Found(stored) => match slots::decision(flow, step, &delivery.saga, &stored) {
+            Entry::Refused(record) => Ok(Ending::Committed(Committed::seen(&record))),
+            Entry::Done(record) => {
                 tracing::error!(saga = %delivery.saga, "undone, and yet it was closed otherwise");
                 Ok(Ending::Committed(Committed::seen(&record)))
             }

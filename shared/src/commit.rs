@@ -1,5 +1,4 @@
-//! One decision, once, for ever: an event goes into its slot, and whatever the broker answers comes
-//! to `Mine` or `Theirs`.
+//! One decision, once, for ever: an event goes into its slot, or what is there already is found.
 //!
 //! A publish that looks failed may have been stored. So it is sent again with the same guard until
 //! the slot says what it holds; no time-out and no empty read is ever taken for "not stored".
@@ -19,6 +18,7 @@ use crate::kernel::Kernel;
 use crate::retry;
 use crate::slots::{self, Entry, Record};
 use crate::step::Outcome;
+use crate::telemetry;
 
 /// Proof that a slot is decided, and that the signal stands where it must.
 #[derive(Debug)]
@@ -32,22 +32,20 @@ impl Committed {
         Self { _made_here: () }
     }
 
-    /// An undo or an ending is in its slot.
-    pub(crate) fn undone() -> Self {
-        Self { _made_here: () }
-    }
-
-    /// The slot holds what this worker would have written.
+    /// The log holds what makes this delivery one of the past.
     pub(crate) fn seen(_entry: &Record) -> Self {
         Self { _made_here: () }
     }
 }
 
-/// Whose decision the slot holds.
+/// How a slot came to hold what it holds.
 #[derive(Debug)]
 pub(crate) enum Resolved {
-    Mine,
-    Theirs(Stored),
+    /// By this call.
+    Written(Committed),
+    /// Before: by another replica, by an earlier publish of ours without an answer, by somebody
+    /// else. What it says decides, not who wrote it.
+    Found(Stored),
 }
 
 /// Writes an event into its slot, or finds out who did. `after` is the sequence of its cause.
@@ -60,7 +58,9 @@ pub(crate) async fn write_once(
     loop {
         attempt += 1;
         let wait = match kernel.broker.publish_once(&event.slot, event.payload.clone()).await {
-            Published::Stored { sequence } if sequence > after => return Ok(Resolved::Mine),
+            Published::Stored { sequence } if sequence > after => {
+                return Ok(Resolved::Written(Committed { _made_here: () }));
+            }
             Published::Stored { sequence } => {
                 // An effect precedes its cause only in another stream of the same name.
                 let subject = event.slot.subject();
@@ -70,10 +70,7 @@ pub(crate) async fn write_once(
             Published::Conflict => {
                 let slot = event.slot.subject();
                 match kernel.broker.last(kernel.flow.stream, slot).await {
-                    Ok(Some(stored)) if is_mine(kernel, event, &stored) => {
-                        return Ok(Resolved::Mine);
-                    }
-                    Ok(Some(stored)) => return Ok(Resolved::Theirs(stored)),
+                    Ok(Some(stored)) => return Ok(Resolved::Found(stored)),
                     Ok(None) | Err(_) => retry::BROKER.wait(attempt),
                 }
             }
@@ -85,7 +82,7 @@ pub(crate) async fn write_once(
             }
             Published::Unknown(Unknown::NoAnswer(why)) => {
                 tracing::debug!(slot = event.slot.subject(), why, "no answer, publishing again");
-                Box::pin(kernel.same_stream()).await;
+                Box::pin(kernel.same_streams()).await;
                 retry::BROKER.wait(attempt)
             }
             Published::TooLarge => {
@@ -99,17 +96,6 @@ pub(crate) async fn write_once(
         };
         sleep(wait).await;
     }
-}
-
-/// The same type from the same source; of a refusal, for the same reason. Whichever replica wrote
-/// it, it says what this event would have said.
-fn is_mine(kernel: &Kernel, event: &Outgoing, stored: &Stored) -> bool {
-    let (slot, saga) = (event.slot.name(), event.slot.saga());
-    slots::record(kernel.flow, slot, saga, stored).is_some_and(|record| {
-        record.event_type == event.event_type
-            && record.source == event.source
-            && event.reason.as_ref().is_none_or(|reason| *reason == record.reason)
-    })
 }
 
 /// What became of a step's outcome.
@@ -131,24 +117,37 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
     let event = outgoing(kernel, trigger, outcome, work);
     let resolved = write_once(kernel, &event, trigger.this.sequence).await?;
     failpoint::hit(Direction::Run, "after-commit");
-    let entry = match resolved {
-        Resolved::Mine => None,
-        Resolved::Theirs(stored) => {
-            Some(slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored))
+    let stored = match resolved {
+        Resolved::Written(committed) => {
+            if let Outcome::Refused(refused) = outcome {
+                let worker = kernel.step.worker;
+                Box::pin(signal(kernel, trigger, worker, refused.reason(), worker)).await?;
+            }
+            return Ok(Commit::Settled(committed));
         }
+        Resolved::Found(stored) => stored,
     };
-    match (outcome, entry) {
-        (Outcome::Done(_), None) => Ok(Commit::Settled(Committed { _made_here: () })),
-        (Outcome::Refused(refused), None) => {
-            let worker = kernel.step.worker;
-            Box::pin(signal(kernel, trigger, worker, refused.reason(), event.source)).await?;
-            Ok(Commit::Settled(Committed { _made_here: () }))
-        }
-        (Outcome::Done(_), Some(Entry::Refused(record))) => Ok(Commit::TakeBack(record)),
-        (Outcome::Done(_) | Outcome::Refused(_), Some(entry)) => {
+    match (outcome, slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored)) {
+        (Outcome::Done(_), Entry::Refused(record)) => Ok(Commit::TakeBack(record)),
+        (Outcome::Done(done), Entry::Done(record)) if !says_the_same(done, &record) => Err(
+            orphan_effect(kernel, trigger, "the step acted twice: its slot holds another outcome"),
+        ),
+        (Outcome::Done(_) | Outcome::Refused(_), entry) => {
             Box::pin(settle_found(kernel, trigger, entry)).await.map(Commit::Settled)
         }
     }
+}
+
+/// Whether two runs of a step had one effect. What another version wrote cannot be compared.
+fn says_the_same<Done: Event>(done: &Done, record: &Record) -> bool {
+    let recorded = Done::from_data(&record.event_type, &record.data);
+    recorded.map_or(true, |recorded| recorded.to_data().get() == done.to_data().get())
+}
+
+/// An effect outside that no slot records: only a human can tell what to do about it.
+pub(crate) fn orphan_effect<On>(kernel: &Kernel, trigger: &Trigger<On>, what: &str) -> Ending {
+    tracing::error!(worker = kernel.step.worker, saga = %trigger.saga, "orphan effect: {what}");
+    Ending::Park(BadData::new(Reason::OrphanEffect, "", what))
 }
 
 fn outgoing<On, Done: Event, Refused: Refusal>(
@@ -164,11 +163,11 @@ fn outgoing<On, Done: Event, Refused: Refusal>(
     match outcome {
         Outcome::Done(done) => {
             let event = (done.event_type(), &*done.to_data());
-            Outgoing::new(flow, slot, worker, event, None, &occasion)
+            Outgoing::new(flow, slot, worker, event, &occasion)
         }
         Outcome::Refused(refused) => {
             let event = (refused.event_type(), &*refused.to_data());
-            Outgoing::new(flow, slot, worker, event, Some(refused.reason()), &occasion)
+            Outgoing::new(flow, slot, worker, event, &occasion)
         }
     }
 }
@@ -206,10 +205,12 @@ pub(crate) async fn superseded<On>(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        if let Ok(Some(stored)) = kernel.broker.last(kernel.flow.stream, slot.subject()).await {
+        if let Some(stored) = kernel.last(&slot).await? {
             let entry = slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored);
             return settle_found(kernel, trigger, entry).await;
         }
+        let why = "its effect is fenced off, and yet its slot is empty";
+        telemetry::attempt_failed(kernel.step.worker, &trigger.saga, attempt, why);
         kernel.pause(retry::BROKER.wait(attempt), held_since).await?;
     }
 }
@@ -246,9 +247,9 @@ async fn signal<On>(
     let data = to_raw_value(&Signal { step, reason, by }).expect("strings always serialise");
     let slot = kernel.slot(flow.turns.slot, &trigger.saga);
     let occasion = kernel.occasion(trigger.this.clone(), trigger.traceparent.clone());
-    let event = Outgoing::new(flow, slot, worker, (flow.turns.event, &data), None, &occasion);
+    let event = Outgoing::new(flow, slot, worker, (flow.turns.event, &data), &occasion);
     match write_once(kernel, &event, trigger.this.sequence).await? {
-        Resolved::Mine | Resolved::Theirs(_) => {}
+        Resolved::Written(_) | Resolved::Found(_) => {}
     }
     failpoint::hit(Direction::Run, "after-refused-signal");
     Ok(())

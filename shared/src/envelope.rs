@@ -208,10 +208,6 @@ fn cause(id: Option<&str>, sequence: Option<&str>) -> Option<Cause> {
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     pub slot: Slot,
-    pub event_type: &'static str,
-    pub source: &'static str,
-    /// Of a refusal: tells two refusals of one slot apart.
-    pub reason: Option<String>,
     pub payload: Bytes,
 }
 
@@ -258,13 +254,12 @@ pub struct Work {
 }
 
 impl Outgoing {
-    /// The structured form of an event for `slot`, by `source`; `reason` is a refusal's.
+    /// The structured form of an event for `slot`, by `source`.
     pub fn new(
         flow: &Flow,
         slot: Slot,
         source: &'static str,
         (event_type, data): (&'static str, &RawValue),
-        reason: Option<&str>,
         occasion: &Occasion,
     ) -> Self {
         let id = event_id(flow.saga, slot.saga(), slot.name(), event_type, source);
@@ -284,8 +279,7 @@ impl Outgoing {
             data,
         };
         let payload = serde_json::to_vec(&wire).expect("strings and numbers always serialise");
-        let reason = reason.map(str::to_owned);
-        Self { slot, event_type, source, reason, payload: payload.into() }
+        Self { slot, payload: payload.into() }
     }
 }
 

@@ -10,7 +10,7 @@ use schemas::ids::Direction;
 use schemas::{Flow, SagaId, Slot};
 use tokio::time::Instant;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Incarnation, Stored};
 use crate::clock::Clock;
 use crate::envelope::{Cause, Occasion};
 use crate::lookup::Lookup;
@@ -26,8 +26,8 @@ pub(crate) struct Kernel {
     /// This worker's row.
     pub(crate) step: &'static Step,
     pub(crate) clock: Clock,
-    /// Of the flow's stream, as it was at start.
-    pub(crate) incarnation: Timestamp,
+    /// Of the streams this worker relies on, as they were at start.
+    pub(crate) incarnations: Vec<Incarnation>,
     pub(crate) limits: Limits,
     pub(crate) stopper: Stopper,
     pub(crate) shutdown: Shutdown,
@@ -69,6 +69,20 @@ impl Kernel {
         StepContext::new(self.flow, self.step.worker, direction, saga.clone(), timing)
     }
 
+    /// What a slot holds, from the leader: asked until there is an answer, as long as the message
+    /// may be held.
+    pub(crate) async fn last(&self, slot: &Slot) -> Result<Option<Stored>, GiveBack> {
+        let held_since = Instant::now();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.broker.last(self.flow.stream, slot.subject()).await {
+                Ok(found) => return Ok(found),
+                Err(_) => self.pause(retry::BROKER.wait(attempt), held_since).await?,
+            }
+        }
+    }
+
     /// Stops the process with one line; never returns, for the task is about to be let go.
     pub(crate) async fn halt<T>(&self, why: String) -> T {
         self.stopper.stop(Stop::Halt(why));
@@ -87,21 +101,18 @@ impl Kernel {
         }
     }
 
-    /// Makes sure, after trouble, that the stream is still the one this process started with:
+    /// Makes sure, after trouble, that the streams are still those this process started with:
     /// another one of the same name would take every write as if nothing had ever happened.
-    pub(crate) async fn same_stream(&self) {
+    pub(crate) async fn same_streams(&self) {
         let mut attempt = 0;
         loop {
             attempt += 1;
             match self.broker.inspect(self.flow, self.step.worker).await {
-                Ok(seen) if seen.incarnation == self.incarnation => return,
+                Ok(seen) if seen.incarnations == self.incarnations => return,
                 Ok(seen) => {
-                    let Kernel { flow, incarnation, .. } = self;
+                    let (was, is) = (&self.incarnations, seen.incarnations);
                     return self
-                        .halt(format!(
-                            "stream {} was created at {}, not at {incarnation}: another stream",
-                            flow.stream, seen.incarnation
-                        ))
+                        .halt(format!("not the streams of before: {was:?}, now {is:?}"))
                         .await;
                 }
                 Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,

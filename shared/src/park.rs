@@ -68,7 +68,10 @@ pub(crate) async fn park(
                 tracing::error!(subject, "the parked stream is full: raise max_bytes");
                 retry::FULL.wait(attempt)
             }
-            Published::Conflict | Published::Unknown(_) => retry::BROKER.wait(attempt),
+            Published::Conflict | Published::Unknown(_) => {
+                tracing::warn!(subject, attempt, "cannot be parked now; the message is held");
+                retry::BROKER.wait(attempt)
+            }
             Published::TooLarge | Published::Rejected { .. } => {
                 return kernel.halt(format!("cannot park on {subject}")).await;
             }

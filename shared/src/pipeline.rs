@@ -8,7 +8,6 @@
 //! message, and below 1 KB that is several times cheaper.
 
 use schemas::ids::Direction;
-use schemas::{BadData, Reason};
 use tokio::time::timeout_at;
 
 use crate::attempts::Attempts;
@@ -152,8 +151,7 @@ async fn take_back<P: Part>(
             Ok(Ok(TakenBack::Yes)) => return Ok(()),
             Ok(Ok(TakenBack::Never)) => {
                 let what = "the step acted, and its slot holds a refusal";
-                tracing::error!(saga = %trigger.saga, "orphan effect: {what}");
-                return Err(Ending::Park(BadData::new(Reason::OrphanEffect, "", what)));
+                return Err(commit::orphan_effect(kernel, trigger, what));
             }
             Ok(Err(error)) => attempts.failed(Some(error)).await?,
             Err(_) => attempts.failed(None).await?,

@@ -18,13 +18,13 @@ pub(crate) async fn pass<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(
     let slot = kernel.slot(pivot.slot, &trigger.saga);
     let occasion = kernel.occasion(trigger.this.clone(), trigger.traceparent.clone());
     let event = (pivot.go, nothing_more());
-    let go = Outgoing::new(kernel.flow, slot, kernel.step.worker, event, None, &occasion);
+    let go = Outgoing::new(kernel.flow, slot, kernel.step.worker, event, &occasion);
     let stored = match commit::write_once(kernel, &go, trigger.this.sequence).await? {
-        Resolved::Mine => {
+        Resolved::Written(_) => {
             failpoint::hit(Direction::Run, "after-pivot");
             return Ok(());
         }
-        Resolved::Theirs(stored) => stored,
+        Resolved::Found(stored) => stored,
     };
     match slots::pivot(kernel.flow, kernel.step, &trigger.saga, &stored) {
         Entry::Done(_) => Ok(()),

@@ -11,8 +11,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, LogSettings};
 
-/// Deliveries handled, by durable and by how they ended.
-pub const HANDLED: &str = "quadrille_handled_total";
 /// Seconds from a delivery to its settlement, by durable.
 pub const HANDLING: &str = "quadrille_handling_seconds";
 /// Attempts that could not find out what happened, by worker.
@@ -21,8 +19,6 @@ pub const RETRIES: &str = "quadrille_retries_total";
 pub const PARKED: &str = "quadrille_parked_total";
 /// Undos that cannot go on until somebody looks, by worker.
 pub const UNDO_BLOCKED: &str = "quadrille_undo_blocked_total";
-/// Messages in hand, by durable.
-pub const IN_HAND: &str = "quadrille_in_hand";
 
 /// Sends logs where the settings say; a second call changes nothing.
 pub fn start_logs(settings: &LogSettings) {

@@ -20,6 +20,9 @@ pub const PARKED_BYTES: usize = 256 * 1024;
 /// The inventory worker's own stream.
 pub const STOCK_STREAM: &str = "STOCK";
 
+/// The only worker that uses it.
+const STOCK_WORKER: &str = "reserve-inventory";
+
 /// First token of the inventory worker's subjects.
 pub const STOCK_SUBJECTS: &str = "stock";
 
@@ -99,6 +102,8 @@ pub enum Keeps {
 pub struct StreamSpec {
     pub name: String,
     pub subjects: Vec<String>,
+    /// The one worker that keeps data of its own in it; `None` where all of them write.
+    pub owner: Option<&'static str>,
     pub keeps: Keeps,
     /// Nobody may delete or purge; cannot be taken back.
     pub permanent: bool,
@@ -108,6 +113,13 @@ pub struct StreamSpec {
     /// Size at which it refuses further messages.
     pub max_bytes: u64,
     pub replicas: u64,
+}
+
+impl StreamSpec {
+    /// Whether `worker` writes to it.
+    pub fn is_used_by(&self, worker: &str) -> bool {
+        self.owner.is_none_or(|owner| owner == worker)
+    }
 }
 
 /// A durable as it must be.
@@ -183,6 +195,7 @@ fn flow_stream(flow: &Flow) -> StreamSpec {
     StreamSpec {
         name: flow.stream.to_owned(),
         subjects: vec![flow.filter("*")],
+        owner: None,
         keeps: Keeps::First,
         permanent: true,
         atomic_publish: false,
@@ -202,6 +215,7 @@ fn parked_stream(flow: &Flow) -> StreamSpec {
     StreamSpec {
         name: parked_stream_name(flow),
         subjects: subjects.map(|first| format!("{first}.{}.*.*", flow.subjects)).into(),
+        owner: None,
         keeps: Keeps::All,
         permanent: false,
         atomic_publish: false,
@@ -216,6 +230,7 @@ fn stock_stream() -> StreamSpec {
     StreamSpec {
         name: STOCK_STREAM.to_owned(),
         subjects: ["sku", "hold"].map(|kind| format!("{STOCK_SUBJECTS}.{kind}.*")).into(),
+        owner: Some(STOCK_WORKER),
         keeps: Keeps::Newest,
         permanent: true,
         atomic_publish: true,

@@ -50,6 +50,7 @@ async fn decide<S: Undo>(kernel: &Kernel, step: &S, delivery: &Delivery) -> Resu
             return Ok(Ending::Committed(Committed::seen(&record)));
         }
         Verdict::LookAgain => return Err(again()),
+        Verdict::Blocked => return Err(commit::alien()),
         Verdict::UndoUnknown => None,
         Verdict::UndoRecorded(record) => Some(read_recorded::<S>(&record)?),
     };
@@ -142,15 +143,15 @@ async fn commit_undone<S: Undo>(
     let (cause, traceparent) = woken_by(kernel, delivery);
     let after = cause.sequence;
     let occasion = Occasion { work, ..kernel.occasion(cause, traceparent) };
-    let event = Outgoing::new(flow, slot, worker, event, None, &occasion);
+    let event = Outgoing::new(flow, slot, worker, event, &occasion);
     let resolved = commit::write_once(kernel, &event, after).await?;
     failpoint::hit(Direction::Undo, "after-commit");
     let found = match resolved {
-        Resolved::Mine => return Ok(Ending::Committed(Committed::undone())),
-        Resolved::Theirs(stored) => slots::undone(flow, kernel.step, &delivery.saga, &stored),
+        Resolved::Written(committed) => return Ok(Ending::Committed(committed)),
+        Resolved::Found(stored) => slots::undone(flow, kernel.step, &delivery.saga, &stored),
     };
     match found {
-        // Another replica found the effect in another state, and undid it too.
+        // Another replica undid it too, and may have found the effect in another state.
         Entry::Done(record) => Ok(Ending::Committed(Committed::seen(&record))),
         Entry::Refused(_) | Entry::Alien => Err(commit::alien()),
     }

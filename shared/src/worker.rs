@@ -126,7 +126,7 @@ impl Start {
             flow: self.flow,
             step: row,
             clock: Clock::new(inspection.server_time),
-            incarnation: inspection.incarnation,
+            incarnations: inspection.incarnations,
             limits: limits(&self.settings.worker),
             stopper: stopper.clone(),
             shutdown: shutdown.clone(),
@@ -264,8 +264,9 @@ async fn watch_settings(kernel: Arc<Kernel>, every: Duration) {
         if let Some(drift) = seen.drift.first() {
             return kernel.halt(drift.clone()).await;
         }
-        if seen.incarnation != kernel.incarnation {
-            return kernel.same_stream().await;
+        if seen.incarnations != kernel.incarnations {
+            kernel.same_streams().await;
+            continue;
         }
         kernel.clock.set(seen.server_time);
     }
@@ -279,7 +280,7 @@ async fn end(
     readiness: &Readiness,
 ) -> anyhow::Result<()> {
     let mut shutdown = kernel.shutdown.clone();
-    let mut asked = shutdown.asked().await;
+    let asked = shutdown.asked().await;
     readiness.set(false);
     if asked == Stop::Asked {
         tracing::info!(limit_s = limit.as_secs(), "stopping: finishing what is in hand");
@@ -287,13 +288,13 @@ async fn end(
         let in_time = tokio::time::timeout(limit, drained).await.is_ok();
         if !in_time {
             kernel.stopper.stop(Stop::LetGo);
-            asked = shutdown.let_go().await;
         }
         tracing::info!(in_time, "stopped");
     }
     while durables.join_next().await.is_some() {}
     kernel.broker.flush().await;
-    match asked {
+    // It may have become more urgent meanwhile.
+    match shutdown.asked().await {
         Stop::Halt(why) => bail!(why),
         Stop::Asked | Stop::LetGo => Ok(()),
     }

@@ -58,7 +58,7 @@ pub(crate) fn event(worker: &str, slot: &str) -> anyhow::Result<Vec<u8>> {
     let saga = SagaId::parse("0000000")?;
     let event = (event_type, &*data);
     let slot = FLOW.slot(slot, &saga);
-    Ok(Outgoing::new(&FLOW, slot, row.worker, event, None, &occasion).payload.into())
+    Ok(Outgoing::new(&FLOW, slot, row.worker, event, &occasion).payload.into())
 }
 
 /// The SKUs of the order as it is placed.

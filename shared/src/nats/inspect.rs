@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::api::{self, code};
 use super::settings::{Settings, differences, durable_promises, stream_promises};
-use crate::broker::{Inspection, Unavailable};
+use crate::broker::{Incarnation, Inspection, Unavailable};
 use crate::topology::{OLDEST_SERVER, Profile, Topology};
 
 /// What `STREAM.INFO` says.
@@ -48,7 +48,7 @@ pub(super) async fn durable(
     info.found(&[code::CONSUMER_NOT_FOUND, code::STREAM_NOT_FOUND])
 }
 
-/// The flow's stream and the worker's durables; sizes are the operator's business.
+/// The streams a worker relies on and its durables; sizes are the operator's business.
 pub(super) async fn inspect(
     client: &Client,
     flow: &'static Flow,
@@ -57,17 +57,17 @@ pub(super) async fn inspect(
     let topology = Topology::new(flow, Profile::Dev);
     let mut drift = Vec::new();
     drift.extend(too_old(client, OLDEST_SERVER));
-    let Some(info) = stream(client, flow.stream).await? else {
-        drift.push(format!("stream {} does not exist", flow.stream));
-        let never = Timestamp::UNIX_EPOCH;
-        return Ok(Inspection {
-            server_time: never,
-            incarnation: never,
-            ack_wait: topology.ack_wait,
-            drift,
-        });
-    };
-    for spec in topology.streams().iter().filter(|spec| spec.name == flow.stream) {
+    let mut server_time = Timestamp::UNIX_EPOCH;
+    let mut incarnations = Vec::new();
+    for spec in topology.streams().iter().filter(|spec| spec.is_used_by(worker)) {
+        let Some(info) = stream(client, &spec.name).await? else {
+            drift.push(format!("stream {} does not exist", spec.name));
+            continue;
+        };
+        server_time = info.ts;
+        if spec.permanent {
+            incarnations.push(Incarnation { stream: spec.name.clone(), created: info.created });
+        }
         let found = differences(stream_promises(spec), &info.config);
         drift.extend(found.iter().map(|found| format!("stream {}: {found}", spec.name)));
     }
@@ -84,8 +84,8 @@ pub(super) async fn inspect(
         ack_wait = [ack_wait, live].into_iter().flatten().min();
     }
     Ok(Inspection {
-        server_time: info.ts,
-        incarnation: info.created,
+        server_time,
+        incarnations,
         ack_wait: ack_wait.unwrap_or(topology.ack_wait),
         drift,
     })

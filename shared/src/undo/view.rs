@@ -32,6 +32,8 @@ pub(crate) enum Verdict {
     Settled(&'static str, Record),
     /// Nothing here says why it was woken: a stale read, or a forged signal.
     LookAgain,
+    /// Its own slot holds what it cannot read, so whether it acted cannot be told.
+    Blocked,
 }
 
 impl View {
@@ -99,6 +101,7 @@ impl View {
         }
         match self.closed(flow) {
             Some(record) => Verdict::Settled("closed", record),
+            None if *own == Some(Entry::Alien) => Verdict::Blocked,
             None => Verdict::LookAgain,
         }
     }
@@ -210,6 +213,7 @@ mod tests {
             Verdict::UndoUnknown => "unknown",
             Verdict::Settled(why, _) => why,
             Verdict::LookAgain => "again",
+            Verdict::Blocked => "blocked",
         }
     }
 
@@ -226,6 +230,7 @@ mod tests {
         assert_eq!(undo(Log { pivot: Refused, payment_undo: Done, ..charged }), "undone");
         assert_eq!(undo(Log { pivot: Refused, payment_undo: Alien, ..charged }), "recorded");
         assert_eq!(undo(Log { inventory: Refused, ..NOTHING }), "an earlier step was refused");
+        assert_eq!(undo(Log { payment: Alien, pivot: Refused, ..charged }), "blocked");
         assert_eq!(undo(Log { closed: Done, ..charged }), "closed");
         assert_eq!(undo(NOTHING), "again");
     }

@@ -48,7 +48,7 @@ pub(crate) async fn try_write(
     let slot = ORDERS.slot(slot, id);
     let occasion =
         Occasion { cause: Some(cause), traceparent: None, time: Timestamp::now(), work: None };
-    let event = Outgoing::new(&FLOW, slot, source, (event, &data), None, &occasion);
+    let event = Outgoing::new(&FLOW, slot, source, (event, &data), &occasion);
     stack.broker.publish_once(&event.slot, event.payload).await
 }
 

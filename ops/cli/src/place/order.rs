@@ -154,7 +154,7 @@ impl Order {
                 let time = Timestamp::now();
                 let occasion = Occasion { cause: None, traceparent: None, time, work: None };
                 let event = (FLOW.opens.event, &**data);
-                Outgoing::new(&FLOW, slot.clone(), CLIENT, event, None, &occasion).payload
+                Outgoing::new(&FLOW, slot.clone(), CLIENT, event, &occasion).payload
             }
         };
         let stored = unsent(&slot, payload.clone());
