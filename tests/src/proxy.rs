@@ -75,11 +75,11 @@ impl Proxy {
         format!("nats://{}", self.address)
     }
 
-    /// From now on, once the client publishes to a subject that begins with `prefix` and was not
-    /// published to before, the server's answers on that connection are lost for so long; then the
-    /// connection is cut.
-    pub fn lose_answers_after(&self, prefix: &str, lasts: Duration) {
-        let start = format!("HPUB {prefix}").into_bytes();
+    /// From now on, once the client sends a line that begins with `start` (`HPUB orders.payment.`)
+    /// and a subject that it has not sent before, the server's answers on that connection are lost
+    /// for so long; then the connection is cut.
+    pub fn lose_answers_after(&self, start: &str, lasts: Duration) {
+        let start = start.as_bytes().to_vec();
         self.shared().trigger = Some(Trigger { start, lasts, seen: HashSet::new() });
     }
 

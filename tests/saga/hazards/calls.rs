@@ -1,9 +1,11 @@
 //! A call whose outcome is unknown is made again under the same key, and is never taken for a no.
 
 use serde_json::{Value, json};
-use tests::stack::{Fate, Stack};
+use tests::eventually::eventually;
+use tests::stack::{Fate, Launch, Stack};
 
-use crate::by_hand::effects;
+use crate::by_hand::{caused_by, effects, write};
+use crate::causes::{PAYMENT as PAID, charged};
 
 /// Two orders are paid and shipped, the other two get their money back.
 const FATES: [Fate; 4] = [Fate::Completes, Fate::NoCarrier, Fate::Completes, Fate::NoCarrier];
@@ -82,4 +84,26 @@ async fn assert_one_effect_of_each(stack: &Stack, id: &schemas::SagaId, fate: Fa
         effects(stack, id, "label-bought").await,
     ];
     assert_eq!(counts, [1, 1, refunds, 1 - refunds], "{}", stack.story(id).await);
+}
+
+#[tokio::test]
+async fn h21_a_second_effect_is_reported_and_not_hidden() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let ids = stack.place_all("twice", &[Fate::Completes]).await;
+    // As another replica would, had the gateway forgotten the key between the two.
+    let reserved = caused_by(&stack, &ids[0], "inventory").await;
+    write(&stack, &ids[0], PAID, ("payment.charged.v1", charged()), reserved).await;
+    stack.start(Launch::of("charge-customer")).await;
+    stack.closed(&ids).await;
+    eventually("the second charge is reported", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    let parked = &stack.history().await.parked[0];
+    assert_eq!(parked.subject, "parked.orders.charge-customer.twice-0");
+    let entry: Value = serde_json::from_slice(&parked.payload).unwrap();
+    assert_eq!(entry["reason"], "orphan-effect");
+    assert_eq!(effects(&stack, &ids[0], "captured").await, 1);
 }

@@ -1,15 +1,18 @@
 //! An event acts only once what caused it is in the log.
 
+use std::time::Duration;
+
 use quadrille::envelope::Cause;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
+use tests::proxy::Proxy;
 use tests::stack::{Fate, Launch, Stack, order};
 
 use crate::by_hand::{caused_by, event_id, holds, saga, write};
 
 /// What `charge-customer` records.
-fn charged() -> Value {
+pub(crate) fn charged() -> Value {
     json!({
         "payment": "pi_1",
         "amount": { "amount": 960, "currency": "EUR" },
@@ -29,7 +32,7 @@ fn reserved() -> Value {
     })
 }
 
-const PAYMENT: (&str, &str) = ("payment", "charge-customer");
+pub(crate) const PAYMENT: (&str, &str) = ("payment", "charge-customer");
 const INVENTORY: (&str, &str) = ("inventory", "reserve-inventory");
 
 async fn deliveries(stack: &Stack, durable: &str) -> u64 {
@@ -81,4 +84,22 @@ async fn h20_an_event_that_overtakes_its_cause_waits_for_it() {
     stack.closed(std::slice::from_ref(&id)).await;
     assert_eq!(stack.sandbox.calls("label").await, 1);
     assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
+}
+
+#[tokio::test]
+async fn h20_a_cause_that_cannot_be_read_is_no_missing_cause() {
+    let mut stack = Stack::bare().await;
+    let proxy = Proxy::to(&stack.server.url()).await;
+    let worker = Launch::of("charge-customer").env("QUADRILLE_NATS__URL", proxy.url());
+    // Whatever comes is too old to wait for its cause.
+    stack.start(worker.env("QUADRILLE_WORKER__CAUSE_WAIT", "0s")).await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    // For longer than the replica, and then the leader, are waited for.
+    proxy.lose_answers_after("PUB $JS.API.DIRECT.GET.", Duration::from_secs(11));
+    let ids = stack.place_all("unread", &[Fate::Completes]).await;
+    stack.closed(&ids).await;
+    assert_eq!(proxy.triggered(), 1);
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
+    stack.check().await;
 }

@@ -62,7 +62,7 @@ async fn lost_acknowledgements_undo_nothing(mut stack: Stack) {
     // Every decision is stored, and no worker hears of its own: the connection goes deaf with the
     // publish, and is cut a little later.
     for (step, proxy) in FLOW.steps.iter().zip(&proxies) {
-        let slot = format!("orders.{}.", step.slot);
+        let slot = format!("HPUB orders.{}.", step.slot);
         proxy.lose_answers_after(&slot, Duration::from_millis(200));
     }
     let deaf = stack.place_all("deaf", &[Fate::Completes; 4]).await;

@@ -108,7 +108,8 @@ impl Writer {
     }
 
     fn refund(&mut self, order: &str, cause: &str) {
-        self.effect(order, "refunded", ("charge-customer", Direction::Undo, "refund"));
+        let request = format!("refund pi_{order}");
+        self.effect(order, "refunded", ("charge-customer", Direction::Undo, &request));
         let data = json!({ "payment": format!("pi_{order}") });
         let of = ("payment.refunded.v1", "charge-customer");
         self.event(order, "payment-undo", of, cause, data);

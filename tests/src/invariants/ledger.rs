@@ -17,7 +17,7 @@ fn request(effect: &Effect) -> Option<(&'static str, Direction, String)> {
         "intent-created" => Some(("charge-customer", Run, "create".into())),
         "captured" | "declined" => Some(("charge-customer", Run, "confirm".into())),
         "canceled" => Some(("charge-customer", Undo, format!("cancel {intent}"))),
-        "refunded" => Some(("charge-customer", Undo, "refund".into())),
+        "refunded" => Some(("charge-customer", Undo, format!("refund {intent}"))),
         "label-bought" | "destination-refused" => Some(("ship-order", Run, "label".into())),
         _ => None,
     }
