@@ -10,7 +10,7 @@ use tests::stack::{Fate, Launch, Stack};
 use tokio::time::{Instant, interval};
 
 use crate::by_hand::{effects, holds, refuse, saga};
-use crate::crashes::dies_at_each;
+use crate::crashes::Mortal;
 
 /// How late the gateway carries out what it was asked for.
 const LATE: Duration = Duration::from_secs(5);
@@ -74,7 +74,7 @@ async fn h25_a_hold_that_comes_after_its_undo_is_not_made() {
         stack.start(Launch::of(worker)).await;
     }
     // Whoever makes the late hold dies before it can take it back.
-    let _inventory = dies_at_each(&stack, "late", "reserve-inventory", &["run.after-effect"]);
+    let _inventory = Mortal::at_each(&stack, "late", "reserve-inventory", &["run.after-effect"]);
     stack.fill_stock().await;
     let before = stack.free_stock().await;
     let pause = format!("CONSUMER.PAUSE.{}.reserve-inventory", FLOW.stream);

@@ -4,7 +4,7 @@ use schemas::order_fulfilment::FLOW;
 use tests::stack::{Fate, Launch, Stack};
 
 use crate::by_hand::effects;
-use crate::crashes::{dies_at_each, until_all_have_died};
+use crate::crashes::{Mortal, until_all_have_died};
 
 const UNDO: &[&str] =
     &["undo.before-run", "undo.after-effect", "undo.after-commit", "undo.before-ack"];
@@ -18,10 +18,9 @@ async fn h26_two_undo_replicas_that_die_anywhere_refund_once() {
         stack.start(Launch::of(worker)).await;
     }
     stack.fill_stock().await;
-    let replicas = ["one", "other"]
-        .map(|name| (dies_at_each(&stack, name, "charge-customer", UNDO), UNDO))
-        .into();
-    let ids = until_all_have_died(&stack, &[Fate::NoCarrier; 4], replicas).await;
+    let replicas =
+        ["one", "other"].map(|name| Mortal::at_each(&stack, name, "charge-customer", UNDO));
+    let ids = until_all_have_died(&stack, &[Fate::NoCarrier; 4], replicas.into()).await;
     for id in &ids {
         let counts = [
             effects(&stack, id, "captured").await,
@@ -44,7 +43,7 @@ async fn h27_whatever_refuses_and_whoever_dies_all_is_undone_in_reverse() {
             (None, Some(_)) => CLOSING,
             (None, None) => continue,
         };
-        workers.push((dies_at_each(&stack, step.worker, step.worker, places), places));
+        workers.push(Mortal::at_each(&stack, step.worker, step.worker, places));
     }
     stack.fill_stock().await;
     let before = stack.free_stock().await;
