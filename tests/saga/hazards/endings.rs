@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use schemas::SagaId;
 use schemas::order_fulfilment::FLOW;
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::stack::{Fate, Launch, Stack, order};
 
-use crate::by_hand::{CLOSING, caused_by, event_id, saga, write};
+use crate::by_hand::{CLOSING, caused_by, event_id, holds, saga, write};
 use quadrille::envelope::Cause;
 
 /// Orders that come to both endings at once.
@@ -30,12 +30,29 @@ async fn h31_an_order_that_comes_to_both_endings_has_one() {
         stack.settled(&durable.name).await;
     }
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
-    let log = stack.history().await.log;
-    for message in log.iter().filter(|message| message.subject.starts_with("orders.closed.")) {
+    let history = stack.history().await;
+    for message in
+        history.log.iter().filter(|message| message.subject.starts_with("orders.closed."))
+    {
         *endings.entry(message.subject.clone()).or_default() += 1;
     }
     assert_eq!(endings.len(), ORDERS);
     assert!(endings.values().all(|count| *count == 1), "{endings:?}");
+    // Both endings were tried for each of them.
+    for durable in FLOW.durables(Some("complete-order")) {
+        let info = stack.raw.durable(FLOW.stream, &durable.name).await;
+        let delivered = info["delivered"]["consumer_seq"].as_u64();
+        assert!(delivered >= Some(ORDERS as u64), "{}: {delivered:?}", durable.name);
+    }
+    // Nothing is set aside but what an operator must see: a parcel that went, of an order that
+    // reads cancelled.
+    for message in &history.parked {
+        let entry: Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(entry["reason"], "orphan-effect", "{}", message.subject);
+        let id = message.subject.strip_prefix("parked.orders.complete-order.").unwrap();
+        let ending = holds(&stack, &saga(id), "closed").await;
+        assert_eq!(ending.as_deref(), Some("order.cancelled.v1"), "{id}");
+    }
 }
 
 /// Writes an order that has both been taken back and, against all rules, been shipped.
