@@ -35,7 +35,7 @@ pub use binaries::Build;
 pub use log::{Follower, Logged};
 pub use orders::{Fate, SKUS, SPARSE_SKU, order};
 pub use sandbox::Sandbox;
-pub use supervisor::Supervisor;
+pub use supervisor::{End, Supervisor};
 pub use worker::{Launch, Launcher, Worker};
 
 /// A delivery that nobody settled comes again after this: short, so that a crash costs a test

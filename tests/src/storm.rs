@@ -36,12 +36,14 @@ const KILL_EVERY: Duration = Duration::from_millis(700);
 /// What happened.
 #[derive(Debug)]
 pub struct Summary {
+    /// Placed, and taken by the broker.
     pub orders: usize,
     pub completed: usize,
     pub cancelled: usize,
     /// Second publishes, each refused.
     pub repeated: usize,
     pub lost_acks: usize,
+    /// Replicas that the storm killed; none ended in any other way.
     pub kills: usize,
     pub resets: usize,
     pub took: Duration,
@@ -69,6 +71,7 @@ struct Storm {
     placed: Cell<usize>,
     closed: Cell<usize>,
     completed: Cell<usize>,
+    cancelled: Cell<usize>,
     repeated: Cell<usize>,
     resets: Cell<usize>,
     violations: RefCell<Vec<String>>,
@@ -77,7 +80,7 @@ struct Storm {
 /// Runs a storm of so many orders.
 ///
 /// # Panics
-/// When an order does not end, or any invariant is violated.
+/// When an order does not end, any invariant is violated, or a replica ends that was not killed.
 pub async fn run(orders: usize) -> Summary {
     let began = Instant::now();
     let stack = Stack::bare().await;
@@ -103,6 +106,7 @@ pub async fn run(orders: usize) -> Summary {
         placed: Cell::default(),
         closed: Cell::default(),
         completed: Cell::default(),
+        cancelled: Cell::default(),
         repeated: Cell::default(),
         resets: Cell::default(),
         violations: RefCell::default(),
@@ -186,8 +190,9 @@ impl Storm {
         while self.closed.get() < self.orders {
             let message = follower.next().await;
             let (_, id) = FLOW.parse_subject(&message.subject).expect("a subject of the flow");
-            let completed =
-                String::from_utf8_lossy(&message.payload).contains("order.completed.v1");
+            let ending = String::from_utf8_lossy(&message.payload);
+            let completed = ending.contains("order.completed.v1");
+            let cancelled = ending.contains("order.cancelled.v1");
             let (balance, hold) =
                 tokio::join!(self.stack.sandbox.balance(&id), self.stack.hold(&id));
             let holds_stock = hold.is_some_and(|hold| hold["released"] == false);
@@ -197,6 +202,7 @@ impl Storm {
                 self.violations.borrow_mut().push(line);
             }
             self.completed.set(self.completed.get() + usize::from(completed));
+            self.cancelled.set(self.cancelled.get() + usize::from(cancelled));
             self.closed.set(self.closed.get() + 1);
         }
     }
@@ -211,16 +217,26 @@ impl Storm {
         }
     }
 
+    /// How many replicas were killed.
+    ///
+    /// # Panics
+    /// When one has ended in another way.
+    fn kills(&self) -> usize {
+        let ends: Vec<_> = self.replicas.iter().flat_map(Supervisor::ends).collect();
+        let others: Vec<_> = ends.iter().filter(|end| !end.was_ordered()).collect();
+        assert!(others.is_empty(), "replicas ended that nobody killed: {others:?}");
+        ends.len()
+    }
+
     fn summary(&self, took: Duration) -> Summary {
-        let (orders, completed) = (self.orders, self.completed.get());
         Summary {
-            orders,
-            completed,
-            cancelled: orders - completed,
+            orders: self.placed.get(),
+            completed: self.completed.get(),
+            cancelled: self.cancelled.get(),
             repeated: self.repeated.get(),
             lost_acks: std::fs::read_to_string(lost_acks(&self.stack))
                 .map_or(0, |text| text.lines().count()),
-            kills: self.replicas.iter().map(|replica| replica.starts() - 1).sum(),
+            kills: self.kills(),
             resets: self.resets.get(),
             took,
         }

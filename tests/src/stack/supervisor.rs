@@ -1,7 +1,10 @@
 //! Starts a worker again whenever it ends, as systemd or an orchestrator does.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex};
+
+use rustix::process::Signal;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -14,7 +17,22 @@ pub struct Supervisor {
     /// Owns the process; aborted with this value, which kills it.
     task: JoinSet<()>,
     orders: mpsc::Sender<Order>,
-    starts: Arc<AtomicUsize>,
+    ends: Arc<Mutex<Vec<End>>>,
+}
+
+/// How a process ended that was then started again.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    pub status: ExitStatus,
+    /// Whether [`Supervisor::kill`] came before it.
+    ordered: bool,
+}
+
+impl End {
+    /// Whether it was killed because the test said so.
+    pub fn was_ordered(&self) -> bool {
+        self.ordered && self.status.signal() == Some(Signal::KILL.as_raw())
+    }
 }
 
 enum Order {
@@ -28,26 +46,24 @@ impl Supervisor {
         launcher: Launcher,
         mut what: impl FnMut(usize) -> Launch + Send + 'static,
     ) -> Self {
-        let starts = Arc::<AtomicUsize>::default();
+        let ends = Arc::<Mutex<Vec<End>>>::default();
         // One order at a time is ever under way; a further kill would kill the same process.
         let (orders, mut ordered) = mpsc::channel(1);
         let mut task = JoinSet::new();
-        let counted = starts.clone();
+        let noted = ends.clone();
         task.spawn(async move {
-            loop {
-                let mut worker = launcher.launch(&what(counted.load(Ordering::Relaxed)));
-                counted.fetch_add(1, Ordering::Relaxed);
-                if let Until::Told = watch(&mut worker, &mut ordered).await {
-                    return;
-                }
+            for starts in 0.. {
+                let mut worker = launcher.launch(&what(starts));
+                let Some(end) = watch(&mut worker, &mut ordered).await else { return };
+                noted.lock().expect("nobody panics holding it").push(end);
             }
         });
-        Self { task, orders, starts }
+        Self { task, orders, ends }
     }
 
-    /// How often the worker was started.
-    pub fn starts(&self) -> usize {
-        self.starts.load(Ordering::Relaxed)
+    /// Every end so far after which the worker was started again.
+    pub fn ends(&self) -> Vec<End> {
+        self.ends.lock().expect("nobody panics holding it").clone()
     }
 
     /// Kills the process that runs now; it is started again.
@@ -62,22 +78,20 @@ impl Supervisor {
     }
 }
 
-enum Until {
-    /// It ended, by itself or killed.
-    Ended,
-    /// It was told to end for good.
-    Told,
-}
-
-async fn watch(worker: &mut Worker, ordered: &mut mpsc::Receiver<Order>) -> Until {
+/// Until it ends, by itself or killed; `None` once it was told to end for good.
+async fn watch(worker: &mut Worker, orders: &mut mpsc::Receiver<Order>) -> Option<End> {
+    let mut ordered = false;
     loop {
         tokio::select! {
-            _ = worker.ended() => return Until::Ended,
-            order = ordered.recv() => match order {
-                Some(Order::Kill) => worker.kill(),
+            status = worker.ended() => return Some(End { status, ordered }),
+            order = orders.recv() => match order {
+                Some(Order::Kill) => {
+                    worker.kill();
+                    ordered = true;
+                }
                 Some(Order::End) | None => {
                     worker.shut_down().await;
-                    return Until::Told;
+                    return None;
                 }
             }
         }
