@@ -7,6 +7,7 @@ use quadrille::broker::{Broker as _, Published, Unknown};
 use quadrille::nats::NatsBroker;
 use schemas::Slot;
 use serde_json::{Value, json};
+use tests::eventually::within_patience;
 
 use crate::under_test::UnderTest;
 
@@ -69,15 +70,19 @@ async fn race(brokers: &[NatsBroker], slot: &Slot) -> Race {
 /// Publishes until the answer decides, and says whether one went missing on the way.
 async fn insist(broker: &NatsBroker, slot: &Slot, writer: usize) -> (Published, bool) {
     let mut unanswered = false;
-    loop {
-        match broker.publish_once(slot, Bytes::from(writer.to_string())).await {
-            Published::Unknown(why) => {
-                unanswered |= matches!(why, Unknown::NoAnswer(_));
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(5..50))).await;
+    let decided = async {
+        loop {
+            match broker.publish_once(slot, Bytes::from(writer.to_string())).await {
+                Published::Unknown(why) => {
+                    unanswered |= matches!(why, Unknown::NoAnswer(_));
+                    tokio::time::sleep(Duration::from_millis(fastrand::u64(5..50))).await;
+                }
+                answer => return answer,
             }
-            answer => return (answer, unanswered),
         }
-    }
+    };
+    let answer = within_patience("an answer that decides", decided).await;
+    (answer, unanswered)
 }
 
 async fn a_guard_with_a_wildcard_is_safe_on_one_server_only(test: UnderTest) {

@@ -12,7 +12,7 @@ use schemas::order_fulfilment::FLOW;
 use schemas::{Flow, SagaId, Slot};
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
-use tests::eventually::within_patience;
+use tests::eventually::{eventually, within_patience};
 use tests::raw::Raw;
 use tests::server::Server;
 use tokio::sync::OnceCell;
@@ -153,12 +153,13 @@ pub(crate) async fn connect(urls: &[String]) -> NatsBroker {
 /// Writes a slot, trying again as long as the answer is unknown.
 pub(crate) async fn write(broker: &NatsBroker, slot: &Slot, body: &str) -> Published {
     let body = Bytes::copy_from_slice(body.as_bytes());
-    loop {
+    eventually("an answer that decides", async || {
         match broker.publish_once(slot, body.clone()).await {
-            Published::Unknown(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            answer => return answer,
+            Published::Unknown(_) => None,
+            answer => Some(answer),
         }
-    }
+    })
+    .await
 }
 
 /// The next delivery, which must come.

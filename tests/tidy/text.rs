@@ -12,7 +12,6 @@ const SLEEPS: &[(&str, &str)] = &[
     ("tests/src/eventually.rs", "looks again: everybody else waits by it"),
     ("tests/src/storm.rs", "looks again, within the limit of the storm"),
     ("tests/contract/slots.rs", "writers try again after a jittered pause"),
-    ("tests/contract/under_test.rs", "a writer tries again after a pause"),
     ("tests/contract/faults.rs", "a fault comes at a random moment, and lasts"),
     ("workers/charge-customer/tests/http_gateway.rs", "races begin at random moments"),
     ("workers/ship-order/tests/http_carrier.rs", "a service is late"),

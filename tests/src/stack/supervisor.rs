@@ -83,7 +83,7 @@ async fn watch(worker: &mut Worker, orders: &mut mpsc::Receiver<Order>) -> Optio
     let mut ordered = false;
     loop {
         tokio::select! {
-            status = worker.ended() => return Some(End { status, ordered }),
+            status = worker.ended_some_day() => return Some(End { status, ordered }),
             order = orders.recv() => match order {
                 Some(Order::Kill) => {
                     worker.kill();

@@ -143,8 +143,16 @@ impl Worker {
         }
     }
 
-    /// Waits until it has ended, for as long as it takes.
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// When it takes over a minute.
     pub async fn ended(&mut self) -> ExitStatus {
+        within_patience(&format!("{} ends", self.name), self.ended_some_day()).await
+    }
+
+    /// Waits until it has ended, for as long as it takes: a supervisor expects no end.
+    pub(super) async fn ended_some_day(&mut self) -> ExitStatus {
         self.child.wait().await.expect("our own child")
     }
 
@@ -154,8 +162,7 @@ impl Worker {
     /// When it takes over a minute.
     pub async fn shut_down(&mut self) -> ExitStatus {
         self.terminate();
-        let what = format!("{} ends after SIGTERM", self.name);
-        within_patience(&what, self.child.wait()).await.expect("our own child")
+        self.ended().await
     }
 
     /// Everything it wrote so far.

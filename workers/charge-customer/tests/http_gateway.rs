@@ -59,14 +59,19 @@ async fn charge(step: &Charge) -> PaymentCharged {
 }
 
 async fn undo(step: &Charge, evidence: Evidence<&PaymentCharged>) -> PaymentUndone {
-    let started = Instant::now();
+    insist("undo", async || given(step).when_undone(&visa(), evidence).await.result()).await
+}
+
+/// Tries as long as the answer is to try again, for ten seconds.
+async fn insist<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T, StepError>) -> T {
+    let end = Instant::now() + Duration::from_secs(10);
     loop {
-        match given(step).when_undone(&visa(), evidence).await.result() {
-            Ok(undone) => return undone,
-            Err(StepError::TryAgain { .. }) if started.elapsed() < Duration::from_secs(5) => {
-                sleep(Duration::from_millis(20)).await;
+        match attempt().await {
+            Ok(answer) => return answer,
+            Err(StepError::TryAgain { .. }) if Instant::now() < end => {
+                sleep(Duration::from_millis(10)).await;
             }
-            Err(error) => panic!("not undone: {error:?}"),
+            Err(error) => panic!("{what}: {error:?}"),
         }
     }
 }
@@ -246,13 +251,11 @@ async fn in_every_race_of_run_and_undo_nothing_stays_charged() {
         };
         let undo = async {
             sleep(Duration::from_millis(fastrand::u64(0..16))).await;
-            loop {
+            insist("undo", async || {
                 let given = given(&there).of(order.clone());
-                match given.when_undone(&visa, Evidence::Unknown).await.result() {
-                    Ok(undone) => return undone,
-                    Err(_) => sleep(Duration::from_millis(2)).await,
-                }
-            }
+                given.when_undone(&visa, Evidence::Unknown).await.result()
+            })
+            .await
         };
         let (run, undone) = tokio::join!(run, undo);
         let _ = given(&here).of(order.clone()).when(&visa).await.result();
