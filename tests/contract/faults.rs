@@ -46,7 +46,13 @@ async fn a_pull_goes_on_after_its_server_was_killed_or_stood_still() {
         take(&test, &mut pull, &mut seen, 20 * round + 10).await;
         if round == 1 {
             server.pause();
-            tokio::time::sleep(Duration::from_secs(4)).await;
+            // The pull asks all the while, and the client gives its connection up.
+            let noticed =
+                eventually("the client notices", async || (!test.broker.connected()).then_some(()));
+            tokio::select! {
+                () = noticed => {}
+                () = take(&test, &mut pull, &mut seen, usize::MAX) => {}
+            }
             server.resume();
         } else {
             server.restart().await;

@@ -12,9 +12,9 @@ const SLEEPS: &[(&str, &str)] = &[
     ("tests/src/eventually.rs", "looks again: everybody else waits by it"),
     ("tests/src/storm.rs", "looks again, within the limit of the storm"),
     ("tests/contract/slots.rs", "writers try again after a jittered pause"),
-    ("tests/contract/faults.rs", "a fault comes at a random moment, and lasts"),
+    ("tests/contract/faults.rs", "a fault comes at a random moment"),
     ("workers/charge-customer/tests/http_gateway.rs", "races begin at random moments"),
-    ("workers/ship-order/tests/http_carrier.rs", "a service is late"),
+    ("workers/ship-order/tests/http_carrier.rs", "looks again, as `eventually` does"),
     ("workers/reserve-inventory/tests/broker/mod.rs", "a scripted broker takes its time"),
 ];
 
