@@ -23,7 +23,7 @@ use crate::by_hand::{saga, write};
 const AHEAD: &str = "+3600s";
 const BEHIND: &str = "-3600s";
 
-/// The library, or a line that says what is skipped.
+/// The library, or a line that says what is skipped, which `ops/test` repeats at its end.
 fn library() -> Option<PathBuf> {
     let folders = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
     let library = folders
@@ -31,8 +31,8 @@ fn library() -> Option<PathBuf> {
         .into_iter()
         .find(|library| library.is_file());
     if library.is_none() {
-        // Not by `eprintln!`, which is shown for a failed test only.
-        let _ = writeln!(std::io::stderr(), "h38: skipped, for libfaketime is not installed");
+        // Not by `println!`, which is shown for a failed test only.
+        let _ = writeln!(std::io::stdout(), "h38: skipped, for libfaketime is not installed");
     }
     library
 }
