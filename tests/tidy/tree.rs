@@ -26,9 +26,18 @@ pub(crate) fn root() -> PathBuf {
 
 /// Every text file whose name ends so, in a fixed order.
 pub(crate) fn files(ends: &[&str]) -> Vec<File> {
+    files_that(|path| ends.iter().any(|end| path.ends_with(end)))
+}
+
+/// Every file whose name has no extension: scripts, and such as `Dockerfile`.
+pub(crate) fn files_without_extension() -> Vec<File> {
+    files_that(|path| Path::new(path).extension().is_none())
+}
+
+fn files_that(wanted: impl Fn(&str) -> bool) -> Vec<File> {
     let mut found = Vec::new();
     collect(&root(), "", &mut |path| {
-        if ends.iter().any(|end| path.ends_with(end)) {
+        if wanted(path) {
             found.push(read(path));
         }
     });
