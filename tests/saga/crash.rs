@@ -3,7 +3,7 @@
 use serde_json::json;
 use tests::crash::{Cell, run_all, table};
 use tests::invariants::{self, Rule};
-use tests::stack::{Fate, Launch, Stack, Supervisor};
+use tests::stack::{Armed, Fate, Launch, Stack, Supervisor};
 
 #[test]
 fn h10_a_worker_killed_anywhere_leaves_one_outcome_and_one_effect() {
@@ -18,16 +18,10 @@ async fn a_gateway_that_forgets_its_keys_charges_twice_and_the_checker_sees_it()
     let mut stack = Stack::bare().await;
     stack.sandbox.set_faults("payment", &json!({ "key_lifetime_ms": 1 })).await;
     stack.start_others("charge-customer").await;
-    let log = stack.launcher().folder().join("kills");
-    let _dies_once = Supervisor::keep(stack.launcher(), move |starts| {
-        let launch = Launch::of("charge-customer").with_failpoints();
-        if starts > 0 {
-            return launch;
-        }
-        launch
-            .env("QUADRILLE_FAILPOINT", "run.after-effect")
-            .env("QUADRILLE_FAILPOINT_HIT", 1)
-            .env("QUADRILLE_FAILPOINT_LOG", log.display())
+    let armed = Armed::at(&stack, "charged", "run.after-effect");
+    let _dies_once = Supervisor::keep(stack.launcher(), move |starts| match starts {
+        0 => armed.kills("charge-customer"),
+        _ => Launch::of("charge-customer"),
     });
     stack.fill_stock().await;
     let ids = stack.place_all("order", &[Fate::Completes]).await;

@@ -3,8 +3,7 @@
 
 use rstest::rstest;
 use schemas::order_fulfilment::FLOW;
-use tests::eventually::eventually;
-use tests::stack::{Fate, Launch, Stack};
+use tests::stack::{Armed, Fate, Launch, Stack};
 
 #[rstest]
 #[case::of_a_reservation("reserve-inventory", "run", Fate::Completes)]
@@ -20,19 +19,13 @@ async fn h10_a_zombie_between_effect_and_commit_changes_nothing(
     #[case] fate: Fate,
 ) {
     let mut stack = Stack::bare().await;
-    let stood_still = stack.launcher().folder().join("stops");
-    let zombie = Launch::of(worker)
-        .with_failpoints()
-        .env("QUADRILLE_FAILPOINT", format!("{direction}.after-effect"))
-        .env("QUADRILLE_FAILPOINT_HIT", 1)
-        .env("QUADRILLE_FAILPOINT_ACTION", "stop")
-        .env("QUADRILLE_FAILPOINT_LOG", stood_still.display());
-    stack.start(zombie).await;
+    let armed = Armed::at(&stack, "zombie", &format!("{direction}.after-effect"));
+    stack.start(armed.stops(worker)).await;
     stack.start_others(worker).await;
     stack.fill_stock().await;
 
     let first = stack.place_all("first", &[fate]).await;
-    eventually("it stands still", async || stood_still.exists().then_some(())).await;
+    armed.happens().await;
     let step = FLOW.step(worker).unwrap();
     let undo = step.undo.filter(|_| direction == "undo");
     let slot = FLOW.slot(undo.map_or(step.slot, |undo| undo.slot), &first[0]);

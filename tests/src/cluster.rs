@@ -39,10 +39,6 @@ impl Cluster {
         self.nodes.iter().map(Server::url).collect()
     }
 
-    pub fn nodes(&self) -> &[Server] {
-        &self.nodes
-    }
-
     /// The nodes alone, for somebody else to keep.
     pub fn into_nodes(self) -> Vec<Server> {
         self.nodes

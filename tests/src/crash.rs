@@ -6,7 +6,6 @@
 //! has died three times it lives on unarmed: every order must end, and every invariant hold.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -15,8 +14,7 @@ use schemas::ids::Direction;
 use schemas::order_fulfilment::FLOW;
 use tokio::time::Instant;
 
-use crate::eventually::eventually;
-use crate::stack::{Fate, Launch, Stack, Supervisor};
+use crate::stack::{Armed, Fate, Launch, Stack, Supervisor};
 
 /// Deaths a cell must have seen.
 pub const KILLS: usize = 3;
@@ -157,44 +155,32 @@ pub fn table(reports: &[Report]) -> String {
 async fn run(cell: Cell, orders: usize) -> usize {
     let mut stack = Stack::bare().await;
     stack.start_others(cell.step.worker).await;
-    let log = stack.launcher().folder().join("kills");
+    let armed = Armed::at(&stack, "kills", &cell.failpoint());
     let fates = cell.fates(orders);
     let wave = orders.div_ceil(KILLS + 1);
-    let _supervisor = supervise(cell, &stack, log.clone(), wave);
+    let _supervisor = supervise(cell, &stack, armed.clone(), wave);
     stack.fill_stock().await;
     let mut placed = Vec::new();
     for (at, fates) in fates.chunks(wave).enumerate() {
         placed.extend(stack.place_all(&format!("wave-{at}"), fates).await);
-        let expected = KILLS.min(at + 1);
-        eventually(&format!("{cell} is met {expected} times"), async || {
-            (kills(&log) >= expected).then_some(())
-        })
-        .await;
+        armed.happens_times(KILLS.min(at + 1)).await;
     }
     stack.closed(&placed).await;
     stack.quiet().await;
     stack.check().await;
-    kills(&log)
+    armed.times()
 }
 
 /// Keeps the cell's worker running: armed until it has died often enough, unarmed afterwards.
-fn supervise(cell: Cell, stack: &Stack, log: PathBuf, wave: usize) -> Supervisor {
+fn supervise(cell: Cell, stack: &Stack, armed: Armed, wave: usize) -> Supervisor {
     Supervisor::keep(stack.launcher(), move |_| {
-        let launch = Launch::of(cell.step.worker).with_failpoints();
-        let kills = kills(&log);
+        let kills = armed.times();
         if kills >= KILLS {
-            return launch;
+            return Launch::of(cell.step.worker);
         }
         // The first death at the first chance, the later ones among work in hand; more than half
         // of a wave comes by.
         let hit = (1 + 2 * kills).min(wave.div_ceil(2));
-        launch
-            .env("QUADRILLE_FAILPOINT", cell.failpoint())
-            .env("QUADRILLE_FAILPOINT_HIT", hit)
-            .env("QUADRILLE_FAILPOINT_LOG", log.display())
+        armed.kills_at_hit(cell.step.worker, hit)
     })
-}
-
-fn kills(log: &PathBuf) -> usize {
-    std::fs::read_to_string(log).map_or(0, |text| text.lines().count())
 }

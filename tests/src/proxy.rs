@@ -31,8 +31,8 @@ pub struct Proxy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
     Passes,
-    /// What the server says is lost; cut at that time, if there is one.
-    LosesAnswers(Option<Instant>),
+    /// What the server says is lost; cut at that time.
+    LosesAnswers(Instant),
     /// Nothing passes either way, and neither side is told.
     Silent,
     /// Reset.
@@ -42,8 +42,6 @@ enum Line {
 #[derive(Debug)]
 struct Shared {
     connections: Vec<watch::Sender<Line>>,
-    /// What a new connection begins as.
-    new: Line,
     trigger: Option<Trigger>,
     triggered: usize,
 }
@@ -63,8 +61,7 @@ impl Proxy {
         let server = url.strip_prefix("nats://").expect("a server's URL").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let shared =
-            Shared { connections: Vec::new(), new: Line::Passes, trigger: None, triggered: 0 };
+        let shared = Shared { connections: Vec::new(), trigger: None, triggered: 0 };
         let shared = Arc::new(Mutex::new(shared));
         let mut listens = JoinSet::new();
         listens.spawn(listen(listener, server, shared.clone()));
@@ -88,32 +85,19 @@ impl Proxy {
         self.shared().triggered
     }
 
-    /// What the server says on the open connections is lost from now on, until a side closes.
-    pub fn lose_answers(&self) {
-        self.shared().set_all(Line::LosesAnswers(None));
-    }
-
     /// The open connections go silent, and neither side is told; new ones work.
     pub fn half_open(&self) {
-        self.shared().set_all(Line::Silent);
-    }
-
-    /// Everything goes silent, new connections too.
-    pub fn black_hole(&self) {
         let mut shared = self.shared();
-        shared.new = Line::Silent;
-        shared.set_all(Line::Silent);
-    }
-
-    /// Resets the open connections.
-    pub fn reset(&self) {
-        self.shared().set_all(Line::Cut);
+        shared.connections.retain(|connection| !connection.is_closed());
+        for connection in &shared.connections {
+            connection.send_replace(Line::Silent);
+        }
     }
 
     /// No fault from now on; connections that suffer one are reset.
     pub fn heal(&self) {
         let mut shared = self.shared();
-        (shared.new, shared.trigger) = (Line::Passes, None);
+        shared.trigger = None;
         for connection in &shared.connections {
             connection.send_if_modified(|line| {
                 let sick = *line != Line::Passes;
@@ -130,15 +114,6 @@ impl Proxy {
     }
 }
 
-impl Shared {
-    fn set_all(&mut self, line: Line) {
-        self.connections.retain(|connection| !connection.is_closed());
-        for connection in &self.connections {
-            connection.send_replace(line);
-        }
-    }
-}
-
 async fn listen(listener: TcpListener, server: String, shared: Arc<Mutex<Shared>>) {
     let mut connections = JoinSet::new();
     loop {
@@ -150,12 +125,8 @@ async fn listen(listener: TcpListener, server: String, shared: Arc<Mutex<Shared>
 
 /// One connection, until a side closes it or it is cut.
 async fn carry(mut client: TcpStream, server: String, shared: Arc<Mutex<Shared>>) {
-    let line = {
-        let mut shared = shared.lock().expect("nobody panics holding it");
-        let line = watch::Sender::new(shared.new);
-        shared.connections.push(line.clone());
-        line
-    };
+    let line = watch::Sender::new(Line::Passes);
+    shared.lock().expect("nobody panics holding it").connections.push(line.clone());
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     for side in [&client, &server] {
         let _ = side.set_nodelay(true);
@@ -193,7 +164,7 @@ async fn upward(
         };
         if let Some(lasts) = trigger {
             // Before the server has the message, so that its answer cannot come first.
-            let until = Some(Instant::now() + lasts);
+            let until = Instant::now() + lasts;
             line.send_if_modified(|line| {
                 let passes = *line == Line::Passes;
                 if passes {
@@ -227,7 +198,7 @@ async fn cut(mut line: watch::Receiver<Line>) {
     loop {
         let at = match *line.borrow_and_update() {
             Line::Cut => return,
-            Line::LosesAnswers(until) => until,
+            Line::LosesAnswers(until) => Some(until),
             Line::Passes | Line::Silent => None,
         };
         let wait = async {
@@ -283,12 +254,7 @@ mod tests {
     fn a_publish_in_pieces_triggers_once() {
         let start = b"HPUB orders.payment.".to_vec();
         let trigger = Trigger { start, lasts: Duration::from_secs(1), seen: HashSet::new() };
-        let mut shared = Shared {
-            connections: Vec::new(),
-            new: Line::Passes,
-            trigger: Some(trigger),
-            triggered: 0,
-        };
+        let mut shared = Shared { connections: Vec::new(), trigger: Some(trigger), triggered: 0 };
         let mut unread = Vec::new();
         let pieces =
             ["PING\r\nHPUB orders.pay", "ment.A1 _INBOX", ".1 2 3\r\nHPUB orders.payment.A1 x"];

@@ -4,6 +4,7 @@
 //! Workers may be killed, stopped and started again; the sandbox is never disturbed, for its ledger
 //! is the truth. What the workers said is kept where a test fails. Everything ends with the test.
 
+mod armed;
 mod binaries;
 mod folder;
 mod log;
@@ -31,6 +32,7 @@ use crate::raw::{Answer, Raw};
 use crate::server::Server;
 use folder::Folder;
 
+pub use armed::Armed;
 pub use binaries::Build;
 pub use log::{Follower, Logged};
 pub use orders::{Fate, SKUS, SPARSE_SKU, order};
@@ -58,7 +60,7 @@ pub struct Stack {
     pub server: Server,
     /// The other nodes of its cluster, if it has any.
     pub others: Vec<Server>,
-    folder: Folder,
+    _folder: Folder,
 }
 
 impl Stack {
@@ -89,7 +91,8 @@ impl Stack {
         let raw = Raw::connect(std::slice::from_ref(&url)).await;
         let launcher = Launcher::new(folder.path(), &url, sandbox.url());
         let workers = Vec::new();
-        let stack = Self { workers, sandbox, broker, raw, launcher, server, others, folder };
+        let stack =
+            Self { workers, sandbox, broker, raw, launcher, server, others, _folder: folder };
         stack.provision(&topology).await;
         stack
     }
@@ -261,11 +264,6 @@ impl Stack {
     pub async fn check(&self) {
         let violations = invariants::check(&self.history().await);
         assert!(violations.is_empty(), "{}", invariants::listing(&violations));
-    }
-
-    /// What the workers said is kept, as it is when the test panics; returns where.
-    pub fn keep(&mut self) -> &std::path::Path {
-        self.folder.keep()
     }
 }
 

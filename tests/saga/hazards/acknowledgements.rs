@@ -5,11 +5,10 @@
 use schemas::order_fulfilment::FLOW;
 use serde_json::json;
 use tests::eventually::eventually;
-use tests::stack::{ACK_WAIT, Fate, Launch, Stack};
+use tests::stack::{ACK_WAIT, Armed, Fate, Launch, Stack};
 use tokio::time::{Instant, interval};
 
 use crate::by_hand::{effects, holds};
-use crate::crashes::Armed;
 
 #[tokio::test]
 async fn h10_a_message_is_acknowledged_only_once_its_outcome_is_stored() {
@@ -34,9 +33,7 @@ async fn h10_a_message_is_acknowledged_only_once_its_outcome_is_stored() {
 #[tokio::test]
 async fn h10_the_late_acknowledgement_of_a_zombie_is_true() {
     let mut stack = Stack::bare().await;
-    for worker in ["reserve-inventory", "ship-order", "complete-order"] {
-        stack.start(Launch::of(worker)).await;
-    }
+    stack.start_others("charge-customer").await;
     stack.fill_stock().await;
     let armed = Armed::at(&stack, "zombie", "run.after-effect");
     let mut zombie = stack.launcher().launch(&armed.stops("charge-customer"));
@@ -77,9 +74,7 @@ async fn h10_the_late_acknowledgement_of_a_zombie_is_true() {
 #[tokio::test]
 async fn h11_work_longer_than_ack_wait_runs_once() {
     let mut stack = Stack::bare().await;
-    for worker in ["reserve-inventory", "ship-order", "complete-order"] {
-        stack.start(Launch::of(worker)).await;
-    }
+    stack.start_others("charge-customer").await;
     for _ in 0..2 {
         let launch = Launch::of("charge-customer");
         stack.start(launch.env("QUADRILLE_CHARGE_CUSTOMER__TIMEOUT", "9s")).await;

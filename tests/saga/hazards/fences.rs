@@ -70,9 +70,7 @@ async fn h24_a_charge_that_comes_late_is_not_kept_though_whoever_asked_for_it_is
 #[tokio::test]
 async fn h25_a_hold_that_comes_after_its_undo_is_not_made() {
     let mut stack = Stack::bare().await;
-    for worker in ["charge-customer", "ship-order", "complete-order"] {
-        stack.start(Launch::of(worker)).await;
-    }
+    stack.start_others("reserve-inventory").await;
     // Whoever makes the late hold dies before it can take it back.
     let _inventory = Mortal::at_each(&stack, "late", "reserve-inventory", &["run.after-effect"]);
     stack.fill_stock().await;

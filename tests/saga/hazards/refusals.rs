@@ -4,24 +4,14 @@ use schemas::SagaId;
 use serde_json::json;
 use tests::eventually::eventually;
 use tests::invariants::{self, Rule};
-use tests::stack::{Fate, Launch, Stack};
+use tests::stack::{Armed, Fate, Launch, Stack};
 
 use crate::by_hand::{effects, holds, refuse, refuse_without_signal, saga};
-use crate::crashes::Armed;
-
-/// Every worker but one.
-async fn start_all_but(stack: &mut Stack, left_out: &str) {
-    for step in schemas::order_fulfilment::FLOW.steps {
-        if step.worker != left_out {
-            stack.start(Launch::of(step.worker)).await;
-        }
-    }
-}
 
 #[tokio::test]
 async fn h06_a_step_refused_by_somebody_else_is_undone_for_it_may_have_acted() {
     let mut stack = Stack::bare().await;
-    start_all_but(&mut stack, "charge-customer").await;
+    stack.start_others("charge-customer").await;
     stack.fill_stock().await;
     let armed = Armed::at(&stack, "charged", "run.after-effect");
     let mut first = stack.launcher().launch(&armed.kills("charge-customer"));

@@ -81,9 +81,7 @@ fn slowest(log: &[Logged], ids: &[SagaId]) -> SignedDuration {
 #[tokio::test]
 async fn h44_work_that_cannot_be_finished_is_at_another_replica_within_a_second() {
     let mut stack = stack_with_long_ack_wait().await;
-    for worker in ["reserve-inventory", "ship-order", "complete-order"] {
-        stack.start(Launch::of(worker)).await;
-    }
+    stack.start_others("charge-customer").await;
     stack.fill_stock().await;
     let launch = Launch::of("charge-customer")
         .env("QUADRILLE_CHARGE_CUSTOMER__TIMEOUT", "30s")

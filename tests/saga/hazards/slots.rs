@@ -5,10 +5,9 @@ use std::time::Duration;
 use schemas::SagaId;
 use schemas::order_fulfilment::FLOW;
 use tests::proxy::Proxy;
-use tests::stack::{Fate, Launch, Stack, order};
+use tests::stack::{Armed, Fate, Launch, Stack, order};
 
 use crate::by_hand::{effects, saga};
-use crate::crashes::Armed;
 
 #[tokio::test]
 async fn h02_a_second_message_in_a_slot_is_refused_whoever_sends_it() {
@@ -99,9 +98,7 @@ async fn assert_nothing_was_undone(stack: &Stack, id: &SagaId) {
 #[tokio::test]
 async fn h05_two_replicas_that_decide_the_same_undo_nothing() {
     let mut stack = Stack::bare().await;
-    for worker in ["reserve-inventory", "ship-order", "complete-order"] {
-        stack.start(Launch::of(worker)).await;
-    }
+    stack.start_others("charge-customer").await;
     stack.fill_stock().await;
     // One replica charges, and stands still before it can say so.
     let armed = Armed::at(&stack, "charged", "run.after-effect");

@@ -14,9 +14,7 @@ const CLOSING: &[&str] = &["undo.after-commit", "undo.before-ack"];
 #[tokio::test]
 async fn h26_two_undo_replicas_that_die_anywhere_refund_once() {
     let mut stack = Stack::bare().await;
-    for worker in ["reserve-inventory", "ship-order", "complete-order"] {
-        stack.start(Launch::of(worker)).await;
-    }
+    stack.start_others("charge-customer").await;
     stack.fill_stock().await;
     let replicas =
         ["one", "other"].map(|name| Mortal::at_each(&stack, name, "charge-customer", UNDO));

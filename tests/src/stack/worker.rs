@@ -121,19 +121,9 @@ impl Worker {
         self.signal(Signal::KILL);
     }
 
-    /// SIGSTOP: it stands still and keeps everything it has.
-    pub fn stop(&self) {
-        self.signal(Signal::STOP);
-    }
-
     /// SIGCONT.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
-    }
-
-    /// SIGTERM: it finishes what it has in hand.
-    pub fn terminate(&self) {
-        self.signal(Signal::TERM);
     }
 
     /// A process that has ended takes no signal, which is nobody's fault.
@@ -156,12 +146,12 @@ impl Worker {
         self.child.wait().await.expect("our own child")
     }
 
-    /// SIGTERM, and waits for the end.
+    /// SIGTERM: it finishes what it has in hand; waits for the end.
     ///
     /// # Panics
     /// When it takes over a minute.
     pub async fn shut_down(&mut self) -> ExitStatus {
-        self.terminate();
+        self.signal(Signal::TERM);
         self.ended().await
     }
 
@@ -172,10 +162,5 @@ impl Worker {
 
     pub fn pid(&self) -> Pid {
         self.pid
-    }
-
-    /// Where it serves `/live`, `/ready` and `/metrics`.
-    pub fn address(&self) -> Option<std::net::SocketAddr> {
-        std::fs::read_to_string(&self.address_file).ok()?.parse().ok()
     }
 }

@@ -1,0 +1,63 @@
+//! A place where a worker is killed or stopped, once it comes there.
+//!
+//! The failpoints of the workers write a line before they strike; that line is how a test knows.
+
+use std::path::PathBuf;
+
+use super::{Launch, Stack};
+use crate::eventually::eventually;
+
+/// A place, and the record of what happened there.
+#[derive(Debug, Clone)]
+pub struct Armed {
+    place: String,
+    log: PathBuf,
+}
+
+impl Armed {
+    /// `place` as the failpoints name it: `run.after-effect`. `name` is this test's own.
+    pub fn at(stack: &Stack, name: &str, place: &str) -> Self {
+        let log = stack.launcher().folder().join(format!("failpoint-{name}"));
+        Self { place: place.to_owned(), log }
+    }
+
+    /// Killed there by SIGKILL, the first time it comes there.
+    pub fn kills(&self, worker: &'static str) -> Launch {
+        self.kills_at_hit(worker, 1)
+    }
+
+    /// Killed there by SIGKILL, when it comes there for this time, counted from 1.
+    pub fn kills_at_hit(&self, worker: &'static str, hit: usize) -> Launch {
+        Launch::of(worker)
+            .with_failpoints()
+            .env("QUADRILLE_FAILPOINT", &self.place)
+            .env("QUADRILLE_FAILPOINT_HIT", hit)
+            .env("QUADRILLE_FAILPOINT_LOG", self.log.display())
+    }
+
+    /// Stopped there by SIGSTOP, the first time it comes there.
+    pub fn stops(&self, worker: &'static str) -> Launch {
+        self.kills(worker).env("QUADRILLE_FAILPOINT_ACTION", "stop")
+    }
+
+    /// How often it has happened.
+    pub fn times(&self) -> usize {
+        std::fs::read_to_string(&self.log).map_or(0, |text| text.lines().count())
+    }
+
+    /// Whether it has happened.
+    pub fn reached(&self) -> bool {
+        self.times() > 0
+    }
+
+    /// Waits until it has happened.
+    pub async fn happens(&self) {
+        self.happens_times(1).await;
+    }
+
+    /// Waits until it has happened so often.
+    pub async fn happens_times(&self, times: usize) {
+        let what = format!("{} is reached {times} times ({})", self.place, self.log.display());
+        eventually(&what, async || (self.times() >= times).then_some(())).await;
+    }
+}
