@@ -6,8 +6,10 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 NATS_PINNED=2.15.1 # the version in ops/nats/requirements.txt
 NATS_OLDEST=2.14.4 # the oldest that `quadrille dev` and the tests accept
 
+# A folder each, so a new one is built like the others.
+WORKERS=("$ROOT"/workers/*)
 # shellcheck disable=SC2034 # for those who source this
-WORKERS=(reserve-inventory charge-customer ship-order complete-order)
+WORKERS=("${WORKERS[@]##*/}")
 
 say() { printf 'ops/%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "$@"; exit 1; }
