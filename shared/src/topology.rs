@@ -136,6 +136,15 @@ pub struct DurableSpec {
     pub max_in_flight: u64,
 }
 
+/// What stays as it is where it exists already, for nobody has asked for it to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// Copies of a stream; a stream that is missing gets as many as the flow's has.
+    pub replicas: bool,
+    /// Of a durable.
+    pub ack_wait: bool,
+}
+
 /// Everything that a flow needs of the broker.
 #[derive(Debug, Clone)]
 pub struct Topology {
@@ -148,11 +157,12 @@ pub struct Topology {
     /// Of the inventory worker's stream.
     pub stock_max_bytes: u64,
     pub ack_wait: Duration,
+    pub keep: Keep,
 }
 
 impl Topology {
     /// Sizes of a machine for trying things out: 1 GiB of events, a quarter of that for the rest;
-    /// 30 s of `ack_wait`.
+    /// 30 s of `ack_wait`. Nothing that exists is kept as it is.
     pub const fn new(flow: &'static Flow, profile: Profile) -> Self {
         const GIB: u64 = 1 << 30;
         Self {
@@ -162,6 +172,7 @@ impl Topology {
             parked_max_bytes: GIB / 4,
             stock_max_bytes: GIB / 4,
             ack_wait: Duration::from_secs(30),
+            keep: Keep { replicas: false, ack_wait: false },
         }
     }
 

@@ -56,6 +56,21 @@ pub(crate) struct Target {
     pub(crate) config_home: Option<PathBuf>,
 }
 
+impl Target {
+    /// The flags that lead to the same broker, each after a space; a login in a URL is left out.
+    pub(crate) fn given(&self) -> String {
+        let url = self.nats.as_deref().map(|url| if url.contains('@') { "URL" } else { url });
+        let creds = self.creds.as_ref().map(|file| file.display().to_string());
+        let flags = [
+            ("--nats", url),
+            ("--creds", creds.as_deref()),
+            ("--context", self.context.as_deref()),
+        ];
+        let given = flags.into_iter().filter_map(|(flag, text)| Some(format!(" {flag} {}", text?)));
+        given.collect()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Dev(dev::DevArgs),

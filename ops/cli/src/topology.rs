@@ -1,19 +1,19 @@
 //! `quadrille topology`: what the broker lacks of what the flow needs, and making it so.
 
+mod settings;
+
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use jiff::SignedDuration;
 use quadrille::nats::NatsBroker;
 use quadrille::nats::provision::{self, Change, ChangeKind};
-use quadrille::topology::{Profile, Topology};
-use schemas::order_fulfilment::FLOW;
+use quadrille::topology::Profile;
 use serde::Serialize;
 
 use crate::args::Target;
 use crate::connect::connect;
-use crate::output::{self, Advise, BAD, GOOD, Paint, Ui, WAITS};
+use crate::output::{self, Advise, BAD, GOOD, Paint, QUIET, Ui, WAITS};
+use settings::Settings;
 
 const PLAN: &str = "\
 Examples:
@@ -29,7 +29,9 @@ Examples:
   quadrille topology apply                     says what it would do, and does nothing
   quadrille topology apply --write             does it
   quadrille topology apply --profile single --ack-wait 1m --write
+  quadrille topology apply --max-bytes 64GiB --write
 
+What is not given stays as it is where it exists: copies, ack wait, and a size that is larger.
 Nothing is ever deleted, and while one change is refused none is made. Exit codes: 0 the broker is
 as it should be; 2 changes are pending (without --write); 1 refused, or failed in part; it is safe
 to apply again.";
@@ -54,28 +56,6 @@ pub(crate) enum TopologyCommand {
         #[command(flatten)]
         write: WriteFlag,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Settings {
-    /// What the log promises to survive: dev, single or cluster
-    #[arg(long, default_value = "dev")]
-    profile: Profile,
-    /// Time after which a message that nobody settled is delivered again
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
-    ack_wait: Duration,
-    /// Size at which the log of events refuses more; a larger one that is there already is kept
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
-    max_bytes: u64,
-    /// The same, for messages that were set aside
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
-    parked_max_bytes: u64,
-    /// The same, for the inventory worker's own stream
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
-    stock_max_bytes: u64,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// What turns "would" into "does".
@@ -104,21 +84,12 @@ impl Permission {
     }
 }
 
-impl Settings {
-    fn topology(&self) -> Topology {
-        Topology {
-            max_bytes: self.max_bytes,
-            parked_max_bytes: self.parked_max_bytes,
-            stock_max_bytes: self.stock_max_bytes,
-            ack_wait: self.ack_wait,
-            ..Topology::new(&FLOW, self.profile)
-        }
-    }
-}
-
 #[derive(Serialize)]
 struct Report<'c> {
-    profile: &'static str,
+    /// None: copies are kept.
+    profile: Option<&'static str>,
+    /// Settings that stay as they are where they exist.
+    kept: Vec<&'static str>,
     changes: Vec<Entry<'c>>,
     applied: bool,
 }
@@ -151,11 +122,14 @@ pub(crate) async fn run(
         Some(_) | None => false,
     };
     if settings.json {
-        output::json(&report(&topology, &changes, applied))?;
+        output::json(&report(settings, &changes, applied))?;
     } else {
         output::data(&text(&changes, &connection.url, ui.on_stdout))?;
         if !changes.is_empty() {
-            ui.note(what_next(&command, &changes, refused, applied));
+            ui.note(what_next(&command, target, &changes, refused, applied));
+        }
+        if let Some(kept) = settings.kept_sentence() {
+            ui.note(ui.on_stderr.paint(QUIET, kept));
         }
     }
     Ok(match (changes.is_empty() || applied, refused) {
@@ -175,14 +149,15 @@ pub(crate) async fn apply(
     applied.map_err(|error| error.advise("what was done stays; applying again is safe"))
 }
 
-fn report<'c>(topology: &Topology, changes: &'c [Change], applied: bool) -> Report<'c> {
+fn report<'c>(settings: &Settings, changes: &'c [Change], applied: bool) -> Report<'c> {
     let entry = |change: &'c Change| Entry {
         kind: word(change.kind),
         object: &change.object,
         sentence: &change.sentence,
     };
     let changes = changes.iter().map(entry).collect();
-    Report { profile: topology.profile.name(), changes, applied }
+    let profile = settings.profile.map(Profile::name);
+    Report { profile, kept: settings.kept(), changes, applied }
 }
 
 fn word(kind: ChangeKind) -> &'static str {
@@ -210,6 +185,7 @@ fn text(changes: &[Change], url: &str, paint: Paint) -> String {
 
 fn what_next(
     command: &TopologyCommand,
+    target: &Target,
     changes: &[Change],
     refused: bool,
     applied: bool,
@@ -221,59 +197,12 @@ fn what_next(
     match command {
         _ if refused => "nothing is changed while one of these is refused (!)".to_owned(),
         _ if applied => format!("{count} made"),
-        TopologyCommand::Plan(_) => {
-            format!("{count} pending; `quadrille topology apply --write` makes them")
+        TopologyCommand::Plan(settings) => {
+            let given = [target.given(), settings.given()].concat();
+            format!("{count} pending; `quadrille topology apply{given} --write` makes them")
         }
         TopologyCommand::Apply { .. } => {
             format!("{count} pending, none made: give --write to make them")
-        }
-    }
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time such as 30s, 1m or 1m 30s, at least 1s".to_owned();
-    let time: SignedDuration = text.parse().map_err(|_| wrong())?;
-    let time = Duration::try_from(time).map_err(|_| wrong())?;
-    if time >= Duration::from_secs(1) { Ok(time) } else { Err(wrong()) }
-}
-
-fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || "expected a size such as 512MiB, 64GiB or 1073741824".to_owned();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim() {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        "TiB" => 40,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let size = number.checked_mul(1 << shift).filter(|size| *size > 0);
-    // The server counts in signed 64 bits.
-    size.filter(|size| i64::try_from(*size).is_ok())
-        .ok_or_else(|| "expected a size between 1 byte and 8 million TiB".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_binary_units() {
-        assert_eq!(parse_size("1GiB"), Ok(1 << 30));
-        assert_eq!(parse_size("1073741824"), Ok(1 << 30));
-        for wrong in ["", "GiB", "1GB", "-1", "0", "1.5GiB", "9000000000TiB"] {
-            assert!(parse_size(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn times_have_a_unit() {
-        assert_eq!(parse_time("1m 30s"), Ok(Duration::from_secs(90)));
-        for wrong in ["", "30", "500ms", "-5s"] {
-            assert!(parse_time(wrong).is_err(), "{wrong}");
         }
     }
 }

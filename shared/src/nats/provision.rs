@@ -80,9 +80,17 @@ pub async fn plan(broker: &NatsBroker, topology: &Topology) -> Result<Vec<Change
     }
     let mut changes = Vec::new();
     let flow_text = flow_text(topology);
-    for spec in topology.streams() {
+    // Of the flow's stream, which is the first.
+    let mut kept_replicas = None;
+    for mut spec in topology.streams() {
         let text = (spec.name == topology.flow.stream).then_some(flow_text.as_str());
-        match inspect::stream(&broker.client, &spec.name).await? {
+        let live = inspect::stream(&broker.client, &spec.name).await?;
+        if topology.keep.replicas {
+            let own = live.as_ref().and_then(replicas);
+            kept_replicas = kept_replicas.or(own);
+            spec.replicas = own.or(kept_replicas).unwrap_or(spec.replicas);
+        }
+        match live {
             None => changes.push(create_stream(&spec, text)),
             Some(live) => {
                 changes.extend(update_stream(broker, topology, &spec, &live, text).await?)
@@ -127,6 +135,10 @@ async fn send(broker: &NatsBroker, object: &str, action: &Action) -> Result<(), 
 
 fn rejected(object: &str, error: &ApiError) -> ProvisionError {
     ProvisionError::Rejected { object: object.to_owned(), reason: error.to_string() }
+}
+
+fn replicas(live: &StreamInfo) -> Option<u64> {
+    live.config.get("num_replicas").and_then(Value::as_u64)
 }
 
 /// The flow in one line: `charge-customer=orders.inventory.*`, one for each durable.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use quadrille::health;
 use quadrille::nats::{NatsBroker, provision};
-use quadrille::topology::{Profile, Topology};
+use quadrille::topology::{Keep, Profile, Topology};
 use schemas::order_fulfilment::FLOW;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -73,7 +73,8 @@ impl Stack {
             self.ready(sandbox, || self.sandbox_url(sandbox)),
         )?;
         let connected = connect_to(&nats).await?;
-        let topology = Topology::new(&FLOW, Profile::Dev);
+        let keep = Keep { ack_wait: true, ..Keep::default() };
+        let topology = Topology { keep, ..Topology::new(&FLOW, Profile::Dev) };
         let changes = provision::plan(&connected, &topology).await?;
         apply(&connected, &changes, &Permission::for_our_own_broker()).await?;
         let mut workers = Vec::new();

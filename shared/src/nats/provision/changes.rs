@@ -24,6 +24,10 @@ fn change(found: Difference, live: &StreamInfo) -> Option<Lasting> {
     let refuse = |why: &str| Some(Lasting::Refuse(format!("{sentence}; {why}")));
     match found.key {
         "max_bytes" => return larger(found, live),
+        "num_replicas" if found.wanted.as_u64() < found.live.as_u64() => {
+            let sentence = format!("{sentence}; it then survives fewer lost nodes");
+            return Some(Lasting::Update { key: found.key, value: found.wanted, sentence });
+        }
         "storage" | "retention" | "mirror" | "sources" | "sealed" | "persist_mode" => {
             return refuse("the server cannot change that: use another stream");
         }

@@ -19,7 +19,9 @@ pub(super) async fn durable_changes(
     let mut start = None;
     for spec in topology.durables(None) {
         let live = inspect::durable(client, &spec.stream, &spec.name).await?;
-        let wanted = durable_promises(&spec).into_iter().chain(durable_sizes(&spec));
+        let kept = |key: &str| topology.keep.ack_wait && key == "ack_wait";
+        let sizes = durable_sizes(&spec).into_iter().filter(|(key, _)| !kept(key));
+        let wanted = durable_promises(&spec).into_iter().chain(sizes);
         let found = live.as_ref().map(|live| differences(wanted, &live.config));
         let starts_anew = match &found {
             None => true,
