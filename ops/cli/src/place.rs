@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use jiff::Timestamp;
 use quadrille::broker::{Broker, Published, Unknown};
 use schemas::order_fulfilment::FLOW;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::args::Target;
-use crate::connect::connect;
+use crate::connect::{Connection, connect};
 use crate::output::{self, Advise, Ui};
 pub(crate) use order::{Order, Sample, Template, random_text};
 
@@ -71,7 +72,8 @@ pub(crate) struct PlaceArgs {
 pub(crate) struct Receipt {
     pub(crate) id: String,
     pub(crate) sequence: u64,
-    /// `now`, or `before` where it was there already.
+    /// `now`; `before` where it was there already; `unknown` where an answer was lost, and an
+    /// earlier call of the same event is not to be told from this one.
     pub(crate) placed: When,
     pub(crate) subject: String,
 }
@@ -81,6 +83,7 @@ pub(crate) struct Receipt {
 pub(crate) enum When {
     Now,
     Before,
+    Unknown,
 }
 
 /// How long a publish without an answer is repeated.
@@ -95,6 +98,7 @@ pub(crate) async fn run(args: &PlaceArgs, target: &Target, ui: Ui) -> anyhow::Re
         None => Some(template.order(args.id.as_deref())?),
     };
     let connection = connect(target, ui).await?;
+    require_log(&connection).await?;
     match (many, one) {
         (Some(plan), _) => many::run(&connection.broker, &template, &plan, args.json, ui).await,
         (None, Some(order)) => {
@@ -108,13 +112,36 @@ pub(crate) async fn run(args: &PlaceArgs, target: &Target, ui: Ui) -> anyhow::Re
     }
 }
 
+/// One question before anything is sent: without a log every order would wait for an answer that
+/// nobody gives.
+async fn require_log(connection: &Connection) -> anyhow::Result<()> {
+    let url = &connection.url;
+    let asked = connection.broker.inspect(&FLOW, FLOW.closing().worker).await;
+    let log = asked.map_err(|error| {
+        anyhow::Error::new(error)
+            .context(format!("nothing was sent: {url} does not say whether it has a log"))
+            .advise("is JetStream on there, and has the stream a leader? `nats server report jetstream`")
+    })?;
+    if log.incarnation > Timestamp::UNIX_EPOCH {
+        return Ok(());
+    }
+    Err(anyhow!("nothing was sent: there is no log {} at {url}", FLOW.stream).advise(
+        "is it the right broker? If so, `quadrille topology plan` says what it lacks, and \
+         `quadrille topology apply --profile PROFILE --write` makes it",
+    ))
+}
+
 impl Receipt {
     fn print(&self, json: bool) -> anyhow::Result<()> {
         if json {
             return output::json(self);
         }
-        let before = if self.placed == When::Before { "  (already placed)" } else { "" };
-        output::data(&format!("{}  sequence {}{before}\n", self.id, self.sequence))
+        let when = match self.placed {
+            When::Now => "",
+            When::Before => "  (already placed)",
+            When::Unknown => "  (placed now or before: an answer was lost)",
+        };
+        output::data(&format!("{}  sequence {}{when}\n", self.id, self.sequence))
     }
 }
 
@@ -138,7 +165,7 @@ pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<
             Published::Stored { sequence } => return Ok(receipt(sequence, When::Now)),
             Published::Conflict => match broker.last(FLOW.stream, subject).await {
                 Ok(Some(stored)) if order.is_what_is_stored(&stored) => {
-                    let placed = if unanswered { When::Now } else { When::Before };
+                    let placed = if unanswered { order.whose(&stored) } else { When::Before };
                     return Ok(receipt(stored.sequence, placed));
                 }
                 Ok(Some(stored)) => return Err(taken(order, stored.sequence)),
@@ -149,7 +176,8 @@ pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<
             Published::Unknown(Unknown::Full) => {
                 let full = anyhow!("{subject} was not stored: the log is full");
                 return Err(full.advise(format!(
-                    "raise its size: quadrille topology apply --max-bytes SIZE --write ({})",
+                    "raise the size of {}: `quadrille topology apply --max-bytes SIZE --write`, with \
+                     the --nats, --creds or --context of this broker; all else is kept",
                     FLOW.stream
                 )));
             }
@@ -165,10 +193,9 @@ pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<
         if Instant::now() >= give_up {
             let unknown = anyhow!("nobody knows whether {subject} was stored: {why}");
             let id = order.slot.saga();
-            return Err(unknown.advise(format!(
-                "place it again under the same id, {id}: that is safe. Where there is no stream \
-                 yet, `quadrille topology plan` says so"
-            )));
+            return Err(
+                unknown.advise(format!("place it again under the same id, {id}: that is safe"))
+            );
         }
         sleep(Duration::from_millis(fastrand::u64(20..200))).await;
     }

@@ -12,7 +12,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quadrille::broker::Broker;
 use quadrille::nats::NatsBroker;
 use schemas::SagaId;
-use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
 use super::order::{Order, Template, random_text};
@@ -54,15 +53,15 @@ impl Plan {
 }
 
 /// What became of them all.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 struct Tally {
-    placed: u64,
-    already_placed: u64,
-    failed: u64,
-    #[serde(skip)]
-    first_sequence: Option<u64>,
-    #[serde(skip)]
-    last_sequence: u64,
+    placed: u32,
+    already_placed: u32,
+    /// Placed by this call or an earlier one.
+    unknown: u32,
+    failed: u32,
+    /// The lowest and the highest; answers come in any order.
+    sequences: Option<(u64, u64)>,
 }
 
 pub(super) async fn run(
@@ -133,9 +132,10 @@ impl Tally {
         match receipt.placed {
             When::Now => self.placed += 1,
             When::Before => self.already_placed += 1,
+            When::Unknown => self.unknown += 1,
         }
-        self.first_sequence = self.first_sequence.or(Some(receipt.sequence));
-        self.last_sequence = self.last_sequence.max(receipt.sequence);
+        let (low, high) = self.sequences.unwrap_or((u64::MAX, 0));
+        self.sequences = Some((low.min(receipt.sequence), high.max(receipt.sequence)));
         if ui.read_by_a_person && !json {
             return Ok(());
         }
@@ -144,16 +144,19 @@ impl Tally {
 
     fn sentence(&self, plan: &Plan, took: Duration) -> String {
         let seconds = took.as_secs_f64();
-        let rate = f64::from(plan.count) / seconds.max(1e-9);
+        let rate = f64::from(self.placed) / seconds.max(1e-9);
         let mut text = format!("{} orders placed in {seconds:.1} s ({rate:.0}/s)", self.placed);
         if self.already_placed > 0 {
             text.push_str(&format!(", {} were there already", self.already_placed));
         }
+        if self.unknown > 0 {
+            text.push_str(&format!(", {} now or before", self.unknown));
+        }
         if self.failed > 0 {
             text.push_str(&format!(", {} FAILED", self.failed));
         }
-        if let Some(first) = self.first_sequence {
-            text.push_str(&format!("; sequences {first} to {}", self.last_sequence));
+        if let Some((low, high)) = self.sequences {
+            text.push_str(&format!("; sequences {low} to {high}"));
         }
         let (prefix, count) = (&plan.prefix, plan.count);
         format!(
@@ -171,5 +174,20 @@ mod tests {
         let plan = Plan { count: 1_000, gap: None, prefix: "p".repeat(60), in_flight: 1 };
         assert!(plan.id(100).is_ok());
         assert!(plan.id(1_000).is_err());
+    }
+
+    #[test]
+    fn the_rate_is_of_what_was_placed_and_the_sequences_are_the_outermost() {
+        let ui = Ui { read_by_a_person: true, ..Ui::new(true) };
+        let plan = Plan { count: 4, gap: None, prefix: "p".to_owned(), in_flight: 4 };
+        let mut tally = Tally::default();
+        for (sequence, placed) in [(7, When::Now), (3, When::Before), (9, When::Now)] {
+            let receipt =
+                Receipt { id: "p-1".to_owned(), sequence, placed, subject: String::new() };
+            tally.count(Ok(receipt), &ProgressBar::hidden(), false, ui).unwrap();
+        }
+        let sentence = tally.sentence(&plan, Duration::from_secs(2));
+        let wanted = "2 orders placed in 2.0 s (1/s), 1 were there already; sequences 3 to 9\n";
+        assert!(sentence.starts_with(wanted), "{sentence}");
     }
 }

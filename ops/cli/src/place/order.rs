@@ -15,7 +15,7 @@ use schemas::{BadData, Currency, Event, Money, SagaId, Sku, Slot};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::read_input;
+use super::{When, read_input};
 use crate::output::Advise;
 
 /// The parts of a sample order that can be chosen.
@@ -69,6 +69,8 @@ pub(crate) struct Order {
     pub(crate) slot: Slot,
     pub(crate) payload: Bytes,
     placed: OrderPlaced,
+    /// No other call sends the same bytes.
+    of_this_call: bool,
 }
 
 /// What the orders are made from.
@@ -159,7 +161,18 @@ impl Order {
         };
         let stored = unsent(&slot, payload.clone());
         let placed = read(&slot, &stored)?;
-        Ok(Self { slot, payload, placed })
+        let of_this_call = matches!(template, Template::Bare(_));
+        Ok(Self { slot, payload, placed, of_this_call })
+    }
+
+    /// Which call placed what is stored, for one that missed an answer. The envelopes made here
+    /// hold the time of their call; a CloudEvent is sent as it is, each time the same.
+    pub(crate) fn whose(&self, stored: &Stored) -> When {
+        match (stored.payload == self.payload, self.of_this_call) {
+            (false, _) => When::Before,
+            (true, true) => When::Now,
+            (true, false) => When::Unknown,
+        }
     }
 
     /// Whether the slot holds this very order, whoever wrote it and in whatever form.
