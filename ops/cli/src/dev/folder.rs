@@ -95,6 +95,10 @@ impl Folder {
         Ok(fs::rename(draft, file)?)
     }
 
+    pub(super) fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
+    }
+
     /// Leaves a temporary folder where it is; `None` for any other.
     pub(super) fn keep(&mut self) -> Option<PathBuf> {
         self.temporary.take().map(TempDir::keep)

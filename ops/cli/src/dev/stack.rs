@@ -45,6 +45,8 @@ pub(super) struct Stack {
 pub(super) struct Running {
     pub(super) addresses: Addresses,
     pub(super) broker: NatsBroker,
+    /// The log began empty, at an address that nobody was told: there are no orders but ours.
+    pub(super) alone: bool,
 }
 
 impl Stack {
@@ -89,7 +91,8 @@ impl Stack {
         let addresses = Addresses { nats, sandbox, data, pid: std::process::id() };
         self.folder.announce(&addresses)?;
         self.restart.send_replace(true);
-        self.running = Some(Running { addresses, broker: connected });
+        let alone = args.demo_only && self.folder.is_temporary();
+        self.running = Some(Running { addresses, broker: connected, alone });
         Ok(())
     }
 
