@@ -11,7 +11,12 @@ const HEADINGS: [&str; 10] =
 
 /// The whole story; `now` is the broker's time, for what is still awaited.
 pub(crate) fn render(story: &Story, now: Timestamp, paint: Paint) -> String {
-    let mut text = format!("{}\n", paint.paint(STRONG, format!("order {}", story.id)));
+    let day = story
+        .events
+        .first()
+        .map_or_else(String::new, |line| format!("  {} UTC", line.stored_at.strftime("%Y-%m-%d")));
+    let title = paint.paint(STRONG, format!("order {}", story.id));
+    let mut text = format!("{title}{day}\n");
     let rows: Vec<_> = story.events.iter().map(row).collect();
     let laid_out = table(&HEADINGS, &rows);
     let styles = std::iter::once(QUIET).chain(story.events.iter().map(style));
@@ -101,7 +106,7 @@ fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
         format!(
             "parked by {} at {}: {}{place}: {} (message #{}, delivery {})",
             entry.durable,
-            entry.parked_at.strftime("%H:%M:%S%.3f"),
+            entry.parked_at.strftime("%Y-%m-%d %H:%M:%S%.3f UTC"),
             entry.reason,
             entry.message,
             entry.sequence,

@@ -190,8 +190,8 @@ fn a_parked_order_says_why() {
     let text = render(&Log::placed().story_with(&[parked]), at(2_000), Paint(false));
     let expected = "\
 set aside, and waits for a human
-parked by reserve-inventory at 12:00:00.020: invalid-field at /lines/0/quantity: a quantity is at \
-least 1 (message #1, delivery 1)
+parked by reserve-inventory at 2026-01-02 12:00:00.020 UTC: invalid-field at /lines/0/quantity: a \
+quantity is at least 1 (message #1, delivery 1)
 ";
     assert!(text.ends_with(expected), "{text}");
 }
