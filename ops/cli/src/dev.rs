@@ -64,7 +64,7 @@ pub(crate) struct DevArgs {
     /// The nats-server program; looked for on PATH without it
     #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
     nats_server: PathBuf,
-    /// Print the addresses, and the demo orders' stories, as JSON
+    /// Print the addresses, then each demo order's story, as JSON, a line each
     #[arg(long)]
     json: bool,
 }
@@ -113,14 +113,14 @@ async fn session(
     stack.start(args).await?;
     let took = duration(began.elapsed().as_secs_f64() * 1e3);
     ui.note(ui.on_stderr.paint(QUIET, format!("broker, sandbox and workers are up after {took}")));
-    if args.demo_only {
-        return demo::play(stack.running()?, args.json, ui).await;
-    }
     if args.json {
         output::json(&stack.running()?.addresses)?;
     }
+    if args.demo_only {
+        return demo::play(stack.running()?, args.json, ui).await;
+    }
     if !args.no_demo && ui.read_by_a_person {
-        demo::play(stack.running()?, false, ui).await?;
+        demo::play(stack.running()?, args.json, ui).await?;
     }
     welcome(stack, ui)?;
     // Children are watched, and restarted, by tasks of their own.
