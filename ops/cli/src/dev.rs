@@ -133,6 +133,7 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     let line = |name: &str, value: &str| format!("  {name:<9} {value}");
     let title = |text: &str| ui.on_stderr.paint(STRONG, text);
     let sample = schemas::Event::to_data(&Sample::default().placed()?);
+    let quadrille = ourselves();
     let lines = [
         String::new(),
         ui.on_stderr.paint(GOOD, "Quadrille is running. Ctrl-C stops it."),
@@ -142,17 +143,25 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         line("logs", &data.join("logs").display().to_string()),
         String::new(),
         title("Try, in another terminal of this folder:"),
-        "  quadrille place --id A123 && quadrille trace A123".to_owned(),
-        "  quadrille place --count 1000 --rate 200".to_owned(),
-        "  quadrille stock show".to_owned(),
+        format!("  {quadrille} place --id A124 && {quadrille} trace A124"),
+        format!("  {quadrille} place --count 1000 --rate 200"),
+        format!("  {quadrille} stock show"),
         title("With the stock nats command:"),
-        format!("  nats -s {nats} pub -J orders.placed.A124 '{sample}'"),
-        format!("  nats -s {nats} sub --stream ORDERS --all 'orders.*.A124' --terminate-at-end"),
+        format!("  export NATS_URL={nats}"),
+        format!("  nats pub -J orders.placed.A123 '{sample}'"),
+        "  nats sub --stream ORDERS --all 'orders.*.A123' --terminate-at-end".to_owned(),
         title("What the outside world saw:"),
         format!("  curl -sS '{sandbox}/ledger?order=A123'"),
     ];
     lines.iter().for_each(|line| ui.note(line));
     Ok(())
+}
+
+/// This program as a shell of this folder finds it; it is seldom on PATH.
+fn ourselves() -> String {
+    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("quadrille"));
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(&path).display().to_string()
 }
 
 /// Ready at the first SIGTERM, SIGINT or SIGHUP; caught from this call on.

@@ -88,6 +88,9 @@ fn the_help_has_examples() {
 
 #[test]
 fn the_commands_of_the_readme_work() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return eprintln!("there is no curl here, which these commands are of: not tested");
+    }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let process = Process::start(directory.path());
     let readme = include_str!("../../README.md");
