@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use jiff::Timestamp;
 use quadrille::broker::{Broker, Published, Unknown};
 use schemas::order_fulfilment::FLOW;
 use serde::Serialize;
@@ -122,7 +121,7 @@ async fn require_log(connection: &Connection) -> anyhow::Result<()> {
             .context(format!("nothing was sent: {url} does not say whether it has a log"))
             .advise("is JetStream on there, and has the stream a leader? `nats server report jetstream`")
     })?;
-    if log.incarnation > Timestamp::UNIX_EPOCH {
+    if log.incarnations.iter().any(|one| one.stream == FLOW.stream) {
         return Ok(());
     }
     Err(anyhow!("nothing was sent: there is no log {} at {url}", FLOW.stream).advise(
