@@ -33,7 +33,7 @@ use crate::server::Server;
 use folder::Folder;
 
 pub use armed::Armed;
-pub use binaries::Build;
+pub use binaries::{Build, program};
 pub use log::{Follower, Logged};
 pub use orders::{Fate, SKUS, SPARSE_SKU, order};
 pub use sandbox::Sandbox;

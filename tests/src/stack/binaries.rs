@@ -12,10 +12,12 @@ pub enum Build {
     Failpoints,
 }
 
+/// The file of a program.
+///
 /// # Panics
 /// When there is no such program; says how to get it.
 #[expect(clippy::disallowed_methods, reason = "the tests have no config; this is its one reader")]
-pub(super) fn program(build: Build, name: &str) -> PathBuf {
+pub fn program(build: Build, name: &str) -> PathBuf {
     let named = std::env::var_os(match build {
         Build::Shipped => "QUADRILLE_BIN_DIR",
         Build::Failpoints => "QUADRILLE_FAILPOINT_BIN_DIR",

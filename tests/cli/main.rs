@@ -1,0 +1,97 @@
+//! `quadrille` as an operator's script runs it: the built program, its exit codes and its JSON,
+//! against a real server and real workers. Also holds its copy of the stock service's messages to
+//! what the inventory worker says.
+
+use serde_json::{Value, json};
+use tests::server::Server;
+use tests::stack::{Build, Stack, program};
+use tokio::process::Command;
+
+/// What a command printed.
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Said {
+    /// The only JSON document on stdout.
+    fn json(&self) -> Value {
+        let Self { stdout, stderr, .. } = self;
+        serde_json::from_str(stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"))
+    }
+}
+
+async fn quadrille(server: &Server, line: &str) -> Said {
+    let output = Command::new(program(Build::Shipped, "quadrille"))
+        .env_clear()
+        .args(["--nats", &server.url()])
+        .args(line.split_whitespace())
+        .output()
+        .await
+        .expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+    Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[tokio::test]
+async fn a_broker_is_made_ready_and_what_is_not_named_is_kept() {
+    let server = Server::start().await;
+    let early = quadrille(&server, "place --id A1 --json").await;
+    assert_eq!((early.code, early.stdout.as_str()), (Some(1), ""));
+    assert!(early.stderr.contains("there is no log ORDERS"), "{}", early.stderr);
+
+    let plan = quadrille(&server, "topology plan --json").await;
+    let changes = plan.json()["changes"].as_array().expect("a list").clone();
+    assert_eq!(plan.code, Some(2));
+    assert!(changes.iter().all(|change| change["kind"] == "create"), "{changes:?}");
+    assert_eq!(changes[0]["object"], "stream ORDERS");
+    let dry = quadrille(&server, "topology apply --json").await;
+    assert_eq!((dry.code, &dry.json()["applied"]), (Some(2), &json!(false)));
+
+    let apply = "topology apply --profile dev --ack-wait 5s --max-bytes 2GiB --json --write";
+    let applied = quadrille(&server, apply).await;
+    assert_eq!((applied.code, &applied.json()["applied"]), (Some(0), &json!(true)));
+    let plan = quadrille(&server, "topology plan --json").await;
+    assert_eq!((plan.code, &plan.json()["changes"]), (Some(0), &json!([])));
+    assert_eq!(plan.json()["kept"], json!(["num_replicas", "ack_wait"]));
+
+    let named = quadrille(&server, "topology plan --ack-wait 6s --max-bytes 3GiB").await;
+    let repeated = "--ack-wait '6s' --max-bytes 3GiB --write` makes them";
+    assert_eq!(named.code, Some(2));
+    assert!(named.stderr.contains(repeated), "{}", named.stderr);
+}
+
+#[tokio::test]
+async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
+    let stack = Stack::running(1).await;
+    let set = quadrille(&stack.server, "stock set TULIP=100 --json").await;
+    assert_eq!(set.json(), json!([{ "sku": "TULIP", "stocked": 100, "free": 100, "held": 0 }]));
+
+    let place = "place --id A1 --sku TULIP --quantity 12 --json";
+    let placed = quadrille(&stack.server, place).await.json();
+    let sequence = placed["sequence"].as_u64().expect("a sequence");
+    let receipt = |placed| {
+        let subject = "orders.placed.A1";
+        json!({ "id": "A1", "sequence": sequence, "placed": placed, "subject": subject })
+    };
+    assert_eq!(placed, receipt("now"));
+    assert_eq!(quadrille(&stack.server, place).await.json(), receipt("before"));
+    let other = quadrille(&stack.server, "place --id A1 --sku TULIP --quantity 13").await;
+    assert_eq!(other.code, Some(1));
+    assert!(other.stderr.contains("already placed, with other data"), "{}", other.stderr);
+
+    stack.closed(&[schemas::SagaId::parse("A1").unwrap()]).await;
+    let story = quadrille(&stack.server, "trace A1 --json").await.json();
+    let types = story["events"].as_array().expect("a list").iter().map(|event| &event["type"]);
+    assert_eq!(story["state"], "completed");
+    assert_eq!(types.last(), Some(&json!("order.completed.v1")));
+    assert_eq!(quadrille(&stack.server, "trace A2 --json").await.code, Some(1));
+
+    let shown = quadrille(&stack.server, "stock show TULIP --json").await;
+    assert_eq!(shown.json(), json!([{ "sku": "TULIP", "stocked": 100, "free": 88, "held": 12 }]));
+    let missing = quadrille(&stack.server, "stock show TULIP NONE --json").await;
+    assert_eq!((missing.code, missing.json()), (Some(1), shown.json()));
+    let refused = quadrille(&stack.server, "stock set TULIP=11").await;
+    assert!(refused.stderr.contains("the inventory worker refuses"), "{}", refused.stderr);
+}
