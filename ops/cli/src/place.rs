@@ -119,7 +119,7 @@ async fn require_log(connection: &Connection) -> anyhow::Result<()> {
     let log = asked.map_err(|error| {
         anyhow::Error::new(error)
             .context(format!("nothing was sent: {url} does not say whether it has a log"))
-            .advise("is JetStream on there, and has the stream a leader? `nats server report jetstream`")
+            .advise("is JetStream on there, and has the log a leader? `nats stream info ORDERS`")
     })?;
     if log.incarnations.iter().any(|one| one.stream == FLOW.stream) {
         return Ok(());
@@ -175,8 +175,8 @@ pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<
             Published::Unknown(Unknown::Full) => {
                 let full = anyhow!("{subject} was not stored: the log is full");
                 return Err(full.advise(format!(
-                    "raise the size of {}: `quadrille topology apply --max-bytes SIZE --write`, with \
-                     the --nats, --creds or --context of this broker; all else is kept",
+                    "raise the size of {}: `quadrille topology apply --max-bytes SIZE --write`, \
+                     with the --nats, --creds or --context of this broker; all else is kept",
                     FLOW.stream
                 )));
             }
