@@ -3,6 +3,7 @@
 //! what the inventory worker says.
 
 use serde_json::{Value, json};
+use tests::cluster::Cluster;
 use tests::server::Server;
 use tests::stack::{Build, Stack, program};
 use tokio::process::Command;
@@ -63,6 +64,21 @@ async fn a_broker_is_made_ready_and_what_is_not_named_is_kept() {
 }
 
 #[tokio::test]
+async fn a_log_on_a_cluster_is_made_larger_and_keeps_its_copies() {
+    let nodes = Cluster::start(3).await.into_nodes();
+    for apply in ["--profile cluster", "--max-bytes 2GiB"] {
+        let applied = quadrille(&nodes[0], &format!("topology apply {apply} --write")).await;
+        assert_eq!(applied.code, Some(0), "{apply}: {}", applied.stderr);
+    }
+    let same = quadrille(&nodes[0], "topology plan --profile cluster --json").await;
+    assert_eq!((same.code, &same.json()["changes"]), (Some(0), &json!([])));
+    let fewer = quadrille(&nodes[0], "topology plan --profile single").await;
+    let said = "ORDERS: num_replicas is 3, but must be 1; it then survives fewer lost nodes";
+    assert_eq!(fewer.code, Some(2));
+    assert!(fewer.stdout.contains(said), "{}", fewer.stdout);
+}
+
+#[tokio::test]
 async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
     let stack = Stack::running(1).await;
     let set = quadrille(&stack.server, "stock set TULIP=100 --json").await;
@@ -83,9 +99,9 @@ async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
 
     stack.closed(&[schemas::SagaId::parse("A1").unwrap()]).await;
     let story = quadrille(&stack.server, "trace A1 --json").await.json();
-    let types = story["events"].as_array().expect("a list").iter().map(|event| &event["type"]);
-    assert_eq!(story["state"], "completed");
-    assert_eq!(types.last(), Some(&json!("order.completed.v1")));
+    let events = story["events"].as_array().expect("a list");
+    assert_eq!((events.len(), &story["state"]), (6, &json!("completed")));
+    assert_eq!(events[5]["type"], "order.completed.v1");
     assert_eq!(quadrille(&stack.server, "trace A2 --json").await.code, Some(1));
 
     let shown = quadrille(&stack.server, "stock show TULIP --json").await;
