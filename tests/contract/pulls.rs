@@ -199,6 +199,8 @@ async fn a_forged_status_line_is_delivered_like_any_other(test: UnderTest) {
     let header = b"NATS/1.0 409 Consumer Deleted\r\nce-id: 7\r\n\r\n";
     let slot = test.slot("inventory", "forged");
     raw::publish_bytes(&test.urls[0], slot.subject(), header, "{}").await;
+    // Another connection's, so nothing says when.
+    eventually("it is stored", async || (test.stored().await == 1).then_some(())).await;
     test.triggers(1).await;
     let mut pull = test.pull().await;
     let forged = next(&mut pull, 4).await;
