@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quadrille::broker::{BatchMessage, Broker as _, Published, Unknown};
 use serde_json::json;
 
-use crate::under_test::UnderTest;
+use crate::under_test::{UnderTest, answered};
 
 contract!(
     the_same_event_again_is_a_conflict,
@@ -53,14 +53,15 @@ async fn h04_a_full_log_is_full_or_taken_as_its_slot_says(test: UnderTest) {
     test.raw.change_stream(test.flow.stream, small).await.unwrap();
     let event = Bytes::from(vec![b' '; 3_000]);
     let mut written = 0;
-    while let Published::Stored { .. } =
-        test.broker.publish_once(&test.slot("payment", &format!("s{written}")), event.clone()).await
-    {
+    let publish = async |id: &str| {
+        let slot = test.slot("payment", id);
+        answered(async || test.broker.publish_once(&slot, event.clone()).await).await
+    };
+    while let Published::Stored { .. } = publish(&format!("s{written}")).await {
         written += 1;
     }
     assert!((3..7).contains(&written), "{written}");
-    let taken = test.broker.publish_once(&test.slot("payment", "s0"), event.clone()).await;
-    let empty = test.broker.publish_once(&test.slot("payment", "new"), event.clone()).await;
+    let (taken, empty) = (publish("s0").await, publish("new").await);
     assert_eq!((taken, empty), (Published::Conflict, Published::Unknown(Unknown::Full)));
 
     let message = |id: &str, payload: Bytes| BatchMessage {
@@ -69,13 +70,13 @@ async fn h04_a_full_log_is_full_or_taken_as_its_slot_says(test: UnderTest) {
         payload,
     };
     let batch = vec![message("a", Bytes::new()), message("b", event.clone())];
-    let whole = test.broker.publish_batch(batch.clone()).await;
+    let whole = answered(async || test.broker.publish_batch(batch.clone()).await).await;
     assert_eq!(whole, Published::Unknown(Unknown::Full));
     assert_eq!(test.stored().await, written);
 
     let larger = json!({ "max_bytes": 40_000 });
     test.raw.change_stream(test.flow.stream, larger).await.unwrap();
-    let whole = test.broker.publish_batch(batch).await;
+    let whole = answered(async || test.broker.publish_batch(batch.clone()).await).await;
     assert_eq!(whole, Published::Stored { sequence: written + 2 });
 }
 
@@ -128,7 +129,7 @@ async fn wrong_configuration_and_forged_headers_are_refused(test: UnderTest) {
         expected_last: 0,
         payload: Bytes::new(),
     };
-    let answer = test.broker.publish_batch(vec![one]).await;
+    let answer = answered(async || test.broker.publish_batch(vec![one.clone()]).await).await;
     assert!(matches!(answer, Published::Rejected { code: 10174, .. }), "{answer:?}");
 
     let enabled = json!({ "allow_atomic": true, "allow_msg_ttl": true });

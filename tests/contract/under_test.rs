@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quadrille::broker::{Broker as _, Delivered, Published, Pull, Pulled};
+use quadrille::broker::{Broker as _, Delivered, Published, Pull, Pulled, Unknown};
 use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
 use schemas::order_fulfilment::FLOW;
@@ -148,6 +148,15 @@ impl UnderTest {
 pub(crate) async fn connect(urls: &[String]) -> NatsBroker {
     let options = NatsOptions { urls: urls.to_vec(), ..NatsOptions::default() };
     nats::connect(&options).await.expect("the server runs")
+}
+
+/// The first answer to a publish: a cluster may be between two leaders.
+pub(crate) async fn answered(publish: impl AsyncFn() -> Published) -> Published {
+    eventually("an answer", async || match publish().await {
+        Published::Unknown(Unknown::NoAnswer(_)) => None,
+        answer => Some(answer),
+    })
+    .await
 }
 
 /// Writes a slot, trying again as long as the answer is unknown.

@@ -2,11 +2,13 @@
 //! server says about it.
 
 use anyhow::{Context as _, bail};
-use async_nats::{Client, HeaderMap};
+use async_nats::{Client, HeaderMap, RequestError, RequestErrorKind};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::eventually::eventually;
 
 /// A stock client; its answers are the server's JSON.
 #[derive(Debug, Clone)]
@@ -16,6 +18,11 @@ pub struct Raw {
 
 /// What a publish came to: a sequence, or the server's error code and words.
 pub type Answer = Result<u64, (u64, String)>;
+
+fn is_untaken(error: &anyhow::Error) -> bool {
+    let request = error.downcast_ref::<RequestError>();
+    request.is_some_and(|error| error.kind() == RequestErrorKind::NoResponders)
+}
 
 impl Raw {
     pub async fn connect(urls: &[String]) -> Self {
@@ -40,12 +47,20 @@ impl Raw {
         }
     }
 
-    /// Publishes with these headers and waits for the acknowledgement.
+    /// Publishes with these headers and waits for the acknowledgement; again, while nobody takes
+    /// the subject, for a cluster may be between two leaders.
     ///
     /// # Panics
     /// When there is no answer.
     pub async fn publish(&self, subject: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        self.try_publish(subject, headers, body).await.expect("the server answers")
+        eventually(&format!("{subject} is taken"), async || {
+            match self.try_publish(subject, headers, body).await {
+                Ok(answer) => Some(answer),
+                Err(error) if is_untaken(&error) => None,
+                Err(error) => panic!("{subject}: {error}"),
+            }
+        })
+        .await
     }
 
     /// # Errors
