@@ -48,8 +48,8 @@ pub struct Step {
     pub slot: &'static str,
     /// The type of the event that says yes.
     pub done: &'static str,
-    /// The type of the event that says no; `None` where the step cannot say no, such as the one that
-    /// closes the saga.
+    /// The type of the event that says no; `None` where the step cannot say no, such as the one
+    /// that closes the saga.
     pub refused: Option<&'static str>,
     pub undo: Option<Undo>,
     /// The point of no return, where it is right before this step.

@@ -1,7 +1,7 @@
 //! How long to wait before trying again: doubled, capped, and between half and all of that.
 //!
-//! Waiting happens with the message in hand and in-progress acks, so that a short outage costs it no
-//! delivery.
+//! Waiting happens with the message in hand and in-progress acks, so that a short outage costs it
+//! no delivery.
 
 use std::time::Duration;
 

@@ -136,8 +136,7 @@ impl Start {
         around.spawn(serve_health(self.settings.health.clone(), readiness.clone()).await?);
         around.spawn(stop_on_signal(stopper.clone())?);
         around.spawn(watch_settings(kernel.clone(), self.settings.worker.inspect_every));
-        let answers = lookup::answer_all(self.broker(), self.flow.stream, questions);
-        around.spawn(answers);
+        around.spawn(lookup::answer_all(self.broker(), self.flow.stream, questions));
         let closed = self.broker.closed();
         let lost = stopper.clone();
         around.spawn(async move {

@@ -47,7 +47,7 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
     "lend: a step after the pivot cannot have an undo: the saga no longer turns"
 )]
 #[case::a_refusal_of_what_is_final(
-    &[HOLD, BILL, LEND, GREET.writes("greeted", "guest.greeted.v1", "guest.gone.v1"), END.on("greeted")],
+    &[HOLD, BILL, LEND, GREET.writes("greeted", "guest.greeted.v1", "guest.gone.v1"), END],
     "greet: it may refuse, but what the step before it did is final"
 )]
 #[case::an_undo_without_an_event(

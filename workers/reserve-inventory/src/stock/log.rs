@@ -225,11 +225,11 @@ impl StockLog {
         }
     }
 
-    /// Reads what the books lack: SKUs, then the holds of releases and of `fresh` requests, then the
-    /// SKUs in those.
+    /// Reads what the books lack: SKUs, then the holds of releases and of `fresh` requests, then
+    /// the SKUs in those.
     ///
     /// In this order, for an earlier attempt's hold may be stored meanwhile: a level that lacks its
-    /// pieces must not be seen beside no hold, or an order would be refused for what it holds itself.
+    /// pieces must not be seen beside no hold, or an order is refused for what it holds itself.
     async fn read(
         &self,
         books: &mut Books,
