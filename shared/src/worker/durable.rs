@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::Histogram;
 use schemas::flow::Durable;
 use schemas::{BadData, Reason};
 use tokio::task::JoinSet;
@@ -37,6 +38,8 @@ pub(super) async fn serve(
             Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
         }
     };
+    // Looked up once, for this is the hot path.
+    let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
     let mut shutdown = kernel.shutdown.clone();
     let mut in_hand = JoinSet::new();
     let mut asked = pin!(shutdown.asked());
@@ -49,7 +52,10 @@ pub(super) async fn serve(
             Some(_) = in_hand.join_next(), if free <= slots / 2 => {}
             pulled = pull.next(free), if free > 0 => match pulled {
                 Pulled::Message(delivered) => {
-                    start(&kernel, &durable, delivered, ack_wait, &handle, &mut in_hand);
+                    let receipt = delivered.receipt.clone();
+                    let handling = start(&kernel, &durable, delivered, &handle);
+                    let (kernel, took) = (kernel.clone(), took.clone());
+                    in_hand.spawn(attend(kernel, receipt, ack_wait, took, handling));
                 }
                 Pulled::Deleted => {
                     let why = format!("durable {} was deleted", durable.name);
@@ -69,18 +75,13 @@ fn start(
     kernel: &Arc<Kernel>,
     durable: &Durable,
     delivered: Delivered,
-    ack_wait: Duration,
     handle: &Handler,
-    in_hand: &mut JoinSet<()>,
-) {
-    let Some((_, saga)) = kernel.flow.parse_subject(&delivered.message.subject) else {
-        in_hand.spawn(set_aside(kernel.clone(), durable.name.clone(), delivered));
-        return;
-    };
-    let receipt = delivered.receipt.clone();
-    let delivery = Delivery { delivered, saga, durable: durable.name.clone() };
-    let handling = handle(kernel.clone(), delivery);
-    in_hand.spawn(attend(kernel.clone(), receipt, ack_wait, durable.name.clone(), handling));
+) -> Handling {
+    let (kernel, durable) = (kernel.clone(), durable.name.clone());
+    match kernel.flow.parse_subject(&delivered.message.subject) {
+        Some((_, saga)) => handle(kernel, Delivery { delivered, saga, durable }),
+        None => Box::pin(set_aside(kernel, durable, delivered)),
+    }
 }
 
 /// The stream takes any token for an id; a message under one that is none belongs to no saga.
@@ -96,7 +97,7 @@ async fn attend(
     kernel: Arc<Kernel>,
     receipt: Receipt,
     ack_wait: Duration,
-    durable: String,
+    took: Histogram,
     mut handling: Handling,
 ) {
     let began = Instant::now();
@@ -118,6 +119,5 @@ async fn attend(
             }
         }
     }
-    metrics::histogram!(telemetry::HANDLING, "durable" => durable)
-        .record(began.elapsed().as_secs_f64());
+    took.record(began.elapsed().as_secs_f64());
 }
