@@ -1,0 +1,130 @@
+//! What a customer wants: the one event that comes from outside, so the one that is checked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event;
+use crate::event::{BadData, Reason};
+use crate::ids::{Reference, SagaId, Sku};
+use crate::money::{Money, MoneyError};
+
+/// Lines one order may have: keeps a hold within one atomic batch of the broker.
+pub const MAX_LINES: usize = 200;
+
+/// Bytes the JSON of an [`OrderPlaced`] may have: half of what the log takes as one message, which
+/// leaves room for an envelope.
+pub const MAX_PLACED_BYTES: usize = 32 * 1024;
+
+/// A customer wants these lines, at these prices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OrderPlaced {
+    /// Optional; when given it must be the id in the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<SagaId>,
+    pub customer: Reference,
+    /// The payment gateway's name of it: `pm_card_visa`.
+    pub payment_method: Reference,
+    pub ship_to: Destination,
+    /// 1 to 200 lines, all in one currency, whose total fits 64 bits. Two lines may have one SKU.
+    #[schemars(length(min = 1, max = 200))]
+    pub lines: Vec<OrderLine>,
+}
+event!(
+    OrderPlaced = "order.placed.v1",
+    check = check,
+    max_bytes = MAX_PLACED_BYTES,
+    names = order_id
+);
+
+/// One line of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OrderLine {
+    pub sku: Sku,
+    /// Pieces, at least 1.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
+    pub quantity: u32,
+    /// Price of one piece, above zero.
+    #[schemars(extend("properties" = { "amount": { "minimum": 1 } }))]
+    pub unit_price: Money,
+}
+
+/// Where an order goes, as far as a carrier must know to say yes or no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Destination {
+    /// ISO 3166-1 alpha-2, upper case.
+    #[schemars(regex(pattern = "^[A-Z]{2}$"))]
+    pub country: String,
+    /// 1 to 16 of letters, digits, space and dash.
+    #[schemars(regex(pattern = "^[A-Za-z0-9 -]{1,16}$"))]
+    pub postcode: String,
+}
+
+impl OrderPlaced {
+    /// The price of the whole order.
+    ///
+    /// # Errors
+    /// When the lines mix currencies, the total does not fit, or there are no lines; never for an
+    /// order that came through [`Event::from_data`](crate::Event::from_data).
+    pub fn total(&self) -> Result<Money, MoneyError> {
+        let prices = self.lines.iter().map(|line| line.unit_price.times(line.quantity));
+        Money::sum(prices.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// All pieces of all lines; at most 200 × `u32::MAX`.
+    pub fn pieces(&self) -> u64 {
+        self.lines.iter().map(|line| u64::from(line.quantity)).sum()
+    }
+
+    fn check(&self) -> Result<(), BadData> {
+        let Some(first) = self.lines.first() else {
+            return Err(invalid("/lines", "an order has at least one line"));
+        };
+        if self.lines.len() > MAX_LINES {
+            let what = "an order has at most 200 lines";
+            return Err(BadData::new(Reason::TooManyLines, "/lines", what));
+        }
+        self.ship_to.check()?;
+        for (at, line) in self.lines.iter().enumerate() {
+            line.check(at, first)?;
+        }
+        self.total()
+            .map(drop)
+            .map_err(|error| BadData::new(Reason::TotalOverflows, "/lines", error.to_string()))
+    }
+}
+
+impl Destination {
+    fn check(&self) -> Result<(), BadData> {
+        let Self { country, postcode } = self;
+        if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
+            return Err(invalid("/ship_to/country", "a country is two upper-case letters"));
+        }
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b' ' || b == b'-';
+        if !(1..=16).contains(&postcode.len()) || !postcode.bytes().all(fits) {
+            let what = "a postcode is 1 to 16 letters, digits, spaces or dashes";
+            return Err(invalid("/ship_to/postcode", what));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(place: impl Into<String>, what: &str) -> BadData {
+    BadData::new(Reason::InvalidField, place, what)
+}
+
+impl OrderLine {
+    fn check(&self, at: usize, first: &Self) -> Result<(), BadData> {
+        if self.quantity == 0 {
+            return Err(invalid(format!("/lines/{at}/quantity"), "a quantity is at least 1"));
+        }
+        if self.unit_price.amount <= 0 {
+            let place = format!("/lines/{at}/unit_price/amount");
+            return Err(invalid(place, "a price is above zero"));
+        }
+        if self.unit_price.currency != first.unit_price.currency {
+            let place = format!("/lines/{at}/unit_price/currency");
+            let what = "all lines have the currency of the first";
+            return Err(BadData::new(Reason::MixedCurrencies, place, what));
+        }
+        Ok(())
+    }
+}
