@@ -109,7 +109,8 @@ build() {
     shift
   done
   command+=("$@")
-  if [ -t 2 ]; then "${command[@]}"; else "${command[@]}" 2>&1 | sed '/^ *Finished /d' >&2; fi
+  # Line by line, or whoever reads it in a file sees nothing for minutes.
+  if [ -t 2 ]; then "${command[@]}"; else "${command[@]}" 2>&1 | awk '!/^ *Finished / { print; fflush() }' >&2; fi
 }
 
 # Builds all that the tests start, and says where it is. Cargo keeps both variants side by side and only links the last

@@ -110,7 +110,7 @@ pub(crate) async fn run(
     };
     if json {
         output::json(&shown)?;
-    } else {
+    } else if !shown.is_empty() || wanted.is_empty() {
         output::data(&text(&shown))?;
     }
     let missing = |sku: &&Sku| !shown.iter().any(|shown| shown.sku == **sku);

@@ -78,7 +78,8 @@ impl Stack {
         let keep = Keep { ack_wait: true, ..Keep::default() };
         let topology = Topology { keep, ..Topology::new(&FLOW, Profile::Dev) };
         let changes = provision::plan(&connected, &topology).await?;
-        apply(&connected, &changes, &Permission::for_our_own_broker()).await?;
+        let applied = apply(&connected, &changes, &Permission::for_our_own_broker()).await;
+        applied.map_err(|error| error.advise("--reset begins with an empty folder"))?;
         let mut workers = Vec::new();
         for step in FLOW.steps {
             let arguments = self.worker_arguments(step.worker, &nats, &sandbox);
