@@ -115,13 +115,13 @@ pub trait Pull: Send {
 }
 
 /// One stream among those that had its name, told apart by when it was created.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incarnation {
     pub stream: String,
     pub created: Timestamp,
 }
 
-impl std::fmt::Debug for Incarnation {
+impl std::fmt::Display for Incarnation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} of {}", self.stream, self.created)
     }

@@ -7,6 +7,8 @@
 //! That read is the dearest thing on the way of a message. A step that asks nobody outside does no
 //! harm on a forged event, so there it is enough that the name is the right one.
 
+use std::time::Duration;
+
 use schemas::{BadData, Reason, Slot, ids};
 
 use crate::broker::Stored;
@@ -15,6 +17,10 @@ use crate::delivery::Ending;
 use crate::envelope::{Cause, Envelope};
 use crate::kernel::Kernel;
 use crate::retry;
+
+/// What is old already when it comes first is looked at again after this: whoever answered may be a
+/// leader that does not know yet that it was replaced.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// Lets a trigger pass whose cause is in the log.
 pub(crate) async fn check<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(), Ending> {
@@ -31,15 +37,21 @@ pub(crate) async fn check<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<
             })
         };
         // A replica that lags does not have it yet; the leader does.
-        let found = kernel.lookup.last(slot.subject()).await;
-        if found.is_ok_and(&resolves) || resolves(kernel.last(&slot).await?) {
+        if kernel.lookup.last(slot.subject()).await.is_ok_and(resolves) {
+            return Ok(());
+        }
+        if resolves(kernel.last(&slot).await?) {
             return Ok(());
         }
     }
-    // Twice, for the leader may be one that does not know yet that it was replaced.
-    if trigger.deliveries == 1 || kernel.clock.age(trigger.stored_at) < kernel.limits.cause_wait {
+    // Not by `age`, which errs to the side of too old.
+    let waited = kernel.clock.now().duration_since(trigger.stored_at);
+    if Duration::try_from(waited).unwrap_or_default() < kernel.limits.cause_wait {
         let attempt = u32::try_from(trigger.deliveries).unwrap_or(u32::MAX);
         return Err(Ending::GiveBack(retry::LOOK.wait(attempt)));
+    }
+    if trigger.deliveries == 1 {
+        return Err(Ending::GiveBack(SECOND_LOOK));
     }
     let what = "what caused it is not in the log";
     Err(Ending::Park(BadData::new(Reason::NoCause, "/causationid", what)))

@@ -19,6 +19,7 @@ pub(crate) async fn handle(kernel: &Kernel, delivery: Delivery) {
         Ok(ending) | Err(ending) => ending,
     };
     failpoint::hit(Direction::Undo, "before-ack");
+    let ending = undo::never_parked(kernel, &delivery, ending);
     delivery.end(kernel, ending).await;
 }
 
@@ -41,14 +42,14 @@ async fn decide(kernel: &Kernel, delivery: &Delivery) -> Result<Ending, Ending> 
     let resolved = commit::write_once(kernel, &event, after).await?;
     failpoint::hit(Direction::Undo, "after-commit");
     match resolved {
-        Resolved::Written(committed) => Ok(Ending::Committed(committed)),
+        Resolved::Written => Ok(Ending::Committed(Committed::undone())),
         Resolved::Found(stored) => match slots::decision(flow, step, &delivery.saga, &stored) {
             Entry::Refused(record) => Ok(Ending::Committed(Committed::seen(&record))),
             Entry::Done(record) => {
                 tracing::error!(saga = %delivery.saga, "undone, and yet it was closed otherwise");
                 Ok(Ending::Committed(Committed::seen(&record)))
             }
-            Entry::Alien => Err(Ending::GiveBack(retry::LOOK.wait(u32::MAX))),
+            Entry::Alien => Err(commit::alien()),
         },
     }
 }

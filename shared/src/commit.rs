@@ -7,6 +7,7 @@ use schemas::ids::Direction;
 use schemas::{BadData, Event, Reason, Refusal};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::{Published, Stored, Unknown};
@@ -32,6 +33,11 @@ impl Committed {
         Self { _made_here: () }
     }
 
+    /// An undo or an ending is in its slot.
+    pub(crate) fn undone() -> Self {
+        Self { _made_here: () }
+    }
+
     /// The log holds what makes this delivery one of the past.
     pub(crate) fn seen(_entry: &Record) -> Self {
         Self { _made_here: () }
@@ -42,7 +48,7 @@ impl Committed {
 #[derive(Debug)]
 pub(crate) enum Resolved {
     /// By this call.
-    Written(Committed),
+    Written,
     /// Before: by another replica, by an earlier publish of ours without an answer, by somebody
     /// else. What it says decides, not who wrote it.
     Found(Stored),
@@ -58,9 +64,7 @@ pub(crate) async fn write_once(
     loop {
         attempt += 1;
         let wait = match kernel.broker.publish_once(&event.slot, event.payload.clone()).await {
-            Published::Stored { sequence } if sequence > after => {
-                return Ok(Resolved::Written(Committed { _made_here: () }));
-            }
+            Published::Stored { sequence } if sequence > after => return Ok(Resolved::Written),
             Published::Stored { sequence } => {
                 // An effect precedes its cause only in another stream of the same name.
                 let subject = event.slot.subject();
@@ -102,8 +106,8 @@ pub(crate) async fn write_once(
 pub(crate) enum Commit {
     /// The slot is decided, and everybody who must know was told.
     Settled(Committed),
-    /// The step acted, and its slot says that it must not have: take it back, then
-    /// [`refused`].
+    /// The step acted, and its slot says that it must not have: tell everybody ([`refused`]), then
+    /// take it back.
     TakeBack(Record),
 }
 
@@ -118,12 +122,12 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
     let resolved = write_once(kernel, &event, trigger.this.sequence).await?;
     failpoint::hit(Direction::Run, "after-commit");
     let stored = match resolved {
-        Resolved::Written(committed) => {
+        Resolved::Written => {
             if let Outcome::Refused(refused) = outcome {
                 let worker = kernel.step.worker;
                 Box::pin(signal(kernel, trigger, worker, refused.reason(), worker)).await?;
             }
-            return Ok(Commit::Settled(committed));
+            return Ok(Commit::Settled(Committed { _made_here: () }));
         }
         Resolved::Found(stored) => stored,
     };
@@ -138,10 +142,12 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
     }
 }
 
-/// Whether two runs of a step had one effect. What another version wrote cannot be compared.
+/// Whether two runs of a step had one effect, as far as both tell: another version of the worker
+/// may know fewer fields or more.
 fn says_the_same<Done: Event>(done: &Done, record: &Record) -> bool {
-    let recorded = Done::from_data(&record.event_type, &record.data);
-    recorded.map_or(true, |recorded| recorded.to_data().get() == done.to_data().get())
+    let fields = |data: &str| serde_json::from_str::<Map<String, Value>>(data).unwrap_or_default();
+    let (ours, theirs) = (fields(done.to_data().get()), fields(&record.data));
+    ours.iter().all(|(name, value)| theirs.get(name).is_none_or(|their| their == value))
 }
 
 /// An effect outside that no slot records: only a human can tell what to do about it.
@@ -249,7 +255,7 @@ async fn signal<On>(
     let occasion = kernel.occasion(trigger.this.clone(), trigger.traceparent.clone());
     let event = Outgoing::new(flow, slot, worker, (flow.turns.event, &data), &occasion);
     match write_once(kernel, &event, trigger.this.sequence).await? {
-        Resolved::Written(_) | Resolved::Found(_) => {}
+        Resolved::Written | Resolved::Found(_) => {}
     }
     failpoint::hit(Direction::Run, "after-refused-signal");
     Ok(())

@@ -110,13 +110,16 @@ impl Kernel {
             match self.broker.inspect(self.flow, self.step.worker).await {
                 Ok(seen) if seen.incarnations == self.incarnations => return,
                 Ok(seen) => {
-                    let (was, is) = (&self.incarnations, seen.incarnations);
-                    return self
-                        .halt(format!("not the streams of before: {was:?}, now {is:?}"))
-                        .await;
+                    let (was, is) = (list(&self.incarnations), list(&seen.incarnations));
+                    return self.halt(format!("another stream, or none: was {was}; is {is}")).await;
                 }
                 Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
             }
         }
     }
+}
+
+fn list(streams: &[Incarnation]) -> String {
+    let streams: Vec<_> = streams.iter().map(ToString::to_string).collect();
+    streams.join(" and ")
 }

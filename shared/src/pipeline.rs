@@ -2,7 +2,8 @@
 //!
 //! Each stage takes what the one before it made, and may end the handling early with an
 //! [`Ending`]. A crash between any two lines is harmless: the message comes again, its slot is read
-//! first, every outside request has the same key as before, and the guard lets one decision in.
+//! first, every outside request has the same key as before, and the guard lets one decision in. Only
+//! the report of a second effect, which no honest service makes, is lost with its process.
 //!
 //! What is rare is boxed, here and in the stages: the future of a handling is allocated for every
 //! message, and below 1 KB that is several times cheaper.
@@ -102,9 +103,10 @@ async fn decide<P: Part>(kernel: &Kernel, part: &P, delivery: &Delivery) -> Resu
     match commit::commit(kernel, &trigger, &outcome, work).await? {
         Commit::Settled(committed) => Ok(Ending::Committed(committed)),
         Commit::TakeBack(refusal) => {
+            // The signal first: this message may be the only one that can still give it.
+            let told = Box::pin(commit::refused(kernel, &trigger, &refusal)).await?;
             Box::pin(take_back(kernel, part, &trigger, &outcome)).await?;
-            let told = Box::pin(commit::refused(kernel, &trigger, &refusal));
-            told.await.map(Ending::Committed)
+            Ok(Ending::Committed(told))
         }
     }
 }

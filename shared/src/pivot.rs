@@ -20,7 +20,7 @@ pub(crate) async fn pass<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(
     let event = (pivot.go, nothing_more());
     let go = Outgoing::new(kernel.flow, slot, kernel.step.worker, event, &occasion);
     let stored = match commit::write_once(kernel, &go, trigger.this.sequence).await? {
-        Resolved::Written(_) => {
+        Resolved::Written => {
             failpoint::hit(Direction::Run, "after-pivot");
             return Ok(());
         }

@@ -33,7 +33,7 @@ pub struct Record {
     pub data: String,
 }
 
-/// Any refusal's data, as far as its author is compared.
+/// Any refusal's data, as far as its signal repeats it.
 #[derive(serde::Deserialize)]
 struct Reasoned {
     #[serde(default)]

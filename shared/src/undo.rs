@@ -30,15 +30,19 @@ pub(crate) async fn handle<S: Undo>(kernel: &Kernel, step: &S, delivery: Deliver
         Ok(ending) | Err(ending) => ending,
     };
     failpoint::hit(Direction::Undo, "before-ack");
-    let ending = match ending {
-        // An undo is never set aside: it stays visible, and is tried until it can be done.
+    let ending = never_parked(kernel, &delivery, ending);
+    delivery.end(kernel, ending).await;
+}
+
+/// An undo is never set aside: it stays visible, and is tried until it can be done.
+pub(crate) fn never_parked(kernel: &Kernel, delivery: &Delivery, ending: Ending) -> Ending {
+    match ending {
         Ending::Park(bad) => {
             telemetry::undo_blocked(kernel.step.worker, &delivery.saga, &bad);
             Ending::GiveBack(retry::LOOK.wait(u32::MAX))
         }
         Ending::Committed(_) | Ending::NotOurs(_) | Ending::GiveBack(_) => ending,
-    };
-    delivery.end(kernel, ending).await;
+    }
 }
 
 async fn decide<S: Undo>(kernel: &Kernel, step: &S, delivery: &Delivery) -> Result<Ending, Ending> {
@@ -62,7 +66,7 @@ async fn decide<S: Undo>(kernel: &Kernel, step: &S, delivery: &Delivery) -> Resu
             (undone, Some(work))
         }
         // No version of this worker ever ran on it, and none will.
-        Err(bad) if never_runs(&bad) => (S::never_ran(), None),
+        Err(bad) if recorded.is_none() && never_runs(&bad) => (S::never_ran(), None),
         Err(bad) => return Err(Ending::Park(bad)),
     };
     commit_undone::<S>(kernel, delivery, &undone, work).await
@@ -147,7 +151,7 @@ async fn commit_undone<S: Undo>(
     let resolved = commit::write_once(kernel, &event, after).await?;
     failpoint::hit(Direction::Undo, "after-commit");
     let found = match resolved {
-        Resolved::Written(committed) => return Ok(Ending::Committed(committed)),
+        Resolved::Written => return Ok(Ending::Committed(Committed::undone())),
         Resolved::Found(stored) => slots::undone(flow, kernel.step, &delivery.saga, &stored),
     };
     match found {

@@ -265,7 +265,6 @@ async fn watch_settings(kernel: Arc<Kernel>, every: Duration) {
         }
         if seen.incarnations != kernel.incarnations {
             kernel.same_streams().await;
-            continue;
         }
         kernel.clock.set(seen.server_time);
     }

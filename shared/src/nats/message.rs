@@ -69,12 +69,26 @@ pub(super) fn useful(headers: &HeaderMap) -> Headers {
 /// Reads raw header bytes as they are stored, and leaves out whatever is malformed.
 pub(super) fn parse_headers(raw: &[u8]) -> Headers {
     let mut useful = Headers::new();
-    for line in raw.split(|&byte| byte == b'\n').skip(1) {
+    for line in unfolded(raw).split(|&byte| byte == b'\n').skip(1) {
         let Ok(line) = std::str::from_utf8(line) else { continue };
         let Some((name, value)) = line.split_once(':') else { continue };
         keep(&mut useful, name, value);
     }
     settled(useful)
+}
+
+/// A line that begins with a space or tab belongs to the one before; the client reads it so.
+fn unfolded(raw: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(raw.len());
+    for line in raw.split_inclusive(|&byte| byte == b'\n') {
+        if matches!(line.first(), Some(b' ' | b'\t')) && !lines.is_empty() {
+            while matches!(lines.last(), Some(b'\r' | b'\n')) {
+                lines.pop();
+            }
+        }
+        lines.extend_from_slice(line);
+    }
+    lines
 }
 
 fn keep(useful: &mut Headers, name: &str, value: &str) {
@@ -148,5 +162,7 @@ mod tests {
         let expected = vec![("ce-subject".to_owned(), "A".to_owned())];
         assert_eq!(useful(&headers), expected);
         assert_eq!(parse_headers(raw.as_bytes()), expected);
+        let folded = b"NATS/1.0\r\nce-subject:\r\n A\r\nX: y\r\n\r\n";
+        assert_eq!(parse_headers(folded), expected);
     }
 }

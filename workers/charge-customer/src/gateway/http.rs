@@ -134,7 +134,8 @@ fn payment(answer: &Answer) -> Result<Payment, StepError> {
 
 /// Whether the key was used before, with other parameters.
 fn is_about_the_key(answer: &Answer) -> bool {
-    answer.json::<Failed>().is_ok_and(|failed| failed.error.kind == "idempotency_error")
+    let typed = answer.json::<Typed>();
+    typed.is_ok_and(|answer| answer.error.kind.as_deref() == Some("idempotency_error"))
 }
 
 /// Neither done nor declined. An execution still under way needs a second or two.
@@ -224,14 +225,23 @@ struct Found {
 }
 
 #[derive(Debug, Deserialize)]
+struct Typed {
+    error: ErrorType,
+}
+
+#[derive(Debug, Deserialize)]
+struct ErrorType {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Failed {
     error: Failure,
 }
 
 #[derive(Debug, Deserialize)]
 struct Failure {
-    #[serde(default, rename = "type")]
-    kind: String,
     #[serde(flatten)]
     decline: Decline,
     payment_intent: Option<Intent>,

@@ -229,7 +229,8 @@ impl StockLog {
     /// the SKUs in those.
     ///
     /// In this order, for an earlier attempt's hold may be stored meanwhile: a level that lacks its
-    /// pieces must not be seen beside no hold, or an order is refused for what it holds itself.
+    /// pieces must not be seen beside no hold, or an order is refused for what it holds itself. (A
+    /// leader that was replaced can still show that; then the order is lost, and no stock.)
     async fn read(
         &self,
         books: &mut Books,
