@@ -4,8 +4,8 @@
 //! nothing differently: between two answers, time passes by the monotonic clock.
 //!
 //! That one stands still while the machine is suspended. So an age also counts what the wall clock
-//! says has passed, if that is more. It is for decisions where too old costs a read, and too young a
-//! second charge.
+//! says has passed, if that is more. It is for decisions where too old costs a read, and too young
+//! a second charge.
 
 use std::sync::RwLock;
 use std::time::{Duration, SystemTime};

@@ -2,8 +2,8 @@
 //!
 //! Each stage takes what the one before it made, and may end the handling early with an
 //! [`Ending`]. A crash between any two lines is harmless: the message comes again, its slot is read
-//! first, every outside request has the same key as before, and the guard lets one decision in. Only
-//! the report of a second effect, which no honest service makes, is lost with its process.
+//! first, every outside request has the same key as before, and the guard lets one decision in.
+//! Only the report of a second effect, which no honest service makes, is lost with its process.
 //!
 //! What is rare is boxed, here and in the stages: the future of a handling is allocated for every
 //! message, and below 1 KB that is several times cheaper.
