@@ -5,8 +5,8 @@
 //! first, every outside request has the same key as before, and the guard lets one decision in.
 //! Only the report of a second effect, which no honest service makes, is lost with its process.
 //!
-//! What is rare is boxed, here and in the stages: the future of a handling is allocated for every
-//! message, and below 1 KB that is several times cheaper.
+//! What is rare is boxed, here and in the stages, for the future of a handling is allocated for
+//! every message.
 
 use schemas::ids::Direction;
 use tokio::time::timeout_at;
