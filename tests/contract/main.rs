@@ -3,7 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-/// Runs each case of a module twice: `one_server::…` and `three_servers::…`.
+/// Runs each case of a module on `one_server::…` and `three_servers::…`, and with the feature
+/// `containers` on the `official_image::…`.
 macro_rules! contract {
     ($($(#[$attribute:meta])* $case:ident),+ $(,)?) => {
         mod one_server {
@@ -21,6 +22,16 @@ macro_rules! contract {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
                     super::$case($crate::under_test::UnderTest::three_servers().await).await;
+                }
+            )+
+        }
+        #[cfg(feature = "containers")]
+        mod official_image {
+            $(
+                $(#[$attribute])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case($crate::under_test::UnderTest::official_image().await).await;
                 }
             )+
         }

@@ -12,6 +12,8 @@ use schemas::order_fulfilment::FLOW;
 use schemas::{Flow, SagaId, Slot};
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
+#[cfg(feature = "containers")]
+use tests::container::Container;
 use tests::eventually::{eventually, within_patience};
 use tests::raw::Raw;
 use tests::server::Server;
@@ -29,12 +31,22 @@ pub(crate) struct UnderTest {
     pub(crate) topology: Topology,
     pub(crate) clustered: bool,
     pub(crate) urls: Vec<String>,
+    #[cfg(feature = "containers")]
+    _container: Option<Container>,
 }
 
 impl UnderTest {
     pub(crate) async fn one_server() -> Self {
         let server = ONE_SERVER.get_or_init(Server::start).await;
         Self::at(vec![server.url()]).await
+    }
+
+    /// A server of its own, so that its container ends with the case.
+    #[cfg(feature = "containers")]
+    pub(crate) async fn official_image() -> Self {
+        let container = Container::start().await;
+        let this = Self::at(vec![container.url()]).await;
+        Self { _container: Some(container), ..this }
     }
 
     pub(crate) async fn three_servers() -> Self {
@@ -62,6 +74,8 @@ impl UnderTest {
             topology,
             clustered,
             urls,
+            #[cfg(feature = "containers")]
+            _container: None,
         }
     }
 

@@ -2,6 +2,8 @@
 //! processes; and what must be true of whatever happened to it.
 
 pub mod cluster;
+#[cfg(feature = "containers")]
+pub mod container;
 pub mod eventually;
 pub mod proxy;
 pub mod raw;
