@@ -53,7 +53,7 @@ pub struct BatchMessage {
 }
 
 /// A stored message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     pub subject: String,
     pub sequence: u64,

@@ -231,6 +231,9 @@ pub(crate) async fn make_sure_of_signal<On>(
     signal(kernel, trigger, step, &refusal.reason, &refusal.source).await
 }
 
+/// Bytes of a reason that its signal repeats.
+const MAX_REASON: usize = 256;
+
 /// Why a saga turned around.
 #[derive(Serialize)]
 struct Signal<'s> {
@@ -250,6 +253,8 @@ async fn signal<On>(
     by: &str,
 ) -> Result<(), Ending> {
     let (flow, worker) = (kernel.flow, kernel.step.worker);
+    // A service's own words may be long; the refusal has them all.
+    let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
     let data = to_raw_value(&Signal { step, reason, by }).expect("strings always serialise");
     let slot = kernel.slot(flow.turns.slot, &trigger.saga);
     let occasion = kernel.occasion(trigger.this.clone(), trigger.traceparent.clone());

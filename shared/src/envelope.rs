@@ -1,23 +1,24 @@
 //! CloudEvents 1.0 around every event: three forms come in, one goes out.
 //!
 //! In: structured (`application/cloudevents+json`, or an object with `specversion`), binary (`ce-*`
-//! headers) and bare JSON, as a stock client sends it. Out: structured, with the id derived from
-//! what it says, so that two replicas that decide the same write the same event.
+//! headers) and bare JSON, as a stock client sends it. Out: structured.
+
+mod outgoing;
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use jiff::Timestamp;
 use schemas::ids::event_id;
-use schemas::{BadData, Event, Flow, Reason, SagaId, Slot};
-use serde::{Deserialize, Serialize};
+use schemas::{BadData, Event, Flow, Reason, SagaId};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use crate::broker::Stored;
+pub use outgoing::{Occasion, Outgoing, Work};
 
 /// The content type of the structured form.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+/// Longest id of an event, in bytes: every event caused by it repeats it.
+pub const MAX_ID: usize = 256;
 /// The `source` of a message that names none.
 pub const CLIENT: &str = "client";
 
@@ -74,7 +75,8 @@ impl<'m> Envelope<'m> {
     /// Reads a message of `slot`; `expected` is the type a bare message is taken for.
     ///
     /// # Errors
-    /// [`BadData`] when it is no JSON, no CloudEvent, or names another saga than its subject.
+    /// [`BadData`] when it is no JSON, no CloudEvent, has an id over [`MAX_ID`], or names another saga
+    /// than its subject.
     pub fn read(
         flow: &Flow,
         slot: &str,
@@ -93,6 +95,7 @@ impl<'m> Envelope<'m> {
         if let Some(event_type) = header("ce-type") {
             let subject = header("ce-subject");
             same_saga(subject, saga, "")?;
+            is_short(header("ce-id").unwrap_or_default(), "")?;
             let source = header("ce-source").unwrap_or(CLIENT);
             let derived = || event_id(flow.saga, saga, slot, event_type, source).to_string();
             return Ok(Self {
@@ -137,6 +140,7 @@ impl<'m> Envelope<'m> {
             return Err(BadData::new(Reason::InvalidField, "/specversion", what));
         }
         same_saga(read.subject.as_deref(), saga, "/subject")?;
+        is_short(&read.id, "/id")?;
         let Some(data) = read.data else {
             return Err(BadData::new(Reason::InvalidField, "/data", "an event has data"));
         };
@@ -200,95 +204,13 @@ fn same_saga(subject: Option<&str>, saga: &SagaId, at: &str) -> Result<(), BadDa
     }
 }
 
+fn is_short(id: &str, at: &str) -> Result<(), BadData> {
+    if id.len() <= MAX_ID {
+        return Ok(());
+    }
+    Err(BadData::new(Reason::InvalidField, at, "an id is at most 256 bytes"))
+}
+
 fn cause(id: Option<&str>, sequence: Option<&str>) -> Option<Cause> {
     Some(Cause { id: id?.to_owned(), sequence: sequence?.parse().ok()? })
-}
-
-/// An event on its way into a slot.
-#[derive(Debug, Clone)]
-pub struct Outgoing {
-    pub slot: Slot,
-    pub payload: Bytes,
-}
-
-#[derive(Serialize)]
-struct Wire<'e> {
-    specversion: &'static str,
-    id: Uuid,
-    #[serde(rename = "type")]
-    event_type: &'static str,
-    source: &'static str,
-    subject: &'e str,
-    time: Timestamp,
-    datacontenttype: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    causationid: Option<&'e str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    causationseq: Option<u64>,
-    traceparent: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempt: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    startedat: Option<Timestamp>,
-    data: &'e RawValue,
-}
-
-/// What an event is written because of, and when.
-#[derive(Debug, Clone)]
-pub struct Occasion {
-    pub cause: Option<Cause>,
-    /// Of the causing message; a new trace begins where there is none.
-    pub traceparent: Option<String>,
-    pub time: Timestamp,
-    /// Of a step's run or undo.
-    pub work: Option<Work>,
-}
-
-/// How the work behind an event went, for whoever reads the saga's story; it decides nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Work {
-    /// The one that succeeded, of those of one process at one delivery; 1 for the first.
-    pub attempt: u32,
-    /// When the first of them began, by the worker's estimate of the broker's clock.
-    pub started: Timestamp,
-}
-
-impl Outgoing {
-    /// The structured form of an event for `slot`, by `source`.
-    pub fn new(
-        flow: &Flow,
-        slot: Slot,
-        source: &'static str,
-        (event_type, data): (&'static str, &RawValue),
-        occasion: &Occasion,
-    ) -> Self {
-        let id = event_id(flow.saga, slot.saga(), slot.name(), event_type, source);
-        let wire = Wire {
-            specversion: "1.0",
-            id,
-            event_type,
-            source,
-            subject: slot.saga().as_str(),
-            time: occasion.time,
-            datacontenttype: "application/json",
-            causationid: occasion.cause.as_ref().map(|cause| cause.id.as_str()),
-            causationseq: occasion.cause.as_ref().map(|cause| cause.sequence),
-            traceparent: traceparent(occasion.traceparent.as_deref(), flow, slot.saga(), id),
-            attempt: occasion.work.map(|work| work.attempt),
-            startedat: occasion.work.map(|work| work.started),
-            data,
-        };
-        let payload = serde_json::to_vec(&wire).expect("strings and numbers always serialise");
-        Self { slot, payload: payload.into() }
-    }
-}
-
-/// W3C trace context: the trace of the cause, or one derived from the saga; the span is the event.
-fn traceparent(cause: Option<&str>, flow: &Flow, saga: &SagaId, id: Uuid) -> String {
-    let given = cause
-        .and_then(|text| text.get(3..35))
-        .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()) && hex.bytes().any(|b| b != b'0'));
-    let derived = || event_id(flow.saga, saga, "", "trace", "").simple().to_string();
-    let trace = given.map_or_else(derived, str::to_owned);
-    format!("00-{trace}-{:016x}-01", id.as_u64_pair().0)
 }

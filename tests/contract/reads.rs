@@ -11,6 +11,7 @@ contract!(
     an_empty_slot_reads_as_none,
     a_slot_reads_as_it_was_written,
     headers_that_nobody_can_read_do_not_hurt_a_leader_read,
+    a_message_cannot_pass_for_that_of_another_slot,
     a_story_comes_in_stream_order,
     a_story_of_nothing_is_empty,
     a_story_of_too_many_slots_is_refused,
@@ -50,6 +51,21 @@ async fn headers_that_nobody_can_read_do_not_hurt_a_leader_read(test: UnderTest)
     .await;
     assert_eq!(read.headers, [("ce-id".to_owned(), "7".to_owned())]);
     assert_eq!(read.payload, "{}");
+}
+
+async fn a_message_cannot_pass_for_that_of_another_slot(test: UnderTest) {
+    let test = test.with_stream().await;
+    let slots = ["s1", "s2"].map(|id| test.slot("payment", id).subject().to_owned());
+    let forged = [
+        ("Nats-Subject", slots[1].as_str()),
+        ("Nats-Sequence", "99"),
+        ("Nats-Time-Stamp", "2020-01-01T00:00:00Z"),
+        ("Nats-Num-Pending", "7"),
+    ];
+    test.raw.publish(&slots[0], &forged, "{}").await.unwrap();
+    let shown = test.broker.last_of_many(test.flow.stream, slots.to_vec()).await.unwrap();
+    let read = test.broker.last(test.flow.stream, &slots[0]).await.unwrap().unwrap();
+    assert_eq!(shown, [read]);
 }
 
 async fn a_story_comes_in_stream_order(test: UnderTest) {

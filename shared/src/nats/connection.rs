@@ -44,7 +44,7 @@ impl fmt::Debug for NatsOptions {
     /// Without secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsOptions")
-            .field("urls", &self.urls)
+            .field("urls", &shown(&self.urls))
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -88,7 +88,7 @@ pub async fn connect(options: &NatsOptions) -> Result<NatsBroker, ConnectError> 
         .connect(addresses)
         .await
         .map_err(|error| ConnectError::Unreachable {
-            urls: options.urls.join(", "),
+            urls: shown(&options.urls),
             reason: reason(&error),
         })?;
     Ok(NatsBroker { client, disconnects, alive, publisher: Arc::new(Publisher::new()) })
@@ -104,13 +104,17 @@ fn addresses(urls: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
     urls.iter().map(parse).collect()
 }
 
+fn shown(urls: &[String]) -> String {
+    let urls: Vec<_> = urls.iter().map(|url| without_secrets(url)).collect();
+    urls.join(", ")
+}
+
 /// A URL may carry a password, which must not reach a log.
 fn without_secrets(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 <= at => {
-            format!("{}…{}", &url[..scheme + 3], &url[at..])
-        }
-        _ => url.to_owned(),
+    let start = url.find("://").map_or(0, |scheme| scheme + 3);
+    match url.rfind('@') {
+        Some(at) if start <= at => format!("{}…{}", &url[..start], &url[at..]),
+        Some(_) | None => url.to_owned(),
     }
 }
 
@@ -187,16 +191,21 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_named_without_its_password() {
-        let urls = ["nats://me:secret@:::/".to_owned()];
-        let message = addresses(&urls).unwrap_err().to_string();
-        assert!(message.contains("nats://…@:::/") && !message.contains("secret"), "{message}");
+        for (url, shown) in
+            [("nats://me:secret@:::/", "nats://…@:::/"), ("me:secret@:::/", "…@:::/")]
+        {
+            let message = addresses(&[url.to_owned()]).unwrap_err().to_string();
+            assert!(message.contains(shown) && !message.contains("secret"), "{message}");
+        }
     }
 
     #[tokio::test]
     async fn nobody_listening_is_said_with_the_url() {
         let options =
-            NatsOptions { urls: vec!["nats://127.0.0.1:1".into()], ..NatsOptions::default() };
+            NatsOptions { urls: vec!["nats://me:secret@127.0.0.1:1".into()], ..Default::default() };
         let message = connect(&options).await.unwrap_err().to_string();
-        assert!(message.starts_with("cannot connect to NATS at nats://127.0.0.1:1: "), "{message}");
+        let start = "cannot connect to NATS at nats://…@127.0.0.1:1: ";
+        assert!(message.starts_with(start), "{message}");
+        assert!(!format!("{options:?}").contains("secret"));
     }
 }

@@ -98,16 +98,21 @@ pub(super) async fn last_of_many(
 
 /// A message of a direct get; `None` for a status.
 fn direct(message: &Message) -> Option<Stored> {
-    let headers = message.headers.as_ref()?;
     Some(Stored {
-        subject: headers.get("Nats-Subject")?.as_str().to_owned(),
+        subject: said(message, "Nats-Subject")?.to_owned(),
         sequence: number(message, "Nats-Sequence")?,
-        stored_at: headers.get("Nats-Time-Stamp")?.as_str().parse().ok()?,
-        headers: useful(headers),
+        stored_at: said(message, "Nats-Time-Stamp")?.parse().ok()?,
+        headers: useful(message.headers.as_ref()?),
         payload: message.payload.clone(),
     })
 }
 
 fn number(message: &Message, header: &str) -> Option<u64> {
-    message.headers.as_ref()?.get(header)?.as_str().parse().ok()
+    said(message, header)?.parse().ok()
+}
+
+/// What the server says of a message. It adds its headers behind the stored ones, among which a
+/// publisher may have put some of the same names.
+fn said<'m>(message: &'m Message, header: &str) -> Option<&'m str> {
+    Some(message.headers.as_ref()?.get_last(header)?.as_str())
 }

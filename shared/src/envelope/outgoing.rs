@@ -1,0 +1,101 @@
+//! The way out: structured, with the id derived from what the event says, so that two replicas that
+//! decide the same write the same event.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use schemas::ids::event_id;
+use schemas::{Flow, SagaId, Slot};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::Cause;
+
+/// An event on its way into a slot.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub slot: Slot,
+    pub payload: Bytes,
+}
+
+#[derive(Serialize)]
+struct Wire<'e> {
+    specversion: &'static str,
+    id: Uuid,
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    source: &'static str,
+    subject: &'e str,
+    time: Timestamp,
+    datacontenttype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causationid: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causationseq: Option<u64>,
+    traceparent: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    startedat: Option<Timestamp>,
+    data: &'e RawValue,
+}
+
+/// What an event is written because of, and when.
+#[derive(Debug, Clone)]
+pub struct Occasion {
+    pub cause: Option<Cause>,
+    /// Of the causing message; a new trace begins where there is none.
+    pub traceparent: Option<String>,
+    pub time: Timestamp,
+    /// Of a step's run or undo.
+    pub work: Option<Work>,
+}
+
+/// How the work behind an event went, for whoever reads the saga's story; it decides nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Work {
+    /// The one that succeeded, of those of one process at one delivery; 1 for the first.
+    pub attempt: u32,
+    /// When the first of them began, by the worker's estimate of the broker's clock.
+    pub started: Timestamp,
+}
+
+impl Outgoing {
+    /// The structured form of an event for `slot`, by `source`.
+    pub fn new(
+        flow: &Flow,
+        slot: Slot,
+        source: &'static str,
+        (event_type, data): (&'static str, &RawValue),
+        occasion: &Occasion,
+    ) -> Self {
+        let id = event_id(flow.saga, slot.saga(), slot.name(), event_type, source);
+        let wire = Wire {
+            specversion: "1.0",
+            id,
+            event_type,
+            source,
+            subject: slot.saga().as_str(),
+            time: occasion.time,
+            datacontenttype: "application/json",
+            causationid: occasion.cause.as_ref().map(|cause| cause.id.as_str()),
+            causationseq: occasion.cause.as_ref().map(|cause| cause.sequence),
+            traceparent: traceparent(occasion.traceparent.as_deref(), flow, slot.saga(), id),
+            attempt: occasion.work.map(|work| work.attempt),
+            startedat: occasion.work.map(|work| work.started),
+            data,
+        };
+        let payload = serde_json::to_vec(&wire).expect("strings and numbers always serialise");
+        Self { slot, payload: payload.into() }
+    }
+}
+
+/// W3C trace context: the trace of the cause, or one derived from the saga; the span is the event.
+fn traceparent(cause: Option<&str>, flow: &Flow, saga: &SagaId, id: Uuid) -> String {
+    let given = cause
+        .and_then(|text| text.get(3..35))
+        .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()) && hex.bytes().any(|b| b != b'0'));
+    let derived = || event_id(flow.saga, saga, "", "trace", "").simple().to_string();
+    let trace = given.map_or_else(derived, str::to_owned);
+    format!("00-{trace}-{:016x}-01", id.as_u64_pair().0)
+}
