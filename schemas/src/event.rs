@@ -81,6 +81,8 @@ pub enum Reason {
     BadMessage,
     /// An effect outside the log that no slot records.
     OrphanEffect,
+    /// The effect was taken back, and not by us.
+    FencedOff,
 }
 
 impl Reason {
@@ -101,6 +103,7 @@ impl Reason {
             Self::NoCause => "no-cause",
             Self::BadMessage => "bad-message",
             Self::OrphanEffect => "orphan-effect",
+            Self::FencedOff => "fenced-off",
         }
     }
 }

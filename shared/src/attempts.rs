@@ -16,6 +16,8 @@ pub(crate) struct Attempts<'k> {
     context: StepContext,
     /// When the trigger of the run was stored.
     stored_at: Timestamp,
+    /// Of the message in hand, from 1.
+    deliveries: u64,
     held_since: Instant,
 }
 
@@ -24,10 +26,10 @@ impl<'k> Attempts<'k> {
         kernel: &'k Kernel,
         direction: Direction,
         saga: &SagaId,
-        stored_at: Timestamp,
+        (stored_at, deliveries): (Timestamp, u64),
     ) -> Self {
         let context = kernel.context(direction, saga, stored_at);
-        Self { kernel, context, stored_at, held_since: Instant::now() }
+        Self { kernel, context, stored_at, deliveries, held_since: Instant::now() }
     }
 
     pub(crate) fn context(&self) -> &StepContext {
@@ -35,6 +37,10 @@ impl<'k> Attempts<'k> {
     }
 
     /// Waits for the next attempt; `None` for one that met its deadline.
+    ///
+    /// Only at its first delivery is a message held. What comes again has one attempt and makes
+    /// room, for the broker hands it out before whatever is new: a few messages that never
+    /// succeed would keep all others waiting.
     pub(crate) async fn failed(&mut self, error: Option<StepError>) -> Result<(), Ending> {
         let attempt = self.context.attempt();
         let (after, why) = match error {
@@ -46,7 +52,12 @@ impl<'k> Attempts<'k> {
             None => (None, "the attempt met its deadline".to_owned()),
         };
         telemetry::attempt_failed(self.kernel.step.worker, self.context.saga_id(), attempt, &why);
-        let wait = retry::STEP.wait(attempt).max(after.unwrap_or_default());
+        let after = after.unwrap_or_default();
+        if self.deliveries > 1 {
+            let returns = u32::try_from(self.deliveries - 1).unwrap_or(u32::MAX);
+            return Err(Ending::GiveBack(retry::STEP.wait(returns).max(after)));
+        }
+        let wait = retry::STEP.wait(attempt).max(after);
         self.kernel.pause(wait, self.held_since).await?;
         let deadline = Instant::now() + self.kernel.limits.deadline;
         self.context = self.context.again(deadline, self.kernel.clock.age(self.stored_at));

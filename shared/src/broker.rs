@@ -193,7 +193,7 @@ pub trait Broker: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Option<Stored>, Unavailable>>;
 
     /// The last message of every subject that matches one of the filters, in stream order, from any
-    /// replica: for showing, never for deciding. At most 1,024 subjects.
+    /// replica. What it lacks may be stored all the same. At most 1,024 subjects.
     fn last_of_many<'a>(
         &'a self,
         stream: &'a str,

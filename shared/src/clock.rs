@@ -16,45 +16,52 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Clock(RwLock<Answer>);
 
-/// The broker's time, and this machine's when it came in.
+/// The broker's time, and this machine's when it was asked for: whatever lies between makes ages
+/// too old, never too young.
 #[derive(Debug, Clone, Copy)]
 struct Answer {
     server_time: Timestamp,
+    asked: Asked,
+}
+
+/// This machine's time just before the broker is asked for its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
     at: Instant,
     wall: SystemTime,
 }
 
+impl Asked {
+    pub(crate) fn now() -> Self {
+        Self { at: Instant::now(), wall: wall() }
+    }
+}
+
 impl Clock {
-    pub(crate) fn new(server_time: Timestamp) -> Self {
-        Self(RwLock::new(Answer::now(server_time)))
+    pub(crate) fn new(asked: Asked, server_time: Timestamp) -> Self {
+        Self(RwLock::new(Answer { server_time, asked }))
     }
 
-    /// Sets the clock by an answer that has just come in.
-    pub(crate) fn set(&self, server_time: Timestamp) {
-        *self.0.write().expect("nobody panics holding it") = Answer::now(server_time);
+    /// Sets the clock by an answer.
+    pub(crate) fn set(&self, asked: Asked, server_time: Timestamp) {
+        *self.0.write().expect("nobody panics holding it") = Answer { server_time, asked };
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         let answer = self.answer();
-        later(answer.server_time, answer.at.elapsed())
+        later(answer.server_time, answer.asked.at.elapsed())
     }
 
     /// Time since the broker stored something; zero if that seems to lie ahead.
     pub(crate) fn age(&self, stored_at: Timestamp) -> Duration {
         let answer = self.answer();
-        let by_wall = wall().duration_since(answer.wall).unwrap_or_default();
-        let now = later(answer.server_time, answer.at.elapsed().max(by_wall));
+        let by_wall = wall().duration_since(answer.asked.wall).unwrap_or_default();
+        let now = later(answer.server_time, answer.asked.at.elapsed().max(by_wall));
         Duration::try_from(now.duration_since(stored_at)).unwrap_or_default()
     }
 
     fn answer(&self) -> Answer {
         *self.0.read().expect("nobody panics holding it")
-    }
-}
-
-impl Answer {
-    fn now(server_time: Timestamp) -> Self {
-        Self { server_time, at: Instant::now(), wall: wall() }
     }
 }
 
@@ -77,8 +84,8 @@ mod tests {
     fn an_age_counts_the_time_a_machine_was_suspended() {
         let day = Duration::from_secs(86_400);
         let server_time = Timestamp::from_second(1_700_000_000).unwrap();
-        let answer = Answer::now(server_time);
-        let clock = Clock(RwLock::new(Answer { wall: answer.wall - day, ..answer }));
+        let asked = Asked::now();
+        let clock = Clock::new(Asked { wall: asked.wall - day, ..asked }, server_time);
         assert!(clock.age(server_time) >= day);
         assert!(clock.now().duration_since(server_time) < SignedDuration::from_hours(1));
     }
@@ -87,8 +94,8 @@ mod tests {
     fn a_wall_clock_set_back_makes_nothing_younger() {
         let hour = Duration::from_secs(3_600);
         let server_time = Timestamp::from_second(1_700_000_000).unwrap();
-        let answer = Answer::now(server_time);
-        let clock = Clock(RwLock::new(Answer { wall: answer.wall + hour, ..answer }));
+        let asked = Asked::now();
+        let clock = Clock::new(Asked { wall: asked.wall + hour, ..asked }, server_time);
         let stored_at = Timestamp::from_second(1_700_000_000 - 3_600).unwrap();
         assert!(clock.age(stored_at) >= hour);
     }

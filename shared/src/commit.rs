@@ -75,7 +75,10 @@ pub(crate) async fn write_once(
                 let slot = event.slot.subject();
                 match kernel.broker.last(kernel.flow.stream, slot).await {
                     Ok(Some(stored)) => return Ok(Resolved::Found(stored)),
-                    Ok(None) | Err(_) => retry::BROKER.wait(attempt),
+                    Ok(None) | Err(_) => {
+                        telemetry::unanswered(kernel.step.worker, slot, attempt);
+                        retry::BROKER.wait(attempt)
+                    }
                 }
             }
             Published::Unknown(Unknown::Busy) => retry::BUSY.wait(attempt),
@@ -86,6 +89,7 @@ pub(crate) async fn write_once(
             }
             Published::Unknown(Unknown::NoAnswer(why)) => {
                 tracing::debug!(slot = event.slot.subject(), why, "no answer, publishing again");
+                telemetry::unanswered(kernel.step.worker, event.slot.subject(), attempt);
                 Box::pin(kernel.same_streams()).await;
                 retry::BROKER.wait(attempt)
             }
@@ -201,24 +205,28 @@ pub(crate) async fn refused<On>(
     Ok(Committed::seen(refusal))
 }
 
-/// Reads the step's own slot until it says something: a fence was met, so it must.
+/// How often the slot behind a fence is read, up to 2 s apart: far longer than a leader can be
+/// deposed and not know it.
+const LOOKS: u32 = 16;
+
+/// Reads the step's own slot until it says something: a fence was met, so it must. Unless somebody
+/// else took the effect back, at the service itself: then nothing will ever be decided here.
 pub(crate) async fn superseded<On>(
     kernel: &Kernel,
     trigger: &Trigger<On>,
 ) -> Result<Committed, Ending> {
     let slot = kernel.slot(kernel.step.slot, &trigger.saga);
+    let why = "its effect is fenced off, and yet its slot is empty";
     let held_since = Instant::now();
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
+    for attempt in 1..=LOOKS {
         if let Some(stored) = kernel.last(&slot).await? {
             let entry = slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored);
             return settle_found(kernel, trigger, entry).await;
         }
-        let why = "its effect is fenced off, and yet its slot is empty";
         telemetry::attempt_failed(kernel.step.worker, &trigger.saga, attempt, why);
         kernel.pause(retry::BROKER.wait(attempt), held_since).await?;
     }
+    Err(Ending::Park(BadData::new(Reason::FencedOff, "", why)))
 }
 
 /// The signal of a refusal or stop that stands in the log.

@@ -91,6 +91,14 @@ impl Sources {
                 return Err(self.invalid(key, "must be 1 to 4096".into()));
             }
         }
+        for (key, value) in [
+            ("worker.deadline", settings.worker.deadline),
+            ("worker.inspect_every", settings.worker.inspect_every),
+        ] {
+            if value.is_zero() {
+                return Err(self.invalid(key, "must be longer than zero".into()));
+            }
+        }
         Ok(settings)
     }
 
@@ -255,6 +263,7 @@ mod tests {
             ),
             (vec![], vec!["worker.concurrency=many"], vec!["worker.concurrency", "--set"]),
             (vec![], vec!["worker.concurrency=0"], vec!["worker.concurrency", "1 to 4096"]),
+            (vec![], vec!["worker.inspect_every=0s"], vec!["worker.inspect_every", "than zero"]),
             (vec![], vec!["worker.concurency=8"], vec!["concurency"]),
             (
                 vec![],

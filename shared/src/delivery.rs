@@ -1,7 +1,7 @@
 //! A message in hand, and the only ways to let go of it.
 //!
 //! An acknowledgement settles a message whoever says it and however late, so it takes a proof that
-//! the message is decided or set aside. Only `commit`, `decode` and `park` can make one.
+//! the message is decided or set aside, which `commit`, `decode` and `park` hand out.
 
 use std::time::Duration;
 

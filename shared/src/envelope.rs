@@ -75,8 +75,8 @@ impl<'m> Envelope<'m> {
     /// Reads a message of `slot`; `expected` is the type a bare message is taken for.
     ///
     /// # Errors
-    /// [`BadData`] when it is no JSON, no CloudEvent, has an id over [`MAX_ID`], or names another saga
-    /// than its subject.
+    /// [`BadData`] when it is no JSON, no CloudEvent, has an id over [`MAX_ID`], or names another
+    /// saga than its subject.
     pub fn read(
         flow: &Flow,
         slot: &str,

@@ -12,13 +12,26 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Whether the worker takes work.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Readiness(Arc<AtomicBool>);
+use crate::nats::NatsBroker;
+
+/// Whether the worker takes work: not before it has started, nor while it stops or has no broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Readiness {
+    takes_work: Arc<AtomicBool>,
+    broker: NatsBroker,
+}
 
 impl Readiness {
-    pub(crate) fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+    pub(crate) fn of(broker: NatsBroker) -> Self {
+        Self { takes_work: Arc::default(), broker }
+    }
+
+    pub(crate) fn set(&self, takes_work: bool) {
+        self.takes_work.store(takes_work, Ordering::Relaxed);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.takes_work.load(Ordering::Relaxed) && self.broker.connected()
     }
 }
 
@@ -30,7 +43,7 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     let folding = fold_samples(metrics.clone());
     let ready = move || async move {
-        if readiness.0.load(Ordering::Relaxed) {
+        if readiness.is_ready() {
             (StatusCode::OK, "ready\n")
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")

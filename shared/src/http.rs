@@ -1,8 +1,8 @@
 //! A small HTTP client for the adapters of outside services: pooled connections, one deadline over
 //! the whole exchange, and errors that say whether anything was sent.
 //!
-//! It never retries and never follows a redirect: the step's message is tried again, under the same
-//! idempotency key, and that is the only retry there is.
+//! It never sends again what may have arrived, and never follows a redirect: the step's message is
+//! tried again, under the same idempotency key, and that is the only retry there is.
 
 mod answer;
 

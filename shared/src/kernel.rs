@@ -8,26 +8,30 @@ use jiff::Timestamp;
 use schemas::flow::Step;
 use schemas::ids::Direction;
 use schemas::{Flow, SagaId, Slot};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::broker::{Broker, Incarnation, Stored};
+use crate::broker::{Broker, Incarnation, Stored, Unavailable};
 use crate::clock::Clock;
 use crate::envelope::{Cause, Occasion};
 use crate::lookup::Lookup;
 use crate::retry;
 use crate::shutdown::{Shutdown, Stop, Stopper};
 use crate::step::StepContext;
+use crate::telemetry;
 
 pub(crate) struct Kernel {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) flow: &'static Flow,
-    /// For reads that decide nothing.
+    /// For reads where only what is found counts.
     pub(crate) lookup: Lookup,
     /// This worker's row.
     pub(crate) step: &'static Step,
     pub(crate) clock: Clock,
     /// Of the streams this worker relies on, as they were at start.
     pub(crate) incarnations: Vec<Incarnation>,
+    /// How long a message stays ours without a word. An operator may change it at any time.
+    pub(crate) ack_wait: watch::Sender<Duration>,
     pub(crate) limits: Limits,
     pub(crate) stopper: Stopper,
     pub(crate) shutdown: Shutdown,
@@ -78,7 +82,10 @@ impl Kernel {
             attempt += 1;
             match self.broker.last(self.flow.stream, slot.subject()).await {
                 Ok(found) => return Ok(found),
-                Err(_) => self.pause(retry::BROKER.wait(attempt), held_since).await?,
+                Err(_) => {
+                    telemetry::unanswered(self.step.worker, slot.subject(), attempt);
+                    self.pause(retry::BROKER.wait(attempt), held_since).await?;
+                }
             }
         }
     }
@@ -113,7 +120,10 @@ impl Kernel {
                     let (was, is) = (list(&self.incarnations), list(&seen.incarnations));
                     return self.halt(format!("another stream, or none: was {was}; is {is}")).await;
                 }
-                Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
+                Err(Unavailable(why)) => {
+                    telemetry::unanswered(self.step.worker, &why, attempt);
+                    tokio::time::sleep(retry::BROKER.wait(attempt)).await;
+                }
             }
         }
     }

@@ -1,5 +1,8 @@
-//! Reads of slots that decide nothing, many in one request: while one request is under way, the
-//! next ones gather. So a check on every message costs far less than a request a message.
+//! Reads of slots from any replica, many in one request: while one request is under way, the next
+//! ones gather. So a check on every message costs far less than a request a message.
+//!
+//! What is found in a slot is true whoever says so, for it is written once; that nothing is found
+//! proves nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;

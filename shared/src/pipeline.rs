@@ -118,7 +118,7 @@ async fn run<P: Part>(
     trigger: &Trigger<On<P>>,
 ) -> Result<(Outcome<Done<P>, Refused<P>>, Work), Ending> {
     let started = kernel.clock.now();
-    let mut attempts = Attempts::new(kernel, Direction::Run, &trigger.saga, trigger.stored_at);
+    let mut attempts = Attempts::new(kernel, Direction::Run, &trigger.saga, trigger.seen());
     failpoint::hit(Direction::Run, "before-run");
     loop {
         let context = attempts.context();
@@ -146,7 +146,7 @@ async fn take_back<P: Part>(
     outcome: &Outcome<Done<P>, Refused<P>>,
 ) -> Result<(), Ending> {
     let Outcome::Done(done) = outcome else { return Ok(()) };
-    let mut attempts = Attempts::new(kernel, Direction::Undo, &trigger.saga, trigger.stored_at);
+    let mut attempts = Attempts::new(kernel, Direction::Undo, &trigger.saga, trigger.seen());
     loop {
         let context = attempts.context();
         match timeout_at(context.deadline(), part.take_back(&trigger.on, done, context)).await {

@@ -15,6 +15,8 @@ use crate::config::{LogFormat, LogSettings};
 pub const HANDLING: &str = "quadrille_handling_seconds";
 /// Attempts that could not find out what happened, by worker.
 pub const RETRIES: &str = "quadrille_retries_total";
+/// Requests to the broker without an answer, by worker.
+pub const UNANSWERED: &str = "quadrille_broker_unanswered_total";
 /// Messages set aside, by durable and reason.
 pub const PARKED: &str = "quadrille_parked_total";
 /// Undos that cannot go on until somebody looks, by worker.
@@ -49,6 +51,14 @@ pub(crate) fn start_metrics() -> PrometheusHandle {
 pub(crate) fn attempt_failed(worker: &'static str, saga: &SagaId, attempt: u32, why: &str) {
     metrics::counter!(RETRIES, "worker" => worker).increment(1);
     tracing::warn!(worker, %saga, attempt, why, "could not find out, trying again");
+}
+
+/// Says of a broker that goes on giving no answer that it does: the 4th, the 8th, the 16th time.
+pub(crate) fn unanswered(worker: &'static str, what: &str, attempt: u32) {
+    metrics::counter!(UNANSWERED, "worker" => worker).increment(1);
+    if attempt >= 4 && attempt.is_power_of_two() {
+        tracing::warn!(worker, what, attempt, "the broker gives no answer; messages are held");
+    }
 }
 
 pub(crate) fn undo_blocked(worker: &'static str, saga: &SagaId, bad: &BadData) {

@@ -13,7 +13,7 @@ use schemas::{BadData, Event, Reason, SagaId};
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempts::Attempts;
-use crate::broker::Stored;
+use crate::broker::{Stored, Unavailable};
 use crate::commit::{self, Committed, Resolved};
 use crate::delivery::{Delivery, Ending};
 use crate::envelope::{Cause, Envelope, Occasion, Outgoing, Work};
@@ -79,7 +79,10 @@ pub(crate) async fn look_until_answered(kernel: &Kernel, saga: &SagaId) -> Resul
         attempt += 1;
         match View::look(kernel, saga).await {
             Ok(view) => return Ok(view),
-            Err(_) => kernel.pause(retry::BROKER.wait(attempt), held_since).await?,
+            Err(Unavailable(why)) => {
+                telemetry::unanswered(kernel.step.worker, &why, attempt);
+                kernel.pause(retry::BROKER.wait(attempt), held_since).await?;
+            }
         }
     }
 }
@@ -118,7 +121,8 @@ async fn undo<S: Undo>(
     (on, evidence): (&S::On, Evidence<&S::Done>),
 ) -> Result<(S::Undone, Work), Ending> {
     let started = kernel.clock.now();
-    let mut attempts = Attempts::new(kernel, Direction::Undo, &delivery.saga, trigger.stored_at);
+    let seen = (trigger.stored_at, delivery.delivered.deliveries);
+    let mut attempts = Attempts::new(kernel, Direction::Undo, &delivery.saga, seen);
     failpoint::hit(Direction::Undo, "before-run");
     loop {
         let context = attempts.context();

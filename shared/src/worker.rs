@@ -6,6 +6,7 @@
 mod check;
 mod command;
 mod durable;
+mod streams;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,9 +20,10 @@ use schemas::flow::{Durable, Role};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 
-use crate::broker::{Broker, Inspection};
+use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources};
 use crate::health::{self, Readiness};
@@ -30,7 +32,7 @@ use crate::nats;
 use crate::pipeline::{self, Final, Part, Undoable};
 use crate::shutdown::{Stop, shutdown};
 use crate::step::{Step, Undo};
-use crate::{closing, lookup, retry, telemetry, undo};
+use crate::{closing, lookup, telemetry, undo};
 
 /// A worker that has read its settings and reached the broker, and waits for its step.
 pub struct Start {
@@ -117,7 +119,7 @@ impl Start {
         undo: fn(Arc<Kernel>, Arc<P>, crate::delivery::Delivery) -> durable::Handling,
     ) -> anyhow::Result<()> {
         let row = self.flow.step(self.worker).context("checked when connecting")?;
-        let inspection = inspect_at_start(&self.broker, self.flow, self.worker).await?;
+        let (asked, inspection) = streams::inspect(&self.broker, self.flow, self.worker).await?;
         let (stopper, shutdown) = shutdown();
         let (lookup, questions) = lookup::lookup();
         let kernel = Arc::new(Kernel {
@@ -125,17 +127,18 @@ impl Start {
             lookup,
             flow: self.flow,
             step: row,
-            clock: Clock::new(inspection.server_time),
+            clock: Clock::new(asked, inspection.server_time),
             incarnations: inspection.incarnations,
+            ack_wait: watch::Sender::new(inspection.ack_wait),
             limits: limits(&self.settings.worker),
             stopper: stopper.clone(),
             shutdown: shutdown.clone(),
         });
-        let readiness = Readiness::default();
+        let readiness = Readiness::of(self.broker.clone());
         let mut around = JoinSet::new();
         around.spawn(serve_health(self.settings.health.clone(), readiness.clone()).await?);
         around.spawn(stop_on_signal(stopper.clone())?);
-        around.spawn(watch_settings(kernel.clone(), self.settings.worker.inspect_every));
+        around.spawn(streams::watch(kernel.clone(), self.settings.worker.inspect_every));
         around.spawn(lookup::answer_all(self.broker(), self.flow.stream, questions));
         let closed = self.broker.closed();
         let lost = stopper.clone();
@@ -153,12 +156,12 @@ impl Start {
                 Role::Undo | Role::Closing => self.settings.worker.undo_concurrency,
             };
             let handle = handler(&durable, part.clone(), undo);
-            let ack_wait = inspection.ack_wait;
-            durables.spawn(durable::serve(kernel.clone(), durable, slots, ack_wait, handle));
+            durables.spawn(durable::serve(kernel.clone(), durable, slots, handle));
         }
         readiness.set(true);
         tracing::info!(worker = self.worker, "takes work");
-        let ended = end(kernel, durables, self.settings.worker.drain_limit, &readiness).await;
+        let limit = self.settings.worker.drain_limit;
+        let ended = end(kernel, durables, &mut around, limit, &readiness).await;
         around.shutdown().await;
         ended
     }
@@ -190,30 +193,6 @@ fn limits(settings: &crate::config::WorkerSettings) -> Limits {
         hold_max: settings.hold_max,
         read_after: settings.read_after,
         cause_wait: settings.cause_wait,
-    }
-}
-
-/// The streams must be there and as the flow demands before anything is taken.
-async fn inspect_at_start(
-    broker: &nats::NatsBroker,
-    flow: &'static Flow,
-    worker: &str,
-) -> anyhow::Result<Inspection> {
-    let mut attempt = 0;
-    let inspection = loop {
-        attempt += 1;
-        match broker.inspect(flow, worker).await {
-            Ok(inspection) => break inspection,
-            Err(why) if attempt >= 10 => return Err(why.into()),
-            Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
-        }
-    };
-    match inspection.drift.as_slice() {
-        [] => Ok(inspection),
-        drift => bail!(
-            "the broker is not as the flow demands; `quadrille topology plan` says more\n  {}",
-            drift.join("\n  ")
-        ),
     }
 }
 
@@ -250,35 +229,27 @@ fn stop_on_signal(stopper: crate::shutdown::Stopper) -> anyhow::Result<impl Futu
     })
 }
 
-/// Compares the live settings with the flow's for as long as the worker runs: a stream that may
-/// lose its history, or another stream of the same name, stops it before it writes once more.
-async fn watch_settings(kernel: Arc<Kernel>, every: Duration) {
-    let mut tick = tokio::time::interval(every);
-    tick.tick().await;
-    loop {
-        tick.tick().await;
-        let Ok(seen) = kernel.broker.inspect(kernel.flow, kernel.step.worker).await else {
-            continue;
-        };
-        if let Some(drift) = seen.drift.first() {
-            return kernel.halt(drift.clone()).await;
-        }
-        if seen.incarnations != kernel.incarnations {
-            kernel.same_streams().await;
-        }
-        kernel.clock.set(seen.server_time);
-    }
-}
-
 /// Waits for the end: the durables finish what they have, or let go of it.
 async fn end(
     kernel: Arc<Kernel>,
     mut durables: JoinSet<()>,
+    around: &mut JoinSet<()>,
     limit: Duration,
     readiness: &Readiness,
 ) -> anyhow::Result<()> {
     let mut shutdown = kernel.shutdown.clone();
-    let asked = shutdown.asked().await;
+    let panicked = |ended: Result<(), JoinError>| {
+        if let Err(error) = ended {
+            kernel.stopper.stop(Stop::Halt(format!("a part of the worker ended: {error}")));
+        }
+    };
+    let asked = loop {
+        tokio::select! {
+            asked = shutdown.asked() => break asked,
+            Some(ended) = around.join_next() => panicked(ended),
+            Some(ended) = durables.join_next() => panicked(ended),
+        }
+    };
     readiness.set(false);
     if asked == Stop::Asked {
         tracing::info!(limit_s = limit.as_secs(), "stopping: finishing what is in hand");

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::api::{ApiError, code};
 use crate::broker::{BatchMessage, Published, Unknown};
+use crate::envelope::CONTENT_TYPE;
 use crate::topology::{EVENT_BYTES, PARKED_BYTES};
 
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
@@ -57,7 +58,7 @@ impl Publisher {
     pub(super) fn new() -> Self {
         let mut once = HeaderMap::new();
         once.insert(EXPECTED_LAST, "0");
-        once.insert("Content-Type", "application/cloudevents+json");
+        once.insert("Content-Type", CONTENT_TYPE);
         Self { once, batches: Semaphore::new(OPEN_BATCHES) }
     }
 

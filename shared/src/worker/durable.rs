@@ -11,7 +11,7 @@ use schemas::{BadData, Reason};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::broker::{Delivered, Pulled, Receipt, Settle};
+use crate::broker::{Delivered, Pulled, Receipt, Settle, Unavailable};
 use crate::delivery::Delivery;
 use crate::kernel::Kernel;
 use crate::shutdown::Stop;
@@ -23,24 +23,24 @@ use super::Handler;
 pub(super) type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Serves a durable until the process stops and everything in hand is settled or given back.
-pub(super) async fn serve(
-    kernel: Arc<Kernel>,
-    durable: Durable,
-    slots: usize,
-    ack_wait: Duration,
-    handle: Handler,
-) {
+pub(super) async fn serve(kernel: Arc<Kernel>, durable: Durable, slots: usize, handle: Handler) {
+    let mut shutdown = kernel.shutdown.clone();
     let mut attempt = 0;
     let mut pull = loop {
         attempt += 1;
         match kernel.broker.pull(kernel.flow.stream, &durable.name).await {
             Ok(pull) => break pull,
-            Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
+            Err(Unavailable(why)) => {
+                telemetry::unanswered(kernel.step.worker, &why, attempt);
+                tokio::select! {
+                    () = tokio::time::sleep(retry::BROKER.wait(attempt)) => {}
+                    _ = shutdown.asked() => return,
+                }
+            }
         }
     };
     // Looked up once, for this is the hot path.
     let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
-    let mut shutdown = kernel.shutdown.clone();
     let mut in_hand = JoinSet::new();
     let mut asked = pin!(shutdown.asked());
     loop {
@@ -55,7 +55,7 @@ pub(super) async fn serve(
                     let receipt = delivered.receipt.clone();
                     let handling = start(&kernel, &durable, delivered, &handle);
                     let (kernel, took) = (kernel.clone(), took.clone());
-                    in_hand.spawn(attend(kernel, receipt, ack_wait, took, handling));
+                    in_hand.spawn(attend(kernel, receipt, took, handling));
                 }
                 Pulled::Deleted => {
                     let why = format!("durable {} was deleted", durable.name);
@@ -93,15 +93,9 @@ async fn set_aside(kernel: Arc<Kernel>, durable: String, delivered: Delivered) {
 }
 
 /// Keeps a delivery ours while it is handled, and lets go of it when there is no more time.
-async fn attend(
-    kernel: Arc<Kernel>,
-    receipt: Receipt,
-    ack_wait: Duration,
-    took: Histogram,
-    mut handling: Handling,
-) {
+async fn attend(kernel: Arc<Kernel>, receipt: Receipt, took: Histogram, mut handling: Handling) {
     let began = Instant::now();
-    let every = ack_wait / 3;
+    let every = *kernel.ack_wait.borrow() / 3;
     let mut progress = interval_at(began + every, every);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = kernel.shutdown.clone();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::eventually::eventually;
-use tests::stack::{Fate, Launch, Stack};
+use tests::stack::{Armed, Fate, Launch, Stack};
 
 use crate::by_hand::{caused_by, effects, write};
 use crate::causes::{PAYMENT as PAID, charged};
@@ -84,6 +84,57 @@ async fn assert_one_effect_of_each(stack: &Stack, id: &schemas::SagaId, fate: Fa
         effects(stack, id, "label-bought").await,
     ];
     assert_eq!(counts, [1, 1, refunds, 1 - refunds], "{}", stack.story(id).await);
+}
+
+#[tokio::test]
+async fn undos_that_never_succeed_leave_room_for_others() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    let narrow = Launch::of("charge-customer").env("QUADRILLE_WORKER__UNDO_CONCURRENCY", 1);
+    stack.start(narrow.env("QUADRILLE_WORKER__HOLD_MAX", "1s")).await;
+    stack.fill_stock().await;
+    let never = json!({ "operations": ["refund"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &never).await;
+    let stuck = stack.place_all("stuck", &[Fate::NoCarrier; 8]).await;
+    for id in &stuck {
+        eventually("a refund that failed is tried at a second delivery", async || {
+            let story = stack.raw.durable("ORDERS", "charge-customer-undo").await;
+            let returned = story["num_redelivered"].as_u64() >= Some(stuck.len() as u64);
+            (returned && stack.sandbox.calls_for(id, "refund").await > 1).then_some(())
+        })
+        .await;
+    }
+    let fine = stack.place_all("fine", &[Fate::Declined; 3]).await;
+    stack.closed(&fine).await;
+    stack.sandbox.clear_faults().await;
+    stack.closed(&stuck).await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn a_charge_that_others_gave_back_is_set_aside() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let armed = Armed::at(&stack, "charged", "run.after-effect");
+    let mut first = stack.launcher().launch(&armed.kills("charge-customer"));
+    let ids = stack.place_all("given-back", &[Fate::Completes]).await;
+    first.ended().await;
+    let ledger = stack.sandbox.ledger().await;
+    let captured = ledger.iter().find(|line| line.effect == "captured").unwrap();
+    stack.sandbox.refund(captured.intent.as_deref().unwrap()).await;
+    // Its key forgotten, the payment is shown as it is.
+    let later = Launch::of("charge-customer").env("QUADRILLE_CHARGE_CUSTOMER__KEY_LIFETIME", "0s");
+    stack.start(later).await;
+    eventually("the order is set aside", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    let parked = &stack.history().await.parked[0];
+    let entry: Value = serde_json::from_slice(&parked.payload).unwrap();
+    assert_eq!(entry["reason"], "fenced-off");
+    assert_eq!(stack.sandbox.balance(&ids[0]).await, 0);
 }
 
 #[tokio::test]

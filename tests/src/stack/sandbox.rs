@@ -85,6 +85,12 @@ impl Sandbox {
         self.get(&format!("/calls?order={order}")).await[operation].as_u64().expect("an operation")
     }
 
+    /// Gives a payment back as the merchant may, past every worker.
+    pub async fn refund(&self, payment: &str) {
+        let body = format!("payment_intent={payment}");
+        self.ask(Method::POST, "/payment/v1/refunds", body).await;
+    }
+
     /// Any of its pages.
     pub async fn get(&self, path: &str) -> Value {
         self.ask(Method::GET, path, String::new()).await
@@ -92,6 +98,8 @@ impl Sandbox {
 
     async fn ask(&self, method: Method, path: &str, body: String) -> Value {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let request = request.header("Idempotency-Key", "by-hand");
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded");
         let request = request.body(Full::new(body.into())).expect("a well-formed request");
         let reply = self.http.request(request).await.expect("the sandbox answers");
         let status = reply.status();

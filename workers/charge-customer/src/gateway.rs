@@ -66,7 +66,8 @@ pub enum Opened {
     KeyUsed,
 }
 
-/// A payment that is not for the amount it was asked for: not ours to touch.
+/// A payment that is not for the amount it was asked for. It is never charged; an undo takes it
+/// back with all that the order has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the gateway shows a payment of {shown}, where {asked} was asked for")]
 pub struct OtherAmount {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quadrille::topology::STOCK_SUBJECTS;
 use schemas::{SagaId, Sku};
 use serde::{Deserialize, Serialize};
 
@@ -151,9 +152,9 @@ impl Books {
 }
 
 pub(super) fn hold_subject(order: &SagaId) -> String {
-    format!("stock.hold.{order}")
+    format!("{STOCK_SUBJECTS}.hold.{order}")
 }
 
 pub(super) fn level_subject(sku: &Sku) -> String {
-    format!("stock.sku.{}", sku.subject_token())
+    format!("{STOCK_SUBJECTS}.sku.{}", sku.subject_token())
 }

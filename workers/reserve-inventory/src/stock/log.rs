@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use quadrille::broker::{Broker, Published, Unknown};
 use quadrille::step::StepError;
+use quadrille::topology::STOCK_SUBJECTS;
 use schemas::{SagaId, Sku};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex as Driver, oneshot};
@@ -24,7 +25,7 @@ use super::draft::{Changes, Draft};
 use super::{Held, Stock, Trouble};
 
 /// The stream of the stock's own data.
-pub const STREAM: &str = "STOCK";
+pub use quadrille::topology::STOCK_STREAM as STREAM;
 
 /// Requests in one group: with a few SKUs they fill a batch of a few hundred messages, above which
 /// larger batches bring nothing more (measured).
@@ -97,7 +98,7 @@ impl StockLog {
     /// When the broker gives no answer.
     pub async fn show(&self, skus: &[Sku]) -> Result<Vec<Level>, Trouble> {
         let filters = match skus {
-            [] => vec!["stock.sku.*".to_owned()],
+            [] => vec![format!("{STOCK_SUBJECTS}.sku.*")],
             skus => skus.iter().map(level_subject).collect(),
         };
         let stored = self.broker.last_of_many(STREAM, filters).await?;
