@@ -10,6 +10,9 @@ use crate::delivery::{Delivery, Ending};
 use crate::envelope::{Cause, Envelope};
 use crate::kernel::Kernel;
 
+/// `placed` data a step has to read; a message of the log may have twice as much.
+const MAX_DATA: usize = 32 * 1024;
+
 /// Proof that a message is nothing to this step.
 pub(crate) struct NotOurs {
     _made_here: (),
@@ -54,6 +57,9 @@ pub(crate) fn decode<On: Event>(
             let what = "written by somebody else than its step's worker";
             return Err(Ending::Park(BadData::new(Reason::WrongSource, "/source", what)));
         }
+    } else if envelope.data.len() > MAX_DATA {
+        let what = "the data of what opens a saga is at most 32 KB";
+        return Err(Ending::Park(BadData::new(Reason::TooLarge, "", what)));
     }
     let on = envelope.event(saga).map_err(Ending::Park)?;
     Ok(Trigger {

@@ -134,12 +134,13 @@ async fn h09_a_forged_signal_undoes_nothing_and_hinders_no_real_refusal() {
     assert_eq!(endings, ["order.completed.v1", "order.cancelled.v1"]);
     // All is sound but the two forgeries themselves, and the undo that one of them set off.
     let mut found = invariants::check(&stack.history().await);
-    let contract = |id: &SagaId| (Rule::Contract, format!("order {id}: refused: a \"\""));
+    let contract =
+        |id: &SagaId, what| (Rule::Contract, format!("order {id}: refused: a \"{what}\""));
     let cause =
         |id: &SagaId, slot| (Rule::Cause, format!("order {id}: {slot} has no cause in the log"));
     let mut expected = vec![
-        contract(&ids[0]),
-        contract(&ids[1]),
+        contract(&ids[0], ""),
+        contract(&ids[1], "x"),
         cause(&ids[0], "refused"),
         cause(&ids[1], "payment-undo"),
         cause(&ids[1], "refused"),
