@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quadrille::broker::{Broker as _, Delivered, Published, Pull, Pulled, Unknown};
+use quadrille::broker::{BatchMessage, Broker as _, Delivered, Published, Pull, Pulled, Unknown};
 use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
 use schemas::order_fulfilment::FLOW;
@@ -82,6 +82,15 @@ impl UnderTest {
     /// Creates the flow's stream and no durables.
     pub(crate) async fn with_stream(self) -> Self {
         self.provision(&[&format!("stream {}", self.flow.stream)]).await;
+        self.served().await
+    }
+
+    /// Our server of a cluster may hear of a new stream later than its leader: waits until a write
+    /// that is refused is answered.
+    async fn served(self) -> Self {
+        let subject = format!("{}.nothing.here", self.flow.subjects);
+        let refused = BatchMessage { subject, expected_last: 999, payload: Bytes::new() };
+        answered(async || self.broker.publish_batch(vec![refused.clone()]).await).await;
         self
     }
 
@@ -104,7 +113,7 @@ impl UnderTest {
             config[key] = value.clone();
         }
         self.raw.api(&format!("STREAM.CREATE.{}", self.flow.stream), config).await.unwrap();
-        self
+        self.served().await
     }
 
     /// A stream such as the inventory worker's: newest message of a subject, atomic batches.

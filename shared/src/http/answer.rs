@@ -55,19 +55,22 @@ impl Answer {
     }
 
     /// What an answer means to which the adapter gives no meaning of its own: requests that can
-    /// never succeed are bad messages, all else may be tried again, when the service says.
+    /// never succeed are bad messages, all else may be tried again, when the service says. That
+    /// there is no such page may be about a wrong URL or a proxy, unless the service names a code.
     pub fn failure(&self) -> StepError {
         let status = self.status;
+        let code: String = self.code().chars().filter(char::is_ascii_graphic).collect();
         match status.as_u16() {
+            404 | 405 if code.is_empty() => self.try_again(),
             400 | 404 | 405 | 409 | 410 | 413 | 415 | 422 => {
-                let code: String = self.code().chars().filter(char::is_ascii_graphic).collect();
                 StepError::BadMessage(format!("the service answers {status}: {code:.64}"))
             }
-            _ => StepError::TryAgain {
-                after: self.retry_after,
-                source: Error::Failed(status).into(),
-            },
+            _ => self.try_again(),
         }
+    }
+
+    fn try_again(&self) -> StepError {
+        StepError::TryAgain { after: self.retry_after, source: Error::Failed(self.status).into() }
     }
 }
 
@@ -122,12 +125,14 @@ mod tests {
     #[test]
     fn only_a_request_that_can_never_succeed_is_a_bad_message() {
         let bad = |status| matches!(answer(status, &[], "").failure(), StepError::BadMessage(_));
-        for status in [400, 404, 405, 410, 413, 415, 422] {
+        for status in [400, 409, 410, 413, 415, 422] {
             assert!(bad(status), "{status}");
         }
-        for status in [301, 401, 403, 408, 425, 429, 500, 502, 503, 504] {
+        for status in [301, 401, 403, 404, 405, 408, 425, 429, 500, 502, 503, 504] {
             assert!(!bad(status), "{status}");
         }
+        let known = answer(404, &[], "{\"error\":{\"code\":\"resource_missing\"}}").failure();
+        assert!(matches!(known, StepError::BadMessage(_)));
     }
 
     #[test]
