@@ -39,8 +39,8 @@ impl<'k> Attempts<'k> {
     /// Waits for the next attempt; `None` for one that met its deadline.
     ///
     /// Only at its first delivery is a message held. What comes again has one attempt and makes
-    /// room, for the broker hands it out before whatever is new: a few messages that never
-    /// succeed would keep all others waiting.
+    /// room, for the broker hands it out before whatever is new: else a few messages that
+    /// never succeed would keep all others waiting.
     pub(crate) async fn failed(&mut self, error: Option<StepError>) -> Result<(), Ending> {
         let attempt = self.context.attempt();
         let (after, why) = match error {

@@ -205,8 +205,8 @@ pub(crate) async fn refused<On>(
     Ok(Committed::seen(refusal))
 }
 
-/// How often the slot behind a fence is read, up to 2 s apart: far longer than a leader can be
-/// deposed and not know it.
+/// How often the slot behind a fence is read, 1 to 2 s apart in the end: longer than a leader can
+/// be deposed and not know it.
 const LOOKS: u32 = 16;
 
 /// Reads the step's own slot until it says something: a fence was met, so it must. Unless somebody

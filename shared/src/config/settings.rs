@@ -50,7 +50,7 @@ pub struct WorkerSettings {
     /// One attempt of a step.
     #[serde(with = "duration")]
     pub deadline: Duration,
-    /// A message that cannot be decided is kept this long before it is given back.
+    /// A message that cannot be decided is kept this long at its first delivery.
     #[serde(with = "duration")]
     pub hold_max: Duration,
     /// Triggers older than this have their slot read before the run.
