@@ -37,8 +37,9 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// The JSON of CloudEvents `data`.
     fn to_data(&self) -> Box<RawValue>;
 
-    /// The saga the data itself names, if it does: it must agree with the subject.
-    fn named_saga(&self) -> Option<&SagaId> {
+    /// The saga the data itself names, if it does, and in which field: it must agree with the
+    /// subject.
+    fn named_saga(&self) -> Option<(&'static str, &SagaId)> {
         None
     }
 }
@@ -51,8 +52,7 @@ pub trait Refusal: Event {
 }
 
 /// What is wrong with a message, as a code that machines may count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// No JSON document, bytes after its end, or nested too deep.
     NotJson,
@@ -61,12 +61,8 @@ pub enum Reason {
     /// A field is missing, repeated, of the wrong type or out of its range.
     InvalidField,
     InvalidId,
-    /// Over [`MAX_LINES`](crate::order_fulfilment::events::MAX_LINES) lines.
-    TooManyLines,
-    /// Two currencies in one order.
-    MixedCurrencies,
-    /// The total does not fit the integer that holds it.
-    TotalOverflows,
+    /// An event's own rule is broken: its code, lower case with dashes.
+    Own(&'static str),
     /// The event names another saga than its subject.
     IdMismatch,
     /// A type that this slot cannot hold.
@@ -93,9 +89,7 @@ impl Reason {
             Self::TooLarge => "too-large",
             Self::InvalidField => "invalid-field",
             Self::InvalidId => "invalid-id",
-            Self::TooManyLines => "too-many-lines",
-            Self::MixedCurrencies => "mixed-currencies",
-            Self::TotalOverflows => "total-overflows",
+            Self::Own(code) => code,
             Self::IdMismatch => "id-mismatch",
             Self::UnknownType => "unknown-type",
             Self::UnknownVersion => "unknown-version",
@@ -105,6 +99,12 @@ impl Reason {
             Self::OrphanEffect => "orphan-effect",
             Self::FencedOff => "fenced-off",
         }
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
     }
 }
 
@@ -161,8 +161,8 @@ macro_rules! event {
             fn to_data(&self) -> Box<serde_json::value::RawValue> {
                 serde_json::value::to_raw_value(self).expect("plain structs always serialise")
             }
-            $(fn named_saga(&self) -> Option<&$crate::SagaId> {
-                self.$field.as_ref()
+            $(fn named_saga(&self) -> Option<(&'static str, &$crate::SagaId)> {
+                self.$field.as_ref().map(|saga| (concat!("/", stringify!($field)), saga))
             })?
         }
     };

@@ -58,6 +58,15 @@ pub struct Step {
     pub cancelled: Option<&'static str>,
     /// Outside services without which the step cannot run.
     pub requires: &'static [&'static str],
+    /// The stream in which the worker keeps data of its own; nobody else writes it.
+    pub keeps: Option<Keeps>,
+}
+
+/// A stream that belongs to one worker: the newest message of a subject, several at once or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeps {
+    pub stream: &'static str,
+    pub subjects: &'static [&'static str],
 }
 
 /// How a step's effect is taken back.
@@ -93,6 +102,7 @@ pub const fn step(worker: &'static str) -> Step {
         pivot: None,
         cancelled: None,
         requires: &[],
+        keeps: None,
     }
 }
 
@@ -145,6 +155,11 @@ impl Step {
     /// Names of outside services, as in the configuration: `payment-gateway`.
     pub const fn requires(self, dependencies: &'static [&'static str]) -> Self {
         Self { requires: dependencies, ..self }
+    }
+
+    /// The worker's own stream, and its subjects.
+    pub const fn keeps(self, stream: &'static str, subjects: &'static [&'static str]) -> Self {
+        Self { keeps: Some(Keeps { stream, subjects }), ..self }
     }
 }
 

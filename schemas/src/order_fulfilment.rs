@@ -18,7 +18,8 @@ pub static FLOW: Flow = Flow {
         step("reserve-inventory")
             .on("placed")
             .writes("inventory", "inventory.reserved.v1", "inventory.refused.v1")
-            .undone_by("inventory-undo", &["inventory.released.v1"]),
+            .undone_by("inventory-undo", &["inventory.released.v1"])
+            .keeps("STOCK", &["stock.sku.*", "stock.hold.*"]),
         step("charge-customer")
             .on("inventory")
             .writes("payment", "payment.charged.v1", "payment.refused.v1")

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use config::{Config, File, FileFormat, Value, ValueKind};
+use schemas::Flow;
 use serde::de::DeserializeOwned;
 
 pub use settings::{
@@ -39,6 +40,7 @@ impl Sources {
     /// # Errors
     /// When the file cannot be read, or a section is no worker's and none of ours.
     pub fn read(
+        flow: &Flow,
         file: Option<&PathBuf>,
         environment: impl Iterator<Item = (String, String)>,
         flags: &[String],
@@ -51,7 +53,7 @@ impl Sources {
         // Without a section it is nobody's setting: scripts and tests have variables of their own.
         let variables = environment.filter_map(|(name, value)| {
             let (section, key) = name.strip_prefix(PREFIX)?.split_once("__")?;
-            Some((key_of_variable(section, key), name.clone(), value))
+            Some((key_of_variable(flow, section, key), name.clone(), value))
         });
         for (key, name, value) in variables {
             origins.insert(key.clone(), name.clone());
@@ -71,7 +73,7 @@ impl Sources {
             problem: error.to_string(),
         })?;
         let sources = Self { config, origins };
-        sources.refuse_unknown_sections()?;
+        sources.refuse_unknown_sections(flow)?;
         Ok(sources)
     }
 
@@ -136,13 +138,11 @@ impl Sources {
         Invalid { origin, problem }
     }
 
-    fn refuse_unknown_sections(&self) -> Result<(), Invalid> {
+    fn refuse_unknown_sections(&self, flow: &Flow) -> Result<(), Invalid> {
         let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
         let ours = ["nats", "worker", "health", "log"];
-        let workers: Vec<_> = schemas::FLOWS.iter().flat_map(|flow| flow.steps).collect();
         for section in sections.keys() {
-            let known = ours.contains(&section.as_str())
-                || workers.iter().any(|step| step.worker == section);
+            let known = ours.contains(&section.as_str()) || flow.step(section).is_some();
             if !known {
                 let problem = format!(
                     "no such section; there are {} and each worker's name",
@@ -158,10 +158,10 @@ impl Sources {
 }
 
 /// `CHARGE_CUSTOMER`, `URL` is `charge-customer.url`.
-fn key_of_variable(section: &str, key: &str) -> String {
+fn key_of_variable(flow: &Flow, section: &str, key: &str) -> String {
     let section = section.to_ascii_lowercase();
     let worker = section.replace('_', "-");
-    let known = schemas::FLOWS.iter().any(|flow| flow.step(&worker).is_some());
+    let known = flow.step(&worker).is_some();
     format!("{}.{}", if known { worker } else { section }, key.to_ascii_lowercase())
 }
 
@@ -236,7 +236,7 @@ mod tests {
         let environment =
             environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
-        Sources::read(None, environment, &flags)?.settings()
+        Sources::read(&schemas::order_fulfilment::FLOW, None, environment, &flags)?.settings()
     }
 
     #[test]
@@ -286,7 +286,8 @@ mod tests {
             url: String,
         }
         let variable = ("QUADRILLE_CHARGE_CUSTOMER__URL".to_owned(), "http://x".to_owned());
-        let sources = Sources::read(None, [variable].into_iter(), &[]).expect("sound");
+        let flow = &schemas::order_fulfilment::FLOW;
+        let sources = Sources::read(flow, None, [variable].into_iter(), &[]).expect("sound");
         let own: Own = sources.section("charge-customer").expect("sound");
         assert_eq!(own.url, "http://x");
     }

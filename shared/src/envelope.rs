@@ -175,8 +175,8 @@ impl<'m> Envelope<'m> {
         let event = E::from_data(&self.event_type, self.data)
             .map_err(|bad| BadData { pointer: format!("{}{}", self.at, bad.pointer), ..bad })?;
         match event.named_saga() {
-            Some(named) if named != saga => {
-                let place = format!("{}/order_id", self.at);
+            Some((field, named)) if named != saga => {
+                let place = format!("{}{field}", self.at);
                 Err(BadData::new(Reason::IdMismatch, place, "another id than the subject's"))
             }
             Some(_) | None => Ok(event),

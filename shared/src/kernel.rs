@@ -70,7 +70,7 @@ impl Kernel {
         at: Timestamp,
     ) -> StepContext {
         let timing = (1, Instant::now() + self.limits.deadline, self.clock.age(at));
-        StepContext::new(self.flow, self.step.worker, direction, saga.clone(), timing)
+        StepContext::new(self.flow.saga, self.step.worker, direction, saga.clone(), timing)
     }
 
     /// What a slot holds, from the leader: asked until there is an answer, as long as the message

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use schemas::ids::Direction;
-use schemas::{Event, Flow, IdempotencyKey, Refusal, SagaId};
+use schemas::{Event, IdempotencyKey, Refusal, SagaId};
 use tokio::time::Instant;
 
 /// One worker's part of a saga.
@@ -151,7 +151,8 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for StepError {
 /// What a step may know beside its event.
 #[derive(Debug, Clone)]
 pub struct StepContext {
-    flow: &'static Flow,
+    /// The saga type: `order`.
+    saga: &'static str,
     step: &'static str,
     direction: Direction,
     saga_id: SagaId,
@@ -163,13 +164,13 @@ pub struct StepContext {
 impl StepContext {
     /// For the runtime and for tests; `age` is that of `run`'s trigger by the broker's clock.
     pub fn new(
-        flow: &'static Flow,
+        saga: &'static str,
         step: &'static str,
         direction: Direction,
         saga_id: SagaId,
         (attempt, deadline, age): (u32, Instant, Duration),
     ) -> Self {
-        Self { flow, step, direction, saga_id, attempt, deadline, age }
+        Self { saga, step, direction, saga_id, attempt, deadline, age }
     }
 
     pub fn saga_id(&self) -> &SagaId {
@@ -188,7 +189,7 @@ impl StepContext {
     }
 
     fn key_of(&self, direction: Direction, request: &str) -> IdempotencyKey {
-        IdempotencyKey::derive(self.flow.saga, &self.saga_id, self.step, direction, request)
+        IdempotencyKey::derive(self.saga, &self.saga_id, self.step, direction, request)
     }
 
     /// 1 on the first attempt of this process at this message.

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use schemas::ids::Direction;
-use schemas::{Event, FLOWS, SagaId};
+use schemas::{Event, SagaId};
 use tokio::time::Instant;
 
 pub use faults::{Faults, Injected, When};
@@ -132,18 +132,11 @@ impl<T: Debug> Happened<T> {
     }
 }
 
-/// The context for a step of a known flow: first attempt, ten seconds to go.
-///
-/// # Panics
-/// When no flow table names what the step records.
+/// First attempt, ten seconds to go. Keys are the same for every call of one step and differ from
+/// another step's, as they must; only the running worker knows the names in its flow.
 fn context<S: Step>(direction: Direction, saga_id: SagaId, age: Duration) -> StepContext {
-    let row = |flow: &&'static schemas::Flow| {
-        let row = flow.steps.iter().find(|row| S::Done::TYPES.contains(&row.done))?;
-        Some((*flow, row.worker))
-    };
-    let (flow, worker) = FLOWS.iter().find_map(row).expect("a flow names what the step records");
     let deadline = Instant::now() + Duration::from_secs(10);
-    StepContext::new(flow, worker, direction, saga_id, (1, deadline, age))
+    StepContext::new("test", S::Done::TYPES[0], direction, saga_id, (1, deadline, age))
 }
 
 fn saga_id() -> SagaId {

@@ -9,22 +9,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use schemas::Flow;
-use schemas::flow::Role;
+use schemas::flow::{Role, Step};
 
 /// Largest event of a flow's stream, in bytes, headers included; larger ones are refused.
 pub const EVENT_BYTES: usize = 64 * 1024;
 
 /// Largest parked message, in bytes: an event in base64, and why it was parked.
 pub const PARKED_BYTES: usize = 256 * 1024;
-
-/// The inventory worker's own stream.
-pub const STOCK_STREAM: &str = "STOCK";
-
-/// The only worker that uses it.
-const STOCK_WORKER: &str = "reserve-inventory";
-
-/// First token of the inventory worker's subjects.
-pub const STOCK_SUBJECTS: &str = "stock";
 
 /// The oldest server that keeps what the runtime relies on, in any profile.
 pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 4);
@@ -154,8 +145,8 @@ pub struct Topology {
     pub max_bytes: u64,
     /// Of the stream of parked messages.
     pub parked_max_bytes: u64,
-    /// Of the inventory worker's stream.
-    pub stock_max_bytes: u64,
+    /// Of each stream that a worker keeps for itself.
+    pub kept_max_bytes: u64,
     pub ack_wait: Duration,
     pub keep: Keep,
 }
@@ -170,7 +161,7 @@ impl Topology {
             profile,
             max_bytes: GIB,
             parked_max_bytes: GIB / 4,
-            stock_max_bytes: GIB / 4,
+            kept_max_bytes: GIB / 4,
             ack_wait: Duration::from_secs(30),
             keep: Keep { replicas: false, ack_wait: false },
         }
@@ -179,11 +170,16 @@ impl Topology {
     /// The flow's stream first.
     pub fn streams(&self) -> Vec<StreamSpec> {
         let replicas = self.profile.replicas();
-        vec![
+        let mut streams = vec![
             StreamSpec { max_bytes: self.max_bytes, replicas, ..flow_stream(self.flow) },
             StreamSpec { max_bytes: self.parked_max_bytes, replicas, ..parked_stream(self.flow) },
-            StreamSpec { max_bytes: self.stock_max_bytes, replicas, ..stock_stream() },
-        ]
+        ];
+        streams.extend(self.flow.steps.iter().filter_map(kept_stream).map(|spec| StreamSpec {
+            max_bytes: self.kept_max_bytes,
+            replicas,
+            ..spec
+        }));
+        streams
     }
 
     /// The durables of one worker; of every worker for `None`.
@@ -236,19 +232,20 @@ fn parked_stream(flow: &Flow) -> StreamSpec {
     }
 }
 
-/// Full, it refuses: the oldest stock must not make room for the newest.
-fn stock_stream() -> StreamSpec {
-    StreamSpec {
-        name: STOCK_STREAM.to_owned(),
-        subjects: ["sku", "hold"].map(|kind| format!("{STOCK_SUBJECTS}.{kind}.*")).into(),
-        owner: Some(STOCK_WORKER),
+/// Full, it refuses: the oldest data must not make room for the newest.
+fn kept_stream(step: &Step) -> Option<StreamSpec> {
+    let kept = step.keeps?;
+    Some(StreamSpec {
+        name: kept.stream.to_owned(),
+        subjects: kept.subjects.iter().map(|&subject| subject.to_owned()).collect(),
+        owner: Some(step.worker),
         keeps: Keeps::Newest,
         permanent: true,
         atomic_publish: true,
         max_message_bytes: EVENT_BYTES,
         max_bytes: 0,
         replicas: 1,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -47,18 +47,26 @@ pub struct Start {
 /// `main` of a worker: reads the command line, builds the step, and runs it to the end.
 ///
 /// `build` gets a [`Start`] and ends it with [`Start::run`] or [`Start::run_undoable`].
-pub fn main<F>(worker: &'static str, build: impl FnOnce(Start) -> F) -> ExitCode
+pub fn main<F>(
+    flow: &'static Flow,
+    worker: &'static str,
+    build: impl FnOnce(Start) -> F,
+) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    command::run(worker, build)
+    command::run(flow, worker, build)
 }
 
 impl Start {
-    async fn connect(worker: &'static str, sources: Sources) -> anyhow::Result<Self> {
+    async fn connect(
+        flow: &'static Flow,
+        worker: &'static str,
+        sources: Sources,
+    ) -> anyhow::Result<Self> {
         let settings = sources.settings()?;
-        let flow = schemas::FLOWS.iter().copied().find(|flow| flow.step(worker).is_some());
-        let flow = flow.with_context(|| format!("no flow has a row for {worker}"))?;
+        let saga = flow.saga;
+        flow.step(worker).with_context(|| format!("the flow {saga} has no row for {worker}"))?;
         let broker = nats::connect(&settings.nats.options(worker)).await?;
         Ok(Self { worker, flow, settings, sources, broker, beside: Vec::new() })
     }

@@ -66,7 +66,7 @@ impl UnderTest {
         // The server sets this much of its disk aside.
         topology.max_bytes = 16 << 20;
         topology.parked_max_bytes = 1 << 20;
-        topology.stock_max_bytes = 1 << 20;
+        topology.kept_max_bytes = 1 << 20;
         Self {
             broker: connect(&urls).await,
             raw: Raw::connect(&urls).await,

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use quadrille::step::{Evidence, Never, Outcome, Step, StepContext, StepError, Undo};
 use quadrille::worker::{self, Start};
+use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::{
     InventoryRefused, InventoryReleased, InventoryReserved, OrderCompleted, OrderPlaced,
     PaymentCharged, PaymentRefused, PaymentUndone, PaymentVoided, ShipmentDispatched,
@@ -19,8 +20,8 @@ use crate::samples;
 
 /// `main` of the process that plays `worker`; its command line is a worker's.
 pub(crate) fn main(worker: &str) -> ExitCode {
-    match schemas::order_fulfilment::FLOW.step(worker) {
-        Some(row) => worker::main(row.worker, |start| build(row.worker, start)),
+    match FLOW.step(worker) {
+        Some(row) => worker::main(&FLOW, row.worker, |start| build(row.worker, start)),
         None => {
             eprintln!("{worker} has no row in the flow table");
             ExitCode::FAILURE

@@ -24,6 +24,7 @@ impl Flow {
         self.check_end(&mut say);
         self.check_chain(&mut say);
         self.check_readers(&mut say);
+        self.check_kept(&mut say);
         illegal
     }
 
@@ -171,6 +172,22 @@ impl Flow {
                     let (first, second) = (first.worker, second.worker);
                     say(format!("{second}: slot {slot} is already read by {first}"));
                 }
+            }
+        }
+    }
+
+    /// A worker's own stream is neither the log, nor its stream of parked messages, nor another's.
+    fn check_kept(&self, say: &mut impl FnMut(String)) {
+        let parked = format!("{}_PARKED", self.stream);
+        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+        owners.extend([(self.stream, "the log"), (parked.as_str(), "parked messages")]);
+        for row in self.steps {
+            let Some(kept) = row.keeps else { continue };
+            if kept.subjects.is_empty() {
+                say(format!("{}: its stream {} has no subjects", row.worker, kept.stream));
+            }
+            if let Some(other) = owners.insert(kept.stream, row.worker) {
+                say(format!("{}: the stream {} holds {other} already", row.worker, kept.stream));
             }
         }
     }

@@ -54,6 +54,18 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
     &[HOLD, BILL.undone_by("billed-undo", &[]), LEND, END],
     "bill: its undo has no event to record it"
 )]
+#[case::a_stream_of_its_own_that_is_the_log(
+    &[HOLD, BILL.keeps("STAYS", &["bills.*"]), LEND, END],
+    "bill: the stream STAYS holds the log already"
+)]
+#[case::a_stream_of_its_own_that_is_another_workers(
+    &[HOLD.keeps("ROOMS", &["rooms.*"]), BILL.keeps("ROOMS", &["bills.*"]), LEND, END],
+    "bill: the stream ROOMS holds hold already"
+)]
+#[case::a_stream_of_its_own_without_subjects(
+    &[HOLD.keeps("ROOMS", &[]), BILL, LEND, END],
+    "hold: its stream ROOMS has no subjects"
+)]
 #[case::two_owners_of_a_slot(
     &[HOLD, BILL.undone_by("held", &["bill.cancelled.v1"]), LEND, END],
     "bill: slot held already belongs to hold"

@@ -118,10 +118,10 @@ proptest! {
                 prop_assert_eq!(read, order);
             }
             (Ok(_), Err(_)) => prop_assert!(false, "a total of {} was accepted", exact),
-            (Err(bad), _) if !one_currency => prop_assert_eq!(bad.reason, Reason::MixedCurrencies),
+            (Err(bad), _) if !one_currency => prop_assert_eq!(bad.reason, Reason::Own("mixed-currencies")),
             (Err(bad), Ok(_)) => prop_assert!(false, "refused: {bad}"),
             (Err(bad), Err(_)) => {
-                prop_assert_eq!(bad.reason, Reason::TotalOverflows);
+                prop_assert_eq!(bad.reason, Reason::Own("total-overflows"));
                 prop_assert_eq!(bad.pointer, "/lines");
             }
         }

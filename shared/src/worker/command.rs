@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
+use schemas::Flow;
 
 use super::Start;
 use crate::config::Sources;
@@ -32,13 +33,17 @@ struct Command {
     healthcheck: bool,
 }
 
-pub(super) fn run<F>(worker: &'static str, build: impl FnOnce(Start) -> F) -> ExitCode
+pub(super) fn run<F>(
+    flow: &'static Flow,
+    worker: &'static str,
+    build: impl FnOnce(Start) -> F,
+) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
 {
     let matches = Command::command().name(worker).get_matches();
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match begin(worker, &command, build) {
+    match begin(flow, worker, &command, build) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{worker}: {error:#}");
@@ -48,6 +53,7 @@ where
 }
 
 fn begin<F>(
+    flow: &'static Flow,
     worker: &'static str,
     command: &Command,
     build: impl FnOnce(Start) -> F,
@@ -55,7 +61,7 @@ fn begin<F>(
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let sources = Sources::read(command.config.as_ref(), std::env::vars(), &command.set)?;
+    let sources = Sources::read(flow, command.config.as_ref(), std::env::vars(), &command.set)?;
     let settings = sources.settings()?;
     telemetry::start_logs(&settings.log);
     // With several threads, the connection's task runs as soon as one message has something to
@@ -69,6 +75,6 @@ where
         if command.healthcheck {
             return health::check(settings.health.listen).await;
         }
-        build(Start::connect(worker, sources).await?).await
+        build(Start::connect(flow, worker, sources).await?).await
     })
 }

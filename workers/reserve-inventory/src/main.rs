@@ -2,9 +2,10 @@ use std::process::ExitCode;
 
 use reserve_inventory::stock::StockLog;
 use reserve_inventory::{ReserveInventory, Settings, stock_service};
+use schemas::order_fulfilment::FLOW;
 
 fn main() -> ExitCode {
-    quadrille::worker::main("reserve-inventory", async |start| {
+    quadrille::worker::main(&FLOW, "reserve-inventory", async |start| {
         let settings: Settings = start.settings()?;
         let broker = start.broker();
         stock_service::open(&StockLog::new(broker.clone()), &settings.opening_stock).await?;

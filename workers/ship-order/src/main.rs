@@ -1,10 +1,11 @@
 use std::process::ExitCode;
 
+use schemas::order_fulfilment::FLOW;
 use ship_order::carrier::HttpCarrier;
 use ship_order::{Settings, ShipOrder};
 
 fn main() -> ExitCode {
-    quadrille::worker::main("ship-order", async |start| {
+    quadrille::worker::main(&FLOW, "ship-order", async |start| {
         let settings: Settings = start.settings()?;
         let carrier = HttpCarrier::new(&settings)?;
         start.run(ShipOrder::new(carrier)).await

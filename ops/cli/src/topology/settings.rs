@@ -48,7 +48,7 @@ impl Settings {
         Topology {
             max_bytes: size(&self.max_bytes, default.max_bytes),
             parked_max_bytes: size(&self.parked_max_bytes, default.parked_max_bytes),
-            stock_max_bytes: size(&self.stock_max_bytes, default.stock_max_bytes),
+            kept_max_bytes: size(&self.stock_max_bytes, default.kept_max_bytes),
             ack_wait: self.ack_wait.as_ref().map_or(default.ack_wait, |it| it.value),
             keep: Keep { replicas: self.profile.is_none(), ack_wait: self.ack_wait.is_none() },
             ..default

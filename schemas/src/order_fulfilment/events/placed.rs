@@ -80,15 +80,15 @@ impl OrderPlaced {
         };
         if self.lines.len() > MAX_LINES {
             let what = "an order has at most 200 lines";
-            return Err(BadData::new(Reason::TooManyLines, "/lines", what));
+            return Err(BadData::new(Reason::Own("too-many-lines"), "/lines", what));
         }
         self.ship_to.check()?;
         for (at, line) in self.lines.iter().enumerate() {
             line.check(at, first)?;
         }
-        self.total()
-            .map(drop)
-            .map_err(|error| BadData::new(Reason::TotalOverflows, "/lines", error.to_string()))
+        self.total().map(drop).map_err(|error| {
+            BadData::new(Reason::Own("total-overflows"), "/lines", error.to_string())
+        })
     }
 }
 
@@ -123,7 +123,7 @@ impl OrderLine {
         if self.unit_price.currency != first.unit_price.currency {
             let place = format!("/lines/{at}/unit_price/currency");
             let what = "all lines have the currency of the first";
-            return Err(BadData::new(Reason::MixedCurrencies, place, what));
+            return Err(BadData::new(Reason::Own("mixed-currencies"), place, what));
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quadrille::topology::STOCK_SUBJECTS;
 use schemas::{SagaId, Sku};
 use serde::{Deserialize, Serialize};
 
@@ -152,9 +151,9 @@ impl Books {
 }
 
 pub(super) fn hold_subject(order: &SagaId) -> String {
-    format!("{STOCK_SUBJECTS}.hold.{order}")
+    format!("stock.hold.{order}")
 }
 
 pub(super) fn level_subject(sku: &Sku) -> String {
-    format!("{STOCK_SUBJECTS}.sku.{}", sku.subject_token())
+    format!("stock.sku.{}", sku.subject_token())
 }

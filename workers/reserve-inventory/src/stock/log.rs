@@ -15,7 +15,6 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use quadrille::broker::{Broker, Published, Unknown};
 use quadrille::step::StepError;
-use quadrille::topology::STOCK_SUBJECTS;
 use schemas::{SagaId, Sku};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex as Driver, oneshot};
@@ -24,8 +23,8 @@ use super::books::{Books, Known, Level, No, Pieces, Want, hold_subject, level_su
 use super::draft::{Changes, Draft};
 use super::{Held, Stock, Trouble};
 
-/// The stream of the stock's own data.
-pub use quadrille::topology::STOCK_STREAM as STREAM;
+/// The stream of the stock's own data, as its row in the flow says.
+pub const STREAM: &str = "STOCK";
 
 /// Requests in one group: with a few SKUs they fill a batch of a few hundred messages, above which
 /// larger batches bring nothing more (measured).
@@ -98,7 +97,7 @@ impl StockLog {
     /// When the broker gives no answer.
     pub async fn show(&self, skus: &[Sku]) -> Result<Vec<Level>, Trouble> {
         let filters = match skus {
-            [] => vec![format!("{STOCK_SUBJECTS}.sku.*")],
+            [] => vec!["stock.sku.*".to_owned()],
             skus => skus.iter().map(level_subject).collect(),
         };
         let stored = self.broker.last_of_many(STREAM, filters).await?;
