@@ -5,7 +5,7 @@
 
 pub mod events;
 
-use crate::flow::{Flow, opens, step};
+use quadrille_vocabulary::flow::{Flow, opens, step};
 
 #[rustfmt::skip]
 pub static FLOW: Flow = Flow {

@@ -1,15 +1,13 @@
 //! The attempts at one message: their context, their waits, and when to stop trying for now.
 
 use jiff::Timestamp;
-use schemas::ids::Direction;
-use schemas::{BadData, Reason, SagaId};
 use tokio::time::Instant;
 
 use crate::delivery::Ending;
+use crate::ids::Direction;
 use crate::kernel::Kernel;
-use crate::retry;
 use crate::step::{StepContext, StepError};
-use crate::telemetry;
+use crate::{BadData, Reason, SagaId, retry, telemetry};
 
 pub(crate) struct Attempts<'k> {
     kernel: &'k Kernel,
@@ -51,7 +49,7 @@ impl<'k> Attempts<'k> {
             Some(StepError::Superseded) => (None, "an undo cannot be superseded".to_owned()),
             None => (None, "the attempt met its deadline".to_owned()),
         };
-        telemetry::attempt_failed(self.kernel.step.worker, self.context.saga_id(), attempt, &why);
+        telemetry::attempt_failed(self.kernel.row.worker, self.context.saga_id(), attempt, &why);
         let after = after.unwrap_or_default();
         if self.deliveries > 1 {
             let returns = u32::try_from(self.deliveries - 1).unwrap_or(u32::MAX);

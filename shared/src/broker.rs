@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use schemas::Slot;
+
+use crate::Slot;
 
 /// What a publish came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,7 +204,7 @@ pub trait Broker: Send + Sync + 'static {
     /// Compares the live settings of the streams and of a worker's durables with the flow's.
     fn inspect<'a>(
         &'a self,
-        flow: &'static schemas::Flow,
+        flow: &'static crate::Flow,
         worker: &'a str,
     ) -> BoxFuture<'a, Result<Inspection, Unavailable>>;
 

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use schemas::{BadData, Reason, Slot, ids};
+use crate::{BadData, Reason, Slot, ids};
 
 use crate::broker::Stored;
 use crate::decode::Trigger;
@@ -25,10 +25,10 @@ const SECOND_LOOK: Duration = Duration::from_secs(5);
 /// Lets a trigger pass whose cause is in the log.
 pub(crate) async fn check<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(), Ending> {
     let flow = kernel.flow;
-    let Some(before) = flow.decides(kernel.step.on) else { return Ok(()) };
+    let Some(before) = flow.decides(kernel.row.on) else { return Ok(()) };
     let slot = kernel.slot(before.on, &trigger.saga);
     if let Some(cause) = &trigger.cause {
-        if kernel.step.requires.is_empty() && is_named_rightly(kernel, &slot, cause) {
+        if kernel.row.requires.is_empty() && is_named_rightly(kernel, &slot, cause) {
             return Ok(());
         }
         let resolves = |found: Option<Stored>| {

@@ -2,16 +2,15 @@
 //!
 //! Woken by the first step's undo slot. Like an undo it believes the slots, not what woke it.
 
-use schemas::ids::Direction;
+use crate::ids::Direction;
 
 use crate::commit::{self, Committed, Resolved};
 use crate::delivery::{Delivery, Ending};
 use crate::envelope::Outgoing;
 use crate::kernel::Kernel;
 use crate::pivot::nothing_more;
-use crate::retry;
 use crate::slots::{self, Entry};
-use crate::{failpoint, undo};
+use crate::{failpoint, retry, undo};
 
 /// Handles one delivery of the closing durable, to its settlement.
 pub(crate) async fn handle(kernel: &Kernel, delivery: Delivery) {
@@ -24,7 +23,7 @@ pub(crate) async fn handle(kernel: &Kernel, delivery: Delivery) {
 }
 
 async fn decide(kernel: &Kernel, delivery: &Delivery) -> Result<Ending, Ending> {
-    let (flow, step) = (kernel.flow, kernel.step);
+    let (flow, step) = (kernel.flow, kernel.row);
     let view = undo::look_until_answered(kernel, &delivery.saga).await?;
     if let Some(closed) = view.closed(flow) {
         return Ok(Ending::Committed(Committed::seen(&closed)));

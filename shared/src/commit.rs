@@ -3,8 +3,6 @@
 //! A publish that looks failed may have been stored. So it is sent again with the same guard until
 //! the slot says what it holds; no time-out and no empty read is ever taken for "not stored".
 
-use schemas::ids::Direction;
-use schemas::{BadData, Event, Reason, Refusal};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
@@ -14,12 +12,11 @@ use crate::broker::{Published, Stored, Unknown};
 use crate::decode::Trigger;
 use crate::delivery::Ending;
 use crate::envelope::{Occasion, Outgoing, Work};
-use crate::failpoint;
+use crate::ids::Direction;
 use crate::kernel::Kernel;
-use crate::retry;
 use crate::slots::{self, Entry, Record};
 use crate::step::Outcome;
-use crate::telemetry;
+use crate::{BadData, Event, Reason, Refusal, failpoint, retry, telemetry};
 
 /// Proof that a slot is decided, and that the signal stands where it must.
 #[derive(Debug)]
@@ -76,7 +73,7 @@ pub(crate) async fn write_once(
                 match kernel.broker.last(kernel.flow.stream, slot).await {
                     Ok(Some(stored)) => return Ok(Resolved::Found(stored)),
                     Ok(None) | Err(_) => {
-                        telemetry::unanswered(kernel.step.worker, slot, attempt);
+                        telemetry::unanswered(kernel.row.worker, slot, attempt);
                         retry::BROKER.wait(attempt)
                     }
                 }
@@ -89,7 +86,7 @@ pub(crate) async fn write_once(
             }
             Published::Unknown(Unknown::NoAnswer(why)) => {
                 tracing::debug!(slot = event.slot.subject(), why, "no answer, publishing again");
-                telemetry::unanswered(kernel.step.worker, event.slot.subject(), attempt);
+                telemetry::unanswered(kernel.row.worker, event.slot.subject(), attempt);
                 Box::pin(kernel.same_streams()).await;
                 retry::BROKER.wait(attempt)
             }
@@ -128,14 +125,14 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
     let stored = match resolved {
         Resolved::Written => {
             if let Outcome::Refused(refused) = outcome {
-                let worker = kernel.step.worker;
+                let worker = kernel.row.worker;
                 Box::pin(signal(kernel, trigger, worker, refused.reason(), worker)).await?;
             }
             return Ok(Commit::Settled(Committed { _made_here: () }));
         }
         Resolved::Found(stored) => stored,
     };
-    match (outcome, slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored)) {
+    match (outcome, slots::decision(kernel.flow, kernel.row, &trigger.saga, &stored)) {
         (Outcome::Done(_), Entry::Refused(record)) => Ok(Commit::TakeBack(record)),
         (Outcome::Done(done), Entry::Done(record)) if !says_the_same(done, &record) => Err(
             orphan_effect(kernel, trigger, "the step acted twice: its slot holds another outcome"),
@@ -156,7 +153,7 @@ fn says_the_same<Done: Event>(done: &Done, record: &Record) -> bool {
 
 /// An effect outside that no slot records: only a human can tell what to do about it.
 pub(crate) fn orphan_effect<On>(kernel: &Kernel, trigger: &Trigger<On>, what: &str) -> Ending {
-    tracing::error!(worker = kernel.step.worker, saga = %trigger.saga, "orphan effect: {what}");
+    tracing::error!(worker = kernel.row.worker, saga = %trigger.saga, "orphan effect: {what}");
     Ending::Park(BadData::new(Reason::OrphanEffect, "", what))
 }
 
@@ -166,8 +163,8 @@ fn outgoing<On, Done: Event, Refused: Refusal>(
     outcome: &Outcome<Done, Refused>,
     work: Work,
 ) -> Outgoing {
-    let (flow, worker) = (kernel.flow, kernel.step.worker);
-    let slot = kernel.slot(kernel.step.slot, &trigger.saga);
+    let (flow, worker) = (kernel.flow, kernel.row.worker);
+    let slot = kernel.slot(kernel.row.slot, &trigger.saga);
     let occasion = kernel.occasion(trigger.this.clone(), trigger.traceparent.clone());
     let occasion = Occasion { work: Some(work), ..occasion };
     match outcome {
@@ -201,7 +198,7 @@ pub(crate) async fn refused<On>(
     trigger: &Trigger<On>,
     refusal: &Record,
 ) -> Result<Committed, Ending> {
-    make_sure_of_signal(kernel, trigger, kernel.step.worker, refusal).await?;
+    make_sure_of_signal(kernel, trigger, kernel.row.worker, refusal).await?;
     Ok(Committed::seen(refusal))
 }
 
@@ -215,15 +212,15 @@ pub(crate) async fn superseded<On>(
     kernel: &Kernel,
     trigger: &Trigger<On>,
 ) -> Result<Committed, Ending> {
-    let slot = kernel.slot(kernel.step.slot, &trigger.saga);
+    let slot = kernel.slot(kernel.row.slot, &trigger.saga);
     let why = "its effect is fenced off, and yet its slot is empty";
     let held_since = Instant::now();
     for attempt in 1..=LOOKS {
         if let Some(stored) = kernel.last(&slot).await? {
-            let entry = slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored);
+            let entry = slots::decision(kernel.flow, kernel.row, &trigger.saga, &stored);
             return settle_found(kernel, trigger, entry).await;
         }
-        telemetry::attempt_failed(kernel.step.worker, &trigger.saga, attempt, why);
+        telemetry::attempt_failed(kernel.row.worker, &trigger.saga, attempt, why);
         kernel.pause(retry::BROKER.wait(attempt), held_since).await?;
     }
     Err(Ending::Park(BadData::new(Reason::FencedOff, "", why)))
@@ -260,7 +257,7 @@ async fn signal<On>(
     reason: &str,
     by: &str,
 ) -> Result<(), Ending> {
-    let (flow, worker) = (kernel.flow, kernel.step.worker);
+    let (flow, worker) = (kernel.flow, kernel.row.worker);
     // A service's own words may be long; the refusal has them all.
     let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
     let data = to_raw_value(&Signal { step, reason, by }).expect("strings always serialise");

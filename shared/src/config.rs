@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use config::{Config, File, FileFormat, Value, ValueKind};
-use schemas::Flow;
 use serde::de::DeserializeOwned;
+
+use crate::Flow;
 
 pub use settings::{
     HealthSettings, LogFormat, LogSettings, NatsSettings, Settings, WorkerSettings,
@@ -142,7 +143,7 @@ impl Sources {
         let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
         let ours = ["nats", "worker", "health", "log"];
         for section in sections.keys() {
-            let known = ours.contains(&section.as_str()) || flow.step(section).is_some();
+            let known = ours.contains(&section.as_str()) || flow.row(section).is_some();
             if !known {
                 let problem = format!(
                     "no such section; there are {} and each worker's name",
@@ -161,7 +162,7 @@ impl Sources {
 fn key_of_variable(flow: &Flow, section: &str, key: &str) -> String {
     let section = section.to_ascii_lowercase();
     let worker = section.replace('_', "-");
-    let known = flow.step(&worker).is_some();
+    let known = flow.row(&worker).is_some();
     format!("{}.{}", if known { worker } else { section }, key.to_ascii_lowercase())
 }
 

@@ -4,11 +4,11 @@
 //! slot is nothing to react to. Everything else is set aside: it can never become a trigger.
 
 use jiff::Timestamp;
-use schemas::{BadData, Event, Reason, SagaId};
 
 use crate::delivery::{Delivery, Ending};
 use crate::envelope::{Cause, Envelope};
 use crate::kernel::Kernel;
+use crate::{BadData, Event, Reason, SagaId};
 
 /// `placed` data a step has to read; a message of the log may have twice as much.
 const MAX_DATA: usize = 32 * 1024;
@@ -44,7 +44,7 @@ pub(crate) fn decode<On: Event>(
     kernel: &Kernel,
     delivery: &Delivery,
 ) -> Result<Trigger<On>, Ending> {
-    let (flow, step, saga) = (kernel.flow, kernel.step, &delivery.saga);
+    let (flow, step, saga) = (kernel.flow, kernel.row, &delivery.saga);
     let message = delivery.message();
     let before = flow.decides(step.on);
     let expected = before.map_or(flow.opens.event, |before| before.done);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use schemas::{BadData, SagaId};
+use crate::{BadData, SagaId};
 
 use crate::broker::{Delivered, Settle, Stored};
 use crate::commit::Committed;

@@ -7,13 +7,15 @@ mod outgoing;
 
 use std::borrow::Cow;
 
-use schemas::ids::event_id;
-use schemas::{BadData, Event, Flow, Reason, SagaId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::broker::Stored;
+use crate::ids::event_id;
+use crate::{BadData, Event, Flow, Reason, SagaId};
+
 pub use outgoing::{Occasion, Outgoing, Work};
+
+use crate::broker::Stored;
 
 /// The content type of the structured form.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";

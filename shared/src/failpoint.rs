@@ -7,7 +7,7 @@
 /// Dies here by SIGKILL, or stands still by SIGSTOP, if the environment says so.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
-pub(crate) fn hit(_direction: schemas::ids::Direction, _place: &str) {}
+pub(crate) fn hit(_direction: crate::ids::Direction, _place: &str) {}
 
 /// Whether the next acknowledgement is to be lost on its way.
 #[cfg(not(feature = "failpoints"))]
@@ -27,7 +27,8 @@ mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use rustix::process::{Signal, getpid, kill_process};
-    use schemas::ids::Direction;
+
+    use crate::ids::Direction;
 
     struct Armed {
         /// `run.after-effect`

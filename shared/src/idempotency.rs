@@ -16,7 +16,7 @@ pub(crate) async fn route<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<
     if trigger.deliveries == 1 && fresh {
         return Ok(());
     }
-    let slot = kernel.slot(kernel.step.slot, &trigger.saga);
+    let slot = kernel.slot(kernel.row.slot, &trigger.saga);
     // A stale "nothing" costs a repeated call, which its key makes harmless.
     let seen = match trigger.deliveries {
         1 => kernel.lookup.last(slot.subject()).await.ok(),
@@ -27,7 +27,7 @@ pub(crate) async fn route<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<
         None => kernel.last(&slot).await?,
     };
     let Some(stored) = stored else { return Ok(()) };
-    let entry = slots::decision(kernel.flow, kernel.step, &trigger.saga, &stored);
+    let entry = slots::decision(kernel.flow, kernel.row, &trigger.saga, &stored);
     let committed: Committed = Box::pin(settle_found(kernel, trigger, entry)).await?;
     Err(Ending::Committed(committed))
 }

@@ -5,20 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use schemas::flow::Step;
-use schemas::ids::Direction;
-use schemas::{Flow, SagaId, Slot};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::broker::{Broker, Incarnation, Stored, Unavailable};
 use crate::clock::Clock;
 use crate::envelope::{Cause, Occasion};
+use crate::flow::Row;
+use crate::ids::Direction;
 use crate::lookup::Lookup;
-use crate::retry;
 use crate::shutdown::{Shutdown, Stop, Stopper};
 use crate::step::StepContext;
-use crate::telemetry;
+use crate::{Flow, SagaId, Slot, retry, telemetry};
 
 pub(crate) struct Kernel {
     pub(crate) broker: Arc<dyn Broker>,
@@ -26,7 +24,7 @@ pub(crate) struct Kernel {
     /// For reads where only what is found counts.
     pub(crate) lookup: Lookup,
     /// This worker's row.
-    pub(crate) step: &'static Step,
+    pub(crate) row: &'static Row,
     pub(crate) clock: Clock,
     /// Of the streams this worker relies on, as they were at start.
     pub(crate) incarnations: Vec<Incarnation>,
@@ -70,7 +68,7 @@ impl Kernel {
         at: Timestamp,
     ) -> StepContext {
         let timing = (1, Instant::now() + self.limits.deadline, self.clock.age(at));
-        StepContext::new(self.flow.saga, self.step.worker, direction, saga.clone(), timing)
+        StepContext::new(self.flow.saga, self.row.worker, direction, saga.clone(), timing)
     }
 
     /// What a slot holds, from the leader: asked until there is an answer, as long as the message
@@ -83,7 +81,7 @@ impl Kernel {
             match self.broker.last(self.flow.stream, slot.subject()).await {
                 Ok(found) => return Ok(found),
                 Err(_) => {
-                    telemetry::unanswered(self.step.worker, slot.subject(), attempt);
+                    telemetry::unanswered(self.row.worker, slot.subject(), attempt);
                     self.pause(retry::BROKER.wait(attempt), held_since).await?;
                 }
             }
@@ -114,14 +112,14 @@ impl Kernel {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.broker.inspect(self.flow, self.step.worker).await {
+            match self.broker.inspect(self.flow, self.row.worker).await {
                 Ok(seen) if seen.incarnations == self.incarnations => return,
                 Ok(seen) => {
                     let (was, is) = (list(&self.incarnations), list(&seen.incarnations));
                     return self.halt(format!("another stream, or none: was {was}; is {is}")).await;
                 }
                 Err(Unavailable(why)) => {
-                    telemetry::unanswered(self.step.worker, &why, attempt);
+                    telemetry::unanswered(self.row.worker, &why, attempt);
                     tokio::time::sleep(retry::BROKER.wait(attempt)).await;
                 }
             }

@@ -2,6 +2,11 @@
 //!
 //! Modules in the order a message meets them; start with [`step`] and `pipeline`.
 
+pub use quadrille_vocabulary::{
+    BadData, Contract, Currency, Event, Flow, IdempotencyKey, Money, Reason, Refusal, SagaId, Slot,
+};
+pub use quadrille_vocabulary::{contract, event, flow, id, ids, money, one_of, refusal};
+
 pub mod step;
 
 mod attempts;

@@ -21,14 +21,16 @@ use std::sync::Arc;
 use async_nats::Client;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use schemas::{Flow, Slot};
 use tokio::sync::{mpsc, watch};
+
+use crate::{Flow, Slot};
+
+pub use connection::{ConnectError, NatsOptions, connect};
 
 use crate::broker::{
     BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError, Settle,
     Stored, Unavailable,
 };
-pub use connection::{ConnectError, NatsOptions, connect};
 
 /// One connection to NATS, shared by everything in the process; cheap to clone.
 #[derive(Debug, Clone)]

@@ -5,13 +5,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use schemas::BadData;
 use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::broker::{Delivered, Headers, Published, Unknown};
 use crate::kernel::Kernel;
-use crate::retry;
+use crate::{BadData, retry};
 
 /// Proof that a message is on the parked stream.
 pub(crate) struct Parked {

@@ -8,7 +8,6 @@
 //! What is rare is boxed, here and in the stages, for the future of a handling is allocated for
 //! every message.
 
-use schemas::ids::Direction;
 use tokio::time::timeout_at;
 
 use crate::attempts::Attempts;
@@ -16,10 +15,10 @@ use crate::commit::{self, Commit};
 use crate::decode::{Trigger, decode};
 use crate::delivery::{Delivery, Ending};
 use crate::envelope::Work;
-use crate::failpoint;
+use crate::ids::Direction;
 use crate::kernel::Kernel;
 use crate::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
-use crate::{cause, idempotency, pivot};
+use crate::{cause, failpoint, idempotency, pivot};
 
 /// A step, and what to do with an effect that its slot denies.
 pub(crate) trait Part: Send + Sync + 'static {

@@ -1,7 +1,6 @@
 //! The point of no return: `go` is written before the step may act, and a cancellation or deadline
 //! writes `stop` into the same slot. The first writer wins, and the loser reads so.
 
-use schemas::ids::Direction;
 use serde_json::value::RawValue;
 
 use crate::commit::{self, Committed, Resolved};
@@ -9,16 +8,17 @@ use crate::decode::Trigger;
 use crate::delivery::Ending;
 use crate::envelope::Outgoing;
 use crate::failpoint;
+use crate::ids::Direction;
 use crate::kernel::Kernel;
 use crate::slots::{self, Entry};
 
 /// Lets a trigger pass once `go` stands in the log; passes at once where the flow has no pivot.
 pub(crate) async fn pass<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(), Ending> {
-    let Some(pivot) = kernel.step.pivot else { return Ok(()) };
+    let Some(pivot) = kernel.row.pivot else { return Ok(()) };
     let slot = kernel.slot(pivot.slot, &trigger.saga);
     let occasion = kernel.occasion(trigger.this.clone(), trigger.traceparent.clone());
     let event = (pivot.go, nothing_more());
-    let go = Outgoing::new(kernel.flow, slot, kernel.step.worker, event, &occasion);
+    let go = Outgoing::new(kernel.flow, slot, kernel.row.worker, event, &occasion);
     let stored = match commit::write_once(kernel, &go, trigger.this.sequence).await? {
         Resolved::Written => {
             failpoint::hit(Direction::Run, "after-pivot");
@@ -26,7 +26,7 @@ pub(crate) async fn pass<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(
         }
         Resolved::Found(stored) => stored,
     };
-    match slots::pivot(kernel.flow, kernel.step, &trigger.saga, &stored) {
+    match slots::pivot(kernel.flow, kernel.row, &trigger.saga, &stored) {
         Entry::Done(_) => Ok(()),
         Entry::Refused(stop) => {
             let signal = commit::make_sure_of_signal(kernel, trigger, pivot.slot, &stop);

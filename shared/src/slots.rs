@@ -3,11 +3,11 @@
 //! Pure: what the pipeline, the undo and the closing decide is a function of these entries.
 
 use jiff::Timestamp;
-use schemas::flow::Step;
-use schemas::{Flow, SagaId};
 
 use crate::broker::Stored;
 use crate::envelope::Envelope;
+use crate::flow::Row;
+use crate::{Flow, SagaId};
 
 /// A slot that holds something, and what that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ struct Reasoned {
 }
 
 /// Reads what is stored in a step's slot.
-pub fn decision(flow: &Flow, step: &Step, saga: &SagaId, stored: &Stored) -> Entry {
+pub fn decision(flow: &Flow, step: &Row, saga: &SagaId, stored: &Stored) -> Entry {
     let Some(record) = record(flow, step.slot, saga, stored) else { return Entry::Alien };
     let event = Some(record.event_type.as_str());
     let own = record.source == step.worker;
@@ -57,12 +57,12 @@ pub fn decision(flow: &Flow, step: &Step, saga: &SagaId, stored: &Stored) -> Ent
 }
 
 /// The closing worker may refuse a step on its behalf, if that step can be undone.
-fn may_refuse(flow: &Flow, step: &Step, source: &str) -> bool {
+fn may_refuse(flow: &Flow, step: &Row, source: &str) -> bool {
     step.undo.is_some() && source == flow.closing().worker
 }
 
 /// Reads what is stored in the pivot before `step`: `Done` is go, `Refused` is stop.
-pub fn pivot(flow: &Flow, step: &Step, saga: &SagaId, stored: &Stored) -> Entry {
+pub fn pivot(flow: &Flow, step: &Row, saga: &SagaId, stored: &Stored) -> Entry {
     let Some(pivot) = step.pivot else { return Entry::Alien };
     match record(flow, pivot.slot, saga, stored) {
         Some(record) if record.event_type == pivot.go && record.source == step.worker => {
@@ -78,7 +78,7 @@ pub fn pivot(flow: &Flow, step: &Step, saga: &SagaId, stored: &Stored) -> Entry 
 }
 
 /// Reads what is stored in the undo slot of `step`.
-pub fn undone(flow: &Flow, step: &Step, saga: &SagaId, stored: &Stored) -> Entry {
+pub fn undone(flow: &Flow, step: &Row, saga: &SagaId, stored: &Stored) -> Entry {
     let Some(undo) = step.undo else { return Entry::Alien };
     match record(flow, undo.slot, saga, stored) {
         Some(record)

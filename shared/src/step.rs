@@ -7,9 +7,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use schemas::ids::Direction;
-use schemas::{Event, IdempotencyKey, Refusal, SagaId};
 use tokio::time::Instant;
+
+use crate::ids::Direction;
+use crate::{Event, IdempotencyKey, Refusal, SagaId};
 
 /// One worker's part of a saga.
 ///
@@ -108,9 +109,9 @@ impl Event for Never {
     fn event_type(&self) -> &'static str {
         match *self {}
     }
-    fn from_data(_: &str, _: &str) -> Result<Self, schemas::BadData> {
+    fn from_data(_: &str, _: &str) -> Result<Self, crate::BadData> {
         let what = "this step never refuses";
-        Err(schemas::BadData::new(schemas::Reason::UnknownType, "/type", what))
+        Err(crate::BadData::new(crate::Reason::UnknownType, "/type", what))
     }
     fn to_data(&self) -> Box<serde_json::value::RawValue> {
         match *self {}

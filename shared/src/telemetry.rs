@@ -6,10 +6,10 @@
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use schemas::{BadData, SagaId};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, LogSettings};
+use crate::{BadData, SagaId};
 
 /// Seconds from a delivery to its settlement, by durable.
 pub const HANDLING: &str = "quadrille_handling_seconds";

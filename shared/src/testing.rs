@@ -9,9 +9,10 @@ pub mod laws;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use schemas::ids::Direction;
-use schemas::{Event, SagaId};
 use tokio::time::Instant;
+
+use crate::ids::Direction;
+use crate::{Event, SagaId};
 
 pub use faults::{Faults, Injected, When};
 

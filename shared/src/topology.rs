@@ -8,8 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use schemas::Flow;
-use schemas::flow::{Role, Step};
+use crate::Flow;
+use crate::flow::{Role, Row};
 
 /// Largest event of a flow's stream, in bytes, headers included; larger ones are refused.
 pub const EVENT_BYTES: usize = 64 * 1024;
@@ -184,7 +184,7 @@ impl Topology {
 
     /// The durables of one worker; of every worker for `None`.
     pub fn durables(&self, worker: Option<&str>) -> Vec<DurableSpec> {
-        let spec = |durable: schemas::flow::Durable| DurableSpec {
+        let spec = |durable: crate::flow::Durable| DurableSpec {
             stream: self.flow.stream.to_owned(),
             name: durable.name,
             worker: durable.worker,
@@ -233,7 +233,7 @@ fn parked_stream(flow: &Flow) -> StreamSpec {
 }
 
 /// Full, it refuses: the oldest data must not make room for the newest.
-fn kept_stream(step: &Step) -> Option<StreamSpec> {
+fn kept_stream(step: &Row) -> Option<StreamSpec> {
     let kept = step.keeps?;
     Some(StreamSpec {
         name: kept.stream.to_owned(),

@@ -8,8 +8,6 @@ mod view;
 
 pub(crate) use view::{Verdict, View};
 
-use schemas::ids::Direction;
-use schemas::{BadData, Event, Reason, SagaId};
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempts::Attempts;
@@ -17,12 +15,11 @@ use crate::broker::{Stored, Unavailable};
 use crate::commit::{self, Committed, Resolved};
 use crate::delivery::{Delivery, Ending};
 use crate::envelope::{Cause, Envelope, Occasion, Outgoing, Work};
-use crate::failpoint;
+use crate::ids::Direction;
 use crate::kernel::Kernel;
-use crate::retry;
 use crate::slots::{self, Entry, Record};
 use crate::step::{Evidence, Step, Undo};
-use crate::telemetry;
+use crate::{BadData, Event, Reason, SagaId, failpoint, retry, telemetry};
 
 /// Handles one delivery of an undo durable, to its settlement.
 pub(crate) async fn handle<S: Undo>(kernel: &Kernel, step: &S, delivery: Delivery) {
@@ -38,7 +35,7 @@ pub(crate) async fn handle<S: Undo>(kernel: &Kernel, step: &S, delivery: Deliver
 pub(crate) fn never_parked(kernel: &Kernel, delivery: &Delivery, ending: Ending) -> Ending {
     match ending {
         Ending::Park(bad) => {
-            telemetry::undo_blocked(kernel.step.worker, &delivery.saga, &bad);
+            telemetry::undo_blocked(kernel.row.worker, &delivery.saga, &bad);
             Ending::GiveBack(retry::LOOK.wait(u32::MAX))
         }
         Ending::Committed(_) | Ending::NotOurs(_) | Ending::GiveBack(_) => ending,
@@ -48,7 +45,7 @@ pub(crate) fn never_parked(kernel: &Kernel, delivery: &Delivery, ending: Ending)
 async fn decide<S: Undo>(kernel: &Kernel, step: &S, delivery: &Delivery) -> Result<Ending, Ending> {
     let view = look_until_answered(kernel, &delivery.saga).await?;
     let again = || Ending::GiveBack(retry::LOOK.wait(attempts(delivery)));
-    let recorded = match view.verdict(kernel.flow, kernel.step) {
+    let recorded = match view.verdict(kernel.flow, kernel.row) {
         Verdict::Settled(why, record) => {
             tracing::debug!(saga = %delivery.saga, why, "nothing to undo here");
             return Ok(Ending::Committed(Committed::seen(&record)));
@@ -80,7 +77,7 @@ pub(crate) async fn look_until_answered(kernel: &Kernel, saga: &SagaId) -> Resul
         match View::look(kernel, saga).await {
             Ok(view) => return Ok(view),
             Err(Unavailable(why)) => {
-                telemetry::unanswered(kernel.step.worker, &why, attempt);
+                telemetry::unanswered(kernel.row.worker, &why, attempt);
                 kernel.pause(retry::BROKER.wait(attempt), held_since).await?;
             }
         }
@@ -101,7 +98,7 @@ fn read_trigger<S: Step>(
     saga: &SagaId,
     trigger: &Stored,
 ) -> Result<S::On, BadData> {
-    let (flow, slot) = (kernel.flow, kernel.step.on);
+    let (flow, slot) = (kernel.flow, kernel.row.on);
     let expected = flow.decides(slot).map_or(flow.opens.event, |before| before.done);
     Envelope::read(flow, slot, saga, expected, trigger)?.event(saga)
 }
@@ -144,8 +141,8 @@ async fn commit_undone<S: Undo>(
     undone: &S::Undone,
     work: Option<Work>,
 ) -> Result<Ending, Ending> {
-    let (flow, worker) = (kernel.flow, kernel.step.worker);
-    let row = kernel.step.undo.expect("checked at start: an undoable step has an undo slot");
+    let (flow, worker) = (kernel.flow, kernel.row.worker);
+    let row = kernel.row.undo.expect("checked at start: an undoable step has an undo slot");
     let event = (undone.event_type(), &*undone.to_data());
     let slot = kernel.slot(row.slot, &delivery.saga);
     let (cause, traceparent) = woken_by(kernel, delivery);
@@ -156,7 +153,7 @@ async fn commit_undone<S: Undo>(
     failpoint::hit(Direction::Undo, "after-commit");
     let found = match resolved {
         Resolved::Written => return Ok(Ending::Committed(Committed::undone())),
-        Resolved::Found(stored) => slots::undone(flow, kernel.step, &delivery.saga, &stored),
+        Resolved::Found(stored) => slots::undone(flow, kernel.row, &delivery.saga, &stored),
     };
     match found {
         // Another replica undid it too, and may have found the effect in another state.

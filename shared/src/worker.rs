@@ -15,8 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use schemas::Flow;
-use schemas::flow::{Durable, Role};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,13 +24,13 @@ use tokio::task::{JoinError, JoinSet};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources};
+use crate::flow::{Durable, Role};
 use crate::health::{self, Readiness};
 use crate::kernel::{Kernel, Limits};
-use crate::nats;
 use crate::pipeline::{self, Final, Part, Undoable};
 use crate::shutdown::{Stop, shutdown};
 use crate::step::{Step, Undo};
-use crate::{closing, lookup, telemetry, undo};
+use crate::{Flow, closing, lookup, nats, telemetry, undo};
 
 /// A worker that has read its settings and reached the broker, and waits for its step.
 pub struct Start {
@@ -66,7 +64,7 @@ impl Start {
     ) -> anyhow::Result<Self> {
         let settings = sources.settings()?;
         let saga = flow.saga;
-        flow.step(worker).with_context(|| format!("the flow {saga} has no row for {worker}"))?;
+        flow.row(worker).with_context(|| format!("the flow {saga} has no row for {worker}"))?;
         let broker = nats::connect(&settings.nats.options(worker)).await?;
         Ok(Self { worker, flow, settings, sources, broker, beside: Vec::new() })
     }
@@ -126,7 +124,7 @@ impl Start {
         part: Arc<P>,
         undo: fn(Arc<Kernel>, Arc<P>, crate::delivery::Delivery) -> durable::Handling,
     ) -> anyhow::Result<()> {
-        let row = self.flow.step(self.worker).context("checked when connecting")?;
+        let row = self.flow.row(self.worker).context("checked when connecting")?;
         let (asked, inspection) = streams::inspect(&self.broker, self.flow, self.worker).await?;
         let (stopper, shutdown) = shutdown();
         let (lookup, questions) = lookup::lookup();
@@ -134,7 +132,7 @@ impl Start {
             broker: Arc::new(self.broker.clone()),
             lookup,
             flow: self.flow,
-            step: row,
+            row,
             clock: Clock::new(asked, inspection.server_time),
             incarnations: inspection.incarnations,
             ack_wait: watch::Sender::new(inspection.ack_wait),

@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use quadrille::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
-use quadrille::testing::laws::{Effects, World};
-use quadrille::testing::{Faults, Injected, laws};
-use schemas::IdempotencyKey;
+use quadrille::testing::laws::{self, Effects, World};
+use quadrille::testing::{Faults, Injected};
+use quadrille::{Currency, IdempotencyKey, Money};
 use schemas::order_fulfilment::events::{
     Destination, InventoryReserved, PaymentCharged, PaymentRefused, PaymentUndone, PaymentVoided,
 };
-use schemas::{Currency, Money};
 
 /// What is wrong with the step, if anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -97,7 +97,7 @@ async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
     assert_eq!(other.code, Some(1));
     assert!(other.stderr.contains("already placed, with other data"), "{}", other.stderr);
 
-    stack.closed(&[schemas::SagaId::parse("A1").unwrap()]).await;
+    stack.closed(&[quadrille::SagaId::parse("A1").unwrap()]).await;
     let story = quadrille(&stack.server, "trace A1 --json").await.json();
     let events = story["events"].as_array().expect("a list");
     assert_eq!((events.len(), &story["state"]), (6, &json!("completed")));

@@ -1,9 +1,9 @@
 //! Streams and durables as the flow wants them: made once, compared by every worker, never deleted.
 
+use quadrille::Flow;
 use quadrille::broker::Broker as _;
 use quadrille::nats::provision::{self, Change, ChangeKind, ProvisionError};
 use quadrille::topology::Topology;
-use schemas::Flow;
 use serde_json::{Value, json};
 
 use crate::under_test::{UnderTest, next};

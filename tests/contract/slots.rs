@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use quadrille::Slot;
 use quadrille::broker::{Broker as _, Published, Unknown};
 use quadrille::nats::NatsBroker;
-use schemas::Slot;
 use serde_json::{Value, json};
 use tests::eventually::within_patience;
 

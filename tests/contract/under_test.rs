@@ -8,8 +8,8 @@ use bytes::Bytes;
 use quadrille::broker::{BatchMessage, Broker as _, Delivered, Published, Pull, Pulled, Unknown};
 use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
+use quadrille::{Flow, SagaId, Slot};
 use schemas::order_fulfilment::FLOW;
-use schemas::{Flow, SagaId, Slot};
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 #[cfg(feature = "containers")]

@@ -1,6 +1,6 @@
 //! Orders that nothing disturbs.
 
-use schemas::SagaId;
+use quadrille::SagaId;
 use tests::stack::{Fate, Stack, order};
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn h10_a_zombie_between_effect_and_commit_changes_nothing(
 
     let first = stack.place_all("first", &[fate]).await;
     armed.happens().await;
-    let step = FLOW.step(worker).unwrap();
+    let step = FLOW.row(worker).unwrap();
     let undo = step.undo.filter(|_| direction == "undo");
     let slot = FLOW.slot(undo.map_or(step.slot, |undo| undo.slot), &first[0]);
     let before = stack.story(&first[0]).await;

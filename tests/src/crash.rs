@@ -9,8 +9,8 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use schemas::flow::Step;
-use schemas::ids::Direction;
+use quadrille::flow::Row;
+use quadrille::ids::Direction;
 use schemas::order_fulfilment::FLOW;
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ pub const KILLS: usize = 3;
 /// One place of one worker, where it is killed.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell {
-    step: &'static Step,
+    step: &'static Row,
     direction: Direction,
     place: &'static str,
 }
@@ -33,7 +33,7 @@ impl Cell {
         FLOW.steps.iter().flat_map(Self::of).collect()
     }
 
-    fn of(step: &'static Step) -> Vec<Self> {
+    fn of(step: &'static Row) -> Vec<Self> {
         let run = [
             Some("before-run"),
             step.pivot.map(|_| "after-pivot"),

@@ -21,9 +21,9 @@ use async_nats::Client;
 use quadrille::broker::Broker;
 use quadrille::nats::{NatsBroker, NatsOptions, connect, provision};
 use quadrille::topology::{Profile, Topology};
+use quadrille::{Event, SagaId};
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::OrderPlaced;
-use schemas::{Event, SagaId};
 
 use crate::cluster::Cluster;
 use crate::eventually::{eventually, within_patience};

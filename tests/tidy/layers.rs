@@ -32,13 +32,15 @@ fn the_broker_is_named_only_in_its_adapter() {
 #[test]
 fn the_contract_knows_of_no_runtime() {
     let strangers = ["tokio", "quadrille", "async-nats", "futures", "hyper"];
-    let manifest = crate::tree::read("schemas/Cargo.toml");
-    let named = |line: &str| strangers.iter().any(|name| line.starts_with(&format!("{name}.")));
-    let lines = manifest.lines().filter(|(_, line)| named(line));
-    let say = |(number, _)| {
-        format!(
-            "schemas/Cargo.toml:{number}: plain types only; whatever needs this lives in shared/"
-        )
-    };
-    assert_tidy(&lines.map(say).collect::<Vec<_>>());
+    let mut findings = Vec::new();
+    for path in ["shared/vocabulary/Cargo.toml", "schemas/Cargo.toml"] {
+        let manifest = crate::tree::read(path);
+        let named = |line: &str| strangers.iter().any(|name| line.starts_with(&format!("{name}.")));
+        for (number, _) in manifest.lines().filter(|(_, line)| named(line)) {
+            findings.push(format!(
+                "{path}:{number}: plain types only; whatever needs this lives in shared/"
+            ));
+        }
+    }
+    assert_tidy(&findings);
 }

@@ -42,7 +42,7 @@ fn every_row_of_a_flow_is_a_package_a_program_and_a_service() {
 fn every_event_has_its_schema_and_its_sample() {
     let mut findings = Vec::new();
     for contract in CONTRACTS {
-        for kind in contract.events {
+        for kind in contract.kinds() {
             let file = contract.file(kind.event_type());
             for folder in ["schemas/json", "schemas/samples"] {
                 let path = format!("{folder}/{file}");

@@ -20,7 +20,7 @@ use crate::samples;
 
 /// `main` of the process that plays `worker`; its command line is a worker's.
 pub(crate) fn main(worker: &str) -> ExitCode {
-    match FLOW.step(worker) {
+    match FLOW.row(worker) {
         Some(row) => worker::main(&FLOW, row.worker, |start| build(row.worker, start)),
         None => {
             eprintln!("{worker} has no row in the flow table");

@@ -17,7 +17,7 @@ use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use futures::TryStreamExt;
-use schemas::flow::Step;
+use quadrille::flow::Row;
 use schemas::order_fulfilment::FLOW;
 
 use crate::samples;
@@ -47,7 +47,7 @@ pub(crate) fn main(worker: &str) -> ExitCode {
 }
 
 fn run(worker: &str, arguments: &Arguments) -> anyhow::Result<()> {
-    let row = FLOW.step(worker).with_context(|| format!("{worker} has no row"))?;
+    let row = FLOW.row(worker).with_context(|| format!("{worker} has no row"))?;
     let mut builder = match arguments.threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
@@ -55,7 +55,7 @@ fn run(worker: &str, arguments: &Arguments) -> anyhow::Result<()> {
     builder.worker_threads(arguments.threads).enable_all().build()?.block_on(serve(row, arguments))
 }
 
-async fn serve(row: &'static Step, arguments: &Arguments) -> anyhow::Result<()> {
+async fn serve(row: &'static Row, arguments: &Arguments) -> anyhow::Result<()> {
     let client = connect(&arguments.url, row.worker).await?;
     let jetstream = jetstream::new(client);
     let consumer: PullConsumer =

@@ -130,7 +130,7 @@ impl Report {
             criteria.push(at_most(what, flow.latency_ms.p99 / flow.latency_ms.p50, 5.0));
         }
         let workers = self.processes.iter().filter(|weight| {
-            let is_worker = schemas::order_fulfilment::FLOW.step(weight.name).is_some();
+            let is_worker = schemas::order_fulfilment::FLOW.row(weight.name).is_some();
             is_worker && weight.side != Side::Raw.name()
         });
         let heaviest = workers.max_by(|one, other| one.peak_rss_mb.total_cmp(&other.peak_rss_mb));

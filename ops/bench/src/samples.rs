@@ -2,8 +2,8 @@
 //! Quadrille gives them, so that all sides move the same bytes.
 
 use anyhow::Context;
+use quadrille::SagaId;
 use quadrille::envelope::{Cause, Occasion, Outgoing, Work};
-use schemas::SagaId;
 use schemas::order_fulfilment::FLOW;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -44,7 +44,7 @@ pub(crate) fn data<T: DeserializeOwned>(slot: &str) -> anyhow::Result<T> {
 
 /// An event as a worker writes it into `slot` when all goes well.
 pub(crate) fn event(worker: &str, slot: &str) -> anyhow::Result<Vec<u8>> {
-    let row = FLOW.step(worker).with_context(|| format!("{worker} has no row"))?;
+    let row = FLOW.row(worker).with_context(|| format!("{worker} has no row"))?;
     let pivot = row.pivot.filter(|pivot| pivot.slot == slot);
     let (slot, event_type) = pivot.map_or((row.slot, row.done), |pivot| (pivot.slot, pivot.go));
     let data = to_raw_value(&data::<Value>(slot)?)?;

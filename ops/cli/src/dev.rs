@@ -132,7 +132,7 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     let Addresses { nats, sandbox, data, .. } = &running.addresses;
     let line = |name: &str, value: &str| format!("  {name:<9} {value}");
     let title = |text: &str| ui.on_stderr.paint(STRONG, text);
-    let sample = schemas::Event::to_data(&Sample::default().placed()?);
+    let sample = quadrille::Event::to_data(&Sample::default().placed()?);
     let quadrille = ourselves();
     let lines = [
         String::new(),

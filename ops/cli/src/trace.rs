@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use jiff::Timestamp;
+use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::nats::NatsBroker;
 use quadrille::topology::parked_stream_name;
-use schemas::SagaId;
 use schemas::order_fulfilment::FLOW;
 
 use crate::args::Target;

@@ -5,12 +5,12 @@
 
 mod placed;
 
+use quadrille_vocabulary::event::Kind;
+use quadrille_vocabulary::ids::Reference;
+use quadrille_vocabulary::{Money, event, one_of, refusal};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Kind, Refusal};
-use crate::ids::{Reference, Sku};
-use crate::money::Money;
-use crate::{event, one_of};
+use crate::Sku;
 
 pub use placed::{Destination, MAX_LINES, MAX_PLACED_BYTES, OrderLine, OrderPlaced};
 
@@ -59,21 +59,6 @@ pub struct PaymentRefused {
 }
 event!(PaymentRefused = "payment.refused.v1");
 
-/// The order will be shipped: from here on it cannot be stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct OrderGo {}
-event!(OrderGo = "order.go.v1");
-
-/// The order will not be shipped: from here on it is undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct OrderStop {
-    /// A code, lower case with dashes: `deadline`.
-    pub reason: String,
-    /// The worker that stopped it, or the person who asked for it, by reference.
-    pub by: String,
-}
-event!(OrderStop = "order.stop.v1");
-
 /// The carrier took the parcel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ShipmentDispatched {
@@ -98,23 +83,6 @@ event!(ShipmentRefused = "shipment.refused.v1");
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OrderCompleted {}
 event!(OrderCompleted = "order.completed.v1");
-
-/// Everything is taken back: nothing is held, charged or owed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct OrderCancelled {}
-event!(OrderCancelled = "order.cancelled.v1");
-
-/// The signal that turns the dance around. Only a wake-up: the slots decide.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct OrderRefused {
-    /// The step that was refused, or the pivot's slot for a stop.
-    pub step: String,
-    /// The refusal's own reason.
-    pub reason: String,
-    /// The worker that wrote the refusal.
-    pub by: String,
-}
-event!(OrderRefused = "order.refused.v1");
 
 /// The customer has the money back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -144,31 +112,18 @@ one_of!(PaymentUndone { Refunded(PaymentRefunded), Voided(PaymentVoided) });
 pub struct InventoryReleased {}
 event!(InventoryReleased = "inventory.released.v1");
 
-macro_rules! refusal {
-    ($($name:ident),*) => {$(
-        impl Refusal for $name {
-            fn reason(&self) -> &str {
-                &self.reason
-            }
-        }
-    )*};
-}
 refusal!(InventoryRefused, PaymentRefused, ShipmentRefused);
 
-/// Every event type of the flow, in the order of this file.
+/// Every event type that a client or a worker of this flow writes, in the order of this file.
 pub const ALL: &[Kind] = &[
     Kind::of::<OrderPlaced>(),
     Kind::of::<InventoryReserved>(),
     Kind::of::<InventoryRefused>(),
     Kind::of::<PaymentCharged>(),
     Kind::of::<PaymentRefused>(),
-    Kind::of::<OrderGo>(),
-    Kind::of::<OrderStop>(),
     Kind::of::<ShipmentDispatched>(),
     Kind::of::<ShipmentRefused>(),
     Kind::of::<OrderCompleted>(),
-    Kind::of::<OrderCancelled>(),
-    Kind::of::<OrderRefused>(),
     Kind::of::<PaymentRefunded>(),
     Kind::of::<PaymentVoided>(),
     Kind::of::<InventoryReleased>(),

@@ -1,9 +1,10 @@
 //! What is derived from the order flow's table.
 
+use quadrille_vocabulary::SagaId;
+use quadrille_vocabulary::flow::Role;
 use rstest::rstest;
-use schemas::flow::Role;
+use schemas::FLOWS;
 use schemas::order_fulfilment::FLOW;
-use schemas::{FLOWS, SagaId};
 
 fn saga() -> SagaId {
     SagaId::parse("A123").unwrap()
@@ -137,7 +138,7 @@ fn a_saga_turns_at_a_decision_or_at_the_pivot() {
 
 #[test]
 fn the_row_of_a_worker_and_of_a_slot_is_found() {
-    assert_eq!(FLOW.step("ship-order").unwrap().slot, "shipment");
+    assert_eq!(FLOW.row("ship-order").unwrap().slot, "shipment");
     assert_eq!(FLOW.decides("payment").unwrap().worker, "charge-customer");
     assert_eq!(FLOW.closing().worker, "complete-order");
     assert!(FLOW.decides("payment-undo").is_none(), "an undo slot is no decision");

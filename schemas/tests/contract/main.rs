@@ -5,6 +5,5 @@
 mod bad_input;
 mod flow;
 mod generated;
-mod illegal_flows;
 mod money;
 mod samples;

@@ -1,10 +1,11 @@
 //! Money is exact or an error: never a wrapped, rounded or mixed amount.
 
 use proptest::prelude::*;
-use schemas::ids::Reference;
-use schemas::money::MoneyError;
+use quadrille_vocabulary::ids::Reference;
+use quadrille_vocabulary::money::MoneyError;
+use quadrille_vocabulary::{Currency, Event, Money, Reason};
+use schemas::Sku;
 use schemas::order_fulfilment::events::{Destination, MAX_LINES, OrderLine, OrderPlaced};
-use schemas::{Currency, Event, Money, Reason, Sku};
 
 fn eur() -> Currency {
     Currency::parse("EUR").unwrap()
@@ -132,7 +133,7 @@ proptest! {
         let money = Money::new(a, c);
         let text = serde_json::to_string(&money).unwrap();
         prop_assert_eq!(&text, &format!(r#"{{"amount":{a},"currency":"{c}"}}"#));
-        prop_assert_eq!(schemas::event::parse::<Money>(&text), Ok(money));
+        prop_assert_eq!(quadrille_vocabulary::event::parse::<Money>(&text), Ok(money));
     }
 
     #[test]
@@ -146,7 +147,7 @@ proptest! {
         ],
     ) {
         let text = format!(r#"{{"amount":{amount},"currency":"EUR"}}"#);
-        prop_assert!(schemas::event::parse::<Money>(&text).is_err(), "{} was read", text);
+        prop_assert!(quadrille_vocabulary::event::parse::<Money>(&text).is_err(), "{} was read", text);
     }
 }
 

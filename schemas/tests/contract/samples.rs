@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use schemas::ids::event_id;
+use quadrille_vocabulary::ids::event_id;
+use quadrille_vocabulary::{Contract, Event, SagaId};
+use schemas::CONTRACTS;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::{OrderPlaced, PaymentUndone};
-use schemas::{CONTRACTS, Contract, Event, SagaId};
 use serde_json::Value;
 
 /// The text of one sample, as it is committed.
@@ -21,7 +22,8 @@ fn sample(contract: &Contract, event_type: &str) -> String {
 
 /// The structured samples of the order flow by type, and the data of all of them.
 fn structured() -> BTreeMap<&'static str, Value> {
-    let kinds = CONTRACTS[0].events.iter().filter(|kind| kind.event_type() != FLOW.opens.event);
+    let kinds =
+        CONTRACTS[0].kinds().into_iter().filter(|kind| kind.event_type() != FLOW.opens.event);
     kinds
         .map(|kind| {
             let text = sample(&CONTRACTS[0], kind.event_type());
@@ -34,9 +36,10 @@ fn structured() -> BTreeMap<&'static str, Value> {
 fn every_type_of_a_table_is_an_event_with_a_sample_and_the_other_way_round() {
     for contract in CONTRACTS {
         let table: BTreeSet<_> = contract.flow.events().iter().map(|(_, event)| *event).collect();
-        let kinds: BTreeSet<_> = contract.events.iter().map(|kind| kind.event_type()).collect();
+        let kinds: BTreeSet<_> =
+            contract.kinds().into_iter().map(|kind| kind.event_type()).collect();
         assert_eq!(table, kinds);
-        assert_eq!(kinds.len(), contract.events.len(), "a type is listed once");
+        assert_eq!(kinds.len(), contract.kinds().len(), "a type is listed once");
 
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(contract.name);
         let names = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name());
@@ -51,7 +54,7 @@ fn every_type_of_a_table_is_an_event_with_a_sample_and_the_other_way_round() {
 #[test]
 fn every_sample_is_read_as_its_type_and_written_again_as_it_was() {
     for contract in CONTRACTS {
-        for kind in contract.events {
+        for kind in contract.kinds() {
             let text = sample(contract, kind.event_type());
             let mut data: Value = serde_json::from_str(&text).unwrap();
             if kind.event_type() != contract.flow.opens.event {
@@ -102,7 +105,7 @@ fn every_sample_is_written_by_somebody_who_may() {
     let samples = structured();
     for (slot, event_type) in FLOW.events().into_iter().skip(1) {
         let source = samples[event_type]["source"].as_str().unwrap();
-        let row = FLOW.step(source).unwrap_or_else(|| panic!("{event_type}: {source} has no row"));
+        let row = FLOW.row(source).unwrap_or_else(|| panic!("{event_type}: {source} has no row"));
         let undo = row.undo.map(|undo| undo.slot);
         let pivot = row.pivot.map(|pivot| pivot.slot);
         let own = [Some(row.slot), undo, pivot, Some(FLOW.turns.slot)].contains(&Some(slot));

@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use schemas::ids::event_id;
-use schemas::{Flow, SagaId, Slot};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::Cause;
+use crate::ids::event_id;
+use crate::{Flow, SagaId, Slot};
 
 /// An event on its way into a slot.
 #[derive(Debug, Clone)]

@@ -3,11 +3,11 @@
 
 use async_nats::Client;
 use jiff::Timestamp;
-use schemas::Flow;
 use serde::Deserialize;
 
 use super::api::{self, code};
 use super::settings::{Settings, differences, durable_promises, stream_promises};
+use crate::Flow;
 use crate::broker::{Incarnation, Inspection, Unavailable};
 use crate::topology::{OLDEST_SERVER, Profile, Topology};
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, Request, RequestError, RequestErrorKind};
 use bytes::Bytes;
-use schemas::Slot;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::api::{ApiError, code};
+use crate::Slot;
 use crate::broker::{BatchMessage, Published, Unknown};
 use crate::envelope::CONTENT_TYPE;
 use crate::topology::{EVENT_BYTES, PARKED_BYTES};

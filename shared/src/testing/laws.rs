@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::pin::pin;
 use std::time::Duration;
 
-use schemas::ids::Direction;
+use crate::ids::Direction;
 
 use super::{Faults, When, context, saga_id};
 use crate::step::{Evidence, Outcome, Step, StepError, Undo};

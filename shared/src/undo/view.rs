@@ -2,12 +2,12 @@
 //! on what is seen, never on what is not seen.
 
 use futures::future::try_join_all;
-use schemas::flow::Step as Row;
-use schemas::{Flow, SagaId};
 
 use crate::broker::{Stored, Unavailable};
+use crate::flow::Row;
 use crate::kernel::Kernel;
 use crate::slots::{self, Entry, Record};
+use crate::{Flow, SagaId};
 
 /// The slots of one saga, as far as an undo or a closing looks at them.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl View {
         let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| (step, pivot.slot)));
         let undo_slots: Vec<_> =
             steps.clone().filter_map(|step| step.undo.map(|undo| undo.slot)).collect();
-        let names: Vec<&'static str> = std::iter::once(kernel.step.on)
+        let names: Vec<&'static str> = std::iter::once(kernel.row.on)
             .chain(steps.map(|step| step.slot))
             .chain(undo_slots)
             .chain(pivot.map(|(_, slot)| slot))

@@ -1,10 +1,10 @@
 //! A worker whose types differ from its flow row does not start.
 
 use anyhow::{Context, ensure};
-use schemas::flow::Step as Row;
-use schemas::{Event, Flow};
 
+use crate::flow::Row;
 use crate::step::{Step, Undo};
+use crate::{Event, Flow};
 
 /// Compares what a step reads and writes with its row.
 pub(super) fn step<S: Step>(flow: &Flow, worker: &str) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ pub(super) fn not_undoable(flow: &Flow, worker: &str) -> anyhow::Result<()> {
 }
 
 fn row(flow: &Flow, worker: &str) -> anyhow::Result<&'static Row> {
-    flow.step(worker).with_context(|| format!("{worker} has no row in the flow table"))
+    flow.row(worker).with_context(|| format!("{worker} has no row in the flow table"))
 }
 
 fn same(worker: &str, verb: &str, row: &[&str], code: &[&str]) -> anyhow::Result<()> {

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
-use schemas::Flow;
 
 use super::Start;
 use crate::config::Sources;
-use crate::{health, telemetry};
+use crate::{Flow, health, telemetry};
 
 const EXAMPLES: &str =
     "Settings come from defaults, then the file, the environment and flags, the \

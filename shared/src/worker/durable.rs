@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Histogram;
-use schemas::flow::Durable;
-use schemas::{BadData, Reason};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::broker::{Delivered, Pulled, Receipt, Settle, Unavailable};
 use crate::delivery::Delivery;
+use crate::flow::Durable;
 use crate::kernel::Kernel;
 use crate::shutdown::Stop;
-use crate::{park, retry, telemetry};
+use crate::{BadData, Reason, park, retry, telemetry};
 
 use super::Handler;
 
@@ -31,7 +30,7 @@ pub(super) async fn serve(kernel: Arc<Kernel>, durable: Durable, slots: usize, h
         match kernel.broker.pull(kernel.flow.stream, &durable.name).await {
             Ok(pull) => break pull,
             Err(Unavailable(why)) => {
-                telemetry::unanswered(kernel.step.worker, &why, attempt);
+                telemetry::unanswered(kernel.row.worker, &why, attempt);
                 tokio::select! {
                     () = tokio::time::sleep(retry::BROKER.wait(attempt)) => {}
                     _ = shutdown.asked() => return,

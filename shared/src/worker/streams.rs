@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use schemas::Flow;
 
 use crate::broker::{Broker, Inspection};
 use crate::clock::Asked;
 use crate::kernel::Kernel;
-use crate::{nats, retry};
+use crate::{Flow, nats, retry};
 
 /// The streams must be there and as the flow demands before any message is taken.
 pub(super) async fn inspect(
@@ -44,7 +43,7 @@ pub(super) async fn watch(kernel: Arc<Kernel>, every: Duration) {
     loop {
         tick.tick().await;
         let asked = Asked::now();
-        let Ok(seen) = kernel.broker.inspect(kernel.flow, kernel.step.worker).await else {
+        let Ok(seen) = kernel.broker.inspect(kernel.flow, kernel.row.worker).await else {
             continue;
         };
         if let Some(drift) = seen.drift.first() {

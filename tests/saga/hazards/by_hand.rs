@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use quadrille::broker::{Broker, Published};
 use quadrille::envelope::{Cause, Envelope, Occasion, Outgoing};
+use quadrille::{Flow, SagaId};
 use schemas::order_fulfilment::FLOW;
-use schemas::{Flow, SagaId};
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::Stack;
@@ -33,7 +33,7 @@ pub(crate) async fn caused_by(stack: &Stack, id: &SagaId, slot: &'static str) ->
 
 /// The id that `source` gives an event of this type in this slot.
 pub(crate) fn event_id(id: &SagaId, slot: &str, event: &str, source: &str) -> String {
-    schemas::ids::event_id(FLOW.saga, id, slot, event, source).to_string()
+    quadrille::ids::event_id(FLOW.saga, id, slot, event, source).to_string()
 }
 
 /// Writes an event with the guard; what the broker said.
@@ -68,7 +68,7 @@ pub(crate) async fn write(
 
 /// Refuses a step on its behalf, as a deadline does, and leaves the signal to others.
 pub(crate) async fn refuse_without_signal(stack: &Stack, id: &SagaId, worker: &str) {
-    let step = FLOW.step(worker).expect("a row of the table");
+    let step = FLOW.row(worker).expect("a row of the table");
     let refused = step.refused.expect("it can say no");
     let cause = caused_by(stack, id, step.on).await;
     write(stack, id, (step.slot, CLOSING), (refused, json!({ "reason": "deadline" })), cause).await;
@@ -77,7 +77,7 @@ pub(crate) async fn refuse_without_signal(stack: &Stack, id: &SagaId, worker: &s
 /// Refuses a step on its behalf: the refusal, then the signal.
 pub(crate) async fn refuse(stack: &Stack, id: &SagaId, worker: &str) {
     refuse_without_signal(stack, id, worker).await;
-    let slot = FLOW.step(worker).expect("a row of the table").slot;
+    let slot = FLOW.row(worker).expect("a row of the table").slot;
     let data = json!({ "step": worker, "reason": "deadline", "by": CLOSING });
     let cause = caused_by(stack, id, slot).await;
     // A worker that found the refusal may have been faster.

@@ -75,7 +75,7 @@ async fn despite_each(faults: &[(&str, Value)]) {
     stack.check().await;
 }
 
-async fn assert_one_effect_of_each(stack: &Stack, id: &schemas::SagaId, fate: Fate) {
+async fn assert_one_effect_of_each(stack: &Stack, id: &quadrille::SagaId, fate: Fate) {
     let refunds = usize::from(fate == Fate::NoCarrier);
     let counts = [
         effects(stack, id, "intent-created").await,

@@ -1,6 +1,6 @@
 //! Workers that die at one place after the other.
 
-use schemas::SagaId;
+use quadrille::SagaId;
 use tests::stack::{Armed, Fate, Launch, Stack, Supervisor};
 
 /// A worker that dies once at each of these places, one after the other, and is always started

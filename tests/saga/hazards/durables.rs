@@ -39,7 +39,7 @@ async fn h12_a_durable_that_begins_anew_repeats_no_call() {
 }
 
 /// Requests that the sandbox has had for these orders.
-async fn calls(stack: &Stack, orders: &[schemas::SagaId]) -> Vec<Value> {
+async fn calls(stack: &Stack, orders: &[quadrille::SagaId]) -> Vec<Value> {
     let mut calls = Vec::new();
     for order in orders {
         calls.push(stack.sandbox.get(&format!("/calls?order={order}")).await);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use schemas::SagaId;
+use quadrille::SagaId;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::stack::{Fate, Launch, Stack, order};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use schemas::SagaId;
+use quadrille::SagaId;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::eventually;

@@ -1,6 +1,6 @@
 //! A refusal turns an order around, and nothing else does.
 
-use schemas::SagaId;
+use quadrille::SagaId;
 use serde_json::json;
 use tests::eventually::eventually;
 use tests::invariants::{self, Rule};

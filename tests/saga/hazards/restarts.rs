@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use quadrille::SagaId;
 use quadrille::topology::{Profile, Topology};
-use schemas::SagaId;
 use schemas::order_fulfilment::FLOW;
 use serde_json::json;
 use tests::eventually::eventually;

@@ -9,7 +9,7 @@ use quadrille::broker::{
     Stored, Unavailable, Unknown,
 };
 use quadrille::nats::NatsBroker;
-use schemas::{Flow, Slot};
+use quadrille::{Flow, Slot};
 use tokio::sync::mpsc::Receiver;
 
 pub(crate) struct LossyBroker {

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use lossy::LossyBroker;
+use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
 use reserve_inventory::stock::{Held, Hold, Pieces, STREAM, Stock, StockLog};
 use reserve_inventory::stock_service;
+use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
-use schemas::{SagaId, Sku};
 use serde_json::{Value, json};
 use tests::eventually::within_patience;
 use tests::server::Server;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use schemas::ids::{Direction, event_id};
+use quadrille::ids::{Direction, event_id};
+use quadrille::{IdempotencyKey, SagaId};
 use schemas::order_fulfilment::FLOW;
-use schemas::{IdempotencyKey, SagaId};
 use serde_json::{Value, json};
 
 use super::{Effect, History, Rule, check};

@@ -1,9 +1,10 @@
 //! Where an order may end, and what it must have done and undone on the way.
 
-use schemas::flow::Step;
+use quadrille::flow::Row;
 use schemas::order_fulfilment::FLOW;
 
-use super::{Findings, Rule, story::Story};
+use super::story::Story;
+use super::{Findings, Rule};
 
 pub(super) fn check(story: &Story<'_>, found: &mut Findings) {
     match (story.completed(), story.cancelled()) {
@@ -17,11 +18,11 @@ pub(super) fn check(story: &Story<'_>, found: &mut Findings) {
     }
 }
 
-fn done(story: &Story<'_>, step: &Step) -> bool {
+fn done(story: &Story<'_>, step: &Row) -> bool {
     story.event(step.slot, step.done).is_some()
 }
 
-fn refused(story: &Story<'_>, step: &Step) -> bool {
+fn refused(story: &Story<'_>, step: &Row) -> bool {
     step.refused.is_some_and(|refused| story.event(step.slot, refused).is_some())
 }
 

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::IdempotencyKey;
-use schemas::ids::Direction::{self, Run, Undo};
+use quadrille::IdempotencyKey;
+use quadrille::ids::Direction::{self, Run, Undo};
 use schemas::order_fulfilment::FLOW;
 
-use super::{Effect, Findings, History, Rule, story::Story};
+use super::story::Story;
+use super::{Effect, Findings, History, Rule};
 
 /// Which request an effect comes from: worker, direction, and its name within the step.
 fn request(effect: &Effect) -> Option<(&'static str, Direction, String)> {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use schemas::ids::event_id;
+use quadrille::ids::event_id;
+use quadrille::{Event, SagaId};
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::OrderPlaced;
-use schemas::{Event, SagaId};
 use serde_json::Value;
 
 use super::{Effect, Findings, History, Rule};

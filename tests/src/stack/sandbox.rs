@@ -9,7 +9,7 @@ use hyper::{Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use schemas::SagaId;
+use quadrille::SagaId;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 

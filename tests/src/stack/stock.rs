@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use quadrille::SagaId;
 use quadrille::broker::Broker;
-use schemas::SagaId;
 use serde_json::{Value, json};
 
 use super::{SKUS, SPARSE_SKU, Stack};

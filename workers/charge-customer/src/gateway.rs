@@ -8,10 +8,10 @@ mod scripted;
 
 use std::future::Future;
 
+use quadrille::ids::Reference;
 use quadrille::step::StepError;
-use schemas::ids::Reference;
+use quadrille::{IdempotencyKey, Money, SagaId};
 use schemas::order_fulfilment::events::InventoryReserved;
-use schemas::{IdempotencyKey, Money, SagaId};
 use tokio::time::Instant;
 
 pub use http::HttpGateway;

@@ -11,11 +11,11 @@ use charge_customer::gateway::HttpGateway;
 use charge_customer::{ChargeCustomer, Settings};
 use quadrille::step::{Evidence, Outcome, StepError};
 use quadrille::testing::given;
+use quadrille::{Currency, Money, SagaId};
 use rstest::rstest;
 use schemas::order_fulfilment::events::{
     Destination, InventoryReserved, PaymentCharged, PaymentRefused, PaymentUndone, PaymentVoided,
 };
-use schemas::{Currency, Money, SagaId};
 use serde_json::json;
 use services::Sandbox;
 use tokio::time::{Instant, sleep};

@@ -7,14 +7,14 @@ use std::time::Duration;
 use charge_customer::gateway::{Payment, ScriptedGateway, State};
 use charge_customer::{ChargeCustomer, Settings};
 use quadrille::step::{Evidence, Outcome};
-use quadrille::testing::laws::{Effects, World};
-use quadrille::testing::{Faults, given, laws};
+use quadrille::testing::laws::{self, Effects, World};
+use quadrille::testing::{Faults, given};
+use quadrille::{Currency, Money, SagaId};
 use rstest::rstest;
 use schemas::order_fulfilment::events::{
     Destination, InventoryReserved, PaymentCharged, PaymentRefunded, PaymentRefused, PaymentUndone,
     PaymentVoided,
 };
-use schemas::{Currency, Money, SagaId};
 
 /// Old enough that the gateway may have forgotten the run's key.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);

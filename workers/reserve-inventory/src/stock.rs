@@ -7,9 +7,10 @@ mod scripted;
 
 use std::future::Future;
 
+use quadrille::SagaId;
 use quadrille::broker::Unavailable;
 use quadrille::step::StepError;
-use schemas::{SagaId, Sku};
+use schemas::Sku;
 
 pub use books::{Hold, Level, No, Piece, Pieces};
 pub use log::{STREAM, StockLog};

@@ -3,15 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
 
 use quadrille::step::{Evidence, Outcome};
-use quadrille::testing::laws::{Effects, World};
-use quadrille::testing::{Faults, given, laws};
+use quadrille::testing::laws::{self, Effects, World};
+use quadrille::testing::{Faults, given};
+use quadrille::{Currency, Money};
 use reserve_inventory::ReserveInventory;
 use reserve_inventory::stock::ScriptedStock;
 use rstest::rstest;
+use schemas::Sku;
 use schemas::order_fulfilment::events::{
     Destination, InventoryRefused, InventoryReleased, InventoryReserved, OrderLine, OrderPlaced,
 };
-use schemas::{Currency, Money, Sku};
 
 fn placed(lines: &[(&str, u32)]) -> OrderPlaced {
     let line = |(name, quantity): &(&str, u32)| OrderLine {

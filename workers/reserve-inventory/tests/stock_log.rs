@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use broker::{MemoryBroker, MemoryStream};
 use futures::future::join_all;
-use quadrille::testing::laws::{Effects, World};
-use quadrille::testing::{Faults, laws};
+use quadrille::testing::Faults;
+use quadrille::testing::laws::{self, Effects, World};
+use quadrille::{Currency, Money, SagaId};
 use reserve_inventory::ReserveInventory;
 use reserve_inventory::stock::{Held, No, Pieces, Stock, StockLog};
+use schemas::Sku;
 use schemas::order_fulfilment::events::{Destination, OrderLine, OrderPlaced};
-use schemas::{Currency, Money, SagaId, Sku};
 use tokio::time::timeout;
 
 fn sku(name: &str) -> Sku {

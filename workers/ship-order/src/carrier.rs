@@ -5,10 +5,10 @@ mod scripted;
 
 use std::future::Future;
 
+use quadrille::ids::Reference;
 use quadrille::step::StepError;
-use schemas::ids::Reference;
+use quadrille::{IdempotencyKey, SagaId};
 use schemas::order_fulfilment::events::Destination;
-use schemas::{IdempotencyKey, SagaId};
 use tokio::time::Instant;
 
 pub use http::HttpCarrier;

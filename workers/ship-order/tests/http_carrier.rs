@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use quadrille::step::Outcome;
 use quadrille::testing::given;
+use quadrille::{Currency, Money};
 use rstest::rstest;
 use schemas::order_fulfilment::events::{
     Destination, PaymentCharged, ShipmentDispatched, ShipmentRefused,
 };
-use schemas::{Currency, Money};
 use serde_json::json;
 use services::Sandbox;
 use ship_order::carrier::HttpCarrier;

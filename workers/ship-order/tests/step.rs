@@ -3,13 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
 
 use quadrille::step::Outcome;
-use quadrille::testing::laws::{Effects, World};
-use quadrille::testing::{Faults, given, laws};
+use quadrille::testing::laws::{self, Effects, World};
+use quadrille::testing::{Faults, given};
+use quadrille::{Currency, Money};
 use rstest::rstest;
 use schemas::order_fulfilment::events::{
     Destination, PaymentCharged, ShipmentDispatched, ShipmentRefused,
 };
-use schemas::{Currency, Money};
 use ship_order::ShipOrder;
 use ship_order::carrier::ScriptedCarrier;
 

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::http::Client;
 use quadrille::nats::NatsBroker;
+use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
-use schemas::{SagaId, Sku};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
@@ -106,7 +107,7 @@ pub(super) async fn play(running: &Running, json: bool, ui: Ui) -> anyhow::Resul
     let before = level(broker, &sku).await?;
     for scene in scenes() {
         let saga = SagaId::parse(&format!("demo-{run}-{}", scene.name))?;
-        let data = schemas::Event::to_data(&scene.sample.placed()?);
+        let data = quadrille::Event::to_data(&scene.sample.placed()?);
         let order = Order::new(&Template::Bare(data), &saga)?;
         place(broker, &order).await?;
         orders.push((scene, saga));

@@ -116,7 +116,7 @@ impl Stack {
     }
 
     async fn end(&mut self, how: Wish) {
-        let is_worker = |kept: &&Kept| FLOW.step(kept.program.name).is_some();
+        let is_worker = |kept: &&Kept| FLOW.row(kept.program.name).is_some();
         for kept in self.kept.iter().filter(is_worker) {
             kept.wish.send_replace(how);
         }
@@ -134,7 +134,7 @@ impl Stack {
         let program = Program { name, path: path.to_owned(), arguments, log };
         let registry = self.folder.registry.clone();
         let (kept, work) = keep(program, registry, self.restart.subscribe(), self.ui);
-        let tasks = if FLOW.step(name).is_some() { &mut self.workers } else { &mut self.base };
+        let tasks = if FLOW.row(name).is_some() { &mut self.workers } else { &mut self.base };
         tasks.spawn(work);
         self.kept.push(kept);
         self.kept.len() - 1

@@ -9,9 +9,9 @@ use anyhow::bail;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::nats::NatsBroker;
-use schemas::SagaId;
 use tokio::time::{Instant, sleep_until};
 
 use super::order::{Order, Template, random_text};

@@ -8,10 +8,11 @@ use clap::Args;
 use jiff::Timestamp;
 use quadrille::broker::Stored;
 use quadrille::envelope::{CLIENT, Envelope, Occasion, Outgoing};
-use schemas::ids::Reference;
+use quadrille::ids::Reference;
+use quadrille::{BadData, Currency, Event, Money, SagaId, Slot};
+use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::{Destination, OrderLine, OrderPlaced};
-use schemas::{BadData, Currency, Event, Money, SagaId, Sku, Slot};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -103,7 +104,7 @@ fn parse(text: &str) -> Result<Template, BadData> {
     }
     OrderPlaced::from_data(FLOW.opens.event, text)?;
     let bad =
-        |error: serde_json::Error| BadData::new(schemas::Reason::NotJson, "", error.to_string());
+        |error: serde_json::Error| BadData::new(quadrille::Reason::NotJson, "", error.to_string());
     serde_json::from_str(text).map(Template::Bare).map_err(bad)
 }
 

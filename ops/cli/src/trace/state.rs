@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use quadrille::broker::Stored;
+use quadrille::flow::Row;
 use quadrille::slots::{self, Entry, Record};
-use schemas::flow::Step;
-use schemas::{Flow, SagaId};
+use quadrille::{Flow, SagaId};
 use serde::Serialize;
 
 use super::story::Parked;
@@ -82,7 +82,7 @@ pub(crate) fn state(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Par
 
 /// Whether what the waiting worker would react to has been parked by it.
 fn is_set_aside(slots: &Slots<'_>, waits: &Waits, parked: &[Parked]) -> bool {
-    let trigger = slots.flow.step(&waits.worker).and_then(|step| slots.holds(step.on));
+    let trigger = slots.flow.row(&waits.worker).and_then(|step| slots.holds(step.on));
     trigger.is_some_and(|trigger| {
         parked.iter().any(|entry| {
             entry.sequence == trigger.sequence && entry.durable.starts_with(&waits.worker)
@@ -98,11 +98,11 @@ impl Slots<'_> {
         self.events.iter().find(is)
     }
 
-    fn decision(&self, step: &Step) -> Option<Entry> {
+    fn decision(&self, step: &Row) -> Option<Entry> {
         self.holds(step.slot).map(|stored| slots::decision(self.flow, step, self.saga, stored))
     }
 
-    fn undone(&self, step: &Step) -> bool {
+    fn undone(&self, step: &Row) -> bool {
         let stored = step.undo.and_then(|undo| self.holds(undo.slot));
         let entry = stored.map(|stored| slots::undone(self.flow, step, self.saga, stored));
         matches!(entry, Some(Entry::Done(_)))
@@ -142,7 +142,7 @@ impl Slots<'_> {
 
     /// The first step without a decision.
     fn forward(&self) -> Option<Waits> {
-        let done = |step: &&Step| matches!(self.decision(step), Some(Entry::Done(_)));
+        let done = |step: &&Row| matches!(self.decision(step), Some(Entry::Done(_)));
         let next = self.flow.steps.iter().find(|step| !done(step))?;
         self.waits(next.worker, next.slot, next.on)
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use quadrille::broker::Stored;
 use quadrille::envelope::Envelope;
 use quadrille::slots::{self, Entry};
-use schemas::{Flow, SagaId};
+use quadrille::{Flow, SagaId};
 use serde::{Deserialize, Serialize};
 
 use super::state::{self, Phase, State};

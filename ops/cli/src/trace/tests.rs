@@ -1,8 +1,8 @@
 //! Fixed messages of the log, and the stories they must make.
 
 use jiff::{SignedDuration, Timestamp};
+use quadrille::SagaId;
 use quadrille::broker::Stored;
-use schemas::SagaId;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 

@@ -1,11 +1,12 @@
 //! What a customer wants: the one event that comes from outside, so the one that is checked.
 
+use quadrille_vocabulary::event;
+use quadrille_vocabulary::event::{BadData, Reason};
+use quadrille_vocabulary::ids::{Reference, SagaId};
+use quadrille_vocabulary::money::{Money, MoneyError};
 use serde::{Deserialize, Serialize};
 
-use crate::event;
-use crate::event::{BadData, Reason};
-use crate::ids::{Reference, SagaId, Sku};
-use crate::money::{Money, MoneyError};
+use crate::Sku;
 
 /// Lines one order may have: keeps a hold within one atomic batch of the broker.
 pub const MAX_LINES: usize = 200;
@@ -63,7 +64,7 @@ impl OrderPlaced {
     ///
     /// # Errors
     /// When the lines mix currencies, the total does not fit, or there are no lines; never for an
-    /// order that came through [`Event::from_data`](crate::Event::from_data).
+    /// order that came through [`Event::from_data`](quadrille_vocabulary::Event::from_data).
     pub fn total(&self) -> Result<Money, MoneyError> {
         let prices = self.lines.iter().map(|line| line.unit_price.times(line.quantity));
         Money::sum(prices.collect::<Result<Vec<_>, _>>()?)

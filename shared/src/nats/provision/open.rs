@@ -5,9 +5,9 @@
 use std::collections::HashSet;
 
 use async_nats::Client;
-use schemas::Flow;
 use serde::Deserialize;
 
+use crate::Flow;
 use crate::broker::Unavailable;
 use crate::nats::api::{self, code};
 use crate::nats::{inspect, read};

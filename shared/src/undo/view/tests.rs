@@ -1,7 +1,7 @@
 //! The rule of undo against every log there can be, on a flow of two steps that can be undone, one
 //! that cannot, and an end. It is the test's own, so that a flow may get steps without it.
 
-use schemas::flow::{opens, step};
+use crate::flow::{opens, step};
 
 use super::*;
 
@@ -91,7 +91,7 @@ fn view(log: &Log) -> View {
 }
 
 fn verdict(worker: &str, log: &Log) -> &'static str {
-    let step = FLOW.step(worker).expect("a row");
+    let step = FLOW.row(worker).expect("a row");
     match view(log).verdict(&FLOW, step) {
         Verdict::UndoRecorded(_) => "recorded",
         Verdict::UndoUnknown => "unknown",

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use quadrille::http::{Answer, BadSettings, Body, Client, Error, encode};
+use quadrille::ids::Reference;
 use quadrille::step::StepError;
-use schemas::ids::Reference;
-use schemas::{Currency, IdempotencyKey, Money, SagaId};
+use quadrille::{Currency, IdempotencyKey, Money, SagaId};
 use serde::Deserialize;
 use tokio::time::Instant;
 

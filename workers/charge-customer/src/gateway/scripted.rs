@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use quadrille::ids::Reference;
 use quadrille::step::StepError;
 use quadrille::testing::Faults;
-use schemas::ids::Reference;
-use schemas::{IdempotencyKey, SagaId};
+use quadrille::{IdempotencyKey, SagaId};
 use tokio::time::Instant;
 
 use super::{Bill, Opened, Payment, PaymentGateway, State};

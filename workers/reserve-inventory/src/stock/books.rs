@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{SagaId, Sku};
+use quadrille::SagaId;
+use schemas::Sku;
 use serde::{Deserialize, Serialize};
 
 use super::draft::Changes;

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use quadrille::SagaId;
 use quadrille::broker::BatchMessage;
-use schemas::{SagaId, Sku};
+use schemas::Sku;
 use serde::Serialize;
 
 use super::books::{Books, Hold, Level, No, Piece, Pieces, Want, hold_subject, level_subject};

@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use quadrille::SagaId;
 use quadrille::broker::{Broker, Published, Unknown};
 use quadrille::step::StepError;
-use schemas::{SagaId, Sku};
+use schemas::Sku;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex as Driver, oneshot};
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use quadrille::SagaId;
 use quadrille::step::StepError;
 use quadrille::testing::Faults;
-use schemas::{SagaId, Sku};
+use schemas::Sku;
 
 use super::{Held, Pieces, Stock};
 

@@ -2,7 +2,8 @@
 //! or nothing, and an answer can be lost before or after they are stored.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use quadrille::broker::{
     Stored, Unavailable, Unknown,
 };
 use quadrille::testing::Faults;
+use quadrille::{Flow, Slot};
 use reserve_inventory::stock::{Hold, Level};
-use schemas::{Flow, Slot};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Receiver;
 

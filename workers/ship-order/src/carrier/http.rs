@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use quadrille::IdempotencyKey;
 use quadrille::http::{self, BadSettings, Body, Client, Error, encode};
+use quadrille::ids::Reference;
 use quadrille::step::StepError;
-use schemas::IdempotencyKey;
-use schemas::ids::Reference;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;

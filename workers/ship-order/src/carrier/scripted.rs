@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use quadrille::IdempotencyKey;
+use quadrille::ids::Reference;
 use quadrille::step::StepError;
 use quadrille::testing::Faults;
-use schemas::IdempotencyKey;
-use schemas::ids::Reference;
 use tokio::time::Instant;
 
 use super::{Answer, Carrier, Parcel};

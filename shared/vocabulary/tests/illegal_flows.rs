@@ -1,25 +1,25 @@
 //! A table that cannot work is refused, with a sentence that names the row.
 
+use quadrille_vocabulary::flow::{Flow, Row, opens, step};
 use rstest::rstest;
-use schemas::flow::{Flow, Step, opens, step};
 
-const HOLD: Step = step("hold")
+const HOLD: Row = step("hold")
     .on("asked")
     .writes("held", "room.held.v1", "room.refused.v1")
     .undone_by("held-undo", &["room.freed.v1"]);
-const BILL: Step = step("bill")
+const BILL: Row = step("bill")
     .on("held")
     .writes("billed", "bill.sent.v1", "bill.refused.v1")
     .undone_by("billed-undo", &["bill.cancelled.v1"]);
-const LEND: Step = step("lend")
+const LEND: Row = step("lend")
     .on("billed")
     .after_pivot("pivot", "stay.go.v1", "stay.stop.v1")
     .writes("lent", "key.lent.v1", "key.refused.v1");
-const GREET: Step = step("greet").on("lent").always_writes("greeted", "guest.greeted.v1");
-const END: Step = step("end").on("lent").closes("closed", "stay.over.v1", "stay.cancelled.v1");
+const GREET: Row = step("greet").on("lent").always_writes("greeted", "guest.greeted.v1");
+const END: Row = step("end").on("lent").closes("closed", "stay.over.v1", "stay.cancelled.v1");
 
 /// The sentences about a flow of these rows.
-fn sentences(steps: &[Step]) -> Vec<String> {
+fn sentences(steps: &[Row]) -> Vec<String> {
     let flow = Flow {
         saga: "stay",
         stream: "STAYS",
@@ -39,7 +39,7 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
 
 #[rstest]
 #[case::a_missing_undo_before_the_pivot(
-    &[HOLD, Step { undo: None, ..BILL }, LEND, END],
+    &[HOLD, Row { undo: None, ..BILL }, LEND, END],
     "bill: a step before the pivot needs an undo (undone_by)"
 )]
 #[case::an_undo_after_the_pivot(
@@ -103,7 +103,7 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
     "lend: slot held is already read by bill"
 )]
 #[case::two_rows_of_one_name(
-    &[HOLD, Step { worker: "hold", ..BILL }, LEND, END],
+    &[HOLD, Row { worker: "hold", ..BILL }, LEND, END],
     "hold: the table has two rows of this name"
 )]
 #[case::no_closing_row(&[HOLD, BILL, LEND], "stay: no row closes the saga (closes)")]
@@ -113,7 +113,7 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
     "end: one row closes the saga, and lend does"
 )]
 #[case::a_row_after_the_end(
-    &[HOLD, BILL, END.on("billed"), Step { on: "closed", pivot: None, ..LEND }],
+    &[HOLD, BILL, END.on("billed"), Row { on: "closed", pivot: None, ..LEND }],
     "lend: it comes after end, which closes the saga"
 )]
 #[case::two_pivots(
@@ -137,14 +137,14 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
     r#"bill: "billed.*" is not of lower-case letters, digits, dashes"#
 )]
 #[case::a_row_without_a_trigger(
-    &[HOLD, BILL, Step { on: "", ..LEND }, END],
+    &[HOLD, BILL, Row { on: "", ..LEND }, END],
     "lend: the row reacts to nothing (on)"
 )]
 #[case::a_row_without_a_decision(
     &[HOLD, BILL, step("lend").on("billed"), END],
     "lend: the row has no slot (writes, or closes)"
 )]
-fn an_illegal_flow_is_refused_with_a_sentence(#[case] steps: &[Step], #[case] sentence: &str) {
+fn an_illegal_flow_is_refused_with_a_sentence(#[case] steps: &[Row], #[case] sentence: &str) {
     let sentences = sentences(steps);
     assert!(sentences.iter().any(|said| said == sentence), "it says only {sentences:#?}");
 }

@@ -18,8 +18,10 @@ const KEYS: Uuid = Uuid::from_u128(0x6f2b_5c1e_3f5d_4c59_9a3e_0d9a_7d55_8f02);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {form}")]
 pub struct InvalidId {
-    what: &'static str,
-    form: &'static str,
+    /// With its article: `a saga id`.
+    pub what: &'static str,
+    /// What it must be: `1 to 64 of A-Z a-z 0-9 _ -`.
+    pub form: &'static str,
 }
 
 /// Identifies one saga, and is the last token of all its subjects: `[A-Za-z0-9_-]{1,64}`.
@@ -48,41 +50,6 @@ impl SagaId {
     }
 }
 
-/// A stock keeping unit: 1 to 64 bytes of printable text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "Cow<'_, str>", into = "String")]
-pub struct Sku(Box<str>);
-
-impl Sku {
-    /// # Errors
-    /// When `text` is empty, over 64 bytes, or holds a control or invisible formatting character.
-    pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        if (1..=64).contains(&text.len()) && text.chars().all(is_printable) {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidId { what: "a SKU", form: "1 to 64 bytes of printable text" })
-        }
-    }
-
-    /// The text it was parsed from.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The SKU as one subject token: bytes outside `[A-Za-z0-9_-]` are written `=XX`.
-    pub fn subject_token(&self) -> String {
-        let mut token = String::with_capacity(self.0.len());
-        for byte in self.0.bytes() {
-            if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
-                token.push(char::from(byte));
-            } else {
-                token.push_str(&format!("={byte:02X}"));
-            }
-        }
-        token
-    }
-}
-
 /// A reference into somebody else's system (customer, payment method): 1 to 128 printable ASCII
 /// characters without spaces. Never a name, a card number or an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,8 +74,8 @@ impl Reference {
     }
 }
 
-/// Control characters and the marks that reorder or hide text are not printable.
-pub(crate) fn is_printable(c: char) -> bool {
+/// Whether a character shows itself: no control character, and no mark that reorders or hides text.
+pub fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}'
             | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}'
@@ -161,10 +128,13 @@ pub fn event_id(saga: &str, id: &SagaId, slot: &str, event_type: &str, source: &
     Uuid::new_v5(&EVENTS, name.as_bytes())
 }
 
-macro_rules! text {
-    ($($id:ident),*) => {$(
-        impl fmt::Display for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Makes newtypes over `Box<str>` that have a `parse` what an id is: text that is checked wherever
+/// it is read. The pattern is that of their JSON Schema.
+#[macro_export]
+macro_rules! id {
+    ($($id:ident: $pattern:expr),+ $(,)?) => {$(
+        impl std::fmt::Display for $id {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
@@ -173,46 +143,34 @@ macro_rules! text {
                 id.0.into()
             }
         }
-        impl TryFrom<Cow<'_, str>> for $id {
-            type Error = InvalidId;
-            fn try_from(text: Cow<'_, str>) -> Result<Self, InvalidId> {
+        impl TryFrom<std::borrow::Cow<'_, str>> for $id {
+            type Error = $crate::ids::InvalidId;
+            fn try_from(text: std::borrow::Cow<'_, str>) -> Result<Self, Self::Error> {
                 Self::parse(&text)
             }
         }
         impl std::str::FromStr for $id {
-            type Err = InvalidId;
-            fn from_str(text: &str) -> Result<Self, InvalidId> {
+            type Err = $crate::ids::InvalidId;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::parse(text)
             }
         }
-    )*};
+        impl $crate::schemars::JsonSchema for $id {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($id).into()
+            }
+            fn json_schema(
+                _: &mut $crate::schemars::SchemaGenerator,
+            ) -> $crate::schemars::Schema {
+                $crate::schemars::json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
+    )+};
 }
-text!(SagaId, Sku, Reference);
+crate::id!(SagaId: "^[A-Za-z0-9_-]{1,64}$", Reference: "^[!-~]{1,128}$");
 
 impl fmt::Display for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
-
-macro_rules! json_schema {
-    ($($id:ident: $pattern:expr),*) => {$(
-        impl schemars::JsonSchema for $id {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($id).into()
-            }
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "pattern": $pattern })
-            }
-        }
-    )*};
-}
-json_schema!(
-    SagaId: "^[A-Za-z0-9_-]{1,64}$",
-    // The 64 are bytes, which a schema cannot count; tags (U+E0000) need more than this pattern.
-    Sku: concat!(
-        r"^[^\u0000-\u001F\u007F-\u009F\u00AD\u061C\u180E\u200B-\u200F\u2028-\u202E",
-        r"\u2060-\u206F\uFEFF\uFFF9-\uFFFB]{1,64}$"
-    ),
-    Reference: "^[!-~]{1,128}$"
-);

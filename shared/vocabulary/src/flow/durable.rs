@@ -1,6 +1,6 @@
 //! The durable consumers that follow from a flow table.
 
-use super::{Flow, Step};
+use super::{Flow, Row};
 
 /// What a durable consumer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,11 +27,11 @@ pub struct Durable {
 impl Flow {
     /// The durables of one worker; of every worker for `None`. Empty for a name that has no row.
     pub fn durables(&self, worker: Option<&str>) -> Vec<Durable> {
-        let wanted = |step: &&Step| worker.is_none_or(|name| name == step.worker);
+        let wanted = |step: &&Row| worker.is_none_or(|name| name == step.worker);
         self.steps.iter().filter(wanted).flat_map(|step| self.durables_of(step)).collect()
     }
 
-    fn durables_of(&self, step: &'static Step) -> Vec<Durable> {
+    fn durables_of(&self, step: &'static Row) -> Vec<Durable> {
         let worker = step.worker;
         let durable = |suffix: &str, role, filters: Vec<String>| Durable {
             name: format!("{worker}{suffix}"),

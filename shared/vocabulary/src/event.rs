@@ -5,13 +5,14 @@
 
 mod kind;
 mod objects;
+pub mod own;
 mod parse;
 
 pub use kind::Kind;
 pub use parse::{MAX_DEPTH, parse};
 
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+pub use serde_json::value::RawValue;
 
 use crate::SagaId;
 
@@ -45,10 +46,23 @@ pub trait Event: Sized + Send + Sync + 'static {
 }
 
 /// An event by which a step says no.
+///
+/// Its `data` has a text field `reason`, which every reader of the log finds by that name whatever
+/// the saga: [`refusal!`](crate::refusal!) implements this trait for a struct that has the field.
 pub trait Refusal: Event {
     /// A short code: ours with dashes (`out-of-stock`), an outside service's as it gave it
     /// (`insufficient_funds`).
     fn reason(&self) -> &str;
+}
+
+/// The reason in the `data` of any refusal, stop or signal; empty where there is none.
+pub fn reason_in(data: &str) -> String {
+    #[derive(Deserialize)]
+    struct Reasoned {
+        #[serde(default)]
+        reason: String,
+    }
+    serde_json::from_str(data).map(|data: Reasoned| data.reason).unwrap_or_default()
 }
 
 /// What is wrong with a message, as a code that machines may count.
@@ -127,6 +141,14 @@ impl BadData {
     }
 }
 
+/// The JSON of an event's `data`; for [`event!`](crate::event!).
+///
+/// # Panics
+/// When `event` is no plain struct: a map whose keys are not text, for example.
+pub fn data(event: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(event).expect("plain structs always serialise")
+}
+
 /// # Errors
 /// [`Reason::TooLarge`] when `data` has more than `max_bytes` bytes.
 pub fn fits(data: &str, max_bytes: usize) -> Result<(), BadData> {
@@ -158,14 +180,26 @@ macro_rules! event {
                 $(event.$check()?;)?
                 Ok(event)
             }
-            fn to_data(&self) -> Box<serde_json::value::RawValue> {
-                serde_json::value::to_raw_value(self).expect("plain structs always serialise")
+            fn to_data(&self) -> Box<$crate::event::RawValue> {
+                $crate::event::data(self)
             }
             $(fn named_saga(&self) -> Option<(&'static str, &$crate::SagaId)> {
                 self.$field.as_ref().map(|saga| (concat!("/", stringify!($field)), saga))
             })?
         }
     };
+}
+
+/// Makes events with a field `reason: String` refusals.
+#[macro_export]
+macro_rules! refusal {
+    ($($name:ident),+ $(,)?) => {$(
+        impl $crate::Refusal for $name {
+            fn reason(&self) -> &str {
+                &self.reason
+            }
+        }
+    )+};
 }
 
 /// Makes an enum of events an event: a slot that may hold any of them.
@@ -187,7 +221,7 @@ macro_rules! one_of {
                 let what = "not one of this slot's types";
                 Err($crate::BadData::new($crate::Reason::UnknownType, "/type", what))
             }
-            fn to_data(&self) -> Box<serde_json::value::RawValue> {
+            fn to_data(&self) -> Box<$crate::event::RawValue> {
                 match self {
                     $(Self::$variant(event) => event.to_data()),+
                 }

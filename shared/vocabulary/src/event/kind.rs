@@ -3,9 +3,10 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde_json::value::RawValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{BadData, Event};
+use super::{BadData, Event, RawValue, data, parse};
 
 /// One event type of a flow.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,15 @@ impl Kind {
             event_type: E::TYPES[0],
             schema: || SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<E>(),
             read: |data| E::from_data(E::TYPES[0], data).map(|event| event.to_data()),
+        }
+    }
+
+    /// Of what the runtime writes ([`own`](super::own)), under the type that a table gives it.
+    pub fn own<T: Serialize + DeserializeOwned + JsonSchema>(event_type: &'static str) -> Self {
+        Self {
+            event_type,
+            schema: || SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>(),
+            read: |text| parse::<T>(text).map(|event| data(&event)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Flow, Step};
+use super::{Flow, Row};
 
 /// A sentence about one row of an illegal table, which begins with the row's worker (or the saga
 /// type, where a row is missing).
@@ -143,7 +143,7 @@ impl Flow {
     fn check_chain(&self, say: &mut impl FnMut(String)) {
         let mut written = BTreeSet::from([self.opens.slot]);
         for step in self.steps {
-            let Step { worker, on, slot, .. } = step;
+            let Row { worker, on, slot, .. } = step;
             if on.is_empty() {
                 say(format!("{worker}: the row reacts to nothing (on)"));
             } else if on == slot {
@@ -194,7 +194,7 @@ impl Flow {
 }
 
 /// Every slot a row owns.
-fn slots(step: &Step) -> impl Iterator<Item = &'static str> {
+fn slots(step: &Row) -> impl Iterator<Item = &'static str> {
     let pivot = step.pivot.map(|pivot| pivot.slot);
     let undo = step.undo.map(|undo| undo.slot);
     std::iter::once(step.slot).chain(pivot).chain(undo)

@@ -26,7 +26,7 @@ pub struct Flow {
     /// The signal that turns the saga around.
     pub turns: Entry,
     /// The rows, in the order in which they happen.
-    pub steps: &'static [Step],
+    pub steps: &'static [Row],
 }
 
 /// A slot that belongs to no step, and its event.
@@ -39,7 +39,7 @@ pub struct Entry {
 
 /// One row: what a worker reacts to, and all that it may write.
 #[derive(Debug, Clone, Copy)]
-pub struct Step {
+pub struct Row {
     /// Also the name of its package, binary and durable: `charge-customer`.
     pub worker: &'static str,
     /// The slot whose `done` (or opening) event triggers `run`.
@@ -91,8 +91,8 @@ pub const fn opens(slot: &'static str, event: &'static str) -> Entry {
 }
 
 /// A row of the table; the methods below fill it in, in reading order.
-pub const fn step(worker: &'static str) -> Step {
-    Step {
+pub const fn step(worker: &'static str) -> Row {
+    Row {
         worker,
         on: "",
         slot: "",
@@ -106,7 +106,7 @@ pub const fn step(worker: &'static str) -> Step {
     }
 }
 
-impl Step {
+impl Row {
     /// The slot whose event triggers `run`: that of the row before, or the opening one.
     pub const fn on(self, slot: &'static str) -> Self {
         Self { on: slot, ..self }
@@ -165,12 +165,12 @@ impl Step {
 
 impl Flow {
     /// The row of `worker`.
-    pub fn step(&self, worker: &str) -> Option<&'static Step> {
+    pub fn row(&self, worker: &str) -> Option<&'static Row> {
         self.steps.iter().find(|step| step.worker == worker)
     }
 
     /// The row that decides `slot`.
-    pub fn decides(&self, slot: &str) -> Option<&'static Step> {
+    pub fn decides(&self, slot: &str) -> Option<&'static Row> {
         self.steps.iter().find(|step| step.slot == slot)
     }
 
@@ -178,24 +178,24 @@ impl Flow {
     ///
     /// # Panics
     /// When there is none, which [`Flow::check`] finds.
-    pub fn closing(&self) -> &'static Step {
+    pub fn closing(&self) -> &'static Row {
         self.steps.iter().find(|step| step.cancelled.is_some()).expect("a checked flow has one end")
     }
 
     /// Steps that can be undone, in flow order.
-    pub fn undoable(&self) -> impl DoubleEndedIterator<Item = &'static Step> + use<> {
-        let steps: &'static [Step] = self.steps;
+    pub fn undoable(&self) -> impl DoubleEndedIterator<Item = &'static Row> + use<> {
+        let steps: &'static [Row] = self.steps;
         steps.iter().filter(|step| step.undo.is_some())
     }
 
     /// The undoable step after `worker`, whose undo comes before its own.
-    pub fn undone_before(&self, worker: &str) -> Option<&'static Step> {
+    pub fn undone_before(&self, worker: &str) -> Option<&'static Row> {
         self.undoable().skip_while(|step| step.worker != worker).nth(1)
     }
 
     /// The decisions from which a saga turns around: each step's slot, and the pivot's.
     pub fn refusable(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let steps: &'static [Step] = self.steps;
+        let steps: &'static [Row] = self.steps;
         steps.iter().flat_map(|step| {
             step.pivot.map(|pivot| pivot.slot).into_iter().chain(step.refused.map(|_| step.slot))
         })

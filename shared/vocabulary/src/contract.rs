@@ -1,0 +1,66 @@
+//! A saga as a contract: its flow with the types of its events, and the files made from them.
+//!
+//! Only text is made here. A repository writes it to disk and compares it in a test, so that the
+//! committed JSON Schemas, picture and table are always those of the code.
+
+use crate::event::Kind;
+use crate::event::own::{Cancelled, Go, Stop, Turned};
+use crate::flow::Flow;
+
+/// A flow with the types of its events.
+#[derive(Debug, Clone, Copy)]
+pub struct Contract {
+    /// The module of the flow, and the folder of its schemas and samples: `order_fulfilment`.
+    pub name: &'static str,
+    pub flow: &'static Flow,
+    /// Every type that a client or a step of the flow writes, each once.
+    pub events: &'static [Kind],
+}
+
+/// A file and what must stand in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Within the folder of the contract's package: `json/trip/hotel.booked.v1.json`.
+    pub path: String,
+    pub content: String,
+}
+
+impl Contract {
+    /// Every type the flow's table names, each once: the saga's own, then what the runtime writes.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let pivot = self.flow.steps.iter().find_map(|row| row.pivot);
+        let pivot = pivot.map(|pivot| [Kind::own::<Go>(pivot.go), Kind::own::<Stop>(pivot.stop)]);
+        let cancelled = self.flow.closing().cancelled.map(Kind::own::<Cancelled>);
+        let turned = Kind::own::<Turned>(self.flow.turns.event);
+        let own = pivot.into_iter().flatten().chain(cancelled).chain([turned]);
+        self.events.iter().copied().chain(own).collect()
+    }
+
+    /// The file of one event type, within `json/` and `samples/`: without the saga's name, so that
+    /// `trip.requested.v1` of the saga `trip` is `trip/requested.v1.json`.
+    pub fn file(&self, event_type: &str) -> String {
+        let own = event_type.strip_prefix(self.flow.saga).and_then(|rest| rest.strip_prefix('.'));
+        format!("{}/{}.json", self.name, own.unwrap_or(event_type))
+    }
+
+    /// One JSON Schema for each event type.
+    pub fn schemas(&self) -> Vec<File> {
+        let file = |kind: Kind| {
+            let schema = serde_json::to_string_pretty(&kind.schema()).expect("a schema is JSON");
+            let path = format!("json/{}", self.file(kind.event_type()));
+            File { path, content: schema + "\n" }
+        };
+        self.kinds().into_iter().map(file).collect()
+    }
+}
+
+/// `text` with `block` between the lines `<!-- NAME: generated -->` and `<!-- end -->`, which are
+/// added at its end where there are none.
+pub fn with_block(text: &str, name: &str, block: &str) -> String {
+    let (begin, end) = (format!("<!-- {name}: generated -->"), "<!-- end -->");
+    let (before, after) = match text.split_once(&begin) {
+        Some((before, rest)) => (before, rest.split_once(end).map_or(rest, |(_, after)| after)),
+        None => (text, "\n"),
+    };
+    format!("{before}{begin}\n{block}{end}{after}")
+}

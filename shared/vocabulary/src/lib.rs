@@ -1,0 +1,22 @@
+//! What a saga is described with: the flow table, events, ids, money, and the contract made of them.
+//!
+//! Plain types: no async runtime, no broker, no input or output, so that any tool may read a log
+//! with this crate alone. A saga's own table and events are written with it; the crate `quadrille`
+//! re-exports all of it, so a step names only that one.
+
+pub mod flow;
+
+pub mod event;
+pub mod ids;
+pub mod money;
+
+pub mod contract;
+
+pub use contract::Contract;
+pub use event::{BadData, Event, Reason, Refusal};
+pub use flow::{Flow, Slot};
+pub use ids::{IdempotencyKey, SagaId};
+pub use money::{Currency, Money};
+
+#[doc(hidden)] // For `id!`.
+pub use schemars;
