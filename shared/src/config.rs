@@ -35,17 +35,21 @@ pub struct Sources {
 }
 
 const PREFIX: &str = "QUADRILLE_";
+
 impl Sources {
     /// Reads a TOML file, the variables that begin with `QUADRILLE_`, and `key=value` flags.
+    /// Sections of their own have the workers of `flow`, and the `process` itself.
     ///
     /// # Errors
     /// When the file cannot be read, or a section is no worker's and none of ours.
     pub fn read(
         flow: &Flow,
+        process: &str,
         file: Option<&PathBuf>,
         environment: impl Iterator<Item = (String, String)>,
         flags: &[String],
     ) -> Result<Self, Invalid> {
+        let is_own = |section: &str| section == process || flow.row(section).is_some();
         let mut origins = BTreeMap::new();
         let mut builder = Config::builder();
         if let Some(path) = file {
@@ -54,7 +58,7 @@ impl Sources {
         // Without a section it is nobody's setting: scripts and tests have variables of their own.
         let variables = environment.filter_map(|(name, value)| {
             let (section, key) = name.strip_prefix(PREFIX)?.split_once("__")?;
-            Some((key_of_variable(flow, section, key), name.clone(), value))
+            Some((key_of_variable(section, key, &is_own), name.clone(), value))
         });
         for (key, name, value) in variables {
             origins.insert(key.clone(), name.clone());
@@ -74,7 +78,7 @@ impl Sources {
             problem: error.to_string(),
         })?;
         let sources = Self { config, origins };
-        sources.refuse_unknown_sections(flow)?;
+        sources.refuse_unknown_sections(&is_own)?;
         Ok(sources)
     }
 
@@ -139,11 +143,11 @@ impl Sources {
         Invalid { origin, problem }
     }
 
-    fn refuse_unknown_sections(&self, flow: &Flow) -> Result<(), Invalid> {
+    fn refuse_unknown_sections(&self, is_own: &impl Fn(&str) -> bool) -> Result<(), Invalid> {
         let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
         let ours = ["nats", "worker", "health", "log"];
         for section in sections.keys() {
-            let known = ours.contains(&section.as_str()) || flow.row(section).is_some();
+            let known = ours.contains(&section.as_str()) || is_own(section);
             if !known {
                 let problem = format!(
                     "no such section; there are {} and each worker's name",
@@ -158,12 +162,11 @@ impl Sources {
     }
 }
 
-/// `CHARGE_CUSTOMER`, `URL` is `charge-customer.url`.
-fn key_of_variable(flow: &Flow, section: &str, key: &str) -> String {
+/// `BOOK_HOTEL`, `URL` is `book-hotel.url`, where a worker has that name.
+fn key_of_variable(section: &str, key: &str, is_own: &impl Fn(&str) -> bool) -> String {
     let section = section.to_ascii_lowercase();
-    let worker = section.replace('_', "-");
-    let known = flow.row(&worker).is_some();
-    format!("{}.{}", if known { worker } else { section }, key.to_ascii_lowercase())
+    let name = section.replace('_', "-");
+    format!("{}.{}", if is_own(&name) { name } else { section }, key.to_ascii_lowercase())
 }
 
 type Builder = config::ConfigBuilder<config::builder::DefaultState>;
@@ -231,13 +234,15 @@ pub mod duration {
 mod tests {
     use std::time::Duration;
 
+    use schemas::order_fulfilment::FLOW;
+
     use super::*;
 
     fn read(environment: &[(&str, &str)], flags: &[&str]) -> Result<Settings, Invalid> {
         let environment =
             environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
-        Sources::read(&schemas::order_fulfilment::FLOW, None, environment, &flags)?.settings()
+        Sources::read(&FLOW, "ship-order", None, environment, &flags)?.settings()
     }
 
     #[test]
@@ -287,8 +292,8 @@ mod tests {
             url: String,
         }
         let variable = ("QUADRILLE_CHARGE_CUSTOMER__URL".to_owned(), "http://x".to_owned());
-        let flow = &schemas::order_fulfilment::FLOW;
-        let sources = Sources::read(flow, None, [variable].into_iter(), &[]).expect("sound");
+        let sources = Sources::read(&FLOW, "charge-customer", None, [variable].into_iter(), &[]);
+        let sources = sources.expect("sound");
         let own: Own = sources.section("charge-customer").expect("sound");
         assert_eq!(own.url, "http://x");
     }

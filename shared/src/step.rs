@@ -149,6 +149,17 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for StepError {
     }
 }
 
+/// One attempt at a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    /// 1 on the first attempt of this process at this message.
+    pub number: u32,
+    /// When the runtime gives it up and tries again.
+    pub deadline: Instant,
+    /// Of `run`'s trigger, by the broker's clock.
+    pub age: Duration,
+}
+
 /// What a step may know beside its event.
 #[derive(Debug, Clone)]
 pub struct StepContext {
@@ -157,21 +168,20 @@ pub struct StepContext {
     step: &'static str,
     direction: Direction,
     saga_id: SagaId,
-    attempt: u32,
-    deadline: Instant,
-    age: Duration,
+    attempt: Attempt,
 }
 
 impl StepContext {
-    /// For the runtime and for tests; `age` is that of `run`'s trigger by the broker's clock.
+    /// For the runtime and for tests. `saga` and `step` name the saga type and the worker, as in
+    /// the flow: keys are derived from them.
     pub fn new(
         saga: &'static str,
         step: &'static str,
         direction: Direction,
         saga_id: SagaId,
-        (attempt, deadline, age): (u32, Instant, Duration),
+        attempt: Attempt,
     ) -> Self {
-        Self { saga, step, direction, saga_id, attempt, deadline, age }
+        Self { saga, step, direction, saga_id, attempt }
     }
 
     pub fn saga_id(&self) -> &SagaId {
@@ -195,21 +205,22 @@ impl StepContext {
 
     /// 1 on the first attempt of this process at this message.
     pub fn attempt(&self) -> u32 {
-        self.attempt
+        self.attempt.number
     }
 
     /// When the runtime gives up this attempt and tries again.
     pub fn deadline(&self) -> Instant {
-        self.deadline
+        self.attempt.deadline
     }
 
     /// Age of `run`'s trigger by the broker's clock: decides whether a key may have expired.
     pub fn age(&self) -> Duration {
-        self.age
+        self.attempt.age
     }
 
     /// The same message, once more; it has aged meanwhile.
     pub(crate) fn again(&self, deadline: Instant, age: Duration) -> Self {
-        Self { attempt: self.attempt + 1, deadline, age, ..self.clone() }
+        let attempt = Attempt { number: self.attempt.number + 1, deadline, age };
+        Self { attempt, ..self.clone() }
     }
 }

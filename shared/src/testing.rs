@@ -16,7 +16,7 @@ use crate::{Event, SagaId};
 
 pub use faults::{Faults, Injected, When};
 
-use crate::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
+use crate::step::{Attempt, Evidence, Outcome, Step, StepContext, StepError, Undo};
 
 /// Begins a test of `step`.
 ///
@@ -137,7 +137,8 @@ impl<T: Debug> Happened<T> {
 /// another step's, as they must; only the running worker knows the names in its flow.
 fn context<S: Step>(direction: Direction, saga_id: SagaId, age: Duration) -> StepContext {
     let deadline = Instant::now() + Duration::from_secs(10);
-    StepContext::new("test", S::Done::TYPES[0], direction, saga_id, (1, deadline, age))
+    let attempt = Attempt { number: 1, deadline, age };
+    StepContext::new("test", S::Done::TYPES[0], direction, saga_id, attempt)
 }
 
 fn saga_id() -> SagaId {

@@ -191,7 +191,7 @@ impl Stage {
     async fn wait_for_health(&mut self, file: &Path) -> anyhow::Result<()> {
         let address = self.wait(|| std::fs::read_to_string(file).ok()?.parse().ok()).await?;
         let end = Instant::now() + PATIENCE;
-        while let Err(error) = quadrille::health::check(address).await {
+        while let Err(error) = quadrille::process::health::check(address).await {
             self.all_alive()?;
             if Instant::now() > end {
                 return Err(error);

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::api::{ApiError, code};
 use crate::Slot;
 use crate::broker::{BatchMessage, Published, Unknown};
-use crate::envelope::CONTENT_TYPE;
+use crate::log::envelope::CONTENT_TYPE;
 use crate::topology::{EVENT_BYTES, PARKED_BYTES};
 
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";

@@ -2,12 +2,13 @@
 //! on what is seen, never on what is not seen.
 
 use futures::future::try_join_all;
+use tokio::time::Instant;
 
 use crate::broker::{Stored, Unavailable};
 use crate::flow::Row;
-use crate::kernel::Kernel;
-use crate::slots::{self, Entry, Record};
-use crate::{Flow, SagaId};
+use crate::log::slots::{self, Entry, Record};
+use crate::pipeline::{self, Ending, Worker};
+use crate::{Flow, SagaId, telemetry};
 
 /// The slots of one saga, as far as an undo or a closing looks at them.
 #[derive(Debug, Default)]
@@ -38,20 +39,20 @@ pub(crate) enum Verdict {
 
 impl View {
     /// Leader-reads every slot of a saga that matters to an undo.
-    pub(crate) async fn look(kernel: &Kernel, saga: &SagaId) -> Result<Self, Unavailable> {
-        let flow = kernel.flow;
+    pub(crate) async fn look(worker: &Worker, saga: &SagaId) -> Result<Self, Unavailable> {
+        let flow = worker.flow;
         let steps = flow.steps.iter();
         let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| (step, pivot.slot)));
         let undo_slots: Vec<_> =
             steps.clone().filter_map(|step| step.undo.map(|undo| undo.slot)).collect();
-        let names: Vec<&'static str> = std::iter::once(kernel.row.on)
+        let names: Vec<&'static str> = std::iter::once(worker.row.on)
             .chain(steps.map(|step| step.slot))
             .chain(undo_slots)
             .chain(pivot.map(|(_, slot)| slot))
             .collect();
         let reads = names.iter().map(|name| {
-            let slot = kernel.slot(name, saga);
-            async move { kernel.broker.last(flow.stream, slot.subject()).await }
+            let slot = worker.slot(name, saga);
+            async move { worker.broker.last(flow.stream, slot.subject()).await }
         });
         let mut read = try_join_all(reads).await?.into_iter();
         let mut next = || read.next().flatten();
@@ -69,6 +70,25 @@ impl View {
             view.pivot = next().map(|stored| slots::pivot(flow, step, saga, &stored));
         }
         Ok(view)
+    }
+
+    /// The same, asked again until there is an answer, as long as the message may be held.
+    pub(super) async fn look_until_answered(
+        worker: &Worker,
+        saga: &SagaId,
+    ) -> Result<Self, Ending> {
+        let held_since = Instant::now();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match Self::look(worker, saga).await {
+                Ok(view) => return Ok(view),
+                Err(Unavailable(why)) => {
+                    telemetry::unanswered(worker.name(), &why, attempt);
+                    worker.pause(pipeline::BROKER.wait(attempt), held_since).await?;
+                }
+            }
+        }
     }
 
     /// The rule of undo for `step`; the first line that fits.

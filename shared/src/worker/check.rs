@@ -33,7 +33,7 @@ pub(super) fn not_undoable(flow: &Flow, worker: &str) -> anyhow::Result<()> {
 }
 
 fn row(flow: &Flow, worker: &str) -> anyhow::Result<&'static Row> {
-    flow.row(worker).with_context(|| format!("{worker} has no row in the flow table"))
+    flow.row(worker).with_context(|| format!("the flow {} has no row for {worker}", flow.saga))
 }
 
 fn same(worker: &str, verb: &str, row: &[&str], code: &[&str]) -> anyhow::Result<()> {

@@ -9,30 +9,28 @@ use metrics::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::broker::{Delivered, Pulled, Receipt, Settle, Unavailable};
-use crate::delivery::Delivery;
-use crate::flow::Durable;
-use crate::kernel::Kernel;
-use crate::shutdown::Stop;
-use crate::{BadData, Reason, park, retry, telemetry};
-
 use super::Handler;
+use crate::broker::{Delivered, Pulled, Receipt, Settle, Unavailable};
+use crate::flow::Durable;
+use crate::pipeline::{self, Delivery, Worker, park};
+use crate::process::shutdown::Stop;
+use crate::{BadData, Reason, telemetry};
 
 /// The handling of one delivery, to its settlement.
 pub(super) type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Serves a durable until the process stops and everything in hand is settled or given back.
-pub(super) async fn serve(kernel: Arc<Kernel>, durable: Durable, slots: usize, handle: Handler) {
-    let mut shutdown = kernel.shutdown.clone();
+pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, places: usize, handle: Handler) {
+    let mut shutdown = worker.shutdown.clone();
     let mut attempt = 0;
     let mut pull = loop {
         attempt += 1;
-        match kernel.broker.pull(kernel.flow.stream, &durable.name).await {
+        match worker.broker.pull(worker.flow.stream, &durable.name).await {
             Ok(pull) => break pull,
             Err(Unavailable(why)) => {
-                telemetry::unanswered(kernel.row.worker, &why, attempt);
+                telemetry::unanswered(worker.name(), &why, attempt);
                 tokio::select! {
-                    () = tokio::time::sleep(retry::BROKER.wait(attempt)) => {}
+                    () = tokio::time::sleep(pipeline::BROKER.wait(attempt)) => {}
                     _ = shutdown.asked() => return,
                 }
             }
@@ -44,69 +42,69 @@ pub(super) async fn serve(kernel: Arc<Kernel>, durable: Durable, slots: usize, h
     let mut asked = pin!(shutdown.asked());
     loop {
         while in_hand.try_join_next().is_some() {}
-        let free = slots - in_hand.len();
+        let free = places - in_hand.len();
         tokio::select! {
             biased;
             _ = &mut asked => break,
-            Some(_) = in_hand.join_next(), if free <= slots / 2 => {}
+            Some(_) = in_hand.join_next(), if free <= places / 2 => {}
             pulled = pull.next(free), if free > 0 => match pulled {
                 Pulled::Message(delivered) => {
                     let receipt = delivered.receipt.clone();
-                    let handling = start(&kernel, &durable, delivered, &handle);
-                    let (kernel, took) = (kernel.clone(), took.clone());
-                    in_hand.spawn(attend(kernel, receipt, took, handling));
+                    let handling = start(&worker, &durable, delivered, &handle);
+                    let (worker, took) = (worker.clone(), took.clone());
+                    in_hand.spawn(attend(worker, receipt, took, handling));
                 }
                 Pulled::Deleted => {
                     let why = format!("durable {} was deleted", durable.name);
-                    kernel.stopper.stop(Stop::Halt(why));
+                    worker.stopper.stop(Stop::Halt(why));
                     break;
                 }
             },
         }
     }
     for delivered in pull.stop().await {
-        kernel.broker.settle(&delivered.receipt, Settle::Retry(Duration::ZERO)).await;
+        worker.broker.settle(&delivered.receipt, Settle::Retry(Duration::ZERO)).await;
     }
     while in_hand.join_next().await.is_some() {}
 }
 
 fn start(
-    kernel: &Arc<Kernel>,
+    worker: &Arc<Worker>,
     durable: &Durable,
     delivered: Delivered,
     handle: &Handler,
 ) -> Handling {
-    let (kernel, durable) = (kernel.clone(), durable.name.clone());
-    match kernel.flow.parse_subject(&delivered.message.subject) {
-        Some((_, saga)) => handle(kernel, Delivery { delivered, saga, durable }),
-        None => Box::pin(set_aside(kernel, durable, delivered)),
+    let (worker, durable) = (worker.clone(), durable.name.clone());
+    match worker.flow.parse_subject(&delivered.message.subject) {
+        Some((_, saga)) => handle(worker, Delivery { delivered, saga, durable }),
+        None => Box::pin(set_aside(worker, durable, delivered)),
     }
 }
 
 /// The stream takes any token for an id; a message under one that is none belongs to no saga.
-async fn set_aside(kernel: Arc<Kernel>, durable: String, delivered: Delivered) {
+async fn set_aside(worker: Arc<Worker>, durable: String, delivered: Delivered) {
     let what = "the subject's last token is no saga id: 1 to 64 of A-Z a-z 0-9 _ -";
     let bad = BadData::new(Reason::InvalidId, "", what);
-    park::park(&kernel, &delivered, (&durable, "-"), &bad).await;
-    kernel.broker.settle(&delivered.receipt, Settle::Term(bad.reason.code())).await;
+    park(&worker, &delivered, &durable, None, &bad).await;
+    worker.broker.settle(&delivered.receipt, Settle::Term(bad.reason.code())).await;
 }
 
 /// Keeps a delivery ours while it is handled, and lets go of it when there is no more time.
-async fn attend(kernel: Arc<Kernel>, receipt: Receipt, took: Histogram, mut handling: Handling) {
+async fn attend(worker: Arc<Worker>, receipt: Receipt, took: Histogram, mut handling: Handling) {
     let began = Instant::now();
-    let every = *kernel.ack_wait.borrow() / 3;
+    let every = *worker.ack_wait.borrow() / 3;
     let mut progress = interval_at(began + every, every);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut shutdown = kernel.shutdown.clone();
+    let mut shutdown = worker.shutdown.clone();
     let mut let_go = pin!(shutdown.let_go());
     loop {
         tokio::select! {
             biased;
             () = &mut handling => break,
-            _ = progress.tick() => kernel.broker.settle(&receipt, Settle::Progress).await,
+            _ = progress.tick() => worker.broker.settle(&receipt, Settle::Progress).await,
             stop = &mut let_go => {
                 if stop == Stop::LetGo {
-                    kernel.broker.settle(&receipt, Settle::Retry(Duration::ZERO)).await;
+                    worker.broker.settle(&receipt, Settle::Retry(Duration::ZERO)).await;
                 }
                 return;
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quadrille::envelope::Cause;
+use quadrille::log::envelope::Cause;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::eventually;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::stack::{Fate, Launch, Stack, order};
 
 use crate::by_hand::{CLOSING, caused_by, event_id, holds, saga, write};
-use quadrille::envelope::Cause;
+use quadrille::log::envelope::Cause;
 
 /// Orders that come to both endings at once.
 const ORDERS: usize = 60;

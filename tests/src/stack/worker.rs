@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use quadrille::health;
+use quadrille::process::health;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use quadrille::health;
 use quadrille::nats::{NatsBroker, provision};
+use quadrille::process::health;
 use quadrille::topology::{Keep, Profile, Topology};
 use schemas::order_fulfilment::FLOW;
 use serde::Deserialize;

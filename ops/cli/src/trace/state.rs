@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use quadrille::broker::Stored;
 use quadrille::flow::Row;
-use quadrille::slots::{self, Entry, Record};
+use quadrille::log::slots;
+use quadrille::log::slots::Entry;
+use quadrille::log::slots::Record;
 use quadrille::{Flow, SagaId};
 use serde::Serialize;
 

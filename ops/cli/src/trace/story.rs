@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use quadrille::broker::Stored;
-use quadrille::envelope::Envelope;
-use quadrille::slots::{self, Entry};
+use quadrille::log::envelope::Envelope;
+use quadrille::log::slots;
+use quadrille::log::slots::Entry;
 use quadrille::{Flow, SagaId};
 use serde::{Deserialize, Serialize};
 

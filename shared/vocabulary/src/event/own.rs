@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RawValue;
+
 /// The signal that turns a saga around. Only a wake-up: the slots decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Turned {
@@ -30,3 +32,11 @@ pub struct Stop {
 /// Everything is taken back: nothing is held, charged or owed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancelled {}
+
+/// The `data` of [`Go`] and [`Cancelled`], whose types say it all.
+///
+/// # Panics
+/// Never.
+pub fn nothing_more() -> &'static RawValue {
+    serde_json::from_str("{}").expect("an empty object is JSON")
+}

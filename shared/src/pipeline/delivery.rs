@@ -5,14 +5,12 @@
 
 use std::time::Duration;
 
-use crate::{BadData, SagaId};
-
+use super::commit::Committed;
+use super::decode::NotOurs;
+use super::park::{self, SetAside};
+use super::worker::{GiveBack, Worker};
 use crate::broker::{Delivered, Settle, Stored};
-use crate::commit::Committed;
-use crate::decode::NotOurs;
-use crate::failpoint;
-use crate::kernel::{GiveBack, Kernel};
-use crate::park::{self, Parked};
+use crate::{BadData, SagaId, failpoint};
 
 /// How the handling of a delivery ended.
 pub(crate) enum Ending {
@@ -47,23 +45,24 @@ impl Delivery {
     }
 
     /// Ends the delivery; where it is to be parked, that is stored first.
-    pub(crate) async fn end(self, kernel: &Kernel, ending: Ending) {
+    pub(crate) async fn end(self, worker: &Worker, ending: Ending) {
         match ending {
-            Ending::Committed(Committed { .. }) => self.settle(kernel, Settle::Ack).await,
-            Ending::NotOurs(NotOurs { .. }) => self.settle(kernel, Settle::Ack).await,
-            Ending::GiveBack(delay) => self.settle(kernel, Settle::Retry(delay)).await,
+            Ending::Committed(Committed { .. }) => self.settle(worker, Settle::Ack).await,
+            Ending::NotOurs(NotOurs { .. }) => self.settle(worker, Settle::Ack).await,
+            Ending::GiveBack(delay) => self.settle(worker, Settle::Retry(delay)).await,
             Ending::Park(bad) => {
-                let of = (self.durable.as_str(), self.saga.as_str());
-                let Parked { .. } = Box::pin(park::park(kernel, &self.delivered, of, &bad)).await;
-                self.settle(kernel, Settle::Term(bad.reason.code())).await;
+                let Self { delivered, saga, durable } = &self;
+                let parked = park::park(worker, delivered, durable, Some(saga), &bad);
+                let SetAside { .. } = Box::pin(parked).await;
+                self.settle(worker, Settle::Term(bad.reason.code())).await;
             }
         }
     }
 
-    async fn settle(self, kernel: &Kernel, settle: Settle) {
+    async fn settle(self, worker: &Worker, settle: Settle) {
         if settle == Settle::Ack && failpoint::loses_ack() {
             return;
         }
-        kernel.broker.settle(&self.delivered.receipt, settle).await;
+        worker.broker.settle(&self.delivered.receipt, settle).await;
     }
 }

@@ -2,43 +2,42 @@
 //!
 //! Woken by the first step's undo slot. Like an undo it believes the slots, not what woke it.
 
+use super::view::View;
+use super::waking;
 use crate::ids::Direction;
-
-use crate::commit::{self, Committed, Resolved};
-use crate::delivery::{Delivery, Ending};
-use crate::envelope::Outgoing;
-use crate::kernel::Kernel;
-use crate::pivot::nothing_more;
-use crate::slots::{self, Entry};
-use crate::{failpoint, retry, undo};
+use crate::log::envelope::Outgoing;
+use crate::log::slots::{self, Entry};
+use crate::pipeline::{self, Committed, Delivery, Ending, Resolved, Worker};
+use crate::pipeline::{alien, write_once};
+use crate::{event, failpoint};
 
 /// Handles one delivery of the closing durable, to its settlement.
-pub(crate) async fn handle(kernel: &Kernel, delivery: Delivery) {
-    let ending = match decide(kernel, &delivery).await {
+pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
+    let ending = match decide(worker, &delivery).await {
         Ok(ending) | Err(ending) => ending,
     };
     failpoint::hit(Direction::Undo, "before-ack");
-    let ending = undo::never_parked(kernel, &delivery, ending);
-    delivery.end(kernel, ending).await;
+    let ending = waking::never_parked(worker, &delivery, ending);
+    delivery.end(worker, ending).await;
 }
 
-async fn decide(kernel: &Kernel, delivery: &Delivery) -> Result<Ending, Ending> {
-    let (flow, step) = (kernel.flow, kernel.row);
-    let view = undo::look_until_answered(kernel, &delivery.saga).await?;
+async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> {
+    let (flow, step) = (worker.flow, worker.row);
+    let view = View::look_until_answered(worker, &delivery.saga).await?;
     if let Some(closed) = view.closed(flow) {
         return Ok(Ending::Committed(Committed::seen(&closed)));
     }
     if !view.all_undone(flow) {
-        return Err(Ending::GiveBack(retry::LOOK.wait(undo::attempts(delivery))));
+        return Err(Ending::GiveBack(pipeline::LOOK.wait(waking::attempts(delivery))));
     }
     let cancelled = step.cancelled.expect("checked at start: the closing worker's row");
-    let slot = kernel.slot(step.slot, &delivery.saga);
-    let (cause, traceparent) = undo::woken_by(kernel, delivery);
+    let slot = worker.slot(step.slot, &delivery.saga);
+    let (cause, traceparent) = waking::woken_by(worker, delivery);
     let after = cause.sequence;
-    let occasion = kernel.occasion(cause, traceparent);
-    let event = (cancelled, nothing_more());
+    let occasion = worker.occasion(cause, traceparent);
+    let event = (cancelled, event::own::nothing_more());
     let event = Outgoing::new(flow, slot, step.worker, event, &occasion);
-    let resolved = commit::write_once(kernel, &event, after).await?;
+    let resolved = write_once(worker, &event, after).await?;
     failpoint::hit(Direction::Undo, "after-commit");
     match resolved {
         Resolved::Written => Ok(Ending::Committed(Committed::undone())),
@@ -48,7 +47,7 @@ async fn decide(kernel: &Kernel, delivery: &Delivery) -> Result<Ending, Ending> 
                 tracing::error!(saga = %delivery.saga, "undone, and yet it was closed otherwise");
                 Ok(Ending::Committed(Committed::seen(&record)))
             }
-            Entry::Alien => Err(commit::alien()),
+            Entry::Alien => Err(alien()),
         },
     }
 }

@@ -5,63 +5,49 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
 use tokio::time::sleep;
 
-use crate::broker::{Delivered, Headers, Published, Unknown};
-use crate::kernel::Kernel;
-use crate::{BadData, retry};
+use super::retry;
+use super::worker::Worker;
+use crate::broker::{Delivered, Published, Unknown};
+use crate::log::parked::{self, Entry, Parked};
+use crate::{BadData, SagaId, telemetry};
 
 /// Proof that a message is on the parked stream.
-pub(crate) struct Parked {
+pub(crate) struct SetAside {
     _made_here: (),
 }
 
-/// A parked message: subject `parked.<subjects>.<durable>.<saga id>`.
-#[derive(Serialize)]
-struct Entry<'p> {
-    parked_at: jiff::Timestamp,
-    durable: &'p str,
-    reason: &'static str,
-    /// RFC 6901, within the payload.
-    pointer: &'p str,
-    message: &'p str,
-    deliveries: u64,
-    subject: &'p str,
-    sequence: u64,
-    stored_at: jiff::Timestamp,
-    /// As pairs in the body: foreign text in real headers can take a reader down.
-    headers: &'p Headers,
-    payload_base64: String,
-}
-
-/// Parks a delivery of `durable`; `saga` is `-` where the subject names none.
+/// Parks a delivery of `durable`; `saga` is `None` where the subject names none.
 pub(crate) async fn park(
-    kernel: &Kernel,
+    worker: &Worker,
     delivered: &Delivered,
-    (durable, saga): (&str, &str),
+    durable: &str,
+    saga: Option<&SagaId>,
     bad: &BadData,
-) -> Parked {
+) -> SetAside {
     let message = &delivered.message;
     let entry = Entry {
-        parked_at: kernel.clock.now(),
-        durable,
-        reason: bad.reason.code(),
-        pointer: &bad.pointer,
-        message: &bad.message,
-        deliveries: delivered.deliveries,
-        subject: &message.subject,
-        sequence: message.sequence,
+        parked: Parked {
+            parked_at: worker.clock.now(),
+            durable: durable.to_owned(),
+            reason: bad.reason.code().to_owned(),
+            pointer: bad.pointer.clone(),
+            message: bad.message.clone(),
+            deliveries: delivered.deliveries,
+            subject: message.subject.clone(),
+            sequence: message.sequence,
+        },
         stored_at: message.stored_at,
-        headers: &message.headers,
+        headers: message.headers.clone(),
         payload_base64: STANDARD.encode(&message.payload),
     };
     let payload = serde_json::to_vec(&entry).expect("strings and numbers always serialise");
-    let subject = format!("parked.{}.{durable}.{saga}", kernel.flow.subjects);
+    let subject = parked::subject(worker.flow, durable, saga);
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let wait = match kernel.broker.publish(&subject, payload.clone().into()).await {
+        let wait = match worker.broker.publish(&subject, payload.clone().into()).await {
             Published::Stored { .. } => break,
             Published::Unknown(Unknown::Full) => {
                 tracing::error!(subject, "the parked stream is full: raise max_bytes");
@@ -72,14 +58,15 @@ pub(crate) async fn park(
                 retry::BROKER.wait(attempt)
             }
             Published::TooLarge | Published::Rejected { .. } => {
-                return kernel.halt(format!("cannot park on {subject}")).await;
+                return worker.halt(format!("cannot park on {subject}")).await;
             }
         };
         sleep(wait).await;
     }
     let (reason, pointer) = (bad.reason.code(), bad.pointer.as_str());
-    metrics::counter!(crate::telemetry::PARKED, "durable" => durable.to_owned(), "reason" => reason)
+    metrics::counter!(telemetry::PARKED, "durable" => durable.to_owned(), "reason" => reason)
         .increment(1);
+    let saga = saga.map_or("-", SagaId::as_str);
     tracing::warn!(saga, durable, reason, pointer, "parked");
-    Parked { _made_here: () }
+    SetAside { _made_here: () }
 }

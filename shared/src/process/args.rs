@@ -1,4 +1,4 @@
-//! A worker's command line.
+//! The command line of a process.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-use super::Start;
+use super::{Process, health};
 use crate::config::Sources;
-use crate::{Flow, health, telemetry};
+use crate::{Flow, telemetry};
 
 const EXAMPLES: &str =
     "Settings come from defaults, then the file, the environment and flags, the \
@@ -34,18 +34,18 @@ struct Command {
 
 pub(super) fn run<F>(
     flow: &'static Flow,
-    worker: &'static str,
-    build: impl FnOnce(Start) -> F,
+    name: &'static str,
+    build: impl FnOnce(Process) -> F,
 ) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let matches = Command::command().name(worker).get_matches();
+    let matches = Command::command().name(name).get_matches();
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match begin(flow, worker, &command, build) {
+    match begin(flow, name, &command, build) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{worker}: {error:#}");
+            eprintln!("{name}: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -53,14 +53,15 @@ where
 
 fn begin<F>(
     flow: &'static Flow,
-    worker: &'static str,
+    name: &'static str,
     command: &Command,
-    build: impl FnOnce(Start) -> F,
+    build: impl FnOnce(Process) -> F,
 ) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let sources = Sources::read(flow, command.config.as_ref(), std::env::vars(), &command.set)?;
+    let sources =
+        Sources::read(flow, name, command.config.as_ref(), std::env::vars(), &command.set)?;
     let settings = sources.settings()?;
     telemetry::start_logs(&settings.log);
     // With several threads, the connection's task runs as soon as one message has something to
@@ -74,6 +75,6 @@ where
         if command.healthcheck {
             return health::check(settings.health.listen).await;
         }
-        build(Start::connect(flow, worker, sources).await?).await
+        build(Process::connect(flow, name, sources).await?).await
     })
 }

@@ -1,5 +1,5 @@
-//! What every stage needs to know of its surroundings: the broker, the flow's row, the clock and
-//! the limits. One per process; stages borrow it.
+//! The worker as every stage sees it: the broker, its row of the flow, the clock and the limits. One
+//! per process; stages borrow it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,18 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::retry;
 use crate::broker::{Broker, Incarnation, Stored, Unavailable};
 use crate::clock::Clock;
-use crate::envelope::{Cause, Occasion};
 use crate::flow::Row;
 use crate::ids::Direction;
-use crate::lookup::Lookup;
-use crate::shutdown::{Shutdown, Stop, Stopper};
-use crate::step::StepContext;
-use crate::{Flow, SagaId, Slot, retry, telemetry};
+use crate::log::envelope::{Cause, Occasion};
+use crate::log::lookup::Lookup;
+use crate::process::shutdown::{Shutdown, Stop, Stopper};
+use crate::step::{Attempt, StepContext};
+use crate::{Flow, SagaId, Slot, telemetry};
 
-pub(crate) struct Kernel {
+pub(crate) struct Worker {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) flow: &'static Flow,
     /// For reads where only what is found counts.
@@ -52,7 +53,12 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GiveBack(pub(crate) Duration);
 
-impl Kernel {
+impl Worker {
+    /// Its name in the flow, in subjects, logs and metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        self.row.worker
+    }
+
     pub(crate) fn slot(&self, name: &'static str, saga: &SagaId) -> Slot {
         self.flow.slot(name, saga)
     }
@@ -67,8 +73,12 @@ impl Kernel {
         saga: &SagaId,
         at: Timestamp,
     ) -> StepContext {
-        let timing = (1, Instant::now() + self.limits.deadline, self.clock.age(at));
-        StepContext::new(self.flow.saga, self.row.worker, direction, saga.clone(), timing)
+        let attempt = Attempt {
+            number: 1,
+            deadline: Instant::now() + self.limits.deadline,
+            age: self.clock.age(at),
+        };
+        StepContext::new(self.flow.saga, self.row.worker, direction, saga.clone(), attempt)
     }
 
     /// What a slot holds, from the leader: asked until there is an answer, as long as the message

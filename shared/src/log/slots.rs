@@ -4,8 +4,9 @@
 
 use jiff::Timestamp;
 
+use super::envelope::Envelope;
 use crate::broker::Stored;
-use crate::envelope::Envelope;
+use crate::event::reason_in;
 use crate::flow::Row;
 use crate::{Flow, SagaId};
 
@@ -31,13 +32,6 @@ pub struct Record {
     pub stored_at: Timestamp,
     /// The JSON of `data`.
     pub data: String,
-}
-
-/// Any refusal's data, as far as its signal repeats it.
-#[derive(serde::Deserialize)]
-struct Reasoned {
-    #[serde(default)]
-    reason: String,
 }
 
 /// Reads what is stored in a step's slot.
@@ -96,9 +90,8 @@ pub fn record(flow: &Flow, slot: &str, saga: &SagaId, stored: &Stored) -> Option
     // A bare message carries no type, so it can only be what opens a saga.
     let expected = if slot == flow.opens.slot { flow.opens.event } else { "" };
     let envelope = Envelope::read(flow, slot, saga, expected, stored).ok()?;
-    let reasoned: Option<Reasoned> = serde_json::from_str(envelope.data).ok();
     Some(Record {
-        reason: reasoned.map(|data| data.reason).unwrap_or_default(),
+        reason: reason_in(envelope.data),
         sequence: stored.sequence,
         stored_at: stored.stored_at,
         data: envelope.data.to_owned(),

@@ -9,44 +9,43 @@
 
 use std::time::Duration;
 
-use crate::{BadData, Reason, Slot, ids};
-
+use super::decode::Trigger;
+use super::delivery::Ending;
+use super::retry;
+use super::worker::Worker;
 use crate::broker::Stored;
-use crate::decode::Trigger;
-use crate::delivery::Ending;
-use crate::envelope::{Cause, Envelope};
-use crate::kernel::Kernel;
-use crate::retry;
+use crate::log::envelope::{Cause, Envelope};
+use crate::{BadData, Reason, Slot, ids};
 
 /// What is old already when it comes first is looked at again after this: whoever answered may be a
 /// leader that does not know yet that it was replaced.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// Lets a trigger pass whose cause is in the log.
-pub(crate) async fn check<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<(), Ending> {
-    let flow = kernel.flow;
-    let Some(before) = flow.decides(kernel.row.on) else { return Ok(()) };
-    let slot = kernel.slot(before.on, &trigger.saga);
+pub(crate) async fn check<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<(), Ending> {
+    let flow = worker.flow;
+    let Some(before) = flow.decides(worker.row.on) else { return Ok(()) };
+    let slot = worker.slot(before.on, &trigger.saga);
     if let Some(cause) = &trigger.cause {
-        if kernel.row.requires.is_empty() && is_named_rightly(kernel, &slot, cause) {
+        if worker.row.requires.is_empty() && is_named_rightly(worker, &slot, cause) {
             return Ok(());
         }
         let resolves = |found: Option<Stored>| {
             found.is_some_and(|stored| {
-                stored.sequence == cause.sequence && event_id(kernel, &slot, &stored) == cause.id
+                stored.sequence == cause.sequence && event_id(worker, &slot, &stored) == cause.id
             })
         };
         // A replica that lags does not have it yet; the leader does.
-        if kernel.lookup.last(slot.subject()).await.is_ok_and(resolves) {
+        if worker.lookup.last(slot.subject()).await.is_ok_and(resolves) {
             return Ok(());
         }
-        if resolves(kernel.last(&slot).await?) {
+        if resolves(worker.last(&slot).await?) {
             return Ok(());
         }
     }
     // Not by `age`, which errs to the side of too old.
-    let waited = kernel.clock.now().duration_since(trigger.stored_at);
-    if Duration::try_from(waited).unwrap_or_default() < kernel.limits.cause_wait {
+    let waited = worker.clock.now().duration_since(trigger.stored_at);
+    if Duration::try_from(waited).unwrap_or_default() < worker.limits.cause_wait {
         let attempt = u32::try_from(trigger.deliveries).unwrap_or(u32::MAX);
         return Err(Ending::GiveBack(retry::LOOK.wait(attempt)));
     }
@@ -58,8 +57,8 @@ pub(crate) async fn check<On>(kernel: &Kernel, trigger: &Trigger<On>) -> Result<
 }
 
 /// Whether this is the id that the cause must have, as far as that follows from the flow.
-fn is_named_rightly(kernel: &Kernel, slot: &Slot, cause: &Cause) -> bool {
-    let flow = kernel.flow;
+fn is_named_rightly(worker: &Worker, slot: &Slot, cause: &Cause) -> bool {
+    let flow = worker.flow;
     flow.decides(slot.name()).is_some_and(|row| {
         let id = ids::event_id(flow.saga, slot.saga(), slot.name(), row.done, row.worker);
         id.to_string() == cause.id
@@ -67,8 +66,8 @@ fn is_named_rightly(kernel: &Kernel, slot: &Slot, cause: &Cause) -> bool {
 }
 
 /// The id of the event in a slot; empty for what is no event, which no cause names.
-fn event_id(kernel: &Kernel, slot: &Slot, stored: &Stored) -> String {
-    let flow = kernel.flow;
+fn event_id(worker: &Worker, slot: &Slot, stored: &Stored) -> String {
+    let flow = worker.flow;
     let expected = flow.decides(slot.name()).map_or(flow.opens.event, |row| row.done);
     Envelope::read(flow, slot.name(), slot.saga(), expected, stored)
         .map_or_else(|_| String::new(), |envelope| envelope.id)

@@ -3,14 +3,15 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::delivery::Ending;
+use super::delivery::Ending;
+use super::retry;
+use super::worker::Worker;
 use crate::ids::Direction;
-use crate::kernel::Kernel;
 use crate::step::{StepContext, StepError};
-use crate::{BadData, Reason, SagaId, retry, telemetry};
+use crate::{BadData, Reason, SagaId, telemetry};
 
 pub(crate) struct Attempts<'k> {
-    kernel: &'k Kernel,
+    worker: &'k Worker,
     context: StepContext,
     /// When the trigger of the run was stored.
     stored_at: Timestamp,
@@ -21,13 +22,13 @@ pub(crate) struct Attempts<'k> {
 
 impl<'k> Attempts<'k> {
     pub(crate) fn new(
-        kernel: &'k Kernel,
+        worker: &'k Worker,
         direction: Direction,
         saga: &SagaId,
         (stored_at, deliveries): (Timestamp, u64),
     ) -> Self {
-        let context = kernel.context(direction, saga, stored_at);
-        Self { kernel, context, stored_at, deliveries, held_since: Instant::now() }
+        let context = worker.context(direction, saga, stored_at);
+        Self { worker, context, stored_at, deliveries, held_since: Instant::now() }
     }
 
     pub(crate) fn context(&self) -> &StepContext {
@@ -49,16 +50,16 @@ impl<'k> Attempts<'k> {
             Some(StepError::Superseded) => (None, "an undo cannot be superseded".to_owned()),
             None => (None, "the attempt met its deadline".to_owned()),
         };
-        telemetry::attempt_failed(self.kernel.row.worker, self.context.saga_id(), attempt, &why);
+        telemetry::attempt_failed(self.worker.name(), self.context.saga_id(), attempt, &why);
         let after = after.unwrap_or_default();
         if self.deliveries > 1 {
             let returns = u32::try_from(self.deliveries - 1).unwrap_or(u32::MAX);
             return Err(Ending::GiveBack(retry::STEP.wait(returns).max(after)));
         }
         let wait = retry::STEP.wait(attempt).max(after);
-        self.kernel.pause(wait, self.held_since).await?;
-        let deadline = Instant::now() + self.kernel.limits.deadline;
-        self.context = self.context.again(deadline, self.kernel.clock.age(self.stored_at));
+        self.worker.pause(wait, self.held_since).await?;
+        let deadline = Instant::now() + self.worker.limits.deadline;
+        self.context = self.context.again(deadline, self.worker.clock.age(self.stored_at));
         Ok(())
     }
 }

@@ -5,9 +5,9 @@
 
 use jiff::Timestamp;
 
-use crate::delivery::{Delivery, Ending};
-use crate::envelope::{Cause, Envelope};
-use crate::kernel::Kernel;
+use super::delivery::{Delivery, Ending};
+use super::worker::Worker;
+use crate::log::envelope::{Cause, Envelope};
 use crate::{BadData, Event, Reason, SagaId};
 
 /// `placed` data a step has to read; a message of the log may have twice as much.
@@ -41,10 +41,10 @@ impl<On> Trigger<On> {
 
 /// Reads a delivery of the forward durable.
 pub(crate) fn decode<On: Event>(
-    kernel: &Kernel,
+    worker: &Worker,
     delivery: &Delivery,
 ) -> Result<Trigger<On>, Ending> {
-    let (flow, step, saga) = (kernel.flow, kernel.row, &delivery.saga);
+    let (flow, step, saga) = (worker.flow, worker.row, &delivery.saga);
     let message = delivery.message();
     let before = flow.decides(step.on);
     let expected = before.map_or(flow.opens.event, |before| before.done);

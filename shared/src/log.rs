@@ -1,0 +1,9 @@
+//! The log of sagas: what its messages look like, what its slots say, and how both are read.
+
+pub mod envelope;
+
+pub mod slots;
+
+pub(crate) mod lookup;
+
+pub mod parked;

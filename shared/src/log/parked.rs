@@ -1,0 +1,52 @@
+//! A message that was set aside, as it stands in the stream of parked messages: one type for whoever
+//! writes it and whoever reads it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::broker::Headers;
+use crate::{Flow, SagaId};
+
+/// Why a message was set aside, and where it is in the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Parked {
+    pub parked_at: Timestamp,
+    /// The durable whose delivery it was.
+    pub durable: String,
+    /// A code, lower case with dashes: `invalid-field`.
+    pub reason: String,
+    /// RFC 6901, within the payload.
+    pub pointer: String,
+    /// For a human; quotes nothing of the payload.
+    pub message: String,
+    /// How often it was delivered, this time included.
+    pub deliveries: u64,
+    /// Of the message itself.
+    pub subject: String,
+    /// Of the message itself, in the log.
+    pub sequence: u64,
+}
+
+/// The same with all that is needed to try the message again: what is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Entry {
+    #[serde(flatten)]
+    pub parked: Parked,
+    pub stored_at: Timestamp,
+    /// As pairs in the body: foreign text in real headers can take a reader down.
+    pub headers: Headers,
+    /// The payload's bytes, whatever they are.
+    pub payload_base64: String,
+}
+
+/// The subject of a parked message: `parked.<subjects>.<durable>.<saga id>`, and `-` in place of an
+/// id that cannot be read.
+pub fn subject(flow: &Flow, durable: &str, saga: Option<&SagaId>) -> String {
+    let saga = saga.map_or("-", SagaId::as_str);
+    format!("parked.{}.{durable}.{saga}", flow.subjects)
+}
+
+/// The filter that matches the parked messages of one saga, whichever durable set them aside.
+pub fn filter(flow: &Flow, saga: &SagaId) -> String {
+    subject(flow, "*", Some(saga))
+}

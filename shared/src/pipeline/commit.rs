@@ -1,0 +1,172 @@
+//! What a step decided goes into its slot, or what is there already settles the message.
+//!
+//! The slot decides, not who wrote it: a step that acted against the refusal in its slot takes its
+//! effect back.
+
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::decode::Trigger;
+use super::delivery::Ending;
+use super::worker::Worker;
+use super::write::{Resolved, write_once};
+use super::{retry, signal};
+use crate::event::own::Turned;
+use crate::ids::Direction;
+use crate::log::envelope::{Occasion, Outgoing, Work};
+use crate::log::slots::{self, Entry, Record};
+use crate::step::Outcome;
+use crate::{BadData, Event, Reason, Refusal, failpoint, telemetry};
+
+/// Proof that a slot is decided, and that the signal stands where it must.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    _made_here: (),
+}
+
+impl Committed {
+    /// The saga turned around at the pivot, before this step.
+    pub(crate) fn stopped(_stop: &Record) -> Self {
+        Self { _made_here: () }
+    }
+
+    /// An undo or an ending is in its slot.
+    pub(crate) fn undone() -> Self {
+        Self { _made_here: () }
+    }
+
+    /// The log holds what makes this delivery one of the past.
+    pub(crate) fn seen(_entry: &Record) -> Self {
+        Self { _made_here: () }
+    }
+}
+
+/// What became of a step's outcome.
+pub(crate) enum Commit {
+    /// The slot is decided, and everybody who must know was told.
+    Settled(Committed),
+    /// The step acted, and its slot says that it must not have: tell everybody ([`refused`]), then
+    /// take it back.
+    TakeBack(Record),
+}
+
+/// Records the outcome of a run.
+pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
+    worker: &Worker,
+    trigger: &Trigger<On>,
+    outcome: &Outcome<Done, Refused>,
+    work: Work,
+) -> Result<Commit, Ending> {
+    let event = outgoing(worker, trigger, outcome, work);
+    let resolved = write_once(worker, &event, trigger.this.sequence).await?;
+    failpoint::hit(Direction::Run, "after-commit");
+    let stored = match resolved {
+        Resolved::Written => {
+            if let Outcome::Refused(refused) = outcome {
+                let (step, by) = (worker.name().to_owned(), worker.name().to_owned());
+                let turned = Turned { step, reason: refused.reason().to_owned(), by };
+                Box::pin(signal::give(worker, trigger, turned)).await?;
+            }
+            return Ok(Commit::Settled(Committed { _made_here: () }));
+        }
+        Resolved::Found(stored) => stored,
+    };
+    match (outcome, slots::decision(worker.flow, worker.row, &trigger.saga, &stored)) {
+        (Outcome::Done(_), Entry::Refused(record)) => Ok(Commit::TakeBack(record)),
+        (Outcome::Done(done), Entry::Done(record)) if !says_the_same(done, &record) => Err(
+            orphan_effect(worker, trigger, "the step acted twice: its slot holds another outcome"),
+        ),
+        (Outcome::Done(_) | Outcome::Refused(_), entry) => {
+            Box::pin(settle_found(worker, trigger, entry)).await.map(Commit::Settled)
+        }
+    }
+}
+
+/// Whether two runs of a step had one effect, as far as both tell: another version of the worker
+/// may know fewer fields or more.
+fn says_the_same<Done: Event>(done: &Done, record: &Record) -> bool {
+    let fields = |data: &str| serde_json::from_str::<Map<String, Value>>(data).unwrap_or_default();
+    let (ours, theirs) = (fields(done.to_data().get()), fields(&record.data));
+    ours.iter().all(|(name, value)| theirs.get(name).is_none_or(|their| their == value))
+}
+
+/// An effect outside that no slot records: only a human can tell what to do about it.
+pub(crate) fn orphan_effect<On>(worker: &Worker, trigger: &Trigger<On>, what: &str) -> Ending {
+    tracing::error!(worker = worker.name(), saga = %trigger.saga, "orphan effect: {what}");
+    Ending::Park(BadData::new(Reason::OrphanEffect, "", what))
+}
+
+fn outgoing<On, Done: Event, Refused: Refusal>(
+    worker: &Worker,
+    trigger: &Trigger<On>,
+    outcome: &Outcome<Done, Refused>,
+    work: Work,
+) -> Outgoing {
+    let (flow, name) = (worker.flow, worker.name());
+    let slot = worker.slot(worker.row.slot, &trigger.saga);
+    let occasion = worker.occasion(trigger.this.clone(), trigger.traceparent.clone());
+    let occasion = Occasion { work: Some(work), ..occasion };
+    match outcome {
+        Outcome::Done(done) => {
+            let event = (done.event_type(), &*done.to_data());
+            Outgoing::new(flow, slot, name, event, &occasion)
+        }
+        Outcome::Refused(refused) => {
+            let event = (refused.event_type(), &*refused.to_data());
+            Outgoing::new(flow, slot, name, event, &occasion)
+        }
+    }
+}
+
+/// Settles a trigger whose slot was found decided, by whoever: a refusal needs its signal.
+pub(crate) async fn settle_found<On>(
+    worker: &Worker,
+    trigger: &Trigger<On>,
+    entry: Entry,
+) -> Result<Committed, Ending> {
+    match entry {
+        Entry::Done(record) => Ok(Committed::seen(&record)),
+        Entry::Refused(record) => refused(worker, trigger, &record).await,
+        Entry::Alien => Err(alien()),
+    }
+}
+
+/// Settles a trigger whose slot holds a refusal.
+pub(crate) async fn refused<On>(
+    worker: &Worker,
+    trigger: &Trigger<On>,
+    refusal: &Record,
+) -> Result<Committed, Ending> {
+    signal::give(worker, trigger, signal::of(worker.name(), refusal)).await?;
+    Ok(Committed::seen(refusal))
+}
+
+/// How often the slot behind a fence is read, 1 to 2 s apart in the end: longer than a leader can
+/// be deposed and not know it.
+const LOOKS: u32 = 16;
+
+/// Reads the step's own slot until it says something: a fence was met, so it must. Unless somebody
+/// else took the effect back, at the service itself: then nothing will ever be decided here.
+pub(crate) async fn superseded<On>(
+    worker: &Worker,
+    trigger: &Trigger<On>,
+) -> Result<Committed, Ending> {
+    let slot = worker.slot(worker.row.slot, &trigger.saga);
+    let why = "its effect is fenced off, and yet its slot is empty";
+    let held_since = Instant::now();
+    for attempt in 1..=LOOKS {
+        if let Some(stored) = worker.last(&slot).await? {
+            let entry = slots::decision(worker.flow, worker.row, &trigger.saga, &stored);
+            return settle_found(worker, trigger, entry).await;
+        }
+        telemetry::attempt_failed(worker.name(), &trigger.saga, attempt, why);
+        worker.pause(retry::BROKER.wait(attempt), held_since).await?;
+    }
+    Err(Ending::Park(BadData::new(Reason::FencedOff, "", why)))
+}
+
+/// A slot that holds what nobody may have written: no redelivery will change that.
+pub(crate) fn alien() -> Ending {
+    let what = "its slot holds an event of somebody who may not write it";
+    Ending::Park(BadData::new(Reason::WrongSource, "", what))
+}

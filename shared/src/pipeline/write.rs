@@ -1,0 +1,76 @@
+//! The resolver, the one place that decides whether an event is stored: it goes into its slot, or
+//! what is there already is found.
+//!
+//! A publish that looks failed may have been stored. So it is sent again with the same guard until
+//! the slot says what it holds; no time-out and no empty read is ever taken for "not stored".
+
+use tokio::time::sleep;
+
+use super::delivery::Ending;
+use super::retry;
+use super::worker::Worker;
+use crate::broker::{Published, Stored, Unknown};
+use crate::log::envelope::Outgoing;
+use crate::{BadData, Reason, telemetry};
+
+/// How a slot came to hold what it holds.
+#[derive(Debug)]
+pub(crate) enum Resolved {
+    /// By this call.
+    Written,
+    /// Before: by another replica, by an earlier publish of ours without an answer, by somebody
+    /// else. What it says decides, not who wrote it.
+    Found(Stored),
+}
+
+/// Writes an event into its slot, or finds out who did. `after` is the sequence of its cause.
+pub(crate) async fn write_once(
+    worker: &Worker,
+    event: &Outgoing,
+    after: u64,
+) -> Result<Resolved, Ending> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let wait = match worker.broker.publish_once(&event.slot, event.payload.clone()).await {
+            Published::Stored { sequence } if sequence > after => return Ok(Resolved::Written),
+            Published::Stored { sequence } => {
+                // An effect precedes its cause only in another stream of the same name.
+                let subject = event.slot.subject();
+                let why = format!("{subject} was stored as {sequence}, not after {after}");
+                return worker.halt(why).await;
+            }
+            Published::Conflict => {
+                let slot = event.slot.subject();
+                match worker.broker.last(worker.flow.stream, slot).await {
+                    Ok(Some(stored)) => return Ok(Resolved::Found(stored)),
+                    Ok(None) | Err(_) => {
+                        telemetry::unanswered(worker.name(), slot, attempt);
+                        retry::BROKER.wait(attempt)
+                    }
+                }
+            }
+            Published::Unknown(Unknown::Busy) => retry::BUSY.wait(attempt),
+            Published::Unknown(Unknown::Full) => {
+                let stream = worker.flow.stream;
+                tracing::error!(stream, "the log is full: raise max_bytes; messages are held");
+                retry::FULL.wait(attempt)
+            }
+            Published::Unknown(Unknown::NoAnswer(why)) => {
+                tracing::debug!(slot = event.slot.subject(), why, "no answer, publishing again");
+                telemetry::unanswered(worker.name(), event.slot.subject(), attempt);
+                Box::pin(worker.same_streams()).await;
+                retry::BROKER.wait(attempt)
+            }
+            Published::TooLarge => {
+                let what = "its outcome is over the size limit of an event";
+                return Err(Ending::Park(BadData::new(Reason::TooLarge, "", what)));
+            }
+            Published::Rejected { code, description } => {
+                let why = format!("the broker refused an event ({code}): {description}");
+                return worker.halt(why).await;
+            }
+        };
+        sleep(wait).await;
+    }
+}

@@ -1,0 +1,193 @@
+//! A process of a saga, whatever its part: settings, logs, health, signals, and an end in good order.
+//!
+//! A worker is one that has a row in the flow table. A process without a row, which only reads or
+//! only takes commands, begins and ends the same way.
+
+mod args;
+pub mod health;
+pub(crate) mod shutdown;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::broker::Broker;
+use crate::config::{HealthSettings, Settings, Sources};
+use crate::{Flow, nats, telemetry};
+use health::Readiness;
+use shutdown::{Shutdown, Stop, Stopper, shutdown};
+
+/// A process that has read its settings and reached the broker, and does nothing yet.
+pub struct Process {
+    pub(crate) name: &'static str,
+    pub(crate) flow: &'static Flow,
+    pub(crate) settings: Settings,
+    sources: Sources,
+    pub(crate) broker: nats::NatsBroker,
+    beside: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// `main` of a process: reads the command line and the settings, reaches the broker, and does what
+/// `build` says. `name` is its section of the settings.
+pub fn main<F>(
+    flow: &'static Flow,
+    name: &'static str,
+    build: impl FnOnce(Process) -> F,
+) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    args::run(flow, name, build)
+}
+
+impl Process {
+    async fn connect(
+        flow: &'static Flow,
+        name: &'static str,
+        sources: Sources,
+    ) -> anyhow::Result<Self> {
+        let settings = sources.settings()?;
+        let broker = nats::connect(&settings.nats.options(name)).await?;
+        Ok(Self { name, flow, settings, sources, broker, beside: Vec::new() })
+    }
+
+    /// The settings in the section of this process's name.
+    ///
+    /// # Errors
+    /// When a key is unknown or a value has another form than expected.
+    pub fn settings<S: DeserializeOwned>(&self) -> anyhow::Result<S> {
+        Ok(self.sources.section(self.name)?)
+    }
+
+    /// The broker, for a process that keeps or reads data of its own there.
+    pub fn broker(&self) -> Arc<dyn Broker> {
+        Arc::new(self.broker.clone())
+    }
+
+    /// Runs something beside the process's own work, such as a service endpoint, for as long.
+    #[must_use]
+    pub fn beside(mut self, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.beside.push(Box::pin(work));
+        self
+    }
+
+    /// Does what runs [`beside`](Self::beside), until a signal: for a process without a row in the
+    /// flow table.
+    ///
+    /// # Errors
+    /// When health cannot be served, or the connection to the broker is gone for good.
+    pub async fn run(self) -> anyhow::Result<()> {
+        self.start().await?.until_the_end(JoinSet::new()).await
+    }
+
+    /// Serves health, hears signals, and notices when the connection is gone for good.
+    pub(crate) async fn start(self) -> anyhow::Result<Running> {
+        let (stopper, shutdown) = shutdown();
+        let readiness = Readiness::of(self.broker.clone());
+        let mut around = JoinSet::new();
+        around.spawn(serve_health(self.settings.health, readiness.clone()).await?);
+        around.spawn(stop_on_signal(stopper.clone())?);
+        let closed = self.broker.closed();
+        let lost = stopper.clone();
+        around.spawn(async move {
+            closed.await;
+            lost.stop(Stop::Halt("the connection to the broker is gone for good".into()));
+        });
+        for work in self.beside {
+            around.spawn(work);
+        }
+        let limit = self.settings.worker.drain_limit;
+        Ok(Running { stopper, shutdown, broker: self.broker, around, readiness, limit })
+    }
+}
+
+/// A process that serves health and hears signals.
+pub(crate) struct Running {
+    pub(crate) stopper: Stopper,
+    pub(crate) shutdown: Shutdown,
+    broker: nats::NatsBroker,
+    /// What runs beside the work, and is dropped at the end.
+    pub(crate) around: JoinSet<()>,
+    readiness: Readiness,
+    limit: Duration,
+}
+
+impl Running {
+    /// Says that it takes work, and waits for the end: `work` finishes what it has, or lets go of
+    /// it.
+    pub(crate) async fn until_the_end(mut self, mut work: JoinSet<()>) -> anyhow::Result<()> {
+        self.readiness.set(true);
+        let mut shutdown = self.shutdown.clone();
+        let panicked = |ended: Result<(), JoinError>| {
+            if let Err(error) = ended {
+                self.stopper.stop(Stop::Halt(format!("a part of the worker ended: {error}")));
+            }
+        };
+        let asked = loop {
+            tokio::select! {
+                asked = shutdown.asked() => break asked,
+                Some(ended) = self.around.join_next() => panicked(ended),
+                Some(ended) = work.join_next() => panicked(ended),
+            }
+        };
+        self.readiness.set(false);
+        if asked == Stop::Asked {
+            tracing::info!(limit_s = self.limit.as_secs(), "stopping: finishing what is in hand");
+            let drained = async { while work.join_next().await.is_some() {} };
+            let in_time = tokio::time::timeout(self.limit, drained).await.is_ok();
+            if !in_time {
+                self.stopper.stop(Stop::LetGo);
+            }
+            tracing::info!(in_time, "stopped");
+        }
+        while work.join_next().await.is_some() {}
+        self.broker.flush().await;
+        self.around.shutdown().await;
+        // It may have become more urgent meanwhile.
+        match shutdown.asked().await {
+            Stop::Halt(why) => bail!(why),
+            Stop::Asked | Stop::LetGo => Ok(()),
+        }
+    }
+}
+
+async fn serve_health(
+    settings: HealthSettings,
+    readiness: Readiness,
+) -> anyhow::Result<impl Future<Output = ()> + Send> {
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("health.listen: cannot listen at {}", settings.listen))?;
+    let address = listener.local_addr()?;
+    if let Some(file) = &settings.address_file {
+        std::fs::write(file, address.to_string())
+            .with_context(|| format!("health.address_file: cannot write {}", file.display()))?;
+    }
+    tracing::info!(%address, "serves /live, /ready and /metrics");
+    let metrics = telemetry::start_metrics();
+    Ok(async move {
+        if let Err(error) = health::serve(listener, readiness, metrics).await {
+            tracing::warn!(%error, "health is no longer served");
+        }
+    })
+}
+
+fn stop_on_signal(stopper: Stopper) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopper.stop(Stop::Asked);
+    })
+}

@@ -1,0 +1,32 @@
+//! What wakes an undo or a closing durable, and how that ends: the message only wakes, so its body may
+//! be junk, and it is never parked.
+
+use crate::log::envelope::{Cause, Envelope};
+use crate::pipeline::{self, Delivery, Ending, Worker};
+use crate::telemetry;
+
+/// An undo is never set aside: it stays visible, and is tried until it can be done.
+pub(super) fn never_parked(worker: &Worker, delivery: &Delivery, ending: Ending) -> Ending {
+    match ending {
+        Ending::Park(bad) => {
+            telemetry::undo_blocked(worker.name(), &delivery.saga, &bad);
+            Ending::GiveBack(pipeline::LOOK.wait(u32::MAX))
+        }
+        Ending::Committed(_) | Ending::NotOurs(_) | Ending::GiveBack(_) => ending,
+    }
+}
+
+pub(super) fn attempts(delivery: &Delivery) -> u32 {
+    u32::try_from(delivery.delivered.deliveries).unwrap_or(u32::MAX)
+}
+
+/// The message that woke us, as a cause; its body may be junk.
+pub(super) fn woken_by(worker: &Worker, delivery: &Delivery) -> (Cause, Option<String>) {
+    let message = delivery.message();
+    let slot = worker.flow.parse_subject(&message.subject).map_or("", |(slot, _)| slot);
+    let envelope = Envelope::read(worker.flow, slot, &delivery.saga, "", message);
+    let id = envelope.as_ref().map_or_else(|_| String::new(), |envelope| envelope.id.clone());
+    let traceparent =
+        envelope.ok().and_then(|envelope| envelope.traceparent.map(|text| text.into_owned()));
+    (Cause { id, sequence: message.sequence }, traceparent)
+}
