@@ -26,8 +26,8 @@ mod commit;
 mod signal;
 mod write;
 
-// The last stage, `park` included. It takes the proofs that `decode` and `commit` make, and they end
-// in it early: three files that need one another, in one room.
+// The last stage. It takes the proofs that `decode`, `commit` and `park` make, and each of them may
+// end the handling early: files that need one another, in one room.
 mod delivery;
 mod park;
 

@@ -1,4 +1,5 @@
-//! A process of a saga, whatever its part: settings, logs, health, signals, and an end in good order.
+//! A process, whatever its part in a saga: settings, logs, health, signals, and an end in good
+//! order.
 //!
 //! A worker is one that has a row in the flow table. A process without a row, which only reads or
 //! only takes commands, begins and ends the same way.

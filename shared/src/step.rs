@@ -16,30 +16,42 @@ use crate::{Event, IdempotencyKey, Refusal, SagaId};
 ///
 /// ```
 /// use quadrille::step::{Outcome, Step, StepContext, StepError};
-/// use schemas::order_fulfilment::events::{PaymentCharged, ShipmentDispatched, ShipmentRefused};
+/// use quadrille::{event, refusal};
+/// use serde::{Deserialize, Serialize};
 ///
-/// struct HandOver;
+/// #[derive(Serialize, Deserialize)]
+/// struct TripRequested { hotel: String, nights: u32 }
+/// event!(TripRequested = "trip.requested.v1");
 ///
-/// impl Step for HandOver {
-///     type On = PaymentCharged;
-///     type Done = ShipmentDispatched;
-///     type Refused = ShipmentRefused;
+/// #[derive(Serialize, Deserialize)]
+/// struct HotelBooked { room: u32 }
+/// event!(HotelBooked = "hotel.booked.v1");
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct HotelRefused { reason: String }
+/// event!(HotelRefused = "hotel.refused.v1");
+/// refusal!(HotelRefused);
+///
+/// struct BookHotel;
+///
+/// impl Step for BookHotel {
+///     type On = TripRequested;
+///     type Done = HotelBooked;
+///     type Refused = HotelRefused;
 ///
 ///     async fn run(
 ///         &self,
-///         charged: &PaymentCharged,
-///         _context: &StepContext,
-///     ) -> Result<Outcome<ShipmentDispatched, ShipmentRefused>, StepError> {
-///         if charged.ship_to.country == "AQ" {
-///             return Ok(Outcome::Refused(ShipmentRefused { reason: "too-far".into() }));
+///         trip: &TripRequested,
+///         context: &StepContext,
+///     ) -> Result<Outcome<HotelBooked, HotelRefused>, StepError> {
+///         if trip.nights > 14 {
+///             return Ok(Outcome::Refused(HotelRefused { reason: "too-long".into() }));
 ///         }
-///         Ok(Outcome::Done(ShipmentDispatched {
-///             carrier: "bicycle".into(),
-///             label: "L-1".parse()?,
-///             tracking: "T-1".parse()?,
-///         }))
+///         let room = book(&trip.hotel, trip.nights, &context.key("book").to_string()).await?;
+///         Ok(Outcome::Done(HotelBooked { room }))
 ///     }
 /// }
+/// # async fn book(_: &str, _: u32, _key: &str) -> Result<u32, std::io::Error> { Ok(7) }
 /// ```
 pub trait Step: Send + Sync + 'static {
     /// What it reacts to.

@@ -21,33 +21,34 @@ use crate::step::{Attempt, Evidence, Outcome, Step, StepContext, StepError, Undo
 /// Begins a test of `step`.
 ///
 /// ```
-/// use quadrille::step::{Outcome, Step, StepContext, StepError};
+/// use quadrille::step::{Never, Outcome, Step, StepContext, StepError};
 /// use quadrille::testing::given;
-/// use schemas::order_fulfilment::events::{OrderCompleted, ShipmentDispatched};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// # struct CardCharged {}
+/// # quadrille::event!(CardCharged = "card.charged.v1");
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// # struct TripConfirmed {}
+/// # quadrille::event!(TripConfirmed = "trip.confirmed.v1");
 ///
-/// struct Complete;
+/// struct ConfirmTrip;
 ///
-/// impl Step for Complete {
-///     type On = ShipmentDispatched;
-///     type Done = OrderCompleted;
-///     type Refused = quadrille::step::Never;
+/// impl Step for ConfirmTrip {
+///     type On = CardCharged;
+///     type Done = TripConfirmed;
+///     type Refused = Never;
 ///
 ///     async fn run(
 ///         &self,
-///         _: &ShipmentDispatched,
+///         _: &CardCharged,
 ///         _: &StepContext,
-///     ) -> Result<Outcome<Self::Done, Self::Refused>, StepError> {
-///         Ok(Outcome::Done(OrderCompleted {}))
+///     ) -> Result<Outcome<TripConfirmed, Never>, StepError> {
+///         Ok(Outcome::Done(TripConfirmed {}))
 ///     }
 /// }
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let dispatched = ShipmentDispatched {
-///     carrier: "bicycle".into(),
-///     label: "L-1".parse().unwrap(),
-///     tracking: "T-1".parse().unwrap(),
-/// };
-/// given(&Complete).when(&dispatched).await.then(Outcome::Done(OrderCompleted {}));
+/// given(&ConfirmTrip).when(&CardCharged {}).await.then(Outcome::Done(TripConfirmed {}));
 /// # });
 /// ```
 pub fn given<S: Step>(step: &S) -> Given<'_, S> {

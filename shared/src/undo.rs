@@ -1,6 +1,5 @@
-//! Taking back (the textbook's *compensation*), in reverse order: woken by the signal or by the next
-//! step's undo slot, an undo durable reads the slots and decides on what it sees, never on what it
-//! does not see.
+//! Taking back (*compensation*), in reverse order. Woken by the signal or by the next step's undo
+//! slot, an undo durable reads the slots; it decides on what it sees, never on what it does not.
 //!
 //! Only the subject of what wakes it counts, so a junk body cannot stop it. It is never parked and
 //! never given up.

@@ -1,6 +1,8 @@
 //! Who may know of what.
 
-use crate::tree::{assert_tidy, files};
+use schemas::CONTRACTS;
+
+use crate::tree::{File, assert_tidy, files};
 
 /// The client library is spoken here, and nowhere else.
 const CLIENT: &[(&str, &str)] = &[
@@ -40,6 +42,67 @@ fn the_contract_knows_of_no_runtime() {
             findings.push(format!(
                 "{path}:{number}: plain types only; whatever needs this lives in shared/"
             ));
+        }
+    }
+    assert_tidy(&findings);
+}
+
+/// Where a saga of anybody's is served: none of these folders knows this repository's own.
+const LIBRARY: &[&str] = &["shared/src/", "shared/vocabulary/src/"];
+
+/// What only the order saga has: its module, workers, streams of their own, and fields. A field
+/// that is one plain word, such as `lines`, may mean anything.
+fn own_words() -> Vec<String> {
+    let mut words = vec!["sku".to_owned()];
+    for contract in CONTRACTS {
+        words.push(contract.name.to_owned());
+        for row in contract.flow.steps {
+            words.push(row.worker.to_owned());
+            words.extend(row.keeps.map(|kept| kept.stream.to_owned()));
+        }
+        for kind in contract.events {
+            let schema = kind.schema();
+            let fields = schema.get("properties").and_then(|fields| fields.as_object());
+            let fields = fields.into_iter().flat_map(|fields| fields.keys());
+            words.extend(fields.filter(|field| field.contains('_')).cloned());
+        }
+    }
+    words
+}
+
+/// The lines of a file that are no test's, comments included.
+fn lines_outside_tests(file: &File) -> impl Iterator<Item = (usize, &str)> {
+    let mut in_tests = false;
+    file.lines().filter(move |(_, line)| {
+        in_tests |= *line == "#[cfg(test)]";
+        let skipped = in_tests;
+        in_tests &= !(*line == "}" || line.ends_with(';') && line.starts_with("mod "));
+        !skipped
+    })
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    line.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + word.len()..]);
+        !before.ends_with(is_part) && !after.starts_with(is_part)
+    })
+}
+
+#[test]
+fn the_library_names_no_one_saga() {
+    let words = own_words();
+    let mut findings = Vec::new();
+    let is_test = |file: &File| file.path.ends_with("/tests.rs");
+    let in_library = |file: &File| LIBRARY.iter().any(|home| file.path.starts_with(home));
+    for file in files(&[".rs"]).iter().filter(|file| in_library(file) && !is_test(file)) {
+        for (number, line) in lines_outside_tests(file) {
+            for word in words.iter().filter(|word| has_word(line, word)) {
+                let path = &file.path;
+                findings.push(format!(
+                    "{path}:{number}: {word} is the order saga's: take it from the flow"
+                ));
+            }
         }
     }
     assert_tidy(&findings);

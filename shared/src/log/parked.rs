@@ -1,5 +1,5 @@
-//! A message that was set aside, as it stands in the stream of parked messages: one type for whoever
-//! writes it and whoever reads it.
+//! A message that was set aside (a *dead letter*), as the stream of parked messages holds it: one
+//! type for the worker that writes it and for every reader.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

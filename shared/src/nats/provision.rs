@@ -29,7 +29,7 @@ const FLOW: &str = "quadrille.flow";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     pub kind: ChangeKind,
-    /// `stream ORDERS`, `durable charge-customer`, `server`.
+    /// `stream ORDERS`, `durable book-hotel`, `server`.
     pub object: String,
     /// The whole of it, for people.
     pub sentence: String,
@@ -141,7 +141,7 @@ fn replicas(live: &StreamInfo) -> Option<u64> {
     live.config.get("num_replicas").and_then(Value::as_u64)
 }
 
-/// The flow in one line: `charge-customer=orders.inventory.*`, one for each durable.
+/// The flow in one line: `book-hotel=orders.inventory.*`, one for each durable.
 fn flow_text(topology: &Topology) -> String {
     let mut durables: Vec<_> = topology
         .durables(None)

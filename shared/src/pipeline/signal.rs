@@ -1,5 +1,5 @@
-//! The signal that turns a saga around: given after every refusal and every stop, before the message
-//! that led to it is settled.
+//! The signal that turns a saga around: given after every refusal and every stop, before the
+//! message that led to it is settled.
 //!
 //! Any signal will do, whoever wrote it: it only wakes the undo durables, and the slots decide.
 

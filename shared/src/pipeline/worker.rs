@@ -1,5 +1,5 @@
-//! The worker as every stage sees it: the broker, its row of the flow, the clock and the limits. One
-//! per process; stages borrow it.
+//! The worker as every stage sees it: the broker, its row of the flow, the clock and the limits.
+//! One per process; stages borrow it.
 
 use std::sync::Arc;
 use std::time::Duration;

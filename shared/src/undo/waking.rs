@@ -1,5 +1,5 @@
-//! What wakes an undo or a closing durable, and how that ends: the message only wakes, so its body may
-//! be junk, and it is never parked.
+//! What wakes an undo or a closing durable, and how that ends: the message only wakes, so its body
+//! may be junk, and it is never parked.
 
 use crate::log::envelope::{Cause, Envelope};
 use crate::pipeline::{self, Delivery, Ending, Worker};

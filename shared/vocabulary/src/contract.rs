@@ -10,7 +10,7 @@ use crate::flow::Flow;
 /// A flow with the types of its events.
 #[derive(Debug, Clone, Copy)]
 pub struct Contract {
-    /// The module of the flow, and the folder of its schemas and samples: `order_fulfilment`.
+    /// The module of the flow, and the folder of its schemas and samples: `trip`.
     pub name: &'static str,
     pub flow: &'static Flow,
     /// Every type that a client or a step of the flow writes, each once.

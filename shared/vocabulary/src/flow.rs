@@ -40,7 +40,7 @@ pub struct Entry {
 /// One row: what a worker reacts to, and all that it may write.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// Also the name of its package, binary and durable: `charge-customer`.
+    /// Also the name of its package, binary and durable: `book-hotel`.
     pub worker: &'static str,
     /// The slot whose `done` (or opening) event triggers `run`.
     pub on: &'static str,

@@ -121,8 +121,8 @@ impl IdempotencyKey {
 }
 
 /// The id of the event of this type that `source` writes into a slot of one saga: two replicas that
-/// decide the same write the same id. UUIDv5 of `order`, `A123`, `payment`, `payment.charged.v1`
-/// and `charge-customer`, joined by line feeds.
+/// decide the same write the same id. UUIDv5 of `trip`, `T1`, `hotel`, `hotel.booked.v1` and
+/// `book-hotel`, joined by line feeds.
 pub fn event_id(saga: &str, id: &SagaId, slot: &str, event_type: &str, source: &str) -> Uuid {
     let name = [saga, id.as_str(), slot, event_type, source].join("\n");
     Uuid::new_v5(&EVENTS, name.as_bytes())

@@ -1,4 +1,5 @@
-//! What a saga is described with: the flow table, events, ids, money, and the contract made of them.
+//! What a saga is described with: the flow table, events, ids, money, and the contract made of
+//! them.
 //!
 //! Plain types: no async runtime, no broker, no input or output, so that any tool may read a log
 //! with this crate alone. A saga's own table and events are written with it; the crate `quadrille`

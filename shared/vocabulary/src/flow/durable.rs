@@ -16,7 +16,7 @@ pub enum Role {
 /// One durable consumer of the flow's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Durable {
-    /// `charge-customer`, `charge-customer-undo`, `complete-order-closing`.
+    /// `book-hotel`, `book-hotel-undo`, `confirm-trip-closing`.
     pub name: String,
     pub worker: &'static str,
     pub role: Role,
