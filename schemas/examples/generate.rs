@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Result};
 use std::path::Path;
 
-use schemas::generated::{schemas, with_pictures};
+use schemas::generated::{schemas, with_flows};
 
 fn main() -> Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -22,5 +22,5 @@ fn main() -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => "# Quadrille\n\n".to_owned(),
         read => read?,
     };
-    fs::write(&readme, with_pictures(&text))
+    fs::write(&readme, with_flows(&text))
 }

@@ -1,4 +1,5 @@
-//! The committed files that are derived from the types: JSON Schemas, and the README's picture.
+//! The committed files that are derived from the types: JSON Schemas, and the README's
+//! picture and table.
 //!
 //! Only text is made here. `cargo run --release -p schemas --example generate` writes it, and a
 //! test compares it with what is committed.
@@ -15,10 +16,11 @@ pub fn schemas() -> Vec<File> {
     CONTRACTS.iter().flat_map(|contract| contract.schemas()).collect()
 }
 
-/// `readme` with the pictures of all flows between the markers, which are added at its end where
-/// there are none.
-pub fn with_pictures(readme: &str) -> String {
+/// `readme` with the picture of every flow and the table of its subjects between their markers,
+/// which are added at its end where there are none.
+pub fn with_flows(readme: &str) -> String {
     let pictures = CONTRACTS.iter().map(|contract| contract.flow.picture());
-    let block: String = pictures.map(|picture| format!("```mermaid\n{picture}```\n")).collect();
-    with_block(readme, "flow", &block)
+    let pictures: String = pictures.map(|it| format!("```mermaid\n{it}```\n")).collect();
+    let tables: String = CONTRACTS.iter().map(|contract| contract.flow.table()).collect();
+    with_block(&with_block(readme, "flow", &pictures), "subjects", &tables)
 }

@@ -33,7 +33,7 @@ mod park;
 
 mod retry;
 
-pub(crate) use attempts::Attempts;
+pub(crate) use attempts::{Attempts, Seen};
 pub(crate) use commit::{Committed, alien};
 pub(crate) use delivery::{Delivery, Ending};
 pub(crate) use park::park;

@@ -16,7 +16,7 @@ use crate::broker::Stored;
 use crate::ids::Direction;
 use crate::log::envelope::{Envelope, Occasion, Outgoing, Work};
 use crate::log::slots::{self, Entry, Record};
-use crate::pipeline::{self, Attempts, Committed, Delivery, Ending, Resolved, Worker};
+use crate::pipeline::{self, Attempts, Committed, Delivery, Ending, Resolved, Seen, Worker};
 use crate::pipeline::{alien, write_once};
 use crate::step::{Evidence, Step, Undo};
 use crate::{BadData, Event, Reason, SagaId, failpoint};
@@ -89,7 +89,8 @@ async fn undo<S: Undo>(
     (on, evidence): (&S::On, Evidence<&S::Done>),
 ) -> Result<(S::Undone, Work), Ending> {
     let started = worker.clock.now();
-    let seen = (trigger.stored_at, delivery.delivered.deliveries);
+    let deliveries = delivery.delivered.deliveries;
+    let seen = Seen { stored_at: trigger.stored_at, deliveries };
     let mut attempts = Attempts::new(worker, Direction::Undo, &delivery.saga, seen);
     failpoint::hit(Direction::Undo, "before-run");
     loop {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schemas::generated::{COMMAND, schemas, with_pictures};
+use schemas::generated::{COMMAND, schemas, with_flows};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -32,17 +32,18 @@ fn no_schema_is_left_of_a_type_that_is_gone() {
 #[test]
 fn the_readme_draws_the_flow_as_it_is() {
     let readme = fs::read_to_string(here("../README.md")).unwrap_or_default();
-    assert!(readme == with_pictures(&readme), "the README's flow is out of date: run `{COMMAND}`");
+    assert!(readme == with_flows(&readme), "the README's flow is out of date: run `{COMMAND}`");
 }
 
 #[test]
 fn a_picture_is_added_once_and_then_replaced_where_it_stands() {
-    let first = with_pictures("# Title\n");
+    let first = with_flows("# Title\n");
     assert!(first.starts_with("# Title\n<!-- flow: generated -->\n```mermaid\nflowchart LR\n"));
-    assert!(first.ends_with("```\n<!-- end -->\n"));
+    assert!(first.contains("```\n<!-- end -->\n<!-- subjects: generated -->\n| subject |"));
+    assert!(first.ends_with(" |\n<!-- end -->\n"));
 
     let around = format!("{first}\nMore text.\n").replace("order.placed", "order.guessed");
-    assert_eq!(with_pictures(&around), format!("{first}\nMore text.\n"));
+    assert_eq!(with_flows(&around), format!("{first}\nMore text.\n"));
 }
 
 #[test]

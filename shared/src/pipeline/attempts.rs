@@ -10,25 +10,26 @@ use crate::ids::Direction;
 use crate::step::{StepContext, StepError};
 use crate::{BadData, Reason, SagaId, telemetry};
 
+/// What the broker says of the message in hand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// When it stored the trigger of the run.
+    pub(crate) stored_at: Timestamp,
+    /// How often it has delivered the message, from 1.
+    pub(crate) deliveries: u64,
+}
+
 pub(crate) struct Attempts<'k> {
     worker: &'k Worker,
     context: StepContext,
-    /// When the trigger of the run was stored.
-    stored_at: Timestamp,
-    /// Of the message in hand, from 1.
-    deliveries: u64,
+    seen: Seen,
     held_since: Instant,
 }
 
 impl<'k> Attempts<'k> {
-    pub(crate) fn new(
-        worker: &'k Worker,
-        direction: Direction,
-        saga: &SagaId,
-        (stored_at, deliveries): (Timestamp, u64),
-    ) -> Self {
-        let context = worker.context(direction, saga, stored_at);
-        Self { worker, context, stored_at, deliveries, held_since: Instant::now() }
+    pub(crate) fn new(worker: &'k Worker, direction: Direction, saga: &SagaId, seen: Seen) -> Self {
+        let context = worker.context(direction, saga, seen.stored_at);
+        Self { worker, context, seen, held_since: Instant::now() }
     }
 
     pub(crate) fn context(&self) -> &StepContext {
@@ -52,14 +53,14 @@ impl<'k> Attempts<'k> {
         };
         telemetry::attempt_failed(self.worker.name(), self.context.saga_id(), attempt, &why);
         let after = after.unwrap_or_default();
-        if self.deliveries > 1 {
-            let returns = u32::try_from(self.deliveries - 1).unwrap_or(u32::MAX);
+        if self.seen.deliveries > 1 {
+            let returns = u32::try_from(self.seen.deliveries - 1).unwrap_or(u32::MAX);
             return Err(Ending::GiveBack(retry::STEP.wait(returns).max(after)));
         }
         let wait = retry::STEP.wait(attempt).max(after);
         self.worker.pause(wait, self.held_since).await?;
         let deadline = Instant::now() + self.worker.limits.deadline;
-        self.context = self.context.again(deadline, self.worker.clock.age(self.stored_at));
+        self.context = self.context.again(deadline, self.worker.clock.age(self.seen.stored_at));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use super::attempts::Seen;
 use super::delivery::{Delivery, Ending};
 use super::worker::Worker;
 use crate::log::envelope::{Cause, Envelope};
@@ -34,8 +35,8 @@ pub(crate) struct Trigger<On> {
 
 impl<On> Trigger<On> {
     /// When it was stored, and how often it was delivered.
-    pub(crate) fn seen(&self) -> (Timestamp, u64) {
-        (self.stored_at, self.deliveries)
+    pub(crate) fn seen(&self) -> Seen {
+        Seen { stored_at: self.stored_at, deliveries: self.deliveries }
     }
 }
 

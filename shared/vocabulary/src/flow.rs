@@ -4,8 +4,11 @@
 //! cannot disagree. [`Flow::check`](crate::flow::Flow::check) says what makes a table illegal.
 
 mod check;
+
 mod durable;
+
 mod picture;
+mod table;
 
 pub use check::Illegal;
 pub use durable::{Durable, Role};

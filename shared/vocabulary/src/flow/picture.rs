@@ -24,19 +24,26 @@ impl Flow {
         lines.join("\n") + "\n"
     }
 
+    /// Every refusal gives the signal, which wakes each undo; the undos then run one after another,
+    /// from the last step to the first.
     fn draw_undo(&self, lines: &mut Vec<String>) {
-        let mut undoable: Vec<_> = self.undoable().collect();
-        undoable.reverse();
-        for step in self.steps.iter().filter(|step| step.undo.is_none()) {
-            if let (Some(refused), Some(last)) = (step.refused, undoable.first()) {
-                lines.push(format!("    {} -.->|{}| {}", step.worker, short(refused), last.worker));
+        let signal = self.turns.slot;
+        for row in self.steps {
+            if let Some(refused) = row.refused {
+                lines.push(format!("    {} -.->|{}| {signal}", row.worker, short(refused)));
             }
         }
-        for (at, step) in undoable.iter().enumerate() {
-            let events = step.undo.iter().flat_map(|undo| undo.events);
+        lines.push(format!("    {signal}([{}])", short(self.turns.event)));
+        let mut undoable: Vec<_> = self.undoable().collect();
+        undoable.reverse();
+        for row in &undoable {
+            lines.push(format!("    {signal} -.-> {}", row.worker));
+        }
+        for (at, row) in undoable.iter().enumerate() {
+            let events = row.undo.iter().flat_map(|undo| undo.events);
             let label = events.map(|event| short(event)).collect::<Vec<_>>().join(" or ");
             let to = undoable.get(at + 1).map_or("cancelled", |before| before.worker);
-            lines.push(format!("    {} -.->|{label}| {to}", step.worker));
+            lines.push(format!("    {} -.->|{label}| {to}", row.worker));
         }
         if let Some(cancelled) = self.closing().cancelled {
             lines.push(format!("    cancelled([{}])", short(cancelled)));
@@ -45,6 +52,6 @@ impl Flow {
 }
 
 /// The type without its version.
-fn short(event: &str) -> &str {
+pub(super) fn short(event: &str) -> &str {
     event.rsplit_once(".v").map_or(event, |(name, _)| name)
 }
