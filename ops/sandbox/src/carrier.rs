@@ -4,21 +4,14 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{Query, State};
-use axum::http::HeaderMap;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::answer::{Answer, Reply};
-use crate::exchange::{App, ask, change, malformed};
-use crate::keys::{Keys, key_of};
+use crate::answer::Answer;
+use crate::decision::Decision;
+use crate::keys::Keys;
 use crate::ledger::{Effect, Fact};
-use crate::operation::Operation;
-use crate::world::{Change, Command, Decision, Question};
 
 /// No label is sold to this country (ISO 3166 code): Antarctica.
 pub const REFUSED_COUNTRY: &str = "AQ";
@@ -46,38 +39,11 @@ struct Destination {
     postcode: String,
 }
 
-pub(crate) fn routes() -> Router<Arc<App>> {
-    Router::new().route("/labels", get(lookup).post(buy))
-}
-
-async fn buy(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Reply {
-    match read(&headers, &body) {
-        Ok(parsed) => change(app, parsed).await,
-        Err(answer) => malformed(&app, Operation::Label, answer),
-    }
-}
-
-#[derive(Deserialize)]
-struct Lookup {
-    key: String,
-}
-
-async fn lookup(State(app): State<Arc<App>>, Query(Lookup { key }): Query<Lookup>) -> Reply {
-    ask(&app, Question::Lookup { key }).await
-}
-
-fn read(headers: &HeaderMap, body: &[u8]) -> Result<Change, Answer> {
-    let key = key_of(headers).map_err(|message| error(400, "key_missing", message))?;
-    let Json(label) = Json::<NewLabel>::from_bytes(body)
-        .map_err(|bad| error(400, "malformed", &bad.body_text()))?;
-    label.check().map_err(|message| error(400, "malformed", message))?;
-    // The parsed form again, so that white space does not make another request.
-    let request = serde_json::to_string(&label).expect("strings and numbers serialize");
-    Ok(Change { key, request, command: Command::Label(label) })
-}
-
 impl NewLabel {
-    fn check(&self) -> Result<(), &'static str> {
+    /// # Errors
+    ///
+    /// The field that is out of its range, and the range, in words.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
         let Destination { country, postcode } = &self.ship_to;
         if !(1..=64).contains(&self.reference.len()) {
             return Err("reference: not 1 to 64 characters");
@@ -141,6 +107,7 @@ pub(crate) fn look_up(keys: &Keys, key: &str) -> Answer {
     }
 }
 
-fn error(status: u16, code: &str, message: &str) -> Answer {
+/// An error in the carrier's shape.
+pub(crate) fn error(status: u16, code: &str, message: &str) -> Answer {
     Answer::new(status, &json!({"error": {"code": code, "message": message}}))
 }

@@ -14,7 +14,8 @@ use crate::answer::{Answer, Reply};
 use crate::faults::{Disturbance, Plan};
 use crate::keys::Begin;
 use crate::operation::{Operation, Service};
-use crate::world::{Change, Question, World};
+use crate::request::{Change, Question};
+use crate::world::World;
 
 #[derive(Debug)]
 pub(crate) struct App {

@@ -13,9 +13,9 @@ use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::intent::Intent;
 use crate::keys::SavedAnswer;
 use crate::ledger::{Entry, Fact};
-use crate::payment::Intent;
 
 /// All that one request did: the facts, the intent as it is now, the answer kept under the key.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,23 +1,41 @@
 //! Payment and carrier services to test against, and the ground truth of what they did.
 //!
-//! A request that changes something goes through `exchange`: faults, then the idempotency key,
-//! then a decision of `payment` or `carrier`, which `world` writes down before it takes effect.
+//! A request that changes something takes this way:
+//!
+//! 1. `routes` reads it, and knows which service it is for.
+//! 2. `exchange` draws its faults and then looks up its idempotency key.
+//! 3. `payment` or `carrier` decides, and changes nothing.
+//! 4. `world` writes the decision down before it takes effect.
+//!
+//! The modules stand in reading order, and each uses only modules below it.
 //! Nothing here knows Quadrille: the services would serve any client, so that they can judge ours.
 
-mod answer;
-mod calls;
-mod cards;
-mod carrier;
+mod server;
+
+// The paths: those of the services, and those of the test's own window.
+mod routes;
 mod control;
+
+// A request, from its faults to its effect.
 mod exchange;
+mod world;
+mod request;
+mod payment;
+mod carrier;
+mod decision;
+
+// What the world keeps.
 mod faults;
+mod calls;
 mod journal;
 mod keys;
 mod ledger;
+mod intent;
+
+// The words that all of them use.
+mod cards;
+mod answer;
 mod operation;
-mod payment;
-mod server;
-mod world;
 
 pub use cards::{ACCEPTED_CARDS, DECLINED_CARDS, DeclinedCard};
 pub use carrier::{REFUSED_COUNTRY, REFUSED_POSTCODE};

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use crate::answer::Severed;
 use crate::exchange::App;
 use crate::world::World;
-use crate::{carrier, control, payment};
+use crate::{control, routes};
 
 /// How long a stopping server waits for requests in hand.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -83,11 +83,7 @@ pub async fn serve(
 }
 
 fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .nest("/payment", payment::routes())
-        .nest("/carrier", carrier::routes())
-        .merge(control::routes())
-        .with_state(app)
+    routes::services().merge(control::routes()).with_state(app)
 }
 
 async fn connection(stream: TcpStream, service: TowerToHyperService<Router>, watcher: Watcher) {

@@ -10,58 +10,16 @@ use jiff::Timestamp;
 
 use crate::answer::Answer;
 use crate::calls::Calls;
-use crate::carrier::{self, NewLabel};
+use crate::carrier;
+use crate::decision::Decision;
 use crate::faults::{Faults, Plan};
+use crate::intent::Intent;
 use crate::journal::{Journal, Record, ensure_paired};
 use crate::keys::{Begin, KEY_LIFETIME, Keys, SavedAnswer};
-use crate::ledger::{Fact, Ledger};
+use crate::ledger::Ledger;
 use crate::operation::{Operation, Service};
-use crate::payment::{self, Intent, Payment};
-
-/// A well-formed request that may change something.
-#[derive(Debug)]
-pub(crate) struct Change {
-    pub(crate) key: String,
-    /// Path and parameters in one text, to tell a repetition from another request.
-    pub(crate) request: String,
-    pub(crate) command: Command,
-}
-
-#[derive(Debug)]
-pub(crate) enum Command {
-    Payment(payment::Command),
-    Label(NewLabel),
-}
-
-/// A request that changes nothing.
-#[derive(Debug)]
-pub(crate) enum Question {
-    Search { order: String },
-    Retrieve { intent: String },
-    Lookup { key: String },
-}
-
-/// What a service makes of a command, before anything is written or applied.
-#[derive(Debug)]
-pub(crate) struct Decision {
-    pub(crate) answer: Answer,
-    /// Whether the key remembers the answer. Not for what failed before execution began.
-    pub(crate) keep: bool,
-    pub(crate) intent: Option<Intent>,
-    pub(crate) facts: Vec<Fact>,
-}
-
-impl Decision {
-    /// Nothing happened, and the key stays free.
-    pub(crate) fn rejected(answer: Answer) -> Self {
-        Self { answer, keep: false, intent: None, facts: Vec::new() }
-    }
-
-    /// Nothing happened, and the key says so from now on.
-    pub(crate) fn answered(answer: Answer) -> Self {
-        Self { answer, keep: true, intent: None, facts: Vec::new() }
-    }
-}
+use crate::payment::Payment;
+use crate::request::{Change, Command, Question};
 
 #[derive(Debug)]
 pub(crate) struct World {
@@ -203,25 +161,6 @@ impl World {
                 Some(self.faults.key_lifetime_ms().unwrap_or(usual))
             }
             Service::Carrier => None,
-        }
-    }
-}
-
-impl Change {
-    pub(crate) fn operation(&self) -> Operation {
-        match &self.command {
-            Command::Payment(command) => command.operation(),
-            Command::Label(_) => Operation::Label,
-        }
-    }
-}
-
-impl Question {
-    pub(crate) fn operation(&self) -> Operation {
-        match self {
-            Self::Search { .. } => Operation::Search,
-            Self::Retrieve { .. } => Operation::Retrieve,
-            Self::Lookup { .. } => Operation::Lookup,
         }
     }
 }

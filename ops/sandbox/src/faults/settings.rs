@@ -4,7 +4,7 @@
 use axum::Json;
 use serde::{Deserialize, Serialize};
 
-use super::Disturbance;
+use super::plan::Disturbance;
 use crate::operation::{Operation, Service};
 
 /// Longest time a fault may last: a day, in milliseconds.

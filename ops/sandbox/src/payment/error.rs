@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::Intent;
 use crate::answer::Answer;
 use crate::cards::DeclinedCard;
+use crate::intent::Intent;
 
 /// A request that is wrong in itself. Never saved under its key.
-pub(super) fn invalid(param: &str, code: &str, message: &str) -> Answer {
+pub(crate) fn invalid(param: &str, code: &str, message: &str) -> Answer {
     invalid_request(400, param, code, message)
 }
 

@@ -3,22 +3,23 @@
 
 use std::collections::BTreeMap;
 
+use super::command::Command;
 use super::error::invalid;
-use super::{Command, NewIntent};
 use crate::answer::Answer;
 use crate::cards::is_known;
+use crate::intent::NewIntent;
 
 /// Largest amount in minor units: twelve digits, as at Stripe, so that sums cannot overflow.
 const LARGEST_AMOUNT: u64 = 999_999_999_999;
 
 /// The parameters of one request, taken out one by one; `finish` refuses the rest.
 #[derive(Debug)]
-pub(super) struct Form {
+pub(crate) struct Form {
     values: BTreeMap<String, String>,
 }
 
 impl Form {
-    pub(super) fn new(pairs: Vec<(String, String)>) -> Result<Self, Answer> {
+    pub(crate) fn new(pairs: Vec<(String, String)>) -> Result<Self, Answer> {
         let mut values = BTreeMap::new();
         for (name, value) in pairs {
             if values.contains_key(&name) {
@@ -30,11 +31,11 @@ impl Form {
     }
 
     /// Path and parameters in one text, the same whatever the order of the parameters.
-    pub(super) fn request(&self, path: &str) -> String {
+    pub(crate) fn request(&self, path: &str) -> String {
         format!("{path} {:?}", self.values)
     }
 
-    pub(super) fn create(mut self) -> Result<Command, Answer> {
+    pub(crate) fn create(mut self) -> Result<Command, Answer> {
         let new = NewIntent {
             amount: amount(&self.required("amount")?)?,
             currency: currency(self.required("currency")?)?,
@@ -46,17 +47,17 @@ impl Form {
         self.finish(Command::Create(new))
     }
 
-    pub(super) fn confirm(mut self, intent: String) -> Result<Command, Answer> {
+    pub(crate) fn confirm(mut self, intent: String) -> Result<Command, Answer> {
         let payment_method = self.values.remove("payment_method").map(payment_method);
         let payment_method = payment_method.transpose()?;
         self.finish(Command::Confirm { intent, payment_method })
     }
 
-    pub(super) fn cancel(self, intent: String) -> Result<Command, Answer> {
+    pub(crate) fn cancel(self, intent: String) -> Result<Command, Answer> {
         self.finish(Command::Cancel { intent })
     }
 
-    pub(super) fn refund(mut self) -> Result<Command, Answer> {
+    pub(crate) fn refund(mut self) -> Result<Command, Answer> {
         let intent = self.required("payment_intent")?;
         let amount = self.values.remove("amount").map(|text| amount(&text)).transpose()?;
         self.finish(Command::Refund { intent, amount })
@@ -123,7 +124,7 @@ fn payment_method(name: String) -> Result<String, Answer> {
 }
 
 /// The order in `metadata['order']:'A123'`, the one search the sandbox answers.
-pub(super) fn searched_order(query: &str) -> Result<String, Answer> {
+pub(crate) fn searched_order(query: &str) -> Result<String, Answer> {
     let order = query.strip_prefix("metadata['order']:'").and_then(|rest| rest.strip_suffix('\''));
     match order {
         Some(order) if !order.is_empty() && !order.contains('\'') => Ok(order.to_owned()),

@@ -3,10 +3,9 @@
 //!
 //! `decide` changes nothing; the world writes its decision down and hands the intent to `put`.
 
-mod error;
 mod form;
-mod intent;
-mod routes;
+mod command;
+mod error;
 
 use std::collections::HashMap;
 
@@ -15,43 +14,13 @@ use serde_json::json;
 
 use crate::answer::Answer;
 use crate::cards::{DeclinedCard, decline_of};
+use crate::decision::Decision;
+use crate::intent::{Intent, NewIntent, Status, new_id};
 use crate::ledger::{Effect, Fact};
-use crate::operation::Operation;
-use crate::world::Decision;
 
-pub(crate) use intent::{Intent, NewIntent};
-pub(crate) use routes::routes;
-
-use intent::{Status, new_id};
-
-#[derive(Debug)]
-pub(crate) enum Command {
-    Create(NewIntent),
-    /// A payment method takes the place of the intent's, which may have been declined.
-    Confirm {
-        intent: String,
-        payment_method: Option<String>,
-    },
-    Cancel {
-        intent: String,
-    },
-    /// Without an amount: all that is still held.
-    Refund {
-        intent: String,
-        amount: Option<u64>,
-    },
-}
-
-impl Command {
-    pub(crate) fn operation(&self) -> Operation {
-        match self {
-            Self::Create(_) => Operation::Create,
-            Self::Confirm { .. } => Operation::Confirm,
-            Self::Cancel { .. } => Operation::Cancel,
-            Self::Refund { .. } => Operation::Refund,
-        }
-    }
-}
+pub(crate) use command::Command;
+pub(crate) use error::invalid;
+pub(crate) use form::{Form, searched_order};
 
 #[derive(Debug, Default)]
 pub(crate) struct Payment {

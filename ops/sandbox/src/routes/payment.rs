@@ -8,16 +8,14 @@ use axum::extract::{FromRequest, Path, Query, Request, State};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use super::Command;
-use super::error::invalid;
-use super::form::{Form, searched_order};
 use crate::answer::{Answer, Reply};
 use crate::exchange::{App, ask, change, malformed};
 use crate::keys::key_of;
 use crate::operation::Operation;
-use crate::world::{self, Change, Question};
+use crate::payment::{self, Form, invalid, searched_order};
+use crate::request::{Change, Command, Question};
 
-pub(crate) fn routes() -> Router<Arc<App>> {
+pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/v1/payment_intents", post(create))
         .route("/v1/payment_intents/search", get(search))
@@ -73,14 +71,14 @@ async fn execute(app: Arc<App>, operation: Operation, parsed: Result<Change, Ans
 
 async fn read(
     request: Request,
-    parse: impl FnOnce(Form) -> Result<Command, Answer>,
+    parse: impl FnOnce(Form) -> Result<payment::Command, Answer>,
 ) -> Result<Change, Answer> {
     let key = key_of(request.headers())
         .map_err(|message| invalid("Idempotency-Key", "parameter_missing", message))?;
     let path = request.uri().path().to_owned();
     let form = Form::new(pairs(request).await?)?;
     let text = form.request(&path);
-    Ok(Change { key, request: text, command: world::Command::Payment(parse(form)?) })
+    Ok(Change { key, request: text, command: Command::Payment(parse(form)?) })
 }
 
 async fn pairs(request: Request) -> Result<Vec<(String, String)>, Answer> {

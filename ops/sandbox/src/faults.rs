@@ -4,6 +4,7 @@
 //! sequence of requests meet the same faults.
 
 mod settings;
+mod plan;
 
 use std::time::Duration;
 
@@ -12,39 +13,8 @@ use tokio::sync::watch;
 
 use crate::operation::{Operation, Service};
 
+pub(crate) use plan::{Disturbance, Plan};
 pub(crate) use settings::Settings;
-
-/// What befalls one request. At most one disturbance; the rest may come together.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) disturbance: Disturbance,
-    pub(crate) latency: Duration,
-    /// The client is told 504 and the effect happens this much later.
-    pub(crate) commit_late: Option<Duration>,
-    pub(crate) drop_reply: bool,
-}
-
-/// A fault that comes before the execution.
-#[derive(Debug, Default)]
-pub(crate) enum Disturbance {
-    #[default]
-    None,
-    /// Waits for a change of the watched value, then goes on as if nothing had been. Once the
-    /// value is gone, the connection closes.
-    Hang(watch::Receiver<()>),
-    DropBefore,
-    Overload {
-        retry_after_s: u64,
-    },
-    KeyInUse,
-    Error {
-        status: u16,
-    },
-    /// The error becomes the answer of the key, so it takes the place of the execution.
-    SaveError {
-        status: u16,
-    },
-}
 
 #[derive(Debug)]
 pub(crate) struct Faults {

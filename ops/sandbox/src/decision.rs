@@ -1,0 +1,28 @@
+//! What a service decides about a command. The services make decisions and `world` carries them
+//! out, so this type lies below both, because neither service may know the world.
+
+use crate::answer::Answer;
+use crate::intent::Intent;
+use crate::ledger::Fact;
+
+/// What a service makes of a command, before anything is written or applied.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    pub(crate) answer: Answer,
+    /// Whether the key remembers the answer. Not for what failed before execution began.
+    pub(crate) keep: bool,
+    pub(crate) intent: Option<Intent>,
+    pub(crate) facts: Vec<Fact>,
+}
+
+impl Decision {
+    /// Nothing happened, and the key stays free.
+    pub(crate) fn rejected(answer: Answer) -> Self {
+        Self { answer, keep: false, intent: None, facts: Vec::new() }
+    }
+
+    /// Nothing happened, and the key says so from now on.
+    pub(crate) fn answered(answer: Answer) -> Self {
+        Self { answer, keep: true, intent: None, facts: Vec::new() }
+    }
+}
