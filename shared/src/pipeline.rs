@@ -1,15 +1,16 @@
 //! What happens to a trigger, from its delivery to its settlement; the stages in order.
 //!
-//! Each stage takes what the one before it made, and may end the handling early with an
-//! [`Ending`]. A crash between any two lines is harmless: the message comes again, its slot is read
-//! first, every outside request has the same idempotency key as before, and the guard lets one
-//! decision in. Only the report of a second effect, which no honest service makes, is lost with its
-//! process.
+//! Each stage takes what the stage before it made, and may end the handling early with an
+//! [`Ending`]. A crash between any two lines is harmless: the broker delivers the message again
+//! (*at least once*), the worker reads its slot first, every outside request has the same
+//! idempotency key as before, and the guard (*optimistic concurrency*: a slot must still be empty)
+//! lets one decision in. Only one thing is lost with the process: its report of a second effect,
+//! which no honest service causes.
 //!
-//! What is rare is boxed, here and in the stages, because the future of a handling is allocated for
-//! every message.
+//! Rare branches are boxed, here and in the stages, because every message allocates the future of
+//! its handling.
 
-// What every stage knows of, then the stages in the order in which a message meets them.
+// First what every stage uses, then the stages in the order in which a message meets them.
 mod worker;
 
 mod decode;
@@ -26,8 +27,8 @@ mod commit;
 mod signal;
 mod write;
 
-// The last stage. It takes the proofs that `decode`, `commit` and `park` make, and each of them may
-// end the handling early: files that need one another, in one room.
+// The last stage. It takes the proofs that `decode`, `commit` and `park` make, and each of those
+// may end the handling early: they need one another, so they are declared together.
 mod delivery;
 mod park;
 
@@ -70,7 +71,7 @@ async fn decide<P: Part>(worker: &Worker, part: &P, delivery: &Delivery) -> Resu
     match commit::commit(worker, &trigger, &outcome, work).await? {
         Commit::Settled(committed) => Ok(Ending::Committed(committed)),
         Commit::TakeBack(refusal) => {
-            // The signal first: this message may be the only one that can still give it.
+            // Signal first: this message may be the only one that can still give the signal.
             let told = Box::pin(commit::refused(worker, &trigger, &refusal)).await?;
             Box::pin(take_back(worker, part, &trigger, &outcome)).await?;
             Ok(Ending::Committed(told))
@@ -105,7 +106,7 @@ async fn run<P: Part>(
     }
 }
 
-/// Undoes an effect of our own that another decision has overtaken.
+/// Undoes the effect of this run, because its slot holds another decision.
 async fn take_back<P: Part>(
     worker: &Worker,
     part: &P,

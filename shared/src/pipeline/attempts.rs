@@ -10,7 +10,7 @@ use crate::ids::Direction;
 use crate::step::{StepContext, StepError};
 use crate::{BadData, Reason, SagaId, telemetry};
 
-/// What the broker says of the message in hand.
+/// What the broker says about the message in hand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
     /// When it stored the trigger of the run.
@@ -36,11 +36,11 @@ impl<'k> Attempts<'k> {
         &self.context
     }
 
-    /// Waits for the next attempt; `None` for one that met its deadline.
+    /// Waits for the next attempt; `error` is `None` when the last one ran out of time.
     ///
-    /// Only at its first delivery is a message held. What comes again has one attempt and makes
-    /// room, for the broker hands it out before whatever is new: else a few messages that
-    /// never succeed would keep all others waiting.
+    /// The worker holds a message only at its first delivery. A redelivered message has one attempt
+    /// and then makes room, because the broker hands it out before any new message: otherwise a few
+    /// messages that never succeed would keep all others waiting.
     pub(crate) async fn failed(&mut self, error: Option<StepError>) -> Result<(), Ending> {
         let attempt = self.context.attempt();
         let (after, why) = match error {
@@ -49,7 +49,7 @@ impl<'k> Attempts<'k> {
             }
             Some(StepError::TryAgain { after, source }) => (after, source.to_string()),
             Some(StepError::Superseded) => (None, "an undo cannot be superseded".to_owned()),
-            None => (None, "the attempt met its deadline".to_owned()),
+            None => (None, "the attempt ran out of time".to_owned()),
         };
         telemetry::attempt_failed(self.worker.name(), self.context.saga_id(), attempt, &why);
         let after = after.unwrap_or_default();

@@ -1,11 +1,12 @@
-//! Does what a trigger says it was caused by exist?
+//! Is the event that a trigger names as its cause in the log?
 //!
-//! A step that acts on an event whose order was never placed ships a parcel nobody ordered. So the
-//! causing slot must hold the very message that is named; one that does not show up is waited for,
-//! then the trigger is set aside.
+//! A step that acts on an event whose order was never placed ships a parcel that nobody ordered. So
+//! the causing slot must hold exactly the message that the trigger names. If it does not, the
+//! worker waits for it, and in the end sets the trigger aside.
 //!
-//! That read is the dearest thing on the way of a message. A step that asks nobody outside does no
-//! harm on a forged event, so there it is enough that the name is the right one.
+//! That read is the most expensive part of handling a message. A step that calls no outside service
+//! does no harm when it acts on a forged event, so there it is enough that the trigger names the
+//! right id.
 
 use std::time::Duration;
 
@@ -17,11 +18,11 @@ use crate::broker::Stored;
 use crate::log::envelope::{Cause, Envelope};
 use crate::{BadData, Reason, Slot, ids};
 
-/// What is old already when it comes first is looked at again after this: whoever answered may be a
-/// leader that does not know yet that it was replaced.
+/// A trigger that is already old at its first delivery gets a second look after this time, because
+/// the node that answered may be a leader that does not know yet that it was replaced.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
-/// Lets a trigger pass whose cause is in the log.
+/// Lets a trigger pass if its cause is in the log.
 pub(crate) async fn check<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<(), Ending> {
     let flow = worker.flow;
     let Some(before) = flow.decides(worker.row.on) else { return Ok(()) };
@@ -43,7 +44,7 @@ pub(crate) async fn check<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<
             return Ok(());
         }
     }
-    // Not by `age`, which errs to the side of too old.
+    // Not `age`, because `age` errs on the side of too old.
     let waited = worker.clock.now().duration_since(trigger.stored_at);
     if Duration::try_from(waited).unwrap_or_default() < worker.limits.cause_wait {
         let attempt = u32::try_from(trigger.deliveries).unwrap_or(u32::MAX);
@@ -56,7 +57,7 @@ pub(crate) async fn check<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<
     Err(Ending::Park(BadData::new(Reason::NoCause, "/causationid", what)))
 }
 
-/// Whether this is the id that the cause must have, as far as that follows from the flow.
+/// Whether this is the id that the cause must have; `false` if the flow does not determine that id.
 fn is_named_rightly(worker: &Worker, slot: &Slot, cause: &Cause) -> bool {
     let flow = worker.flow;
     flow.decides(slot.name()).is_some_and(|row| {
@@ -65,7 +66,8 @@ fn is_named_rightly(worker: &Worker, slot: &Slot, cause: &Cause) -> bool {
     })
 }
 
-/// The id of the event in a slot; empty for what is no event, which no cause names.
+/// The id of the event in a slot; empty if the slot holds no event, because no cause has an empty
+/// id.
 fn event_id(worker: &Worker, slot: &Slot, stored: &Stored) -> String {
     let flow = worker.flow;
     let expected = flow.decides(slot.name()).map_or(flow.opens.event, |row| row.done);

@@ -1,7 +1,8 @@
-//! What a step decided goes into its slot, or what is there already settles the message.
+//! Writes what a step decided into its slot. If the slot already holds a decision, that decision
+//! settles the message.
 //!
-//! The slot decides, not who wrote it: a step that acted against the refusal in its slot takes its
-//! effect back.
+//! What the slot holds counts, no matter who wrote it: a step that acted although its slot holds a
+//! refusal takes its effect back.
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -18,24 +19,24 @@ use crate::log::slots::{self, Entry, Record};
 use crate::step::Outcome;
 use crate::{BadData, Event, Reason, Refusal, failpoint, telemetry};
 
-/// Proof that a slot is decided, and that the signal stands where it must.
+/// Proof that a slot is decided, and that the signal is in the log if the decision needs one.
 #[derive(Debug)]
 pub(crate) struct Committed {
     _made_here: (),
 }
 
 impl Committed {
-    /// The saga turned around at the pivot, before this step.
+    /// The pivot holds `stop`: the saga turned around before this step.
     pub(crate) fn stopped(_stop: &Record) -> Self {
         Self { _made_here: () }
     }
 
-    /// An undo or an ending is in its slot.
+    /// What an undo or the closing recorded is in its slot.
     pub(crate) fn undone() -> Self {
         Self { _made_here: () }
     }
 
-    /// The log holds what makes this delivery one of the past.
+    /// The log already holds what makes this delivery obsolete.
     pub(crate) fn seen(_entry: &Record) -> Self {
         Self { _made_here: () }
     }
@@ -43,10 +44,10 @@ impl Committed {
 
 /// What became of a step's outcome.
 pub(crate) enum Commit {
-    /// The slot is decided, and everybody who must know was told.
+    /// The slot is decided, and the signal is in the log if the decision needs one.
     Settled(Committed),
-    /// The step acted, and its slot says that it must not have: tell everybody ([`refused`]), then
-    /// take it back.
+    /// The step acted, but its slot holds a refusal: give the signal ([`refused`]), then take the
+    /// effect back.
     TakeBack(Record),
 }
 
@@ -82,15 +83,15 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
     }
 }
 
-/// Whether two runs of a step had one effect, as far as both tell: another version of the worker
-/// may know fewer fields or more.
+/// Whether two runs of a step had one effect. Compares only the fields that both recorded, because
+/// another version of the worker may know fewer fields or more.
 fn says_the_same<Done: Event>(done: &Done, record: &Record) -> bool {
     let fields = |data: &str| serde_json::from_str::<Map<String, Value>>(data).unwrap_or_default();
     let (ours, theirs) = (fields(done.to_data().get()), fields(&record.data));
     ours.iter().all(|(name, value)| theirs.get(name).is_none_or(|their| their == value))
 }
 
-/// An effect outside that no slot records: only a human can tell what to do about it.
+/// An effect that no slot records: only a human can decide what to do about it.
 pub(crate) fn orphan_effect<On>(worker: &Worker, trigger: &Trigger<On>, what: &str) -> Ending {
     tracing::error!(worker = worker.name(), saga = %trigger.saga, "orphan effect: {what}");
     Ending::Park(BadData::new(Reason::OrphanEffect, "", what))
@@ -118,7 +119,8 @@ fn outgoing<On, Done: Event, Refused: Refusal>(
     }
 }
 
-/// Settles a trigger whose slot was found decided, by whoever: a refusal needs its signal.
+/// Settles a trigger whose slot is already decided, no matter who decided it: a refusal needs its
+/// signal.
 pub(crate) async fn settle_found<On>(
     worker: &Worker,
     trigger: &Trigger<On>,
@@ -141,18 +143,19 @@ pub(crate) async fn refused<On>(
     Ok(Committed::seen(refusal))
 }
 
-/// How often the slot behind a fence is read, 1 to 2 s apart in the end: longer than a leader can
-/// be deposed and not know it.
+/// How often the worker reads the slot behind a fence; the last waits are 1 to 2 s. In all this is
+/// longer than a deposed leader can go without knowing that it was deposed.
 const LOOKS: u32 = 16;
 
-/// Reads the step's own slot until it says something: a fence was met, so it must. Unless somebody
-/// else took the effect back, at the service itself: then nothing will ever be decided here.
+/// Reads the step's own slot until it is decided. The run met a fence, and an undo sets a fence
+/// only after the slot is decided. There is one exception: somebody took the effect back at the
+/// service itself. Then nothing will ever decide the slot, and the message is parked.
 pub(crate) async fn superseded<On>(
     worker: &Worker,
     trigger: &Trigger<On>,
 ) -> Result<Committed, Ending> {
     let slot = worker.slot(worker.row.slot, &trigger.saga);
-    let why = "its effect is fenced off, and yet its slot is empty";
+    let why = "its effect is fenced off, but its slot is empty";
     let held_since = Instant::now();
     for attempt in 1..=LOOKS {
         if let Some(stored) = worker.last(&slot).await? {
@@ -165,8 +168,9 @@ pub(crate) async fn superseded<On>(
     Err(Ending::Park(BadData::new(Reason::FencedOff, "", why)))
 }
 
-/// A slot that holds what nobody may have written: no redelivery will change that.
+/// The slot holds an event whose source may not write it, or that is unreadable: no redelivery
+/// changes that.
 pub(crate) fn alien() -> Ending {
-    let what = "its slot holds an event of somebody who may not write it";
+    let what = "its slot holds an event that its source may not write, or that is unreadable";
     Ending::Park(BadData::new(Reason::WrongSource, "", what))
 }

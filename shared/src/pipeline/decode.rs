@@ -1,7 +1,8 @@
 //! Is this message a trigger of the step, and is it sound?
 //!
-//! A step reacts to what opens a saga, or to the `Done` of the step before it. A refusal in that
-//! slot is nothing to react to. Everything else is set aside: it can never become a trigger.
+//! A step reacts to the event that opens a saga, or to the `Done` of the step before it. It ignores
+//! a refusal in that slot. The worker sets everything else aside, because it can never become a
+//! trigger.
 
 use jiff::Timestamp;
 
@@ -11,10 +12,11 @@ use super::worker::Worker;
 use crate::log::envelope::{Cause, Envelope};
 use crate::{BadData, Event, Reason, SagaId};
 
-/// `placed` data a step has to read; a message of the log may have twice as much.
+/// Longest `data` of an event that opens a saga, in bytes; a message of the log may be twice as
+/// long.
 const MAX_DATA: usize = 32 * 1024;
 
-/// Proof that a message is nothing to this step.
+/// Proof that a message is no trigger of this step.
 pub(crate) struct NotOurs {
     _made_here: (),
 }
@@ -26,7 +28,7 @@ pub(crate) struct Trigger<On> {
     pub(crate) on: On,
     /// The trigger itself, as the cause of what is written next.
     pub(crate) this: Cause,
-    /// What the trigger was written because of.
+    /// What caused the trigger.
     pub(crate) cause: Option<Cause>,
     pub(crate) traceparent: Option<String>,
     pub(crate) stored_at: Timestamp,
@@ -55,11 +57,11 @@ pub(crate) fn decode<On: Event>(
             return Err(Ending::NotOurs(NotOurs { _made_here: () }));
         }
         if envelope.event_type == before.done && envelope.source != before.worker {
-            let what = "written by somebody else than its step's worker";
+            let what = "not written by the worker of its step";
             return Err(Ending::Park(BadData::new(Reason::WrongSource, "/source", what)));
         }
     } else if envelope.data.len() > MAX_DATA {
-        let what = "the data of what opens a saga is at most 32 KB";
+        let what = "the data of an event that opens a saga is at most 32 KB";
         return Err(Ending::Park(BadData::new(Reason::TooLarge, "", what)));
     }
     let on = envelope.event(saga).map_err(Ending::Park)?;

@@ -1,7 +1,8 @@
 //! A message in hand, and the only ways to let go of it.
 //!
-//! An acknowledgement settles a message whoever says it and however late, so it takes a proof that
-//! the message is decided or set aside, which `commit`, `decode` and `park` hand out.
+//! An acknowledgement settles a message for good, no matter which replica sends it, or how late. So
+//! it takes a proof that the message is decided, set aside or no trigger; only `commit`, `park` and
+//! `decode` make these proofs.
 
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ use crate::{BadData, SagaId, failpoint};
 
 /// How the handling of a delivery ended.
 pub(crate) enum Ending {
-    /// Its slot is decided, and whoever must know was told.
+    /// Its slot is decided, and the signal is in the log if the decision needs one.
     Committed(Committed),
     /// Not a trigger of this step.
     NotOurs(NotOurs),
-    /// Cannot be handled; a human has to look.
+    /// The message cannot be handled; a human has to look.
     Park(BadData),
-    /// Not now.
+    /// Not now: the broker delivers it again after this delay.
     GiveBack(Duration),
 }
 
@@ -44,7 +45,7 @@ impl Delivery {
         &self.delivered.message
     }
 
-    /// Ends the delivery; where it is to be parked, that is stored first.
+    /// Ends the delivery; a message to be parked is on the parked stream before it is settled.
     pub(crate) async fn end(self, worker: &Worker, ending: Ending) {
         match ending {
             Ending::Committed(Committed { .. }) => self.settle(worker, Settle::Ack).await,

@@ -1,8 +1,8 @@
 //! Has this trigger been decided already?
 //!
-//! On a first, fresh delivery the guard on the slot is enough. A trigger that comes again, or is
-//! old, may have been decided long ago: reading its slot first keeps a backlog or a reset durable
-//! from repeating calls to the outside.
+//! On a first, fresh delivery the guard on the slot is enough. A trigger that is redelivered or old
+//! may have been decided long ago, so the worker reads its slot first. That keeps a backlog or a
+//! reset durable from repeating calls to outside services.
 
 use super::commit::{Committed, settle_found};
 use super::decode::Trigger;
@@ -10,14 +10,14 @@ use super::delivery::Ending;
 use super::worker::Worker;
 use crate::log::slots;
 
-/// Lets a trigger pass that is still to be decided.
+/// Lets a trigger pass if it is not decided yet.
 pub(crate) async fn route<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<(), Ending> {
     let fresh = worker.clock.age(trigger.stored_at) <= worker.limits.read_after;
     if trigger.deliveries == 1 && fresh {
         return Ok(());
     }
     let slot = worker.slot(worker.row.slot, &trigger.saga);
-    // A stale "nothing" costs a repeated call, which its key makes harmless.
+    // A stale "nothing" costs a repeated call, which its idempotency key makes harmless.
     let seen = match trigger.deliveries {
         1 => worker.lookup.last(slot.subject()).await.ok(),
         _ => None,

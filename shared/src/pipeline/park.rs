@@ -1,7 +1,8 @@
-//! Setting a message aside for a human, with everything needed to try it again.
+//! Sets a message aside for a human (a *dead letter*), with everything needed to try it again.
 //!
-//! It is stored on the parked stream before the trigger is settled, so it cannot be lost; a crash
-//! between the two parks it twice, which is harmless. Nothing of the payload reaches a log.
+//! The worker stores it on the parked stream before it settles the trigger, so it cannot be lost; a
+//! crash between the two parks it twice, which is harmless. No part of the payload appears in a log
+//! line.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +19,7 @@ pub(crate) struct SetAside {
     _made_here: (),
 }
 
-/// Parks a delivery of `durable`; `saga` is `None` where the subject names none.
+/// Parks a delivery of `durable`; `saga` is `None` if the subject names none.
 pub(crate) async fn park(
     worker: &Worker,
     delivered: &Delivered,

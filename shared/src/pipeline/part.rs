@@ -1,8 +1,8 @@
-//! A step with what sets it apart from others of its kind: whether it can be taken back.
+//! A step, and whether it can be taken back: steps before the pivot can, steps after it cannot.
 
 use crate::step::{Evidence, Step, StepContext, StepError, Undo};
 
-/// A step, and what to do with an effect that its slot denies.
+/// A step, and what to do with its effect when its slot holds a refusal.
 pub(crate) trait Part: Send + Sync + 'static {
     type Step: Step;
 
@@ -19,7 +19,7 @@ pub(crate) trait Part: Send + Sync + 'static {
 
 pub(crate) enum TakenBack {
     Yes,
-    /// The step is after the pivot: nobody may refuse it, and yet somebody did.
+    /// The step is after the pivot and has no undo: one replica refused, and this one acted.
     Never,
 }
 

@@ -1,5 +1,6 @@
-//! The point of no return: `go` is written before the step may act, and a cancellation or deadline
-//! writes `stop` into the same slot. The first writer wins, and the loser reads so.
+//! The point of no return. The worker writes `go` before its step may act; a cancellation or a
+//! deadline writes `stop` into the same slot. The first writer wins, and the other one reads the
+//! slot and obeys it.
 
 use super::commit::{Committed, alien};
 use super::decode::Trigger;
@@ -12,7 +13,7 @@ use crate::log::envelope::Outgoing;
 use crate::log::slots::{self, Entry};
 use crate::{event, failpoint};
 
-/// Lets a trigger pass once `go` stands in the log; passes at once where the flow has no pivot.
+/// Lets a trigger pass once `go` is in the log, or at once if its step has no pivot.
 pub(crate) async fn pass<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<(), Ending> {
     let Some(pivot) = worker.row.pivot else { return Ok(()) };
     let slot = worker.slot(pivot.slot, &trigger.saga);

@@ -1,7 +1,8 @@
-//! How long to wait before trying again: doubled, capped, and between half and all of that.
+//! How long to wait before trying again (*exponential backoff*): the time doubles up to a cap, and
+//! the wait is a random part of it, from half to all.
 //!
-//! Waiting happens with the message in hand and in-progress acks, so that a short outage costs it
-//! no delivery.
+//! The worker waits with the message in hand and keeps telling the broker that work goes on, so
+//! that a short outage costs no redelivery.
 
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ pub(crate) const BROKER: Backoff = Backoff::new(Duration::from_millis(50), Durat
 pub(crate) const BUSY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(50));
 /// The stream is full: a human has to raise the limit.
 pub(crate) const FULL: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
-/// The log does not yet say why an undo was woken: a stale read lasts moments, a forged signal
-/// until the order is closed.
+/// The log does not say yet why an undo was woken. After a stale read this lasts moments, after a
+/// forged signal until the order is closed.
 pub(crate) const LOOK: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
 
 impl Backoff {
@@ -29,7 +30,7 @@ impl Backoff {
         Self { first, most }
     }
 
-    /// The wait after the `attempt`-th failure (from 1): between half and all of the doubled time.
+    /// The wait after the `attempt`-th failure (from 1): half to all of the doubled time.
     pub(crate) fn wait(self, attempt: u32) -> Duration {
         let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(20));
         doubled.min(self.most).mul_f64(0.5 + 0.5 * fastrand::f64())

@@ -1,7 +1,8 @@
-//! The signal that turns a saga around: given after every refusal and every stop, before the
-//! message that led to it is settled.
+//! The signal that turns a saga around. The worker writes it after every refusal and every stop,
+//! before it settles the message that led to it.
 //!
-//! Any signal will do, whoever wrote it: it only wakes the undo durables, and the slots decide.
+//! Any signal will do, no matter who wrote it, because it only wakes the undo durables; the slots
+//! decide.
 
 use super::decode::Trigger;
 use super::delivery::Ending;
@@ -13,11 +14,11 @@ use crate::ids::Direction;
 use crate::log::envelope::Outgoing;
 use crate::log::slots::Record;
 
-/// Bytes of a reason that its signal repeats.
+/// Longest reason that a signal repeats, in bytes.
 const MAX_REASON: usize = 256;
 
-/// What the signal of a refusal or a stop says, which stands in the log. `step` is the worker that
-/// was refused, or the pivot's slot.
+/// What the signal says about a refusal or a stop that is in the log. `step` is the worker that was
+/// refused, or the pivot's slot.
 pub(crate) fn of(step: &str, refusal: &Record) -> Turned {
     let Record { reason, source, .. } = refusal;
     Turned { step: step.to_owned(), reason: reason.clone(), by: source.clone() }
@@ -30,7 +31,7 @@ pub(crate) async fn give<On>(
     mut turned: Turned,
 ) -> Result<(), Ending> {
     let turns = worker.flow.turns;
-    // A service's own words may be long; the refusal has them all.
+    // A service's reason may be long; the refusal itself has all of it.
     turned.reason.truncate(turned.reason.floor_char_boundary(MAX_REASON));
     let slot = worker.slot(turns.slot, &trigger.saga);
     let occasion = worker.occasion(trigger.this.clone(), trigger.traceparent.clone());

@@ -22,14 +22,15 @@ use crate::{Flow, SagaId, Slot, telemetry};
 pub(crate) struct Worker {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) flow: &'static Flow,
-    /// For reads where only what is found counts.
+    /// For reads in which only a found message counts, because an empty answer may be stale.
     pub(crate) lookup: Lookup,
     /// This worker's row.
     pub(crate) row: &'static Row,
     pub(crate) clock: Clock,
     /// Of the streams this worker relies on, as they were at start.
     pub(crate) incarnations: Vec<Incarnation>,
-    /// How long a message stays ours without a word. An operator may change it at any time.
+    /// How long the broker waits for word from us before it delivers a message again. An operator
+    /// may change it at any time.
     pub(crate) ack_wait: watch::Sender<Duration>,
     pub(crate) limits: Limits,
     pub(crate) stopper: Stopper,
@@ -41,11 +42,12 @@ pub(crate) struct Worker {
 pub(crate) struct Limits {
     /// One attempt of a step.
     pub(crate) deadline: Duration,
-    /// A message that cannot be decided is kept this long before it is given back.
+    /// How long the worker holds a message that it cannot decide before it gives it back.
     pub(crate) hold_max: Duration,
-    /// Triggers older than this may have been decided already: their slot is read before the run.
+    /// Triggers older than this may have been decided already: the worker reads their slot before
+    /// the run.
     pub(crate) read_after: Duration,
-    /// A trigger without a resolvable cause is set aside when it is older than this.
+    /// The worker sets a trigger aside when its cause is not in the log and it is older than this.
     pub(crate) cause_wait: Duration,
 }
 
@@ -81,8 +83,8 @@ impl Worker {
         StepContext::new(self.flow.saga, self.row.worker, direction, saga.clone(), attempt)
     }
 
-    /// What a slot holds, from the leader: asked until there is an answer, as long as the message
-    /// may be held.
+    /// What a slot holds, read from the leader. Tries again until there is an answer, as long as
+    /// the message may be held.
     pub(crate) async fn last(&self, slot: &Slot) -> Result<Option<Stored>, GiveBack> {
         let held_since = Instant::now();
         let mut attempt = 0;
@@ -98,13 +100,14 @@ impl Worker {
         }
     }
 
-    /// Stops the process with one line; never returns, for the task is about to be let go.
+    /// Stops the process with one line of text; never returns, because the task is about to be
+    /// dropped.
     pub(crate) async fn halt<T>(&self, why: String) -> T {
         self.stopper.stop(Stop::Halt(why));
         std::future::pending().await
     }
 
-    /// Waits before another try, unless the message has been held for long or the process stops.
+    /// Waits before another try, unless the message has been held too long or the process stops.
     pub(crate) async fn pause(&self, wait: Duration, held_since: Instant) -> Result<(), GiveBack> {
         if held_since.elapsed() + wait > self.limits.hold_max {
             return Err(GiveBack(wait));
@@ -116,8 +119,9 @@ impl Worker {
         }
     }
 
-    /// Makes sure, after trouble, that the streams are still those this process started with:
-    /// another one of the same name would take every write as if nothing had ever happened.
+    /// Makes sure, after trouble, that the streams are still those this process started with,
+    /// because another stream of the same name would accept every write as if nothing had ever
+    /// happened.
     pub(crate) async fn same_streams(&self) {
         let mut attempt = 0;
         loop {

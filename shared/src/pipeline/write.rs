@@ -1,8 +1,10 @@
-//! The resolver, the one place that decides whether an event is stored: it goes into its slot, or
-//! what is there already is found.
+//! The resolver, the one place that finds out whether an event is stored: it writes the event into
+//! its slot, or finds what the slot already holds. Its guard is *optimistic concurrency*: the
+//! broker stores the event only if the slot is empty.
 //!
-//! A publish that looks failed may have been stored. So it is sent again with the same guard until
-//! the slot says what it holds; no time-out and no empty read is ever taken for "not stored".
+//! A publish that seems to have failed may have been stored. So the resolver sends it again with
+//! the same guard until it knows what the slot holds; neither a time-out nor an empty read ever
+//! means "not stored".
 
 use tokio::time::sleep;
 
@@ -18,12 +20,13 @@ use crate::{BadData, Reason, telemetry};
 pub(crate) enum Resolved {
     /// By this call.
     Written,
-    /// Before: by another replica, by an earlier publish of ours without an answer, by somebody
-    /// else. What it says decides, not who wrote it.
+    /// Before this call: by another replica, by an earlier publish of ours whose answer was lost,
+    /// or by another writer. What the slot holds decides, not who wrote it.
     Found(Stored),
 }
 
-/// Writes an event into its slot, or finds out who did. `after` is the sequence of its cause.
+/// Writes an event into its slot, or finds what it already holds. `after` is the sequence of its
+/// cause.
 pub(crate) async fn write_once(
     worker: &Worker,
     event: &Outgoing,
@@ -35,7 +38,7 @@ pub(crate) async fn write_once(
         let wait = match worker.broker.publish_once(&event.slot, event.payload.clone()).await {
             Published::Stored { sequence } if sequence > after => return Ok(Resolved::Written),
             Published::Stored { sequence } => {
-                // An effect precedes its cause only in another stream of the same name.
+                // An event is stored before its cause only in another stream of the same name.
                 let subject = event.slot.subject();
                 let why = format!("{subject} was stored as {sequence}, not after {after}");
                 return worker.halt(why).await;
@@ -63,7 +66,7 @@ pub(crate) async fn write_once(
                 retry::BROKER.wait(attempt)
             }
             Published::TooLarge => {
-                let what = "its outcome is over the size limit of an event";
+                let what = "its outcome is larger than an event may be";
                 return Err(Ending::Park(BadData::new(Reason::TooLarge, "", what)));
             }
             Published::Rejected { code, description } => {
