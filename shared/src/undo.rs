@@ -1,8 +1,8 @@
-//! Taking back (*compensation*), in reverse order. Woken by the signal or by the next step's undo
-//! slot, an undo durable reads the slots; it decides on what it sees, never on what it does not.
+//! Undo (*compensation*), in reverse order. The signal or the next step's undo slot wakes an undo
+//! durable. It reads the slots, and decides on what it sees there, never on what it does not see.
 //!
-//! Only the subject of what wakes it counts, so a junk body cannot stop it. It is never parked and
-//! never given up.
+//! Only the subject of the waking message counts, so that a junk body cannot stop an undo. The
+//! worker never parks an undo and never gives it up.
 
 mod view;
 
@@ -59,7 +59,7 @@ async fn decide<S: Undo>(worker: &Worker, step: &S, delivery: &Delivery) -> Resu
     commit_undone::<S>(worker, delivery, &undone, work).await
 }
 
-/// What `run` recorded. That it cannot be read blocks the undo until somebody looks.
+/// What `run` recorded. If it cannot be read, the undo is blocked until a human looks.
 fn read_recorded<S: Step>(record: &Record) -> Result<S::Done, Ending> {
     S::Done::from_data(&record.event_type, &record.data).map_err(Ending::Park)
 }
@@ -74,13 +74,13 @@ fn read_trigger<S: Step>(
     Envelope::read(flow, slot, saga, expected, trigger)?.event(saga)
 }
 
-/// A trigger that is wrong by a version we know never ran; one of another version may have run
-/// where that version is known.
+/// Whether no worker can ever have run on this trigger. That is so if its version is known and it
+/// is wrong; a worker that knows another version may have run on that version.
 fn never_runs(bad: &BadData) -> bool {
     !matches!(bad.reason, Reason::UnknownVersion | Reason::UnknownType)
 }
 
-/// Undoes until it is done.
+/// Tries to undo, until it succeeds or gives the message back.
 async fn undo<S: Undo>(
     worker: &Worker,
     step: &S,

@@ -1,6 +1,7 @@
-//! Ending a saga that was undone: the last undo is in the log, so nothing is held, charged or owed.
+//! Closes a saga that was undone: the last undo is in the log, so nothing is held, charged or owed.
 //!
-//! Woken by the first step's undo slot. Like an undo it believes the slots, not what woke it.
+//! The first step's undo slot wakes it. Like an undo, it trusts the slots, not the message that
+//! woke it.
 
 use super::view::View;
 use super::waking;
@@ -44,7 +45,7 @@ async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> 
         Resolved::Found(stored) => match slots::decision(flow, step, &delivery.saga, &stored) {
             Entry::Refused(record) => Ok(Ending::Committed(Committed::seen(&record))),
             Entry::Done(record) => {
-                tracing::error!(saga = %delivery.saga, "undone, and yet it was closed otherwise");
+                tracing::error!(saga = %delivery.saga, "undone, but closed as completed");
                 Ok(Ending::Committed(Committed::seen(&record)))
             }
             Entry::Alien => Err(alien()),

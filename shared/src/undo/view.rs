@@ -1,5 +1,5 @@
-//! What the slots of a saga say to an undo, and the rule it follows: first line that fits, decided
-//! on what is seen, never on what is not seen.
+//! What an undo sees in the slots of a saga, and the rule it follows: the first line that fits,
+//! decided on what is seen, never on what is not seen.
 
 use futures::future::try_join_all;
 use tokio::time::Instant;
@@ -13,10 +13,10 @@ use crate::{Flow, SagaId, telemetry};
 /// The slots of one saga, as far as an undo or a closing looks at them.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    /// Per step of the flow, in its order.
+    /// One per step, in the order of the flow.
     decisions: Vec<Option<Entry>>,
     undone: Vec<Option<Entry>>,
-    /// The pivot's: `Refused` is stop.
+    /// The pivot's slot: `Refused` is stop.
     pivot: Option<Entry>,
     /// What the step reacted to.
     pub(super) trigger: Option<Stored>,
@@ -27,18 +27,19 @@ pub(crate) struct View {
 pub(crate) enum Verdict {
     /// The effect is recorded, and everything after it is taken back.
     UndoRecorded(Record),
-    /// It may have acted, though its slot says no.
+    /// The step may have acted, although its slot holds a refusal.
     UndoUnknown,
-    /// Done, or somebody else's, or to be woken again: why.
+    /// Nothing to do for this message, and why: already undone, closed, not this step's to undo, or
+    /// a later step undoes first and then wakes this one again.
     Settled(&'static str, Record),
-    /// Nothing here says why it was woken: a stale read, or a forged signal.
+    /// No slot says why it was woken: a stale read, or a forged signal.
     LookAgain,
-    /// Its own slot holds what it cannot read, so whether it acted cannot be told.
+    /// The step's own slot cannot be read, so it cannot be told whether the step acted.
     Blocked,
 }
 
 impl View {
-    /// Leader-reads every slot of a saga that matters to an undo.
+    /// Reads from the leader every slot of a saga that matters to an undo.
     pub(crate) async fn look(worker: &Worker, saga: &SagaId) -> Result<Self, Unavailable> {
         let flow = worker.flow;
         let steps = flow.steps.iter();
@@ -72,7 +73,7 @@ impl View {
         Ok(view)
     }
 
-    /// The same, asked again until there is an answer, as long as the message may be held.
+    /// The same, but tries again until there is an answer, as long as the message may be held.
     pub(super) async fn look_until_answered(
         worker: &Worker,
         saga: &SagaId,
@@ -91,7 +92,7 @@ impl View {
         }
     }
 
-    /// The rule of undo for `step`; the first line that fits.
+    /// The rule of undo for `step`: the first line that fits.
     pub(crate) fn verdict(&self, flow: &Flow, step: &Row) -> Verdict {
         let at = position(flow, step);
         let own = &self.decisions[at];
@@ -134,7 +135,8 @@ impl View {
         })
     }
 
-    /// The stop at the pivot, or the refusal of a step after it: all that was done is undone.
+    /// The stop at the pivot, or the refusal of a step after it: either way, all that was done is
+    /// to be undone.
     fn turned(&self, flow: &Flow) -> Option<Record> {
         let after = flow.steps.iter().filter(|step| step.undo.is_none() && step.refused.is_some());
         match &self.pivot {
@@ -143,7 +145,7 @@ impl View {
         }
     }
 
-    /// What closed the saga, either way.
+    /// What closed the saga: completed or cancelled.
     pub(crate) fn closed(&self, flow: &Flow) -> Option<Record> {
         match &self.decisions[position(flow, flow.closing())] {
             Some(Entry::Done(record) | Entry::Refused(record)) => Some(record.clone()),
@@ -151,7 +153,7 @@ impl View {
         }
     }
 
-    /// Whether the last undo of all is in the log, and a refusal or stop that explains it.
+    /// Whether the log holds the last undo of all, and a refusal or stop that explains it.
     pub(crate) fn all_undone(&self, flow: &Flow) -> bool {
         let first = flow.undoable().next().map(|step| position(flow, step));
         let undone = first.is_some_and(|at| matches!(self.undone[at], Some(Entry::Done(_))));

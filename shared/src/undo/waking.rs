@@ -1,11 +1,12 @@
-//! What wakes an undo or a closing durable, and how that ends: the message only wakes, so its body
-//! may be junk, and it is never parked.
+//! What wakes an undo or a closing durable, and how its handling ends. The message only wakes, so
+//! its body may be junk, and the worker never parks it.
 
 use crate::log::envelope::{Cause, Envelope};
 use crate::pipeline::{self, Delivery, Ending, Worker};
 use crate::telemetry;
 
-/// An undo is never set aside: it stays visible, and is tried until it can be done.
+/// The worker never sets an undo aside: the undo stays visible, and the worker tries until it
+/// succeeds.
 pub(super) fn never_parked(worker: &Worker, delivery: &Delivery, ending: Ending) -> Ending {
     match ending {
         Ending::Park(bad) => {
@@ -20,7 +21,7 @@ pub(super) fn attempts(delivery: &Delivery) -> u32 {
     u32::try_from(delivery.delivered.deliveries).unwrap_or(u32::MAX)
 }
 
-/// The message that woke us, as a cause; its body may be junk.
+/// The message that woke us, as a cause; its id is empty if its body is junk.
 pub(super) fn woken_by(worker: &Worker, delivery: &Delivery) -> (Cause, Option<String>) {
     let message = delivery.message();
     let slot = worker.flow.parse_subject(&message.subject).map_or("", |(slot, _)| slot);

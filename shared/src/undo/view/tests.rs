@@ -1,5 +1,6 @@
 //! The rule of undo against every log there can be, on a flow of two steps that can be undone, one
-//! that cannot, and an end. It is the test's own, so that a flow may get steps without it.
+//! that cannot, and a closing step. The flow is the test's own, so that the real flow may get more
+//! steps without changing this test.
 
 use crate::flow::{opens, step};
 
@@ -135,8 +136,8 @@ fn an_earlier_step_waits_until_the_later_one_is_undone() {
     assert_eq!(undo(Log { inventory: Refused, inventory_undo: Done, ..NOTHING }), "undone");
 }
 
-/// Whatever is unseen (empty or alien) instead of what stands there, an undo never starts that
-/// the full log would not start.
+/// Whichever slots a read misses (empty or alien instead of what is there), no undo starts that
+/// would not start on the full log.
 #[test]
 fn a_stale_read_never_starts_an_undo() {
     let slots = [E, Done, Refused, Alien];
