@@ -1,8 +1,8 @@
-//! A process, whatever its part in a saga: settings, logs, health, signals, and an end in good
-//! order.
+//! A process, no matter what its part in a saga is: settings, logs, health, signals, and an orderly
+//! end.
 //!
-//! A worker is one that has a row in the flow table. A process without a row, which only reads or
-//! only takes commands, begins and ends the same way.
+//! A worker is a process that has a row in the flow table. A process without a row, which only
+//! reads or only takes commands, begins and ends the same way.
 
 mod args;
 pub mod health;
@@ -60,7 +60,7 @@ impl Process {
         Ok(Self { name, flow, settings, sources, broker, beside: Vec::new() })
     }
 
-    /// The settings in the section of this process's name.
+    /// The settings in this process's own section, which has its name.
     ///
     /// # Errors
     /// When a key is unknown or a value has another form than expected.
@@ -73,15 +73,16 @@ impl Process {
         Arc::new(self.broker.clone())
     }
 
-    /// Runs something beside the process's own work, such as a service endpoint, for as long.
+    /// Runs something beside the process's own work, such as a service endpoint, for as long as
+    /// that work runs.
     #[must_use]
     pub fn beside(mut self, work: impl Future<Output = ()> + Send + 'static) -> Self {
         self.beside.push(Box::pin(work));
         self
     }
 
-    /// Does what runs [`beside`](Self::beside), until a signal: for a process without a row in the
-    /// flow table.
+    /// Runs only what was added with [`beside`](Self::beside), until a signal: for a process
+    /// without a row in the flow table.
     ///
     /// # Errors
     /// When health cannot be served, or the connection to the broker is gone for good.
@@ -122,8 +123,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Says that it takes work, and waits for the end: `work` finishes what it has, or lets go of
-    /// it.
+    /// Reports ready, and waits for the end: `work` finishes what it has, or lets go of it.
     pub(crate) async fn until_the_end(mut self, mut work: JoinSet<()>) -> anyhow::Result<()> {
         self.readiness.set(true);
         let mut shutdown = self.shutdown.clone();
@@ -152,7 +152,7 @@ impl Running {
         while work.join_next().await.is_some() {}
         self.broker.flush().await;
         self.around.shutdown().await;
-        // It may have become more urgent meanwhile.
+        // The stop may have become more urgent meanwhile.
         match shutdown.asked().await {
             Stop::Halt(why) => bail!(why),
             Stop::Asked | Stop::LetGo => Ok(()),

@@ -1,7 +1,7 @@
 //! The process around a step: its row, its streams and durables, and the loop of each durable.
 //!
-//! Messages are asked for only when they can start at once; what is in hand at a signal is finished
-//! within the drain limit, and the rest is given back.
+//! The worker asks for a message only when it can start it at once. At a signal it finishes what is
+//! in hand within the drain limit, and gives the rest back.
 
 mod check;
 mod streams;
@@ -46,7 +46,7 @@ where
 }
 
 impl Start {
-    /// The settings in the section of this worker's name.
+    /// The settings in this worker's own section, which has its name.
     ///
     /// # Errors
     /// When a key is unknown or a value has another form than expected.
@@ -68,14 +68,14 @@ impl Start {
     /// Runs a step after the pivot until a signal.
     ///
     /// # Errors
-    /// When its types are not those of its flow row, the streams are not as the flow demands, or
-    /// the broker's state turns out to be another's.
+    /// When its types are not those of its flow row, the streams are not as the flow demands, or a
+    /// stream turns out to be another one of the same name.
     pub async fn run<S: Step>(self, step: S) -> anyhow::Result<()> {
         check::step::<S>(self.0.flow, self.0.name)?;
         check::not_undoable(self.0.flow, self.0.name)?;
         let part = Arc::new(Final(step));
         self.serve(part, |_, _, delivery| {
-            tracing::error!(saga = %delivery.saga, "an undo for a step that has none");
+            tracing::error!(saga = %delivery.saga, "got an undo for a step that has none");
             Box::pin(std::future::ready(()))
         })
         .await

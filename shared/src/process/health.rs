@@ -59,7 +59,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Samples of histograms pile up until they are folded, whether or not anybody scrapes.
+/// Folds the samples of histograms, because they pile up until then, even when nobody scrapes.
 async fn fold_samples(metrics: PrometheusHandle) {
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     loop {
@@ -71,7 +71,7 @@ async fn fold_samples(metrics: PrometheusHandle) {
 /// Asks a worker on this machine whether it is ready.
 ///
 /// # Errors
-/// When nobody listens at `address`, or the answer is not 200.
+/// When no process listens at `address`, or the answer is not 200.
 pub async fn check(address: SocketAddr) -> anyhow::Result<()> {
     let local = SocketAddr::new(
         if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() },

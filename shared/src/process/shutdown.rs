@@ -13,11 +13,11 @@ pub(crate) enum Stop {
     Halt(String),
 }
 
-/// Says stop.
+/// The side that asks the process to stop.
 #[derive(Debug, Clone)]
 pub(crate) struct Stopper(watch::Sender<Option<Stop>>);
 
-/// Hears stop.
+/// The side that hears it.
 #[derive(Debug, Clone)]
 pub(crate) struct Shutdown(watch::Receiver<Option<Stop>>);
 
@@ -27,7 +27,7 @@ pub(crate) fn shutdown() -> (Stopper, Shutdown) {
 }
 
 impl Stopper {
-    /// A stop can only become more urgent; the first `Halt` stands.
+    /// A stop can only become more urgent; the first `Halt` is kept.
     pub(crate) fn stop(&self, stop: Stop) {
         self.0.send_if_modified(|current| {
             let more_urgent = match (&*current, &stop) {
@@ -52,7 +52,7 @@ impl Shutdown {
         }
     }
 
-    /// Resolves once nothing may be held any longer.
+    /// Resolves once the process must let go of everything.
     pub(crate) async fn let_go(&mut self) -> Stop {
         let gone = |stop: &Option<Stop>| matches!(stop, Some(Stop::LetGo | Stop::Halt(_)));
         match self.0.wait_for(gone).await {

@@ -22,11 +22,11 @@ pub(super) fn step<S: Step>(flow: &Flow, worker: &str) -> anyhow::Result<()> {
 /// Compares what an undo records with its row.
 pub(super) fn undo<S: Undo>(flow: &Flow, worker: &str) -> anyhow::Result<()> {
     let undo = row(flow, worker)?.undo;
-    let undo = undo.with_context(|| format!("{worker}: its flow row has no undo, its code has"))?;
+    let undo = undo.with_context(|| format!("{worker}: its code has an undo, its row has none"))?;
     same(worker, "undoes with", undo.events, S::Undone::TYPES)
 }
 
-/// A step that is run without its undo must have none.
+/// Checks that a step which runs without an undo has none in its row.
 pub(super) fn not_undoable(flow: &Flow, worker: &str) -> anyhow::Result<()> {
     ensure!(row(flow, worker)?.undo.is_none(), "{worker}: its flow row has an undo: run_undoable");
     Ok(())

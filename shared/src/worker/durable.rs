@@ -1,4 +1,5 @@
-//! One durable's loop: asks for no more than can start now, and sees every delivery to its end.
+//! The loop of one durable: asks for no more messages than can start now, and handles every
+//! delivery until it is settled.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -36,7 +37,7 @@ pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, places: usize, 
             }
         }
     };
-    // Looked up once, for this is the hot path.
+    // Looked up once, because this is the hot path.
     let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
     let mut in_hand = JoinSet::new();
     let mut asked = pin!(shutdown.asked());
@@ -81,7 +82,8 @@ fn start(
     }
 }
 
-/// The stream takes any token for an id; a message under one that is none belongs to no saga.
+/// Parks a message whose subject names no saga, because the stream accepts any token in the place
+/// of the id.
 async fn set_aside(worker: Arc<Worker>, durable: String, delivered: Delivered) {
     let what = "the subject's last token is no saga id: 1 to 64 of A-Z a-z 0-9 _ -";
     let bad = BadData::new(Reason::InvalidId, "", what);
@@ -89,7 +91,8 @@ async fn set_aside(worker: Arc<Worker>, durable: String, delivered: Delivered) {
     worker.broker.settle(&delivered.receipt, Settle::Term(bad.reason.code())).await;
 }
 
-/// Keeps a delivery ours while it is handled, and lets go of it when there is no more time.
+/// Tells the broker that work goes on while a delivery is handled, and lets go of the delivery when
+/// there is no more time.
 async fn attend(worker: Arc<Worker>, receipt: Receipt, took: Histogram, mut handling: Handling) {
     let began = Instant::now();
     let every = *worker.ack_wait.borrow() / 3;

@@ -1,4 +1,5 @@
-//! The streams and durables as the flow demands them: looked at once at start, then each minute.
+//! Whether the streams and durables are as the flow demands: checked once at start, then every
+//! minute by default.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::clock::Asked;
 use crate::pipeline::{self, Worker};
 use crate::{Flow, nats};
 
-/// The streams must be there and as the flow demands before any message is taken.
+/// Checks, before the worker takes any message, that the streams exist and are as the flow demands.
 pub(super) async fn inspect(
     broker: &nats::NatsBroker,
     flow: &'static Flow,
@@ -29,14 +30,14 @@ pub(super) async fn inspect(
     match inspection.drift.as_slice() {
         [] => Ok((asked, inspection)),
         drift => bail!(
-            "the broker is not as the flow demands; `quadrille topology plan` says more\n  {}",
+            "the broker is not as the flow demands; see `quadrille topology plan`\n  {}",
             drift.join("\n  ")
         ),
     }
 }
 
-/// Compares the live settings with the flow's for as long as the worker runs: a stream that may
-/// lose its history, or another stream of the same name, stops it before it writes once more.
+/// Compares the live settings with the flow's for as long as the worker runs. A stream that may
+/// lose its history, or another stream of the same name, stops the worker.
 pub(super) async fn watch(worker: Arc<Worker>, every: Duration) {
     let mut tick = tokio::time::interval(every);
     tick.tick().await;
