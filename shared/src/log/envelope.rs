@@ -19,19 +19,19 @@ use crate::broker::Stored;
 
 /// The content type of the structured form.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
-/// Longest id of an event, in bytes: every event caused by it repeats it.
+/// Longest id of an event, in bytes. It is limited because every event caused by it repeats it.
 pub const MAX_ID: usize = 256;
 /// The `source` of a message that names none.
 pub const CLIENT: &str = "client";
 
-/// What caused an event: the id and stream sequence of the message that was reacted to.
+/// What caused an event: the id and stream sequence of the message that the worker reacted to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     pub id: String,
     pub sequence: u64,
 }
 
-/// A message of the log, read as far as it must be to know what it is.
+/// A message of the log, read only as far as is needed to know what it is.
 #[derive(Debug, Clone)]
 pub struct Envelope<'m> {
     pub id: String,
@@ -74,11 +74,11 @@ struct Probe {
 }
 
 impl<'m> Envelope<'m> {
-    /// Reads a message of `slot`; `expected` is the type a bare message is taken for.
+    /// Reads a message of `slot`; a bare message is read as the type `expected`.
     ///
     /// # Errors
-    /// [`BadData`] when it is no JSON, no CloudEvent, has an id over [`MAX_ID`], or names another
-    /// saga than its subject.
+    /// [`BadData`] when it is no JSON, no CloudEvent, has an id over [`MAX_ID`], or names a saga
+    /// other than its subject's.
     pub fn read(
         flow: &Flow,
         slot: &str,
@@ -125,13 +125,14 @@ impl<'m> Envelope<'m> {
     }
 
     fn structured(payload: &'m str, saga: &SagaId) -> Result<Self, BadData> {
-        // A list would do for serde.
+        // Serde would accept a list, too.
         if payload.trim_ascii_start().as_bytes().first().is_some_and(|first| *first == b'[') {
             return Err(BadData::new(Reason::InvalidField, "", "not a CloudEvent"));
         }
         let read: Structured<'m> = match serde_json::from_str(payload) {
             Ok(read) => read,
-            // Reading again finds the place; `Structured` borrows, so it cannot be made by `parse`.
+            // Without the place of the mistake: `Structured` borrows, so `parse`, which finds it,
+            // cannot read it.
             Err(error) if error.is_data() => {
                 return Err(BadData::new(Reason::InvalidField, "", "not a CloudEvent"));
             }

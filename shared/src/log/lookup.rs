@@ -1,8 +1,8 @@
-//! Reads of slots from any replica, many in one request: while one request is under way, the next
-//! ones gather. So a check on every message costs far less than a request a message.
+//! Reads slots from any replica, many in one request: while one request is under way, the next
+//! questions gather. So checking every message costs far less than one request per message.
 //!
-//! What is found in a slot is true whoever says so, for it is written once; that nothing is found
-//! proves nothing.
+//! What is found in a slot is true, no matter which replica says so, because a slot is written
+//! once; that nothing is found proves nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Lookup {
     }
 }
 
-/// Answers until nobody can ask any more.
+/// Answers until every [`Lookup`] is dropped.
 pub(crate) async fn answer_all(broker: Arc<dyn Broker>, stream: &str, mut questions: Questions) {
     let mut batch = Vec::with_capacity(MOST);
     while questions.0.recv_many(&mut batch, MOST).await > 0 {
@@ -58,7 +58,7 @@ pub(crate) async fn answer_all(broker: Arc<dyn Broker>, stream: &str, mut questi
                 Ok(found) => Ok(found.get(subject.as_str()).copied().cloned()),
                 Err(unavailable) => Err((*unavailable).clone()),
             };
-            // Whoever asked may have been let go meanwhile.
+            // The task that asked may have been dropped meanwhile.
             let _ = answer.send(one);
         }
     }

@@ -27,13 +27,13 @@ pub struct Parked {
     pub sequence: u64,
 }
 
-/// The same with all that is needed to try the message again: what is stored.
+/// What is stored: the same, with everything needed to try the message again.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Entry {
     #[serde(flatten)]
     pub parked: Parked,
     pub stored_at: Timestamp,
-    /// As pairs in the body: foreign text in real headers can take a reader down.
+    /// As pairs in the body, because foreign text in real headers can crash a reader.
     pub headers: Headers,
     /// The payload's bytes, whatever they are.
     pub payload_base64: String,
@@ -46,7 +46,7 @@ pub fn subject(flow: &Flow, durable: &str, saga: Option<&SagaId>) -> String {
     format!("parked.{}.{durable}.{saga}", flow.subjects)
 }
 
-/// The filter that matches the parked messages of one saga, whichever durable set them aside.
+/// The filter that matches the parked messages of one saga, no matter which durable set them aside.
 pub fn filter(flow: &Flow, saga: &SagaId) -> String {
     subject(flow, "*", Some(saga))
 }

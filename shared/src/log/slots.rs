@@ -1,6 +1,8 @@
-//! What a slot says: read from the log, believed only where type, source and subject fit together.
+//! What a slot says. A slot is the one exact subject that holds a step's decision for one saga;
+//! what is read from it is believed only if type, source and subject fit together.
 //!
-//! Pure: what the pipeline, the undo and the closing decide is a function of these entries.
+//! Pure functions: what the pipeline, the undo and the closing decide depends on these entries
+//! alone.
 
 use jiff::Timestamp;
 
@@ -15,9 +17,10 @@ use crate::{Flow, SagaId};
 pub enum Entry {
     /// The step did it.
     Done(Record),
-    /// The step said no, or the closing worker said it on its behalf.
+    /// The step refused, or the closing worker refused on its behalf.
     Refused(Record),
-    /// Not written by whoever may write it, or unreadable. It decides nothing, and stays for ever.
+    /// Its source may not write this slot, or it is unreadable. It decides nothing, and stays for
+    /// ever.
     Alien,
 }
 
@@ -26,7 +29,7 @@ pub enum Entry {
 pub struct Record {
     pub event_type: String,
     pub source: String,
-    /// Of a refusal or a stop; empty elsewhere.
+    /// Of a refusal or a stop; empty otherwise.
     pub reason: String,
     pub sequence: u64,
     pub stored_at: Timestamp,

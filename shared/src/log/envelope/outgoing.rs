@@ -1,5 +1,5 @@
-//! The way out: structured, with the id derived from what the event says, so that two replicas that
-//! decide the same write the same event.
+//! The way out: the structured form. The id is derived from saga, slot, type and source, so that
+//! two replicas that decide the same write an event of the same id.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -40,23 +40,23 @@ struct Wire<'e> {
     data: &'e RawValue,
 }
 
-/// What an event is written because of, and when.
+/// Why an event is written, and when.
 #[derive(Debug, Clone)]
 pub struct Occasion {
     pub cause: Option<Cause>,
-    /// Of the causing message; a new trace begins where there is none.
+    /// Of the causing message; a new trace begins if it has none.
     pub traceparent: Option<String>,
     pub time: Timestamp,
     /// Of a step's run or undo.
     pub work: Option<Work>,
 }
 
-/// How the work behind an event went, for whoever reads the saga's story; it decides nothing.
+/// How the work behind an event went, for readers of the saga's story; it decides nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
-    /// The one that succeeded, of those of one process at one delivery; 1 for the first.
+    /// The attempt that succeeded, counted from 1 within one process and one delivery.
     pub attempt: u32,
-    /// When the first of them began, by the worker's estimate of the broker's clock.
+    /// When the first attempt began, by the worker's estimate of the broker's clock.
     pub started: Timestamp,
 }
 
