@@ -1,8 +1,8 @@
 //! A small HTTP client for the adapters of outside services: pooled connections, one deadline over
 //! the whole exchange, and errors that say whether anything was sent.
 //!
-//! It never sends again what may have arrived, and never follows a redirect: the step's message is
-//! tried again, under the same idempotency key, and that is the only retry there is.
+//! It never repeats a request that may have arrived, and never follows a redirect. There is only
+//! one retry: the runtime tries the step's message again, with the same idempotency key.
 
 mod answer;
 
@@ -29,7 +29,7 @@ const IDLE_CONNECTIONS: usize = 64;
 /// Below the 60 s after which common load balancers close an idle connection.
 const IDLE_FOR: Duration = Duration::from_secs(50);
 
-/// A secret that shows itself nowhere but in the request.
+/// A secret that appears only in the request.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A base URL, secret or root store that no request can be made with.
+/// A base URL, secret or root certificates with which no request can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BadSettings {
     #[error("a base URL must look like http://host:port/path")]
@@ -54,16 +54,16 @@ pub enum BadSettings {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing can have happened: no connection, or no time left.
+    /// Nothing can have happened, because there was no connection, or no time left.
     #[error("nothing was sent to the service")]
     NothingSent(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The request may have been carried out: send it again under the same key.
+    /// The request may have been carried out: send it again with the same key.
     #[error("the service may or may not have done it")]
     OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The service says that it failed, or that this is not the time.
     #[error("the service answers {0}")]
     Failed(StatusCode),
-    /// The service answered, and what it says cannot be read.
+    /// The service answered, but its answer cannot be read.
     #[error("the service answers {0}, which cannot be read")]
     Unreadable(StatusCode, #[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -102,7 +102,8 @@ impl Client {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
-        // Shorter than the whole, so that a connection never made is told from a lost answer.
+        // Shorter than the whole, so that a connection that was never made is not mistaken for a
+        // lost answer.
         tcp.set_connect_timeout(Some(timeout / 2));
         let mut pool = Pool::builder(TokioExecutor::new());
         pool.pool_timer(TokioTimer::new())
@@ -121,7 +122,7 @@ impl Client {
         Ok(Self { base, secret: secret.map(bearer).transpose()?, timeout, pool })
     }
 
-    /// Reads; `path` begins with a slash, its query already encoded ([`encode`]).
+    /// Reads; `path` begins with a slash, and its query is already encoded ([`encode`]).
     ///
     /// # Errors
     /// As [`Client::post`].
@@ -129,7 +130,7 @@ impl Client {
         self.call(Method::GET, path, &Body::Nothing, None, deadline).await
     }
 
-    /// Asks for a change, under an idempotency key of visible ASCII.
+    /// Asks for a change, with an idempotency key of visible ASCII.
     ///
     /// # Errors
     /// [`Error`] when there is no whole answer by `deadline`. Any status is an answer.
@@ -155,7 +156,7 @@ impl Client {
         let request = request.map_err(|bad| Error::NothingSent(bad.into()))?;
         let now = Instant::now();
         if deadline <= now {
-            // A process that was stopped for a day must not act on what it once looked up.
+            // A process that was suspended for a day must not act on what it looked up before.
             return Err(Error::NothingSent("the deadline has passed".into()));
         }
         let deadline = deadline.min(now + self.timeout);
@@ -234,7 +235,7 @@ fn form(fields: &[(&str, &str)]) -> String {
     fields.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
-/// Percent-encodes all but unreserved characters (RFC 3986): for forms, queries and paths.
+/// Percent-encodes all except unreserved characters (RFC 3986): for forms, queries and paths.
 pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! An answer of an outside service, and what it means where the adapter knows nothing better.
+//! An answer from an outside service, and what it means unless the adapter knows better.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::Error;
 use crate::step::StepError;
 
-/// Longest wait a service may ask for; a longer one is cut to it.
+/// Longest wait a service may ask for; a longer one is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// A whole answer, of any status.
@@ -54,9 +54,9 @@ impl Answer {
         serde_json::from_slice::<Failure>(&self.body).unwrap_or_default().error.code
     }
 
-    /// What an answer means to which the adapter gives no meaning of its own: requests that can
-    /// never succeed are bad messages, all else may be tried again, when the service says. That
-    /// there is no such page may be about a wrong URL or a proxy, unless the service names a code.
+    /// What an answer means if the adapter gives it no meaning of its own. A request that can never
+    /// succeed is a bad message; everything else may be tried again, at the time the service says.
+    /// A 404 or 405 without `error.code` is tried again, because the URL or a proxy may be wrong.
     pub fn failure(&self) -> StepError {
         let status = self.status;
         let code: String = self.code().chars().filter(char::is_ascii_graphic).collect();
@@ -74,8 +74,8 @@ impl Answer {
     }
 }
 
-/// Seconds, or an HTTP date. The date counts from the answer's own `date`, for this machine's clock
-/// may be wrong; what cannot be read is absent (RFC 9110, 10.2.3).
+/// Seconds, or an HTTP date. The date counts from the answer's own `date`, because this machine's
+/// clock may be wrong; a value that cannot be read counts as absent (RFC 9110, 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let wanted = text(RETRY_AFTER)?;
