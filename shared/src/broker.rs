@@ -17,9 +17,10 @@ use crate::Slot;
 pub enum Published {
     /// Acknowledged: it is in the stream (for a batch: all of it, and this is the last message's).
     Stored { sequence: u64 },
-    /// Not stored, for a subject's last message is not the expected one: read the subject.
+    /// Not stored, because the subject's last message is not the expected one (*optimistic
+    /// concurrency*): read the subject.
     Conflict,
-    /// Stored or not, nobody knows; or not stored now, but perhaps later. Publish again.
+    /// It is not known whether it is stored, or it may still be stored later. Publish again.
     Unknown(Unknown),
     /// Not stored, and never will be: over the size limit of a message of this stream.
     TooLarge,
@@ -32,7 +33,7 @@ pub enum Published {
 pub enum Unknown {
     /// The broker asks for another try in a few milliseconds: a proposal is in flight, or busy.
     Busy,
-    /// The stream is at `max_bytes`: nothing was stored, an operator must raise it.
+    /// The stream is at `max_bytes`: nothing was stored, and an operator must raise the limit.
     Full,
     /// Time-out, lost connection, no leader: it may be stored.
     NoAnswer(String),
@@ -64,11 +65,11 @@ pub struct Stored {
     pub payload: Bytes,
 }
 
-/// The headers the envelope can use (`content-type`, `ce-*`, `traceparent`), names in lower case;
-/// unknown and malformed ones are left out.
+/// The headers that the envelope can use (`content-type`, `ce-*`, `traceparent`), with names in
+/// lower case; unknown and malformed headers are left out.
 pub type Headers = Vec<(String, String)>;
 
-/// A message a durable handed out; it stays in flight until it is settled with its receipt.
+/// A message that a durable handed out; it stays in flight until it is settled with its receipt.
 #[derive(Debug, Clone)]
 pub struct Delivered {
     pub message: Stored,
@@ -77,11 +78,11 @@ pub struct Delivered {
     pub receipt: Receipt,
 }
 
-/// Names one delivery to the broker.
+/// Identifies one delivery to the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt(pub String);
 
-/// What the broker is told about a delivery.
+/// What the worker tells the broker about a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settle {
     /// Done: never again.
@@ -90,7 +91,7 @@ pub enum Settle {
     Retry(Duration),
     /// Still at work: start `ack_wait` over.
     Progress,
-    /// Never again, for it was set aside; the reason shows in the broker's advisory.
+    /// Never again, because it was set aside; the reason appears in the broker's advisory.
     Term(&'static str),
 }
 
@@ -104,9 +105,9 @@ pub enum Pulled {
 
 /// Deliveries of one durable.
 pub trait Pull: Send {
-    /// The next delivery. Asks the broker for no more than `free` messages in all that are not yet
-    /// delivered, so that whatever comes can start at once; requests are renewed here. Reconnects,
-    /// leader changes and silent pulls are mended here and never end it.
+    /// The next delivery. Never keeps more than `free` undelivered messages on request, so that
+    /// each of them can start at once; renews its requests. Recovers from reconnects, leader
+    /// changes and silent pulls without ending.
     ///
     /// `free` is at least 1. Safe to cancel.
     fn next(&mut self, free: usize) -> BoxFuture<'_, Pulled>;
@@ -115,7 +116,7 @@ pub trait Pull: Send {
     fn stop(self: Box<Self>) -> BoxFuture<'static, Vec<Delivered>>;
 }
 
-/// One stream among those that had its name, told apart by when it was created.
+/// One of the streams that have had this name, identified by its time of creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incarnation {
     pub stream: String,
@@ -135,7 +136,8 @@ pub struct Inspection {
     pub server_time: Timestamp,
     /// Of every permanent stream the worker relies on; the flow's comes first.
     pub incarnations: Vec<Incarnation>,
-    /// The shortest of the worker's durables: in hand for longer, a message comes again.
+    /// The shortest one among the worker's durables: the broker delivers a message again that has
+    /// been in hand for longer.
     pub ack_wait: Duration,
     /// One sentence per setting that is not what the flow demands.
     pub drift: Vec<String>,
@@ -149,7 +151,7 @@ pub struct Request {
     pub(crate) respond: tokio::sync::oneshot::Sender<Result<Bytes, ServiceError>>,
 }
 
-/// A service's answer that is no answer.
+/// The error that a service answers with.
 #[derive(Debug, Clone)]
 pub struct ServiceError {
     /// As in HTTP: 400 for a bad request, 503 for "try again".
@@ -158,15 +160,16 @@ pub struct ServiceError {
 }
 
 impl Request {
-    /// Answers; a caller that no longer listens is nobody's fault.
+    /// Answers; that the caller no longer listens is no error.
     pub fn respond(self, answer: Result<Bytes, ServiceError>) {
         let _ = self.respond.send(answer);
     }
 }
 
-/// The broker. Every call may be made again; only [`Broker::publish`] then stores twice.
+/// The broker. Every call may be repeated; only a repeated [`Broker::publish`] stores twice.
 pub trait Broker: Send + Sync + 'static {
-    /// Writes a slot that must be empty. The only guarded publish on the flow's stream.
+    /// Writes a slot that must be empty (*optimistic concurrency*). The only guarded publish on the
+    /// flow's stream.
     fn publish_once<'a>(&'a self, slot: &'a Slot, payload: Bytes) -> BoxFuture<'a, Published>;
 
     /// Publishes to a stream without a guard, and waits for the acknowledgement.
@@ -182,11 +185,11 @@ pub trait Broker: Send + Sync + 'static {
         durable: &'a str,
     ) -> BoxFuture<'a, Result<Box<dyn Pull>, Unavailable>>;
 
-    /// Tells the broker about a delivery; lost ones are mended by redelivery.
+    /// Tells the broker about a delivery; if that is lost, the broker delivers the message again.
     fn settle<'a>(&'a self, receipt: &'a Receipt, settle: Settle) -> BoxFuture<'a, ()>;
 
     /// The last message of an exact subject, from the leader. `None` does not prove that nothing is
-    /// stored: an old leader may answer.
+    /// stored, because an old leader may answer.
     fn last<'a>(
         &'a self,
         stream: &'a str,
@@ -194,7 +197,8 @@ pub trait Broker: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Option<Stored>, Unavailable>>;
 
     /// The last message of every subject that matches one of the filters, in stream order, from any
-    /// replica. What it lacks may be stored all the same. At most 1,024 subjects.
+    /// replica. A message that is missing in the answer may be stored all the same. At most 1,024
+    /// subjects.
     fn last_of_many<'a>(
         &'a self,
         stream: &'a str,

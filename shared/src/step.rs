@@ -61,8 +61,9 @@ pub trait Step: Send + Sync + 'static {
     /// Why it said no; [`Never`] for a step that cannot.
     type Refused: Refusal;
 
-    /// Does the step's work, or finds that it was done. May run again, and at the same time in
-    /// another replica: every request to the outside carries [`StepContext::key`].
+    /// Does the step's work, or finds that it is already done. The runtime may call it again (*at
+    /// least once*), and at the same time in another replica, so every outside request carries the
+    /// idempotency key [`StepContext::key`].
     ///
     /// # Errors
     /// [`StepError`] when the outcome could not be found out.
@@ -73,7 +74,7 @@ pub trait Step: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Outcome<Self::Done, Self::Refused>, StepError>> + Send;
 }
 
-/// A step before the pivot, which can be taken back.
+/// A step before the pivot, which can be taken back (*compensation*).
 ///
 /// The law of every undo: once `undo` with [`Evidence::Unknown`] has returned, no `run` of that
 /// saga, earlier or later, can take effect. `quadrille::testing` checks it.
@@ -84,7 +85,7 @@ pub trait Undo: Step {
     /// Takes the effect back; undoing nothing is a success.
     ///
     /// # Errors
-    /// [`StepError`] when it could not be done yet. It is tried again for ever.
+    /// [`StepError`] when it could not be done yet. The runtime tries it again for ever.
     fn undo(
         &self,
         on: &Self::On,
@@ -92,7 +93,7 @@ pub trait Undo: Step {
         context: &StepContext,
     ) -> impl Future<Output = Result<Self::Undone, StepError>> + Send;
 
-    /// What is recorded when `run` can never have started, for its trigger was unreadable.
+    /// What is recorded when `run` can never have started, because its trigger was unreadable.
     fn never_ran() -> Self::Undone;
 }
 
@@ -103,7 +104,7 @@ pub enum Outcome<Done, Refused> {
     Refused(Refused),
 }
 
-/// What is known of the effect that `undo` takes back.
+/// What is known about the effect that `undo` takes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence<Done> {
     /// `run` happened, and this is what it recorded.
@@ -139,9 +140,10 @@ impl Refusal for Never {
 /// Why a step could not find out what happened.
 #[derive(Debug)]
 pub enum StepError {
-    /// Try again, no sooner than `after` if it says so.
+    /// Try again, but no sooner than `after` if it is given.
     TryAgain { after: Option<Duration>, source: Box<dyn std::error::Error + Send + Sync> },
-    /// Trying again cannot help: set the message aside. Says why, without the payload.
+    /// Trying again cannot help: the runtime parks the message (a *dead letter*). Says why, without
+    /// the payload.
     BadMessage(String),
     /// An undo fenced this run off: whatever it did is, or will be, taken back.
     Superseded,
@@ -166,13 +168,13 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for StepError {
 pub struct Attempt {
     /// 1 on the first attempt of this process at this message.
     pub number: u32,
-    /// When the runtime gives it up and tries again.
+    /// When the runtime gives this attempt up and tries again.
     pub deadline: Instant,
     /// Of `run`'s trigger, by the broker's clock.
     pub age: Duration,
 }
 
-/// What a step may know beside its event.
+/// What a step may know besides its event.
 #[derive(Debug, Clone)]
 pub struct StepContext {
     /// The saga type: `order`.
@@ -206,7 +208,8 @@ impl StepContext {
         self.key_of(self.direction, request)
     }
 
-    /// The key that `run` used, or would use, for `request`: how `undo` meets a run in flight.
+    /// The key that `run` used, or would use, for `request`: with it, `undo` reaches the effect of
+    /// a run that is still in flight.
     pub fn run_key(&self, request: &str) -> IdempotencyKey {
         self.key_of(Direction::Run, request)
     }
@@ -225,12 +228,12 @@ impl StepContext {
         self.attempt.deadline
     }
 
-    /// Age of `run`'s trigger by the broker's clock: decides whether a key may have expired.
+    /// Age of `run`'s trigger by the broker's clock: it decides whether a key may have expired.
     pub fn age(&self) -> Duration {
         self.attempt.age
     }
 
-    /// The same message, once more; it has aged meanwhile.
+    /// The next attempt at the same message, which has aged meanwhile.
     pub(crate) fn again(&self, deadline: Instant, age: Duration) -> Self {
         let attempt = Attempt { number: self.attempt.number + 1, deadline, age };
         Self { attempt, ..self.clone() }

@@ -1,7 +1,7 @@
 //! Steps tested without a broker: given a step, when an event arrives, then exactly this outcome.
 //!
-//! What every step must obey, whatever it does, is in [`laws`]; a scripted fake lets them fail it
-//! at any call through [`Faults`].
+//! The laws that every step must obey are in [`laws`]; through [`Faults`] they make a scripted fake
+//! fail at any of its calls.
 
 mod faults;
 pub mod laws;
@@ -64,12 +64,12 @@ pub struct Given<'s, S> {
 }
 
 impl<S: Step> Given<'_, S> {
-    /// The trigger of `run` is this old by the broker's clock; zero otherwise.
+    /// The age of `run`'s trigger by the broker's clock; zero by default.
     pub fn aged(self, age: Duration) -> Self {
         Self { age, ..self }
     }
 
-    /// Of this saga; `A123` otherwise.
+    /// The saga it belongs to; `A123` by default.
     pub fn of(self, saga_id: SagaId) -> Self {
         Self { saga_id, ..self }
     }
@@ -106,7 +106,7 @@ impl<T: Debug> Happened<T> {
         assert_eq!(self.0.expect("expected an outcome"), expected);
     }
 
-    /// Whatever it was.
+    /// The result, whatever it was.
     ///
     /// # Errors
     /// The step's own.
@@ -134,8 +134,9 @@ impl<T: Debug> Happened<T> {
     }
 }
 
-/// First attempt, ten seconds to go. Keys are the same for every call of one step and differ from
-/// another step's, as they must; only the running worker knows the names in its flow.
+/// The first attempt, with ten seconds left. The keys are the same for every call of one step and
+/// differ from another step's, as they must. They are not the real keys, because only the running
+/// worker knows its names in the flow.
 fn context<S: Step>(direction: Direction, saga_id: SagaId, age: Duration) -> StepContext {
     let deadline = Instant::now() + Duration::from_secs(10);
     let attempt = Attempt { number: 1, deadline, age };

@@ -1,7 +1,8 @@
 //! One fault at one call to the outside world: the way a law makes a scripted fake fail.
 //!
-//! A fake passes everything it does through [`Faults::call`]. Before and after differ as a lost
-//! request and a lost answer do: after, the effect has happened and nobody knows.
+//! A fake passes everything it does through [`Faults::call`]. A fault before the call is a lost
+//! request; a fault after it is a lost answer: the effect has happened, and the caller does not
+//! know.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -21,7 +22,7 @@ pub enum When {
 #[error("this call was made to fail")]
 pub struct Injected;
 
-/// The line to the outside world; clones are the same line, and count its calls together.
+/// The line to the outside world; clones share the line and its count of calls.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Line>);
 
@@ -113,12 +114,12 @@ impl Faults {
         self.0.paused.notified().await;
     }
 
-    /// Lets the paused call go on; may be said before it pauses.
+    /// Lets the paused call go on; may be called before it pauses.
     pub fn resume(&self) {
         self.0.resumed.notify_one();
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
-        self.0.script.lock().expect("nobody panics holding it")
+        self.0.script.lock().expect("no code panics while it holds the lock")
     }
 }

@@ -1,8 +1,8 @@
 //! What every step must obey, whatever it does. Each law panics where it is broken.
 //!
 //! A law looks at the outside world only: how often the effect happened, and how often it was taken
-//! back. It runs the step at two replicas, fails or pauses it at each of its calls in turn, and so
-//! walks every point at which a process can die or be overtaken.
+//! back. It runs the step in two replicas, and fails or pauses it at each of its calls in turn. So
+//! it visits every point at which a process can die or be overtaken.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -13,9 +13,9 @@ use crate::ids::Direction;
 use super::{Faults, When, context, saga_id};
 use crate::step::{Evidence, Outcome, Step, StepError, Undo};
 
-/// Attempts a step gets before a law takes it for stuck: a fault strikes once.
+/// Attempts a step gets before a law considers it stuck: a fault strikes only once.
 const ATTEMPTS: u32 = 5;
-/// Calls a step may make before a law takes it for endless.
+/// Calls a step may make before a law considers it endless.
 const CALLS: u32 = 1_000;
 
 /// How often the effect happened in the outside world, and how often it was taken back.
@@ -74,7 +74,7 @@ where
     world.expect_one_effect_of(&first, "running twice is running once");
 }
 
-/// Whatever call fails, the next attempt ends as if nothing had been.
+/// No matter which call fails, the next attempt ends as if none had failed.
 pub async fn failing_anywhere_and_running_again_is_running_once<S>(
     world: impl Fn(Faults) -> World<S>,
     on: &S::On,
@@ -100,7 +100,8 @@ pub async fn failing_anywhere_and_running_again_is_running_once<S>(
     }
 }
 
-/// Undone once, however often and by whomever it is asked for, with either evidence.
+/// Undoing happens once, no matter how often it is asked for, by which replica and with which
+/// evidence.
 pub async fn undoing_twice_is_undoing_once<S>(world: impl Fn(Faults) -> World<S>, on: &S::On)
 where
     S: Undo<Done: PartialEq + Debug, Refused: PartialEq + Debug, Undone: PartialEq + Debug>,
@@ -115,7 +116,7 @@ where
     }
 }
 
-/// Whatever call of run or undo fails, undo leaves nothing: what it knows or does not know.
+/// No matter which call of run or undo fails, undo leaves nothing, with either evidence.
 pub async fn failing_anywhere_unwinds<S>(world: impl Fn(Faults) -> World<S>, on: &S::On)
 where
     S: Undo<Done: PartialEq + Debug, Refused: PartialEq + Debug>,
@@ -140,8 +141,8 @@ where
     }
 }
 
-/// The fence: once `undo(Unknown)` has returned, no run takes effect, be it late or caught at any
-/// of its calls.
+/// The fence: once `undo(Unknown)` has returned, no run takes effect, neither a late one nor one
+/// that was paused at any of its calls.
 pub async fn nothing_takes_effect_after_undoing_the_unknown<S: Undo>(
     world: impl Fn(Faults) -> World<S>,
     on: &S::On,
