@@ -1,9 +1,9 @@
 //! The broker port on NATS JetStream. Nothing outside this module names NATS, its subjects, its
 //! headers or its error codes.
 //!
-//! Requests and answers are our own JSON over plain messages rather than the client's JetStream
-//! types: the answer to a publish must be told apart by code and text, and a pull must know at any
-//! moment how many messages it has asked for.
+//! Requests and answers are our own JSON over plain messages, not the client's JetStream types,
+//! because we must distinguish the answers to a publish by code and text, and a pull must know at
+//! any moment how many messages it has asked for.
 
 mod api;
 mod connection;
@@ -36,23 +36,23 @@ use crate::broker::{
 #[derive(Debug, Clone)]
 pub struct NatsBroker {
     client: Client,
-    /// Counts the times the connection was lost.
+    /// How often the connection was lost.
     disconnects: Arc<watch::Sender<u64>>,
-    /// Its sender lives in the client's task, so it closes when that task ends, however it ends.
+    /// Its sender lives in the client's task, so it closes when that task ends, no matter how.
     alive: watch::Receiver<()>,
     publisher: Arc<publish::Publisher>,
 }
 
 impl NatsBroker {
-    /// Resolves once the client's task is dead, as after a message with malformed headers: nothing
-    /// works on this connection any more, though it may still look connected. The process should
-    /// end, for a fresh one mends it.
+    /// Resolves once the client's task is dead, as after a message with malformed headers. Then
+    /// nothing works on this connection any longer, although it may still look connected. The
+    /// process should end, because only a new connection helps.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut alive = self.alive.clone();
         async move { while alive.changed().await.is_ok() {} }
     }
 
-    /// Whether the connection stands now; for showing and for readiness.
+    /// Whether the connection is up now; for display and for readiness.
     pub fn connected(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
             && self.alive.has_changed().is_ok()

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::broker::Unavailable;
 
-/// How long any answer is awaited; a stored publish without one is `Unknown`.
+/// How long we wait for any answer; a publish that has none by then is `Unknown`.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// `err_code` of an answer; the numbers are the server's, from its `errors.json`.
@@ -45,9 +45,9 @@ pub(super) struct ApiError {
 #[derive(Debug)]
 pub(super) enum Answer<T> {
     Ok(T),
-    /// It answered with an error.
+    /// The server answered with an error.
     Error(ApiError),
-    /// It did not answer.
+    /// The server did not answer.
     None(Unavailable),
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn request<T: DeserializeOwned>(
 }
 
 impl<T> Answer<T> {
-    /// `None` for "there is none" by one of `codes`; any other error is no answer.
+    /// `None` if one of `codes` says that there is none; any other error counts as no answer.
     pub(super) fn found(self, codes: &[u64]) -> Result<Option<T>, Unavailable> {
         match self {
             Self::Ok(answer) => Ok(Some(answer)),

@@ -1,7 +1,7 @@
 //! How a process reaches NATS, and how it learns that it no longer does.
 //!
-//! Reconnecting is the client's work and never ends by itself. What it cannot mend is its own
-//! task's death; the event callback is dropped with that task, and so tells us.
+//! The client reconnects by itself, and never gives up. It cannot recover from the death of its own
+//! task; the event callback is dropped with that task, and that is how we notice.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,13 +14,14 @@ use tokio::sync::watch;
 use super::NatsBroker;
 use super::publish::Publisher;
 
-/// Longest wait between two attempts to reconnect; the client's own would double up to 4 s.
+/// Wait between two attempts to reconnect; the client's own default would double up to 4 s.
 const RECONNECT_WAIT_MS: std::ops::RangeInclusive<u64> = 50..=500;
 
-/// A silent connection is given up after three of these, so that a black hole costs seconds.
+/// The client gives a silent connection up after three of these, so that a black hole costs
+/// seconds.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 
-/// How to reach NATS. At most one of the ways to authenticate.
+/// How to reach NATS, with at most one of the ways to authenticate.
 #[derive(Clone, Default)]
 pub struct NatsOptions {
     /// At least one: `nats://host:4222`, `tls://…`, or `host:port`.
@@ -34,7 +35,7 @@ pub struct NatsOptions {
     pub token: Option<String>,
     /// A PEM file with further root certificates.
     pub root_certificates: Option<PathBuf>,
-    /// Where answers arrive: `_INBOX` unless permissions say otherwise.
+    /// The prefix of subjects at which answers arrive: `_INBOX`, unless permissions demand another.
     pub inbox_prefix: Option<String>,
     /// The connection's name in the server's listings.
     pub name: Option<String>,
@@ -63,10 +64,10 @@ pub enum ConnectError {
     Unreachable { urls: String, reason: String },
 }
 
-/// Connects once; afterwards the connection mends itself.
+/// Connects once; afterwards the client reconnects by itself.
 ///
 /// # Errors
-/// When no server is named or reached, or when it turns us away.
+/// When no server is named or reached, or when it refuses us.
 pub async fn connect(options: &NatsOptions) -> Result<NatsBroker, ConnectError> {
     let addresses = addresses(&options.urls)?;
     let (disconnects, _) = watch::channel(0);
@@ -109,7 +110,7 @@ fn shown(urls: &[String]) -> String {
     urls.join(", ")
 }
 
-/// A URL may carry a password, which must not reach a log.
+/// Hides the password that a URL may carry, because it must not reach a log.
 fn without_secrets(url: &str) -> String {
     let start = url.find("://").map_or(0, |scheme| scheme + 3);
     match url.rfind('@') {
@@ -170,14 +171,14 @@ fn reason(error: &async_nats::ConnectError) -> String {
     format!("{error}{hint}")
 }
 
-/// A denied publish has no answer but this event, hence the levels.
+/// This event is the only answer to a denied publish, hence the levels.
 fn log(event: &Event) {
     match event {
         Event::Connected => tracing::info!("connected to NATS"),
         Event::Disconnected => tracing::warn!("lost the connection to NATS; reconnecting"),
         Event::LameDuckMode => tracing::warn!("the NATS server is about to stop"),
         Event::ServerError(error) => tracing::error!(%error, "the NATS server refuses something"),
-        Event::ClientError(error) => tracing::warn!(%error, "the NATS client is in trouble"),
+        Event::ClientError(error) => tracing::warn!(%error, "the NATS client has a problem"),
         Event::SlowConsumer(subscription) => {
             tracing::warn!(subscription, "messages come faster than they are read");
         }

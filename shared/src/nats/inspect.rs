@@ -1,5 +1,6 @@
 //! Whether the live streams and durables are what the flow demands. Reads only: workers never
-//! create or mend anything, for a stream that workers may create comes back empty after a loss.
+//! create or repair anything, because a stream that workers may create comes back empty after a
+//! loss.
 
 use async_nats::Client;
 use jiff::Timestamp;
@@ -48,7 +49,8 @@ pub(super) async fn durable(
     info.found(&[code::CONSUMER_NOT_FOUND, code::STREAM_NOT_FOUND])
 }
 
-/// The streams a worker relies on and its durables; sizes are the operator's business.
+/// Compares the streams that a worker relies on, and its durables; their sizes are the operator's
+/// choice.
 pub(super) async fn inspect(
     client: &Client,
     flow: &'static Flow,
@@ -91,7 +93,7 @@ pub(super) async fn inspect(
     })
 }
 
-/// One line where the server is older than `oldest`.
+/// One line if the server is older than `oldest`.
 pub(super) fn too_old(client: &Client, oldest: (u64, u64, u64)) -> Option<String> {
     let version = client.server_info().version;
     let (major, minor, patch) = oldest;

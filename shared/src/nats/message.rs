@@ -1,6 +1,6 @@
-//! A delivery: read from its acknowledgement subject and its headers, and settled.
+//! Reads a delivery from its acknowledgement subject and its headers, and settles it.
 //!
-//! The acknowledgement subject comes in two forms, and the newer one is about to be the default:
+//! The acknowledgement subject has two forms, and the newer one will soon be the default:
 //! `$JS.ACK.<stream>.<durable>.<n>…` and `$JS.ACK.<domain>.<account>.<stream>.<durable>.<n>…`.
 
 use std::time::Duration;
@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use super::api::ANSWER_TIME;
 use crate::broker::{Delivered, Headers, Receipt, Settle, Stored};
 
-/// `None` for what JetStream did not deliver: a status, or somebody's message to our inbox.
+/// `None` for what JetStream did not deliver: a status, or another client's message to our inbox.
 ///
-/// The acknowledgement subject decides, and not the status line, which a publisher may forge.
+/// The acknowledgement subject decides, not the status line, because a publisher may forge that.
 pub(super) fn delivered(message: Message) -> Option<Delivered> {
     let reply = message.reply?;
     let (deliveries, sequence, stored_at) = parse_reply(&reply)?;
@@ -66,7 +66,7 @@ pub(super) fn useful(headers: &HeaderMap) -> Headers {
     settled(useful)
 }
 
-/// Reads raw header bytes as they are stored, and leaves out whatever is malformed.
+/// Reads raw header bytes as they are stored, and leaves out malformed ones.
 pub(super) fn parse_headers(raw: &[u8]) -> Headers {
     let mut useful = Headers::new();
     for line in unfolded(raw).split(|&byte| byte == b'\n').skip(1) {
@@ -77,7 +77,7 @@ pub(super) fn parse_headers(raw: &[u8]) -> Headers {
     settled(useful)
 }
 
-/// A line that begins with a space or tab belongs to the one before; the client reads it so.
+/// Joins a line that begins with a space or tab to the one before, as the client does.
 fn unfolded(raw: &[u8]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(raw.len());
     for line in raw.split_inclusive(|&byte| byte == b'\n') {
@@ -98,15 +98,16 @@ fn keep(useful: &mut Headers, name: &str, value: &str) {
     }
 }
 
-/// One value a name, whatever its case, and the same one for every reader: a run and its undo must
-/// not see different messages. The client keeps no order, so the least value it is.
+/// Keeps one value per name, in any case of letters, and the same one for every reader, because a
+/// run and its undo must not see different messages. The client keeps no order, so the smallest
+/// value is kept.
 fn settled(mut useful: Headers) -> Headers {
     useful.sort();
     useful.dedup_by(|(name, _), (earlier, _)| name == earlier);
     useful
 }
 
-/// A plain publish: where it is lost, the message is delivered again, and the slot makes that
+/// A plain publish: if it is lost, the broker delivers the message again, and the slot makes that
 /// harmless.
 pub(super) async fn settle(client: &Client, receipt: &Receipt, settle: Settle) {
     let body = match settle {

@@ -1,9 +1,9 @@
-//! Creating and changing streams and durables: what `quadrille topology apply` does, and nobody
-//! else. Never deletes, and refuses what would lose an event or strand an open saga.
+//! Creates and changes streams and durables; only `quadrille topology apply` does this. It never
+//! deletes, and refuses what would lose an event or strand an open saga.
 //!
-//! The flow that a stream was made for is written into its metadata. That tells a durable that got
-//! lost, which is made again where its work begins, from a changed flow, which is not applied to a
-//! stream with open sagas.
+//! The stream's metadata holds the flow that it was made for. It distinguishes two cases: a lost
+//! durable is created again where its work begins; a changed flow is not applied to a stream with
+//! open sagas.
 
 mod changes;
 mod durables;
@@ -22,18 +22,18 @@ use crate::broker::Unavailable;
 use crate::topology::{StreamSpec, Topology};
 use changes::{Lasting, stream_changes};
 
-/// Metadata key of the flow's durables and filters, as the stream was made for them.
+/// Metadata key of the flow's durables and filters, as they were when the stream was made.
 const FLOW: &str = "quadrille.flow";
 
-/// One thing that `apply` would do, or why it will not.
+/// One thing that `apply` would do, or the reason why it will not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     pub kind: ChangeKind,
     /// `stream ORDERS`, `durable book-hotel`, `server`.
     pub object: String,
-    /// The whole of it, for people.
+    /// The whole change, for people.
     pub sentence: String,
-    /// In this order; all of them may be sent again.
+    /// In this order; each of them may be sent again.
     actions: Vec<Action>,
 }
 
@@ -41,7 +41,7 @@ pub struct Change {
 pub enum ChangeKind {
     Create,
     Update,
-    /// Nothing at all is applied while one of these is in the plan.
+    /// While the plan holds one of these, `apply` does nothing at all.
     Refuse,
 }
 
@@ -69,7 +69,7 @@ pub enum ProvisionError {
     Unavailable(#[from] Unavailable),
 }
 
-/// What must change for the broker to be as `topology` says; empty when nothing must.
+/// What must change so that the broker is as `topology` says; empty if nothing must.
 ///
 /// # Errors
 /// When the broker does not answer.

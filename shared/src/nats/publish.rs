@@ -1,8 +1,9 @@
-//! Writing: every answer of the server, told apart by error code and, where one code has two
+//! Writes, and distinguishes every answer of the server by error code and, if one code has two
 //! meanings, by its description.
 //!
-//! The client maps only one of these codes, so the answers are read here. The guard is always an
-//! exact subject's: one with a wildcard lets racing writers through on a cluster.
+//! The client maps only one of these codes, so we read the answers here. The guard (*optimistic
+//! concurrency*) always names an exact subject, because on a cluster a guard with a wildcard lets
+//! racing writers through.
 
 use std::time::Duration;
 
@@ -22,17 +23,17 @@ const BATCH_ID: &str = "Nats-Batch-Id";
 const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
 const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 
-/// How long an acknowledgement is awaited. A leader that steps down forgets to answer, so this is
-/// how long its publishers stall; publishing again under the same guard costs the server little.
+/// How long we wait for an acknowledgement. A leader that steps down forgets to answer, so its
+/// publishers stall this long; publishing again with the same guard costs the server little.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The server's limit on messages of one batch.
 const BATCH_MESSAGES: usize = 1_000;
 
-/// Open batches of this process; the server allows 50 a stream, for all replicas together.
+/// Open batches of this process; the server allows 50 per stream, for all replicas together.
 const OPEN_BATCHES: usize = 16;
 
-/// What a publish's answer says: `{"stream", "seq"}`, or `{"error"}` beside them.
+/// The answer to a publish: `{"stream", "seq"}`, or `{"error"}` beside them.
 #[derive(Deserialize)]
 struct Acknowledgement {
     #[serde(default)]
@@ -49,7 +50,7 @@ enum Kind {
 /// What all publishes of a connection share.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    /// Headers of a slot's event; built once, for this is the hot path.
+    /// Headers of a slot's event; built once, because this is the hot path.
     once: HeaderMap,
     batches: Semaphore,
 }
@@ -96,7 +97,7 @@ impl Publisher {
         if messages.len() + 1 > BATCH_MESSAGES {
             return bad_batch("a batch of more than 1,000 messages");
         }
-        let _open = self.batches.acquire().await.expect("nobody closes it");
+        let _open = self.batches.acquire().await.expect("it is never closed");
         let id = uuid::Uuid::new_v4().simple().to_string();
         let count = messages.len() + 1;
         for (at, message) in messages.into_iter().enumerate() {
@@ -159,8 +160,8 @@ fn published(answer: &Message, kind: Kind) -> Published {
     }
 }
 
-/// What a refusal means. Anything the server may think better of is `Unknown`: a write tried once
-/// too often costs a round trip, a write given up wrongly costs an order.
+/// What a refusal means. Anything that the server may accept later is `Unknown`: one write too many
+/// costs a round trip, a write given up wrongly costs an order.
 fn refused(error: &ApiError, kind: Kind) -> Published {
     match error.err_code {
         code::WRONG_LAST_SEQUENCE => Published::Conflict,

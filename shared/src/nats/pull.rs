@@ -1,9 +1,11 @@
-//! The pull loop: our own, for it must know at any moment how many messages it has asked for.
+//! The pull loop. It is our own, because it must know at any moment how many messages it has asked
+//! for.
 //!
-//! One inbox a durable. A request lives a second, and the server says how much of it was left over
-//! (`Nats-Pending-Messages`), so the count stays exact; where it cannot be (a lost connection, a
-//! leader gone without a word), the count starts anew. Asking for too little stops a worker, asking
-//! for too much makes it hold what it cannot start; a short life bounds both.
+//! Each durable has one inbox. A request lives for one second, and then the server says how many of
+//! its messages were left over (`Nats-Pending-Messages`), so the count stays exact. When it cannot
+//! stay exact (a lost connection, a leader gone without a word), the count starts again. Asking for
+//! too little stops a worker; asking for too much makes it hold what it cannot start. The short
+//! life limits both.
 
 mod count;
 
@@ -22,14 +24,14 @@ use super::message::delivered;
 use crate::broker::{Delivered, Pull, Pulled, Unavailable};
 use count::Count;
 
-/// Life of a request. Also bounds how long `stop` takes and how long a shut gate still lets
-/// messages in, at the price of one request a second from an idle durable.
+/// Life of a request. It also limits how long `stop` takes, and how long messages still arrive
+/// after the gate has closed. Its price is one request a second from an idle durable.
 const EXPIRES: Duration = Duration::from_secs(1);
 
-/// Requests that ran out unheard, one after the other, before the inbox is replaced.
+/// Requests in a row that ended without a word from the server before the inbox is replaced.
 const SILENT_REQUESTS: u32 = 3;
 
-/// Answers "no responders" in a row before the durable's existence is doubted.
+/// Answers "no responders" in a row before we ask whether the durable still exists.
 const ABSENCES: u32 = 3;
 
 pub(super) struct DurablePull {
@@ -39,7 +41,8 @@ pub(super) struct DurablePull {
     info: String,
     inbox: String,
     subscriber: Subscriber,
-    /// Requests before the latest new start of the count; their statuses no longer matter.
+    /// Counts how often the count started again; statuses of requests from before that no longer
+    /// matter.
     generation: u64,
     ready: VecDeque<Delivered>,
     /// In `ready`, in the subscriber, or still to come.
@@ -180,7 +183,7 @@ impl DurablePull {
                 self.back_off();
             }
             (status, _) => {
-                // Leader change, shutdown, or a limit: every request of ours is in doubt.
+                // Leader change, shutdown, or a limit: no request of ours is certain any longer.
                 tracing::debug!(status, description, pull = self.request, "a pull was ended");
                 self.count_anew();
                 self.back_off();
@@ -188,7 +191,7 @@ impl DurablePull {
         }
     }
 
-    /// Nothing outstanding is believed in any more; what has already arrived still counts.
+    /// Forgets every outstanding request; what has already arrived still counts.
     fn count_anew(&mut self) {
         while let Some(Some(message)) = self.subscriber.next().now_or_never() {
             self.silent_requests = 0;
@@ -232,7 +235,7 @@ impl DurablePull {
         self.not_before = Instant::now() + Duration::from_millis(wait_ms);
     }
 
-    /// Whether the durable is gone, as the server says when it is asked for it.
+    /// Whether the durable is gone, according to the server.
     async fn is_deleted(&mut self) -> bool {
         #[derive(Deserialize)]
         struct Exists {}
@@ -252,7 +255,8 @@ impl DurablePull {
         false
     }
 
-    /// Lets what is under way arrive, for it would otherwise wait for the end of `ack_wait`.
+    /// Waits for the messages under way, because otherwise they would be delivered again only at
+    /// the end of `ack_wait`.
     async fn drain(mut self) -> Vec<Delivered> {
         let end = self.count.runs_out().min(Instant::now() + EXPIRES + EXPIRES / 2);
         while self.count.asked() > self.ready.len()
@@ -270,7 +274,7 @@ impl DurablePull {
     }
 }
 
-/// Allocated for every message, so what `deliver` rarely does is boxed.
+/// Every message allocates this future, so what `deliver` rarely does is boxed.
 impl Pull for DurablePull {
     fn next(&mut self, free: usize) -> BoxFuture<'_, Pulled> {
         Box::pin(self.deliver(free))
@@ -287,7 +291,7 @@ async fn subscribe(client: &Client) -> Result<(String, Subscriber), Unavailable>
     Ok((inbox, subscriber.map_err(|error| Unavailable(error.to_string()))?))
 }
 
-/// Messages of a request that ended and that nobody will deliver any more.
+/// Messages that an ended request will no longer deliver.
 fn left_over(status: &Message) -> Option<usize> {
     let headers = status.headers.as_ref()?;
     headers.get("Nats-Pending-Messages")?.as_str().parse().ok()

@@ -1,7 +1,7 @@
-//! Reading slots: from the leader to decide, from any replica to show.
+//! Reads slots: from the leader to decide, from any replica to show.
 //!
 //! The leader's answer is JSON with the stored bytes in base64, so headers that no client could
-//! read harm nobody here.
+//! read do no harm here.
 
 use async_nats::{Client, Message};
 use base64::Engine as _;
@@ -25,7 +25,7 @@ struct Raw {
     subject: String,
     seq: u64,
     time: Timestamp,
-    /// Base64; absent where there are none.
+    /// Base64; absent if there are none.
     #[serde(default)]
     hdrs: String,
     #[serde(default)]
@@ -81,7 +81,7 @@ pub(super) async fn last_of_many(
             found.push(stored);
             continue;
         }
-        // The server stops early at 64 MB, and says what is left.
+        // The server stops early at 64 MB, and says how much is left.
         let rest = number(&message, "Nats-Num-Pending").unwrap_or(0);
         match message.status.map(|status| status.as_u16()) {
             Some(204 | 404) if rest == 0 => break,
@@ -111,8 +111,8 @@ fn number(message: &Message, header: &str) -> Option<u64> {
     said(message, header)?.parse().ok()
 }
 
-/// What the server says of a message. It adds its headers behind the stored ones, among which a
-/// publisher may have put some of the same names.
+/// What the server says about a message. It adds its own headers after the stored ones, among which
+/// a publisher may have put headers of the same names.
 fn said<'m>(message: &'m Message, header: &str) -> Option<&'m str> {
     Some(message.headers.as_ref()?.get_last(header)?.as_str())
 }

@@ -74,7 +74,7 @@ async fn respond_with(request: Incoming, answer: oneshot::Receiver<Result<Bytes,
     }
 }
 
-/// The text goes into a header, and a line break there is a panic.
+/// Removes line breaks, because the text goes into a header, where one causes a panic.
 fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }

@@ -1,6 +1,6 @@
-//! The settings of streams and durables as the server writes them, and where live ones differ.
+//! The settings of streams and durables as the server writes them, and how live ones differ.
 //!
-//! Compared key by key and not as a whole, for a newer server adds keys of its own.
+//! Compared key by key and not as a whole, because a newer server adds keys of its own.
 
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,8 @@ impl std::fmt::Display for Difference {
 
 type Pairs = Vec<(&'static str, Value)>;
 
-/// What keeps a stream's promises, whatever its size: compared by every worker, all the time.
+/// The settings on which a stream's promises depend, whatever its size; every worker compares them
+/// all the time.
 pub(super) fn stream_promises(spec: &StreamSpec) -> Pairs {
     let per_subject = if spec.keeps == Keeps::All { -1 } else { 1 };
     vec![
@@ -66,15 +67,15 @@ pub(super) fn stream_sizes(spec: &StreamSpec) -> Pairs {
     vec![("max_bytes", json!(spec.max_bytes)), ("num_replicas", json!(spec.replicas))]
 }
 
-/// What keeps a durable's promises; where it started is not among them.
+/// The settings on which a durable's promises depend; where it started is not among them.
 pub(super) fn durable_promises(spec: &DurableSpec) -> Pairs {
     vec![
         ("filter_subjects", json!(spec.filters)),
         ("ack_policy", json!("explicit")),
-        // The broker would drop a message in silence at any other.
+        // With any other value the broker would drop a message in silence.
         ("max_deliver", json!(-1)),
         ("backoff", json!([])),
-        // A durable that nobody pulls from, for it is paused, must not vanish.
+        // A durable that no worker pulls from, because it is paused, must not vanish.
         ("inactive_threshold", json!(0)),
         ("deliver_subject", json!("")),
         ("headers_only", json!(false)),
@@ -92,7 +93,7 @@ pub(super) fn durable_sizes(spec: &DurableSpec) -> Pairs {
     vec![("ack_wait", json!(ack_wait)), ("max_ack_pending", json!(spec.max_in_flight))]
 }
 
-/// The settings to send: all pairs that say something.
+/// The settings to send: all pairs that differ from the server's defaults.
 pub(super) fn settings(pairs: impl IntoIterator<Item = (&'static str, Value)>) -> Settings {
     pairs
         .into_iter()
@@ -116,7 +117,7 @@ pub(super) fn differences(
         .collect()
 }
 
-/// The one place where the server has two ways to say the same.
+/// Unifies the settings that the server can write in two ways.
 fn canonical(live: &Settings) -> Settings {
     let mut live = live.clone();
     if let Some(filter) = live.remove("filter_subject") {
@@ -128,7 +129,7 @@ fn canonical(live: &Settings) -> Settings {
     live
 }
 
-/// What the server leaves out.
+/// Whether this is a value that the server leaves out.
 fn is_default(value: &Value) -> bool {
     match value {
         Value::Null => true,

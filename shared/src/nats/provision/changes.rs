@@ -1,5 +1,5 @@
-//! Which settings of a live stream may be changed. Some changes delete events, and some the server
-//! does not allow at all: those are refused, with the way out.
+//! Which settings of a live stream may be changed. Some changes delete events, and the server does
+//! not allow some others: those are refused, and the refusal names a way out.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,8 @@ fn change(found: Difference, live: &StreamInfo) -> Option<Lasting> {
     Some(Lasting::Update { key: found.key, value: found.wanted, sentence })
 }
 
-/// A limit may have been raised on the live stream, to get a full one going: never lowered here.
+/// Raises a limit, and never lowers it, because an operator may have raised it to get a full stream
+/// going again.
 fn larger(found: Difference, live: &StreamInfo) -> Option<Lasting> {
     let unlimited = |value: &Value| value.as_i64().is_none_or(|bytes| bytes <= 0);
     let raises = found.live.as_u64() < found.wanted.as_u64();

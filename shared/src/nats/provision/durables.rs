@@ -1,4 +1,4 @@
-//! Durables: made where their work begins, and changed without losing or repeating any of it.
+//! Durables: created where their work begins, and changed without losing or repeating any of it.
 
 use async_nats::Client;
 use serde_json::json;
@@ -74,7 +74,8 @@ fn update_durable(
         return None;
     }
     let object = format!("durable {}", spec.name);
-    // The server cannot change these; only a durable of the same name made by hand differs here.
+    // The server cannot change these; they differ only if an operator made a durable of the same
+    // name.
     let fixed = ["ack_policy", "deliver_subject", "replay_policy", "mem_storage"];
     if let Some(fixed) = found.iter().find(|found| fixed.contains(&found.key)) {
         let sentence = format!("{fixed}; delete it by hand, and it is made again");
@@ -86,7 +87,7 @@ fn update_durable(
     for difference in found {
         config.insert(difference.key.to_owned(), difference.wanted.clone());
         sentences.push(difference.to_string());
-        // New filters begin where the old ones stand, and that may be at the first message.
+        // New filters begin where the old ones are, and that may be at the first message.
         if let ("filter_subjects", open::Start::At(sequence)) = (difference.key, start) {
             let subject = format!("$JS.API.CONSUMER.RESET.{}.{}", spec.stream, spec.name);
             actions.push(Action { subject, body: json!({ "seq": sequence }) });

@@ -1,6 +1,6 @@
 //! Which sagas of a stream are open, and where a new durable must start for them.
 //!
-//! Reads every subject of two slots; fine for provisioning, not for anything that runs often.
+//! Reads every subject of two slots: acceptable for provisioning, not for anything that runs often.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ pub(super) enum Start {
     At(u64),
 }
 
-/// Sagas that were opened and not closed.
+/// Sagas that were opened and are not closed yet.
 pub(super) struct OpenSagas {
     pub(super) count: u64,
     /// Sequence of the oldest one's opening.
@@ -29,7 +29,7 @@ pub(super) struct OpenSagas {
 }
 
 pub(super) async fn start(client: &Client, flow: &Flow) -> Result<Start, Unavailable> {
-    // Before the look, so that a saga that opens meanwhile is delivered.
+    // Asked before the sagas are read, so that a saga that opens meanwhile is delivered.
     let end = match inspect::stream(client, flow.stream).await? {
         Some(info) if info.state.last_seq > 0 => info.state.last_seq + 1,
         Some(_) | None => return Ok(Start::Beginning),
@@ -39,12 +39,12 @@ pub(super) async fn start(client: &Client, flow: &Flow) -> Result<Start, Unavail
 }
 
 pub(super) async fn open_sagas(client: &Client, flow: &Flow) -> Result<OpenSagas, Unavailable> {
-    // Closed first: a saga that ends in between is counted as open, which is the safe side.
+    // Closed ones first: a saga that ends in between is counted as open, which is safe.
     let closed = sagas(client, flow, flow.closing().slot).await?;
     let opened = sagas(client, flow, flow.opens.slot).await?;
     let open: Vec<_> = opened.difference(&closed).collect();
     let mut oldest = None;
-    // At most 1,024 subjects a request.
+    // At most 1,024 subjects per request.
     for ids in open.chunks(1_000) {
         let subjects =
             ids.iter().map(|id| format!("{}.{}.{id}", flow.subjects, flow.opens.slot)).collect();
@@ -64,7 +64,7 @@ async fn first(
     if let Ok(found) = read::last_of_many(client, flow.stream, subjects.clone()).await {
         return Ok(found.iter().map(|stored| stored.sequence).min());
     }
-    // A stream made by hand may not allow direct gets, until this plan is applied.
+    // A stream made by hand may not allow direct gets until this plan is applied.
     let mut first = None;
     for subject in subjects {
         let stored = read::last(client, flow.stream, &subject).await?;

@@ -1,11 +1,11 @@
-//! How many messages a pull has asked for and not yet handed out: pure, so that the rule "never
+//! How many messages a pull has asked for and not handed out yet: pure, so that the rule "never
 //! more than is free" can be tested without a broker.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When a request is surely dead, though its end was never heard.
+/// After this time a request is surely dead, although its end was never heard.
 const RUN_OUT: Duration = Duration::from_secs(3);
 
 /// The count must reach zero this often, so that an error in it cannot stay. Under load it does so
@@ -30,8 +30,8 @@ impl Count {
         self.asked
     }
 
-    /// How many to ask for now; 0 for none. Not message by message: only when nothing is asked
-    /// for, or for at least half of what is free.
+    /// How many to ask for now; 0 for none. Does not ask message by message, but only when no
+    /// request is open, or for at least half of what is free.
     pub(super) fn wanted(&self, free: usize, now: Instant) -> usize {
         let unasked = free.saturating_sub(self.asked);
         let proving = now > self.since + PROVE;
@@ -46,12 +46,12 @@ impl Count {
         self.newest_request = now;
     }
 
-    /// Handed out, or left over by a request that ended.
+    /// Counts messages as handed out, or as left over by a request that ended.
     pub(super) fn less(&mut self, messages: usize) {
         self.asked = self.asked.saturating_sub(messages);
     }
 
-    /// Nothing is to come any more beside what has `arrived`.
+    /// Expects no more messages besides those that have `arrived`.
     pub(super) fn anew(&mut self, arrived: usize) {
         self.asked = arrived;
     }
