@@ -1,11 +1,11 @@
 //! The broker's clock, as far as a replica can know it.
 //!
 //! Ages are differences of two of the broker's times, so a replica whose own clock is wrong decides
-//! nothing differently: between two answers, time passes by the monotonic clock.
+//! nothing differently. Between two answers of the broker, time passes by the monotonic clock.
 //!
-//! That one stands still while the machine is suspended. So an age also counts what the wall clock
-//! says has passed, if that is more. It is for decisions where too old costs a read, and too young
-//! a second charge.
+//! The monotonic clock stops while the machine is suspended. So an age also counts the time that
+//! has passed by the wall clock, if that is more. Ages serve decisions in which too old costs a
+//! read, and too young costs a second charge.
 
 use std::sync::RwLock;
 use std::time::{Duration, SystemTime};
@@ -16,8 +16,8 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Clock(RwLock<Answer>);
 
-/// The broker's time, and this machine's when it was asked for: whatever lies between makes ages
-/// too old, never too young.
+/// The broker's time, and this machine's time when it asked for it: the time between the two makes
+/// ages too old, never too young.
 #[derive(Debug, Clone, Copy)]
 struct Answer {
     server_time: Timestamp,
@@ -52,7 +52,7 @@ impl Clock {
         later(answer.server_time, answer.asked.at.elapsed())
     }
 
-    /// Time since the broker stored something; zero if that seems to lie ahead.
+    /// Time since the broker stored something; zero if that seems to be in the future.
     pub(crate) fn age(&self, stored_at: Timestamp) -> Duration {
         let answer = self.answer();
         let by_wall = wall().duration_since(answer.asked.wall).unwrap_or_default();

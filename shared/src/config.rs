@@ -26,7 +26,7 @@ pub struct Invalid {
     problem: String,
 }
 
-/// All that was said about settings, before anybody asked what it means.
+/// All settings as they were given, before they are checked against any form.
 #[derive(Debug, Clone)]
 pub struct Sources {
     config: Config,
@@ -37,11 +37,11 @@ pub struct Sources {
 const PREFIX: &str = "QUADRILLE_";
 
 impl Sources {
-    /// Reads a TOML file, the variables that begin with `QUADRILLE_`, and `key=value` flags.
-    /// Sections of their own have the workers of `flow`, and the `process` itself.
+    /// Reads a TOML file, the variables that begin with `QUADRILLE_`, and `key=value` flags. Each
+    /// worker of `flow` has a section of its own, and so has `process`.
     ///
     /// # Errors
-    /// When the file cannot be read, or a section is no worker's and none of ours.
+    /// When the file cannot be read, or a section is neither a worker's nor one of ours.
     pub fn read(
         flow: &Flow,
         process: &str,
@@ -55,7 +55,8 @@ impl Sources {
         if let Some(path) = file {
             builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));
         }
-        // Without a section it is nobody's setting: scripts and tests have variables of their own.
+        // A variable without a section is no setting, because scripts and tests have variables of
+        // their own.
         let variables = environment.filter_map(|(name, value)| {
             let (section, key) = name.strip_prefix(PREFIX)?.split_once("__")?;
             Some((key_of_variable(section, key, &is_own), name.clone(), value))
@@ -162,7 +163,7 @@ impl Sources {
     }
 }
 
-/// `BOOK_HOTEL`, `URL` is `book-hotel.url`, where a worker has that name.
+/// `BOOK_HOTEL` and `URL` become `book-hotel.url`, if a worker has that name.
 fn key_of_variable(section: &str, key: &str, is_own: &impl Fn(&str) -> bool) -> String {
     let section = section.to_ascii_lowercase();
     let name = section.replace('_', "-");
@@ -172,7 +173,7 @@ fn key_of_variable(section: &str, key: &str, is_own: &impl Fn(&str) -> bool) -> 
 type Builder = config::ConfigBuilder<config::builder::DefaultState>;
 
 fn set(builder: Builder, key: &str, origin: &str, value: String) -> Result<Builder, Invalid> {
-    // `config` takes a dash for a syntax error in a path, so a worker's section is set as a table.
+    // `config` reads a dash in a path as a syntax error, so a worker's section is set as a table.
     let problem = |error: config::ConfigError| Invalid {
         origin: origin.to_owned(),
         problem: error.to_string(),

@@ -4,7 +4,7 @@
 //! Without the feature `failpoints` a call compiles to nothing. With it, the environment names one
 //! place, the hit that counts, what happens there, and a file that gets a line each time.
 
-/// Dies here by SIGKILL, or stands still by SIGSTOP, if the environment says so.
+/// Dies here by SIGKILL, or stops by SIGSTOP, if the environment says so.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub(crate) fn hit(_direction: crate::ids::Direction, _place: &str) {}
@@ -71,7 +71,7 @@ mod armed {
         }
         note(&armed.place);
         let _ = kill_process(getpid(), armed.signal);
-        // Any thread may be the one that takes a stop; this one must not go on until it has.
+        // The stop signal may reach another thread first; this one must not go on before it stops.
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
 

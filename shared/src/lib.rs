@@ -1,11 +1,13 @@
 //! How a message of a saga is handled safely, once for all steps.
 //!
-//! Each step of a saga is a worker of its own, and no coordinator drives them: *choreography*. What
-//! the textbooks call *compensation* is [`step::Undo`], an *idempotency key* is
-//! [`step::StepContext::key`], a *dead letter* is a [parked message](log::parked).
+//! Each step of a saga is a worker of its own, and no coordinator drives them: *choreography*. Some
+//! of our words differ from the textbooks': *compensation* is [`step::Undo`], an *idempotency key*
+//! is [`step::StepContext::key`], a *dead letter* is a [parked message](log::parked), *optimistic
+//! concurrency* is the guard on a [`Slot`], and a message is delivered *at least once*.
 //!
-//! The modules stand in reading order: what an author of a step meets, then the way of a message,
-//! then the process around it, then what all of it stands on. Start with [`step`] and `pipeline`.
+//! The modules are in reading order: what the author of a step needs, then the way of a message,
+//! then the process around it, then what everything is built on. Start with [`step`] and
+//! `pipeline`.
 
 pub use quadrille_vocabulary::{
     BadData, Contract, Currency, Event, Flow, IdempotencyKey, Money, Reason, Refusal, SagaId, Slot,
@@ -33,7 +35,7 @@ pub mod telemetry;
 mod clock;
 mod failpoint;
 
-// What it stands on.
+// What it is built on.
 pub mod broker;
 pub mod topology;
 

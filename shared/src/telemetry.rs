@@ -19,7 +19,7 @@ pub const RETRIES: &str = "quadrille_retries_total";
 pub const UNANSWERED: &str = "quadrille_broker_unanswered_total";
 /// Messages set aside, by durable and reason.
 pub const PARKED: &str = "quadrille_parked_total";
-/// Undos that cannot go on until somebody looks, by worker.
+/// Undos that cannot go on until a human looks, by worker.
 pub const UNDO_BLOCKED: &str = "quadrille_undo_blocked_total";
 
 /// Sends logs where the settings say; a second call changes nothing.
@@ -53,7 +53,7 @@ pub(crate) fn attempt_failed(worker: &'static str, saga: &SagaId, attempt: u32, 
     tracing::warn!(worker, %saga, attempt, why, "could not find out, trying again");
 }
 
-/// Says of a broker that goes on giving no answer that it does: the 4th, the 8th, the 16th time.
+/// Warns at attempts 4, 8, 16 and so on that the broker still does not answer.
 pub(crate) fn unanswered(worker: &'static str, what: &str, attempt: u32) {
     metrics::counter!(UNANSWERED, "worker" => worker).increment(1);
     if attempt >= 4 && attempt.is_power_of_two() {
@@ -64,5 +64,5 @@ pub(crate) fn unanswered(worker: &'static str, what: &str, attempt: u32) {
 pub(crate) fn undo_blocked(worker: &'static str, saga: &SagaId, bad: &BadData) {
     metrics::counter!(UNDO_BLOCKED, "worker" => worker).increment(1);
     let reason = bad.reason.code();
-    tracing::error!(worker, %saga, reason, why = bad.message, "undo-blocked: somebody must look");
+    tracing::error!(worker, %saga, reason, why = bad.message, "undo-blocked: a human must look");
 }

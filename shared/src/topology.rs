@@ -1,8 +1,8 @@
 //! The streams and durables that a flow needs, derived from its table: plain data, so that
 //! provisioning, the workers' start-up check and the documentation cannot disagree.
 //!
-//! Each setting here removes a hazard: see [`Keeps`] and [`StreamSpec`]. Nothing is ever deleted by
-//! age, and a full stream refuses instead of dropping.
+//! Each setting here removes a hazard: see [`Keeps`] and [`StreamSpec`]. No stream deletes anything
+//! by age, and a full stream refuses new messages instead of dropping old ones.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,13 +11,13 @@ use std::time::Duration;
 use crate::Flow;
 use crate::flow::{Role, Row};
 
-/// Largest event of a flow's stream, in bytes, headers included; larger ones are refused.
+/// Largest event of a flow's stream, in bytes, headers included; the broker refuses larger ones.
 pub const EVENT_BYTES: usize = 64 * 1024;
 
 /// Largest parked message, in bytes: an event in base64, and why it was parked.
 pub const PARKED_BYTES: usize = 256 * 1024;
 
-/// The oldest server that keeps what the runtime relies on, in any profile.
+/// The oldest server that the runtime can rely on, in any profile.
 pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 4);
 
 /// What the log promises to survive.
@@ -49,7 +49,7 @@ impl Profile {
         }
     }
 
-    /// Before 2.15 `sync_interval: always` could still lose acknowledged writes.
+    /// Because before 2.15 `sync_interval: always` could still lose acknowledged writes.
     pub const fn oldest_server(self) -> (u64, u64, u64) {
         match self {
             Self::Dev => OLDEST_SERVER,
@@ -80,7 +80,7 @@ impl FromStr for Profile {
 /// What a stream does with a second message of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeps {
-    /// Refuses it, whoever sends it: a slot is written once, for ever.
+    /// Refuses it, no matter who sends it: a slot is written once, for ever.
     First,
     /// Replaces the first one.
     Newest,
@@ -93,12 +93,12 @@ pub enum Keeps {
 pub struct StreamSpec {
     pub name: String,
     pub subjects: Vec<String>,
-    /// The one worker that keeps data of its own in it; `None` where all of them write.
+    /// The one worker that keeps data of its own in it; `None` if all workers write to it.
     pub owner: Option<&'static str>,
     pub keeps: Keeps,
-    /// Nobody may delete or purge; cannot be taken back.
+    /// No client may delete or purge; this setting cannot be taken back.
     pub permanent: bool,
-    /// Several messages, all or nothing.
+    /// Accepts several messages at once, all or nothing.
     pub atomic_publish: bool,
     pub max_message_bytes: usize,
     /// Size at which it refuses further messages.
@@ -121,13 +121,14 @@ pub struct DurableSpec {
     pub worker: &'static str,
     pub role: Role,
     pub filters: Vec<String>,
-    /// Time after which a delivery that nobody settled is made again.
+    /// How long after a delivery the broker delivers again, if no worker has settled it.
     pub ack_wait: Duration,
-    /// Deliveries in flight, delayed ones included, at which the broker stops delivering.
+    /// The number of deliveries in flight, delayed ones included, at which the broker stops
+    /// delivering.
     pub max_in_flight: u64,
 }
 
-/// What stays as it is where it exists already, for nobody has asked for it to change.
+/// What stays as it is if it exists already, because the operator has not asked for a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
     /// Copies of a stream; a stream that is missing gets as many as the flow's has.
@@ -136,7 +137,7 @@ pub struct Keep {
     pub ack_wait: bool,
 }
 
-/// Everything that a flow needs of the broker.
+/// Everything that a flow needs from the broker.
 #[derive(Debug, Clone)]
 pub struct Topology {
     pub flow: &'static Flow,
@@ -152,8 +153,8 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Sizes of a machine for trying things out: 1 GiB of events, a quarter of that for the rest;
-    /// 30 s of `ack_wait`. Nothing that exists is kept as it is.
+    /// Sizes for trying things out on one machine: 1 GiB of events, a quarter of that for each
+    /// other stream; 30 s of `ack_wait`. Nothing that exists is kept as it is.
     pub const fn new(flow: &'static Flow, profile: Profile) -> Self {
         const GIB: u64 = 1 << 30;
         Self {
@@ -197,7 +198,7 @@ impl Topology {
     }
 }
 
-/// The stream that is the only truth: every slot once, for ever.
+/// The stream that is the only source of truth: every slot once, for ever.
 fn flow_stream(flow: &Flow) -> StreamSpec {
     StreamSpec {
         name: flow.stream.to_owned(),
@@ -232,7 +233,7 @@ fn parked_stream(flow: &Flow) -> StreamSpec {
     }
 }
 
-/// Full, it refuses: the oldest data must not make room for the newest.
+/// Refuses new data when it is full, because the oldest data must not make room for the newest.
 fn kept_stream(step: &Row) -> Option<StreamSpec> {
     let kept = step.keeps?;
     Some(StreamSpec {

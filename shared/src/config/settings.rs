@@ -44,25 +44,25 @@ pub struct WorkerSettings {
     pub concurrency: usize,
     /// Messages in hand at once, per undo or closing durable.
     pub undo_concurrency: usize,
-    /// Threads of the process. One does best, unless a step computes: what all messages in hand
-    /// have to send then leaves in one write. More work is for more replicas.
+    /// Threads of the process. One is best, unless a step computes, because what all messages in
+    /// hand have to send then leaves in one write. For more work, start more replicas.
     pub threads: usize,
     /// One attempt of a step.
     #[serde(with = "duration")]
     pub deadline: Duration,
-    /// A message that cannot be decided is kept this long at its first delivery.
+    /// How long a worker holds a message that it cannot decide, at its first delivery.
     #[serde(with = "duration")]
     pub hold_max: Duration,
-    /// Triggers older than this have their slot read before the run.
+    /// Triggers older than this may have been decided: a worker reads their slot before the run.
     #[serde(with = "duration")]
     pub read_after: Duration,
-    /// A trigger without a cause in the log is set aside when it is older than this.
+    /// A worker sets a trigger aside when its cause is not in the log and it is older than this.
     #[serde(with = "duration")]
     pub cause_wait: Duration,
-    /// Work in hand may go on this long after a signal to stop.
+    /// How long work in hand may go on after a signal to stop.
     #[serde(with = "duration")]
     pub drain_limit: Duration,
-    /// How often the live settings of streams and durables are compared with the flow's.
+    /// How often a worker compares the live settings of streams and durables with the flow's.
     #[serde(with = "duration")]
     pub inspect_every: Duration,
 }
@@ -83,7 +83,7 @@ impl Default for WorkerSettings {
     }
 }
 
-/// Where a worker says how it is.
+/// Where a worker reports its health.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthSettings {
@@ -114,7 +114,7 @@ impl Default for LogSettings {
     }
 }
 
-/// Pretty on a terminal and JSON elsewhere, unless said.
+/// `Auto` is pretty on a terminal and JSON otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
