@@ -1,7 +1,7 @@
 //! A saga as a contract: its flow with the types of its events, and the files made from them.
 //!
-//! Only text is made here. A repository writes it to disk and compares it in a test, so that the
-//! committed JSON Schemas, picture and table are always those of the code.
+//! This module only makes text. A repository writes it to disk and compares it in a test, so that
+//! the committed JSON Schemas, picture and table are always those of the code.
 
 use crate::event::Kind;
 use crate::event::own::{Cancelled, Go, Stop, Turned};
@@ -17,7 +17,7 @@ pub struct Contract {
     pub events: &'static [Kind],
 }
 
-/// A file and what must stand in it.
+/// A file and its expected content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Within the folder of the contract's package: `json/trip/hotel.booked.v1.json`.
@@ -54,8 +54,8 @@ impl Contract {
     }
 }
 
-/// `text` with `block` between the lines `<!-- NAME: generated -->` and `<!-- end -->`, which are
-/// added at its end where there are none.
+/// `text` with `block` between the lines `<!-- NAME: generated -->` and `<!-- end -->`. If `text`
+/// has no such lines, they are added at its end.
 pub fn with_block(text: &str, name: &str, block: &str) -> String {
     let (begin, end) = (format!("<!-- {name}: generated -->"), "<!-- end -->");
     let (before, after) = match text.split_once(&begin) {

@@ -1,7 +1,7 @@
 //! What makes a Rust type an event of the log: its wire type, and a strict way in from JSON.
 //!
-//! A reader ignores unknown fields and refuses everything else with a reason code and the JSON
-//! pointer of the place, which travel with a parked message.
+//! A reader ignores unknown fields. It refuses everything else with a reason code and the JSON
+//! pointer of the place, and a parked message carries both.
 
 mod kind;
 mod objects;
@@ -18,7 +18,7 @@ use crate::SagaId;
 
 /// A fact of the log.
 ///
-/// Most events are one struct of one wire type ([`event!`](crate::event!)); where a slot can hold
+/// Most events are one struct of one wire type ([`event!`](crate::event!)); if a slot can hold
 /// either of two, the type is an enum of them ([`one_of!`](crate::one_of!)).
 pub trait Event: Sized + Send + Sync + 'static {
     /// The CloudEvents types this can be, version suffix included: `payment.charged.v1`.
@@ -27,8 +27,9 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// The one of [`Self::TYPES`] that this is.
     fn event_type(&self) -> &'static str;
 
-    /// Reads the JSON of CloudEvents `data`; `event_type` is one of [`Self::TYPES`], and tells the
-    /// variants of a [`one_of!`](crate::one_of!) apart (a single event does not look at it).
+    /// Reads the JSON of CloudEvents `data`; `event_type` is one of [`Self::TYPES`], and
+    /// distinguishes the variants of a [`one_of!`](crate::one_of!) (a single event does not look at
+    /// it).
     ///
     /// # Errors
     /// What [`parse`] finds, and what the event's own `check` finds: a reason, and a pointer within
@@ -38,24 +39,24 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// The JSON of CloudEvents `data`.
     fn to_data(&self) -> Box<RawValue>;
 
-    /// The saga the data itself names, if it does, and in which field: it must agree with the
-    /// subject.
+    /// The saga that the data itself names, if it names one, and in which field: it must agree with
+    /// the subject.
     fn named_saga(&self) -> Option<(&'static str, &SagaId)> {
         None
     }
 }
 
-/// An event by which a step says no.
+/// An event by which a step refuses.
 ///
-/// Its `data` has a text field `reason`, which every reader of the log finds by that name whatever
-/// the saga: [`refusal!`](crate::refusal!) implements this trait for a struct that has the field.
+/// Its `data` has a text field `reason`, which every reader of the log finds by that name, in any
+/// saga: [`refusal!`](crate::refusal!) implements this trait for a struct that has the field.
 pub trait Refusal: Event {
-    /// A short code: ours with dashes (`out-of-stock`), an outside service's as it gave it
-    /// (`insufficient_funds`).
+    /// A short code: ours have dashes (`out-of-stock`), an outside service's is as the service gave
+    /// it (`insufficient_funds`).
     fn reason(&self) -> &str;
 }
 
-/// The reason in the `data` of any refusal, stop or signal; empty where there is none.
+/// The reason in the `data` of any refusal, stop or signal; empty if there is none.
 pub fn reason_in(data: &str) -> String {
     #[derive(Deserialize)]
     struct Reasoned {
@@ -77,13 +78,13 @@ pub enum Reason {
     InvalidId,
     /// An event's own rule is broken: its code, lower case with dashes.
     Own(&'static str),
-    /// The event names another saga than its subject.
+    /// The event names a saga other than its subject's.
     IdMismatch,
     /// A type that this slot cannot hold.
     UnknownType,
     /// A version of a known type that this build cannot read.
     UnknownVersion,
-    /// Written by somebody who may not write this slot.
+    /// Written by a source that may not write this slot.
     WrongSource,
     /// The event that must have come before is not in the log.
     NoCause,
@@ -91,7 +92,7 @@ pub enum Reason {
     BadMessage,
     /// An effect outside the log that no slot records.
     OrphanEffect,
-    /// The effect was taken back, and not by us.
+    /// The effect was taken back, but not by us.
     FencedOff,
 }
 
@@ -135,7 +136,7 @@ pub struct BadData {
 }
 
 impl BadData {
-    /// `message` must not quote what was sent: it is logged.
+    /// `message` must not quote what was sent, because it is logged.
     pub fn new(reason: Reason, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { reason, pointer: pointer.into(), message: message.into() }
     }

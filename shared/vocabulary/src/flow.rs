@@ -1,6 +1,6 @@
-//! The flow table's vocabulary, and everything that is derived from a table.
+//! The words a flow table is written in, and everything that is derived from a table.
 //!
-//! Nobody types a subject, a filter or a durable's name: they all come from here, so that they
+//! Nobody types a subject, a filter or a durable's name: all of them come from here, so that they
 //! cannot disagree. [`Flow::check`](crate::flow::Flow::check) says what makes a table illegal.
 
 mod check;
@@ -20,11 +20,11 @@ use crate::SagaId;
 pub struct Flow {
     /// Names the saga type in ids and keys: `order`.
     pub saga: &'static str,
-    /// The stream that is the only truth.
+    /// The stream that is the only source of truth.
     pub stream: &'static str,
     /// First token of every subject.
     pub subjects: &'static str,
-    /// What starts a saga; anybody trusted may write it.
+    /// What starts a saga; any trusted client may write it.
     pub opens: Entry,
     /// The signal that turns the saga around.
     pub turns: Entry,
@@ -40,47 +40,48 @@ pub struct Entry {
     pub event: &'static str,
 }
 
-/// One row: what a worker reacts to, and all that it may write.
+/// One row: what a worker reacts to, and everything that it may write.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// Also the name of its package, binary and durable: `book-hotel`.
     pub worker: &'static str,
-    /// The slot whose `done` (or opening) event triggers `run`.
+    /// The slot whose `done` event (or opening event) triggers `run`.
     pub on: &'static str,
     /// The slot of the decision.
     pub slot: &'static str,
-    /// The type of the event that says yes.
+    /// The type of the event that records success.
     pub done: &'static str,
-    /// The type of the event that says no; `None` where the step cannot say no, such as the one
-    /// that closes the saga.
+    /// The type of the event that records a refusal; `None` if the step cannot refuse, such as the
+    /// one that closes the saga.
     pub refused: Option<&'static str>,
     pub undo: Option<Undo>,
-    /// The point of no return, where it is right before this step.
+    /// The pivot, the point of no return, if it is right before this step.
     pub pivot: Option<Pivot>,
-    /// The event that closes the saga the other way: `order.cancelled`.
+    /// The event that closes the saga if it was undone: `order.cancelled`.
     pub cancelled: Option<&'static str>,
     /// Outside services without which the step cannot run.
     pub requires: &'static [&'static str],
-    /// The stream in which the worker keeps data of its own; nobody else writes it.
+    /// The stream in which the worker keeps data of its own; no other worker writes to it.
     pub keeps: Option<Keeps>,
 }
 
-/// A stream that belongs to one worker: the newest message of a subject, several at once or none.
+/// A stream that belongs to one worker. It keeps the newest message of each subject, and accepts
+/// several at once, all or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keeps {
     pub stream: &'static str,
     pub subjects: &'static [&'static str],
 }
 
-/// How a step's effect is taken back.
+/// How a step's effect is taken back (*compensation*).
 #[derive(Debug, Clone, Copy)]
 pub struct Undo {
     pub slot: &'static str,
-    /// The types the slot may hold: each is one way in which the effect is gone.
+    /// The types that the slot may hold: each is one way in which the effect was taken back.
     pub events: &'static [&'static str],
 }
 
-/// The point of no return before a step: `go` or `stop`, first writer wins.
+/// The point of no return before a step: `go` or `stop`, and the first writer wins.
 #[derive(Debug, Clone, Copy)]
 pub struct Pivot {
     pub slot: &'static str,
@@ -110,12 +111,12 @@ pub const fn step(worker: &'static str) -> Row {
 }
 
 impl Row {
-    /// The slot whose event triggers `run`: that of the row before, or the opening one.
+    /// The slot whose event triggers `run`: the slot of the row before, or the opening one.
     pub const fn on(self, slot: &'static str) -> Self {
         Self { on: slot, ..self }
     }
 
-    /// The slot of the decision, and the types of its yes and its no.
+    /// The slot of the decision, and the types of a success and of a refusal.
     pub const fn writes(
         self,
         slot: &'static str,
@@ -125,7 +126,7 @@ impl Row {
         Self { slot, done, refused: Some(refused), ..self }
     }
 
-    /// The slot of the decision of a step that never says no, and the type of its yes.
+    /// The slot of the decision of a step that never refuses, and the type of a success.
     pub const fn always_writes(self, slot: &'static str, done: &'static str) -> Self {
         Self { slot, done, ..self }
     }
@@ -145,7 +146,7 @@ impl Row {
         Self { pivot: Some(Pivot { slot, go, stop }), ..self }
     }
 
-    /// The slot and the types that end the saga: done, or undone.
+    /// The slot and the types that close the saga: completed, or undone.
     pub const fn closes(
         self,
         slot: &'static str,
@@ -191,7 +192,7 @@ impl Flow {
         steps.iter().filter(|step| step.undo.is_some())
     }
 
-    /// The undoable step after `worker`, whose undo comes before its own.
+    /// The undoable step after `worker`: its undo comes before that of `worker`.
     pub fn undone_before(&self, worker: &str) -> Option<&'static Row> {
         self.undoable().skip_while(|step| step.worker != worker).nth(1)
     }
@@ -221,8 +222,8 @@ impl Flow {
         events
     }
 
-    /// The slot `name` of one saga: the only way to a subject that is written with a guard. `name`
-    /// is one of the table's; this is not checked.
+    /// The slot `name` of one saga; there is no other way to a subject that is written with a
+    /// guard. `name` must be one of the table's; this is not checked.
     pub fn slot(&'static self, name: &'static str, saga: &SagaId) -> Slot {
         Slot { subject: format!("{}.{name}.{saga}", self.subjects), name, saga: saga.clone() }
     }
@@ -237,8 +238,8 @@ impl Flow {
         format!("{}.*.{saga}", self.subjects)
     }
 
-    /// Slot name and saga of a subject of this flow, whether or not the table has the slot; `None`
-    /// for anything else, wildcards included.
+    /// Slot name and saga of a subject of this flow, even if the table does not have the slot;
+    /// `None` for anything else, wildcards included.
     pub fn parse_subject<'s>(&self, subject: &'s str) -> Option<(&'s str, SagaId)> {
         let rest = subject.strip_prefix(self.subjects)?.strip_prefix('.')?;
         let (slot, id) = rest.split_once('.')?;
@@ -250,7 +251,8 @@ impl Flow {
     }
 }
 
-/// One exact subject that holds one decision of one saga: written once, ever.
+/// One exact subject that holds one decision of one saga. It is written once, ever: the guard on it
+/// is *optimistic concurrency*, because a write must find it empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
     subject: String,

@@ -1,7 +1,7 @@
-//! Identifiers, parsed at the edge: whoever holds one holds a valid one.
+//! Identifiers, parsed at the edge: a value of one of these types is always valid.
 //!
-//! Event ids and idempotency keys are derived (UUIDv5), never drawn: every attempt, replica and
-//! redelivery gets the same one, and an auditor can work them out from the log alone.
+//! Event ids and idempotency keys are derived (UUIDv5), never random: every attempt, replica and
+//! redelivery gets the same one, and an auditor can compute them from the log alone.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,12 +9,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Namespace of event ids; drawn once, never to be changed.
+/// Namespace of event ids; chosen at random once, and never to be changed.
 const EVENTS: Uuid = Uuid::from_u128(0x6f2b_5c1e_3f5d_4c59_9a3e_0d9a_7d55_8f01);
-/// Namespace of idempotency keys; drawn once, never to be changed.
+/// Namespace of idempotency keys; chosen at random once, and never to be changed.
 const KEYS: Uuid = Uuid::from_u128(0x6f2b_5c1e_3f5d_4c59_9a3e_0d9a_7d55_8f02);
 
-/// A text that is not the id it was taken for.
+/// A text that is not the id it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {form}")]
 pub struct InvalidId {
@@ -50,8 +50,8 @@ impl SagaId {
     }
 }
 
-/// A reference into somebody else's system (customer, payment method): 1 to 128 printable ASCII
-/// characters without spaces. Never a name, a card number or an address.
+/// A reference into another system (customer, payment method): 1 to 128 printable ASCII characters
+/// without spaces. Never a name, a card number or an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Cow<'_, str>", into = "String")]
 pub struct Reference(Box<str>);
@@ -74,7 +74,7 @@ impl Reference {
     }
 }
 
-/// Whether a character shows itself: no control character, and no mark that reorders or hides text.
+/// Whether a character is visible: no control character, and no mark that reorders or hides text.
 pub fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}'
@@ -82,7 +82,8 @@ pub fn is_printable(c: char) -> bool {
             | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// The key one outside request carries: the same on every attempt, replica and redelivery.
+/// The idempotency key that one outside request carries: the same on every attempt, replica and
+/// redelivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Uuid);
 
@@ -128,8 +129,8 @@ pub fn event_id(saga: &str, id: &SagaId, slot: &str, event_type: &str, source: &
     Uuid::new_v5(&EVENTS, name.as_bytes())
 }
 
-/// Makes newtypes over `Box<str>` that have a `parse` what an id is: text that is checked wherever
-/// it is read. The pattern is that of their JSON Schema.
+/// Gives newtypes over `Box<str>` that have a `parse` all that an id needs: text that is checked
+/// everywhere it is read. The pattern is that of their JSON Schema.
 #[macro_export]
 macro_rules! id {
     ($($id:ident: $pattern:expr),+ $(,)?) => {$(

@@ -1,9 +1,9 @@
-//! What a saga is described with: the flow table, events, ids, money, and the contract made of
+//! The words that describe a saga: the flow table, events, ids, money, and the contract made of
 //! them.
 //!
 //! Plain types: no async runtime, no broker, no input or output, so that any tool may read a log
-//! with this crate alone. A saga's own table and events are written with it; the crate `quadrille`
-//! re-exports all of it, so a step names only that one.
+//! with this crate alone. A saga's own table and events are written with it. The crate `quadrille`
+//! re-exports all of it, so a step names only `quadrille`.
 
 pub mod flow;
 

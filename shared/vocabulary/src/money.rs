@@ -16,7 +16,7 @@ pub struct Money {
     pub currency: Currency,
 }
 
-/// Why two amounts make no third.
+/// Why amounts cannot be added or multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// Above `i64::MAX` or below `i64::MIN` minor units.
@@ -55,14 +55,14 @@ impl Money {
         Ok(Self { amount, ..self })
     }
 
-    /// The sum of all; their order does not matter, not even to whether it fits.
+    /// The sum of all; their order does not matter, not even for whether the sum fits.
     ///
     /// # Errors
     /// When the currencies differ, the sum does not fit, or there is nothing to add.
     pub fn sum(amounts: impl IntoIterator<Item = Self>) -> Result<Self, MoneyError> {
         let mut amounts = amounts.into_iter();
         let first = amounts.next().ok_or(MoneyError::NothingToAdd)?;
-        // 2^63 amounts of 64 bits fit 128.
+        // 128 bits hold the sum of 2^63 amounts of 64 bits.
         let mut total = i128::from(first.amount);
         for next in amounts {
             if next.currency != first.currency {

@@ -1,4 +1,4 @@
-//! An event type as data, for tools that meet types by name: the schema files, a validator, a
+//! An event type as data, for tools that know types by name: the schema files, a validator, a
 //! listing.
 
 use schemars::JsonSchema;
@@ -17,7 +17,8 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// Of an event of one type ([`event!`](crate::event!)), not of a [`one_of!`](crate::one_of!).
+    /// The kind of an event of one type ([`event!`](crate::event!)), not of a
+    /// [`one_of!`](crate::one_of!).
     pub const fn of<E: Event + JsonSchema>() -> Self {
         assert!(E::TYPES.len() == 1, "one kind for each type");
         Self {
@@ -27,7 +28,8 @@ impl Kind {
         }
     }
 
-    /// Of what the runtime writes ([`own`](super::own)), under the type that a table gives it.
+    /// The kind of an event that the runtime writes ([`own`](super::own)), under the type that a
+    /// table gives it.
     pub fn own<T: Serialize + DeserializeOwned + JsonSchema>(event_type: &'static str) -> Self {
         Self {
             event_type,
@@ -41,8 +43,8 @@ impl Kind {
         self.event_type
     }
 
-    /// JSON Schema 2020-12 of CloudEvents `data`. It cannot say all that is checked: sums, and that
-    /// the lines have one currency.
+    /// JSON Schema 2020-12 of CloudEvents `data`. It cannot express every check, such as sums, or
+    /// that all lines have one currency.
     pub fn schema(&self) -> schemars::Schema {
         let mut schema = (self.schema)();
         schema.insert("title".to_owned(), self.event_type.into());

@@ -1,11 +1,11 @@
 //! A struct of the contract is a JSON object, and nothing else.
 //!
-//! serde alone would also take an array of the fields in their order. No schema allows that, and
+//! Serde alone would also accept an array of the fields in their order. No schema allows that, and
 //! such a message would change its meaning on the day a field is added in the middle.
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-/// Wraps a deserializer, and all that it hands out, so that every struct is read as a map.
+/// Wraps a deserializer, and everything that it hands out, so that every struct is read as a map.
 pub(super) struct Objects<T>(pub(super) T);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
@@ -98,7 +98,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Objects<V> {
         self.0.visit_map(Objects(fields))
     }
 
-    /// What a variant holds is read as serde reads it: no event has an enum inside.
+    /// The content of a variant is read as serde reads it, because no event has an enum inside.
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
         self.0.visit_enum(variant)
     }

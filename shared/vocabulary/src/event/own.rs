@@ -33,7 +33,7 @@ pub struct Stop {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancelled {}
 
-/// The `data` of [`Go`] and [`Cancelled`], whose types say it all.
+/// The `data` of [`Go`] and [`Cancelled`]: empty, because the type says everything.
 ///
 /// # Panics
 /// Never.

@@ -1,4 +1,4 @@
-//! The strict way in from JSON: what is wrong is named by its place, never by the sender's words.
+//! The strict way in from JSON: a mistake is named by its place, never by the sender's words.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -9,13 +9,14 @@ use super::{BadData, Reason};
 /// readers of the log give up between 100 (JSON of many languages) and 1,000.
 pub const MAX_DEPTH: usize = 64;
 
-/// Reads `data` as `T`, whose structs are JSON objects (never arrays of their fields); a mistake is
-/// looked for a second time, with its path, so that the good case pays nothing for it.
+/// Reads `data` as `T`, whose structs are JSON objects (never arrays of their fields). Only after a
+/// mistake is `data` read a second time, to find its place, so that the good case pays nothing for
+/// it.
 ///
 /// # Errors
 /// [`Reason::NotJson`] with the empty pointer when it is no JSON document, has bytes after its end,
-/// or nests over [`MAX_DEPTH`] deep; [`Reason::InvalidField`] and the field's pointer else. A
-/// missing or repeated field is told by the pointer of the object around it. The message quotes
+/// or nests over [`MAX_DEPTH`] deep; otherwise [`Reason::InvalidField`] and the field's pointer.
+/// For a missing or repeated field this is the pointer of the object around it. The message quotes
 /// nothing of `data`, as long as the error messages of `T`'s own types do not.
 pub fn parse<T: DeserializeOwned>(data: &str) -> Result<T, BadData> {
     if is_too_deep(data) {
@@ -43,7 +44,7 @@ fn mistake<T: DeserializeOwned>(data: &str, error: &serde_json::Error) -> BadDat
     BadData::new(Reason::InvalidField, place, plain(error))
 }
 
-/// Counts brackets outside strings: what serde ignores it would follow to any depth.
+/// Counts brackets outside strings, because serde would follow an ignored field to any depth.
 fn is_too_deep(data: &str) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in data.bytes() {
@@ -62,7 +63,8 @@ fn is_too_deep(data: &str) -> bool {
     false
 }
 
-/// serde quotes what it found, and puts what it wanted, which is ours, last.
+/// Keeps only what serde expected, which is our own text and comes last, because serde also quotes
+/// what it found.
 fn plain(error: &serde_json::Error) -> String {
     const QUOTING: [&str; 5] =
         ["invalid type", "invalid value", "invalid length", "unknown variant", "unknown field"];
@@ -77,7 +79,7 @@ fn plain(error: &serde_json::Error) -> String {
     }
 }
 
-/// RFC 6901. A key that does not look like a field of ours is a stranger's text, and becomes `-`.
+/// RFC 6901. A key that does not look like one of our fields is the sender's text, and becomes `-`.
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     let ours = |key: &str| {

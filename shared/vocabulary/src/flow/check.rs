@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Flow, Row};
 
-/// A sentence about one row of an illegal table, which begins with the row's worker (or the saga
-/// type, where a row is missing).
+/// A sentence about one row of an illegal table. It begins with the row's worker (or the saga type,
+/// if a row is missing).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Illegal(pub String);
@@ -63,7 +63,7 @@ impl Flow {
         }
     }
 
-    /// A type is that of one slot, and says its version.
+    /// A type belongs to one slot, and names its version.
     fn check_types(&self, say: &mut impl FnMut(String)) {
         let mut slots = BTreeMap::new();
         for (slot, event) in self.events() {
@@ -113,8 +113,8 @@ impl Flow {
         }
     }
 
-    /// Only the step right after the pivot may still say no: what a later one follows cannot be
-    /// taken back.
+    /// Only the step right after the pivot may still refuse, because what comes before a later one
+    /// cannot be taken back.
     fn check_refusals(&self, say: &mut impl FnMut(String)) {
         let after = self.steps.iter().skip_while(|step| step.pivot.is_none()).skip(1);
         for step in after.filter(|step| step.refused.is_some()) {
@@ -158,7 +158,7 @@ impl Flow {
         }
     }
 
-    /// Every event is read by somebody, unless it closes the saga; one reader a slot.
+    /// A step reads every event, unless it closes the saga; one reader per slot.
     fn check_readers(&self, say: &mut impl FnMut(String)) {
         let opening = (self.saga, self.opens.slot, self.opens.event);
         let decisions = self.steps.iter().filter(|step| step.cancelled.is_none());
@@ -176,7 +176,8 @@ impl Flow {
         }
     }
 
-    /// A worker's own stream is neither the log, nor its stream of parked messages, nor another's.
+    /// A worker's own stream is neither the log, nor the stream of parked messages, nor another
+    /// worker's.
     fn check_kept(&self, say: &mut impl FnMut(String)) {
         let parked = format!("{}_PARKED", self.stream);
         let mut owners: BTreeMap<&str, &str> = BTreeMap::new();

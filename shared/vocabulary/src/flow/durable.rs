@@ -9,7 +9,7 @@ pub enum Role {
     Forward,
     /// Takes the step's effect back.
     Undo,
-    /// Ends a saga that was undone.
+    /// Closes a saga that was undone.
     Closing,
 }
 
