@@ -1,4 +1,4 @@
-//! What a shop calls the things it sells.
+//! The names of the things that a shop sells.
 
 use std::borrow::Cow;
 
@@ -41,7 +41,8 @@ impl Sku {
     }
 }
 
-// The 64 are bytes, which a schema cannot count; tags (U+E0000) need more than this pattern.
+// The limit of 64 is in bytes, which a schema cannot count; tags (U+E0000) need more than this
+// pattern.
 id!(Sku: concat!(
     r"^[^\u0000-\u001F\u007F-\u009F\u00AD\u061C\u180E\u200B-\u200F\u2028-\u202E",
     r"\u2060-\u206F\uFEFF\uFFF9-\uFFFB]{1,64}$"
