@@ -1,7 +1,8 @@
-//! The payment gateway, in the words of the step; the adapter and the scripted fake lie beside it.
+//! The payment gateway, in the words of the step; the adapter and the scripted fake are beside it.
 //!
-//! Opening moves no money. What a gateway must promise: one key opens one payment, and of confirm
-//! and cancel the second to come is told the state that the first one left.
+//! Opening moves no money. A gateway must promise two things: one key opens one payment, and if
+//! both confirm and cancel are requested, the second is answered with the state that the first one
+//! left.
 
 mod http;
 mod scripted;
@@ -47,29 +48,29 @@ pub enum State {
     /// No money has moved; it waits for confirm or cancel.
     Unconfirmed,
     Charged,
-    /// With the gateway's code: `insufficient_funds`. It can still be cancelled.
+    /// Declined with the gateway's code: `insufficient_funds`. It can still be cancelled.
     Declined(String),
-    /// For good: nothing can be charged by it any more.
+    /// Cancelled for good: it can no longer be charged.
     Cancelled,
     /// Charged, and all of it given back.
     Refunded,
 }
 
-/// What came of opening a payment.
+/// The result of opening a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
-    /// Opened now or before; if before, the state may be the one it had then.
+    /// Opened now or before; if before, the gateway may show the state it had then.
     Payment(Payment),
-    /// The gateway never takes this request, and says why.
+    /// The gateway never accepts this request, and says why.
     Rejected(String),
-    /// The key opened something with other parameters; it may not be shown yet.
+    /// The key opened a payment with other parameters, which may not be shown yet.
     KeyUsed,
 }
 
-/// A payment that is not for the amount it was asked for. It is never charged; an undo takes it
-/// back with all that the order has.
+/// A payment that is not for the requested amount. It is never charged; an undo takes it back with
+/// all other payments of the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the gateway shows a payment of {shown}, where {asked} was asked for")]
+#[error("the gateway shows a payment of {shown}, but {asked} was requested")]
 pub struct OtherAmount {
     shown: Money,
     asked: Money,
@@ -84,8 +85,9 @@ impl Payment {
     }
 }
 
-/// The payment that decides what a run does, of at least one: what was taken back comes before what
-/// was charged, and that before what is undecided; the id settles a tie, the same in every replica.
+/// The payment that decides what a run does, of at least one. A payment that was taken back comes
+/// before a charged one, and that comes before an undecided one; the id settles a tie, the same in
+/// every replica.
 pub(crate) fn decisive(payments: Vec<Payment>) -> Payment {
     let rank = |payment: &Payment| match payment.state {
         State::Cancelled | State::Refunded => 0,
@@ -99,12 +101,12 @@ pub(crate) fn decisive(payments: Vec<Payment>) -> Payment {
     payments.into_iter().min_by(first).expect("there is at least one payment")
 }
 
-/// Charges customers. Every call may be repeated under its key.
+/// Charges customers. Every call may be repeated under its idempotency key.
 ///
-/// All of them fail with [`StepError::TryAgain`] when the outcome is not known or the gateway asks
-/// for time, and with [`StepError::BadMessage`] when it can never take the request.
+/// Each call fails with [`StepError::TryAgain`] when the outcome is not known or the gateway asks
+/// for time, and with [`StepError::BadMessage`] when the gateway can never accept the request.
 pub trait PaymentGateway: Send + Sync + 'static {
-    /// Opens a payment without charging, or finds the one this key opened.
+    /// Opens a payment without charging, or finds the one that this key opened.
     fn open(
         &self,
         bill: &Bill<'_>,
@@ -112,8 +114,8 @@ pub trait PaymentGateway: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Opened, StepError>> + Send;
 
-    /// Charges: the payment is then [`State::Charged`] or [`State::Declined`], or was decided
-    /// otherwise before.
+    /// Charges: the payment is then [`State::Charged`] or [`State::Declined`], unless it was
+    /// decided in another way before.
     fn confirm(
         &self,
         payment: &Payment,
@@ -129,7 +131,7 @@ pub trait PaymentGateway: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Payment, StepError>> + Send;
 
-    /// Gives back all that was charged; a success too if that was done before.
+    /// Gives back all that was charged; also a success if that was done before.
     fn refund(
         &self,
         payment: &Reference,
@@ -137,7 +139,8 @@ pub trait PaymentGateway: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<(), StepError>> + Send;
 
-    /// Every payment of an order in its present state. May miss one opened within the last minute.
+    /// Every payment of an order in its present state. May miss one that was opened within the last
+    /// minute.
     fn of_order(
         &self,
         order: &SagaId,

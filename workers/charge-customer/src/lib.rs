@@ -1,9 +1,10 @@
 //! Charges the customer for an order, and gives the money back.
 //!
-//! A payment is opened first and charged by a second request. That is the fence: an undo that does
-//! not know what a run did, or is about to do, opens the payment under the run's own key, which
-//! finds the run's or takes its place, and cancels it. Whichever of confirm and cancel comes second
-//! is told so by the gateway.
+//! The first request opens a payment, the second charges it. That makes a fence possible: an undo
+//! that does not know what a run did, or is about to do, opens the payment under the run's own
+//! idempotency key. That finds the run's payment or takes its place, and then the undo cancels it.
+//! Confirm and cancel cannot both succeed: the gateway answers the second one with the state that
+//! the first one left.
 
 pub mod gateway;
 
@@ -24,15 +25,15 @@ use gateway::{Bill, Opened, Payment, PaymentGateway, State};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where the gateway's paths begin; `/v1/payment_intents` is added.
+    /// The URL below which the gateway's paths begin; `/v1/payment_intents` is added.
     pub url: String,
     /// Sent as a bearer token, if there is one.
     pub secret: Option<Secret>,
     /// Longest wait for one answer of the gateway.
     #[serde(with = "quadrille::config::duration")]
     pub timeout: Duration,
-    /// The gateway surely remembers an idempotency key this long. Stripe promises 24 h; an hour is
-    /// left for requests on their way.
+    /// How long the gateway surely remembers an idempotency key. Stripe promises 24 h; an hour of
+    /// that is left for requests on their way.
     #[serde(with = "quadrille::config::duration")]
     pub key_lifetime: Duration,
 }
@@ -114,11 +115,11 @@ impl<Gateway: PaymentGateway> Undo for ChargeCustomer<Gateway> {
     }
 }
 
-/// What the gateway has of an order.
+/// What the gateway has for an order.
 enum Payments {
     /// At least one.
     Known(Vec<Payment>),
-    /// It rejects the run's request, has nothing of the order, and says why.
+    /// The gateway rejects the run's request, has nothing for the order, and says why.
     NoneEver(String),
 }
 
@@ -127,11 +128,11 @@ impl<Gateway: PaymentGateway> ChargeCustomer<Gateway> {
         Self { gateway, key_lifetime: settings.key_lifetime }
     }
 
-    /// Every payment of the order, opened here if there is none: run and undo meet in it.
+    /// Every payment of the order; opens one if there is none, so that run and undo meet in it.
     ///
     /// Once the gateway may have forgotten the run's key, opening could make a second payment, so
-    /// what it has of the order comes first. A payment found by its key may be shown in an old
-    /// state; confirm and cancel tell the true one.
+    /// what the gateway has for the order is read first. A payment found by its key may be shown in
+    /// an old state; confirm and cancel return the true one.
     async fn payments(
         &self,
         reserved: &InventoryReserved,
@@ -154,7 +155,7 @@ impl<Gateway: PaymentGateway> ChargeCustomer<Gateway> {
             Opened::KeyUsed => {
                 let known = self.gateway.of_order(order, deadline).await?;
                 if known.is_empty() {
-                    // There is a payment: to go on without it could leave it charged.
+                    // There is a payment: going on without it could leave it charged.
                     return Err(StepError::try_again("the payment of this key is not shown yet"));
                 }
                 Ok(Payments::Known(known))
@@ -162,7 +163,7 @@ impl<Gateway: PaymentGateway> ChargeCustomer<Gateway> {
         }
     }
 
-    /// Cancels each payment, and refunds the one for which that came too late.
+    /// Cancels each payment, and refunds it if the cancel came too late.
     async fn take_back(
         &self,
         payments: Vec<Payment>,
@@ -184,8 +185,8 @@ impl<Gateway: PaymentGateway> ChargeCustomer<Gateway> {
         Ok(undone)
     }
 
-    /// Gives all of it back. One key a payment, for whatever evidence, so that no two undos refund
-    /// twice.
+    /// Gives back the whole amount. Each payment has one key, with either evidence, so that two
+    /// undos never refund twice.
     async fn refund(
         &self,
         payment: Reference,

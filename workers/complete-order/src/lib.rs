@@ -1,13 +1,13 @@
 //! Closes an order that was shipped.
 //!
-//! There is nothing left to do outside, so there is nothing to fail, to refuse or to undo. The
-//! other ending, a cancelled order, belongs to the runtime: it follows from the flow table.
+//! There is nothing left to do outside, so nothing can fail, be refused or be undone. The runtime
+//! writes the other ending, a cancelled order: it follows from the flow table.
 
 use quadrille::step::{Never, Outcome, Step, StepContext, StepError};
 use schemas::order_fulfilment::events::{OrderCompleted, ShipmentDispatched};
 use serde::Deserialize;
 
-/// None yet; the section exists so that a mistake in it is told.
+/// None yet; the section exists so that a mistake in it is reported.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {}
@@ -50,7 +50,7 @@ mod tests {
 
     #[tokio::test]
     async fn running_twice_is_running_once() {
-        // No effect outside: what the laws count is the decision alone.
+        // There is no effect outside: the laws count only the decision.
         let decided = laws::Effects { done: 1, undone: 0 };
         let world = |_| laws::World::new(|| CompleteOrder, move || decided);
         laws::running_twice_is_running_once(world, &dispatched()).await;

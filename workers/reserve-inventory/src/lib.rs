@@ -1,7 +1,7 @@
 //! Holds the stock of an order, and lets it go again.
 //!
 //! The fence is the hold itself: an undo writes a released hold, whether or not there was one, and
-//! no hold that comes later can pass it.
+//! no later hold can pass it.
 
 pub mod stock;
 pub mod stock_service;
@@ -18,7 +18,7 @@ use stock::{Held, Pieces, Stock};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Stock that SKUs begin with which have none yet, for demonstrations:
+    /// Opening stock for SKUs that have none yet, for demonstrations:
     /// `ROSE-RED=1000,VASE-GLASS=500`.
     pub opening_stock: String,
 }
@@ -70,7 +70,7 @@ impl<S: Stock> Undo for ReserveInventory<S> {
         match evidence {
             // The hold knows its own lines, and releasing it twice is releasing it once.
             Evidence::Recorded(_) => self.stock.release(context.saga_id()).await?,
-            // Where there is no hold, a released one keeps a late run from making it.
+            // If there is no hold, a released one keeps a late run from making it.
             Evidence::Unknown => self.stock.release(context.saga_id()).await?,
         }
         Ok(InventoryReleased {})

@@ -1,4 +1,4 @@
-//! The stock, in the words of the step; the adapter and the scripted fake lie beside it.
+//! The stock, in the words of the step; the adapter and the scripted fake are beside it.
 
 mod books;
 mod draft;
@@ -27,24 +27,24 @@ pub enum Held {
     Released,
 }
 
-/// Keeps pieces for orders. Every call may be made again.
+/// Keeps pieces for orders. Every call may be repeated.
 ///
 /// Fails with [`StepError::TryAgain`] when the outcome could not be found out.
 pub trait Stock: Send + Sync + 'static {
-    /// Holds all of these pieces for an order, or none; a hold of the order that exists is taken
-    /// for this one.
+    /// Holds all of these pieces for an order, or none; if the order has a hold already, that one
+    /// counts.
     fn hold(
         &self,
         order: &SagaId,
         pieces: Pieces,
     ) -> impl Future<Output = Result<Held, StepError>> + Send;
 
-    /// Frees what an order holds, now and for ever: no hold of it can be made any more, whether or
-    /// not there was one.
+    /// Frees what an order holds, now and for ever: it can never have a hold again, whether or not
+    /// there was one.
     fn release(&self, order: &SagaId) -> impl Future<Output = Result<(), StepError>> + Send;
 }
 
-/// The stock cannot be told or changed now.
+/// The stock cannot be read or changed now.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Trouble {
     #[error(transparent)]
@@ -59,6 +59,6 @@ pub enum Trouble {
     Rejected { code: u64, description: String },
     #[error("a hold is too large for the stream of the stock")]
     TooLarge,
-    #[error("{0} holds what is no stock record")]
+    #[error("{0} does not hold a stock record")]
     Unreadable(String),
 }

@@ -1,5 +1,5 @@
-//! The stock's endpoints `inventory.stock.set` and `inventory.stock.show`, for operators: nobody
-//! else writes the stock, so nobody else needs the right to.
+//! The stock's endpoints `inventory.stock.set` and `inventory.stock.show`, for operators. No other
+//! process writes the stock, so no other needs the right to.
 
 use bytes::Bytes;
 use quadrille::broker::{Request, ServiceError};
@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 
 use crate::stock::{Level, No, Pieces, StockLog, Trouble};
 
-/// Begins the subjects of [`ENDPOINTS`].
+/// The first tokens of the subjects of [`ENDPOINTS`].
 pub const PREFIX: &str = "inventory.stock";
-/// `set` takes [`Set`], `show` takes [`Show`] or nothing; both answer a list of [`Shown`].
+/// `set` takes [`Set`], `show` takes [`Show`] or nothing; both answer with a list of [`Shown`].
 pub const ENDPOINTS: &[&str] = &["set", "show"];
 
-/// SKUs in one request: what is set fits one atomic batch.
+/// SKUs in one request, so that what is set fits one atomic batch.
 const MOST_SKUS: usize = 1_000;
 
 /// Sets what is stocked, held pieces included: all of it or nothing.
@@ -22,7 +22,7 @@ const MOST_SKUS: usize = 1_000;
 #[serde(untagged, deny_unknown_fields)]
 pub enum Set {
     One(Item),
-    /// 1 to 1,000 of different SKUs.
+    /// 1 to 1,000 items of different SKUs.
     Many {
         items: Vec<Item>,
     },
@@ -37,7 +37,7 @@ pub struct Item {
     pub stocked: u64,
 }
 
-/// Shows these SKUs, at most 1,000; all there are when it names none. Unknown ones are left out.
+/// Shows these SKUs, at most 1,000, or every SKU if it names none. Unknown ones are left out.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Show {
@@ -61,7 +61,7 @@ impl From<Level> for Shown {
     }
 }
 
-/// Answers requests, one after the other, until nobody can ask any more.
+/// Answers requests, one after the other, until no more can arrive.
 pub async fn serve(mut requests: mpsc::Receiver<Request>, stock: StockLog) {
     while let Some(request) = requests.recv().await {
         let endpoint = request.subject.rsplit('.').next().unwrap_or_default();
@@ -122,7 +122,7 @@ fn unavailable(trouble: Trouble) -> ServiceError {
     ServiceError { code: 503, message: trouble.to_string() }
 }
 
-/// Makes the SKUs of `ROSE-RED=1000,VASE-GLASS=500` that do not exist yet.
+/// Creates those SKUs of `ROSE-RED=1000,VASE-GLASS=500` that do not exist yet.
 ///
 /// # Errors
 /// When the text has another form, or the stock cannot be changed now.

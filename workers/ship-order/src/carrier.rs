@@ -1,4 +1,4 @@
-//! The carrier, in the words of the step; the adapter and the scripted fake lie beside it.
+//! The carrier, in the words of the step; the adapter and the scripted fake are beside it.
 
 mod http;
 mod scripted;
@@ -22,7 +22,7 @@ pub struct Parcel<'a> {
     pub pieces: u64,
 }
 
-/// What the carrier says to a parcel, the same for ever under one key.
+/// What the carrier answers for a parcel, the same for ever under one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Label {
@@ -31,16 +31,16 @@ pub enum Answer {
         label: Reference,
         tracking: Reference,
     },
-    /// With the carrier's code: `destination_refused`.
+    /// Refused with the carrier's code: `destination_refused`.
     Refused(String),
 }
 
 /// Ships parcels.
 pub trait Carrier: Send + Sync + 'static {
-    /// Buys a label, or finds the one this key bought.
+    /// Buys a label, or finds the one that this key bought.
     ///
     /// Fails with [`StepError::TryAgain`] when the outcome is not known or the carrier asks for
-    /// time, and with [`StepError::BadMessage`] when it can never take the request.
+    /// time, and with [`StepError::BadMessage`] when the carrier can never accept the request.
     fn label(
         &self,
         parcel: &Parcel<'_>,

@@ -1,8 +1,8 @@
 //! Hands the parcel over to the carrier.
 //!
-//! It comes after the pivot: once a label is bought the parcel goes, and nobody takes that back.
-//! So there is no undo, and the carrier's own promise to answer one key one way for ever is all
-//! that keeps a repeated request from becoming a second parcel.
+//! It comes after the pivot: once a label is bought the parcel goes, and nobody can take that back.
+//! So there is no undo, and only one thing keeps a repeated request from becoming a second parcel:
+//! the carrier's own promise to answer one idempotency key one way for ever.
 
 pub mod carrier;
 
@@ -18,7 +18,7 @@ use carrier::{Answer, Carrier, Parcel};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where the carrier's paths begin; `/labels` is added.
+    /// The URL below which the carrier's paths begin; `/labels` is added.
     pub url: String,
     /// Sent as a bearer token, if there is one.
     pub secret: Option<Secret>,

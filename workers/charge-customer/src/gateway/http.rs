@@ -1,6 +1,7 @@
 //! The gateway over HTTP, in the shape of Stripe's PaymentIntents.
 //!
-//! Reads an answer strictly: what it cannot tell is tried again, never taken for a refusal.
+//! Reads an answer strictly: what it cannot interpret is tried again, and never counts as a
+//! refusal.
 
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ impl HttpGateway {
         let answer = self.client.post(path, &body, &key.to_string(), deadline).await?;
         if answer.status.is_server_error() && answer.replayed {
             // The gateway saved its own failure and would repeat it as long as the key lives. One
-            // further key, the same for all, is safe: a second open moves no money, and the state
-            // of the payment guards the other calls.
+            // further key, the same for every attempt, is safe: a second open moves no money, and
+            // the state of the payment guards the other calls.
             return self.client.post(path, &body, &format!("{key}-2"), deadline).await;
         }
         Ok(answer)
@@ -119,7 +120,7 @@ impl PaymentGateway for HttpGateway {
     }
 }
 
-/// The payment an answer shows, whether the call was carried out, declined, or came too late.
+/// The payment that an answer shows, whether the call was carried out, declined, or too late.
 fn payment(answer: &Answer) -> Result<Payment, StepError> {
     match (answer.status.as_u16(), answer.code().as_str()) {
         (200, _) => answer.json::<Intent>()?.payment(),
@@ -138,7 +139,8 @@ fn is_about_the_key(answer: &Answer) -> bool {
     typed.is_ok_and(|answer| answer.error.kind.as_deref() == Some("idempotency_error"))
 }
 
-/// Neither done nor declined. An execution still under way needs a second or two.
+/// An answer that is neither done nor declined. A request that is still being carried out needs a
+/// second or two.
 fn failure(answer: &Answer) -> StepError {
     match answer.failure() {
         StepError::BadMessage(_) if answer.status == 409 => StepError::TryAgain {
@@ -149,14 +151,14 @@ fn failure(answer: &Answer) -> StepError {
     }
 }
 
-/// What the gateway says and the step cannot build on.
+/// Answers of the gateway with which the step cannot go on.
 #[derive(Debug, thiserror::Error)]
 enum Unclear {
-    #[error("the gateway refuses for a state it does not show")]
+    #[error("the gateway refuses because of a state that it does not show")]
     NoIntent,
     #[error("the gateway shows a payment in a state that decides nothing")]
     Undecided,
-    #[error("the gateway shows a payment in a currency that is none")]
+    #[error("the gateway shows a payment in an unknown currency")]
     Currency,
     #[error("the gateway did not carry out the refund")]
     NotRefunded,
@@ -168,7 +170,7 @@ struct Intent {
     amount: i64,
     currency: String,
     status: String,
-    /// The sandbox says it here, Stripe in the charge.
+    /// The sandbox shows it here, Stripe in the charge.
     amount_refunded: Option<i64>,
     latest_charge: Option<Charge>,
     last_payment_error: Option<Decline>,
@@ -204,7 +206,8 @@ impl Intent {
         };
         let state = match self.status.as_str() {
             "requires_confirmation" => State::Unconfirmed,
-            // Nobody is there to authenticate or to choose another card: as good as declined.
+            // No person is there to authenticate or to choose another card, so this counts as
+            // declined.
             "requires_payment_method" | "requires_action" => {
                 State::Declined(self.last_payment_error.unwrap_or_default().reason())
             }

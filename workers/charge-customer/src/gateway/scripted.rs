@@ -1,7 +1,7 @@
 //! A gateway in memory that does what a test tells it to, and remembers what it did.
 //!
-//! It keeps the promises of the real one, the awkward one included: under a key it repeats its
-//! first answer, which may be out of date.
+//! It keeps the promises of the real one, even the awkward one: under a key it repeats its first
+//! answer, which may be out of date.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -33,7 +33,7 @@ struct Book {
 }
 
 impl ScriptedGateway {
-    /// A gateway at the end of this line, where every payment is charged.
+    /// A gateway that is reached through `faults`, and charges every payment.
     pub fn new(faults: Faults) -> Self {
         Self { faults, book: Arc::default() }
     }
@@ -45,26 +45,27 @@ impl ScriptedGateway {
         self
     }
 
-    /// From now on it takes no request to open a payment.
+    /// From now on it rejects every request to open a payment.
     #[must_use]
     pub fn rejecting(self, why: &str) -> Self {
         self.book().rejects = Some(why.to_owned());
         self
     }
 
-    /// From now on every key to open a payment was used before, with other parameters.
+    /// From now on it answers that every key to open a payment was used before, with other
+    /// parameters.
     #[must_use]
     pub fn knowing_keys(self) -> Self {
         self.book().knows_keys = true;
         self
     }
 
-    /// It forgets every idempotency key.
+    /// Makes it forget every idempotency key.
     pub fn forget_keys(&self) {
         self.book().answers.clear();
     }
 
-    /// A payment of this order that was made in some way unknown to the step.
+    /// Adds a payment of this order that was made in some way unknown to the step.
     pub fn has(&self, order: &SagaId, payment: Payment) {
         self.book().payments.push((order.clone(), payment));
     }
@@ -85,7 +86,7 @@ impl ScriptedGateway {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().expect("nobody panics holding it")
+        self.book.lock().expect("no code panics while it holds the lock")
     }
 
     async fn once<T>(&self, act: impl FnOnce(&mut Book) -> T) -> Result<T, StepError> {

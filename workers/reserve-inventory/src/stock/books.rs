@@ -1,4 +1,4 @@
-//! The records of the stock, what may be asked of it, and what is known of it.
+//! The records of the stock, the requests to it, and what is known about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,13 +20,13 @@ pub struct Level {
 }
 
 impl Level {
-    /// Pieces held by orders; shipped ones among them.
+    /// Pieces held by orders, including shipped ones.
     pub fn held(&self) -> u64 {
         self.stocked.saturating_sub(self.free)
     }
 }
 
-/// What one order holds, or held: a released hold stays for ever, so that no late one passes it.
+/// What one order holds, or held: a released hold stays for ever, so that no late hold can pass it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     pub pieces: Vec<Piece>,
@@ -40,7 +40,7 @@ pub struct Piece {
     pub quantity: u64,
 }
 
-/// A value, and the sequence of the message it was read from; 0 where there is none.
+/// A value, and the sequence of the message it was read from; 0 if there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known<T> {
     pub(super) revision: u64,
@@ -61,7 +61,7 @@ pub(super) enum Want {
     Release {
         order: SagaId,
     },
-    /// Sets what is stocked of at most 1,000 SKUs; `opening` leaves alone what is known.
+    /// Sets the pieces stocked of at most 1,000 SKUs; `opening` does not change SKUs that exist.
     Set {
         stocked: Pieces,
         opening: bool,
@@ -79,13 +79,13 @@ pub enum No {
     Released,
     #[error("orders hold {held} pieces of {sku}, so no fewer can be stocked")]
     BelowHeld { sku: Sku, held: u64 },
-    /// An old leader's answer, which the next one will mend.
-    #[error("the level of {0} is not to be found, yet pieces of it are held")]
+    /// The answer of an old leader; the next leader gives the right one.
+    #[error("the level of {0} is not found, although pieces of it are held")]
     NoLevel(Sku),
 }
 
 impl No {
-    /// Whether it rests on levels, which may have changed since they were read.
+    /// Whether it depends on levels, which may have changed since they were read.
     pub(super) fn rests_on_levels(&self) -> bool {
         match self {
             Self::Released => false,
@@ -105,7 +105,7 @@ impl Want {
         }
     }
 
-    /// The SKUs it names itself; those of a release stand in the hold.
+    /// The SKUs that it names itself; those of a release are in the hold.
     pub(super) fn skus(&self) -> impl Iterator<Item = &Sku> {
         let pieces = match self {
             Self::Hold { pieces, .. } => Some(pieces),
@@ -116,8 +116,8 @@ impl Want {
     }
 }
 
-/// What is known of the stock. A hold that was not read is taken not to exist: the guard of its
-/// message finds out.
+/// What is known about the stock. A hold that was not read is assumed not to exist, and the guard
+/// of its message (*optimistic concurrency*) finds out.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) holds: BTreeMap<SagaId, Known<Hold>>,
@@ -132,7 +132,7 @@ impl Books {
         }
     }
 
-    /// SKUs whose level the answers to `wants` need and that are not known.
+    /// SKUs whose level is not known and is needed to answer `wants`.
     pub(super) fn unknown_skus(&self, wants: &[&Want]) -> BTreeSet<Sku> {
         let of_holds = self.holds.values().filter_map(|known| known.value.as_ref());
         let of_holds = of_holds.flat_map(|hold| &hold.pieces).map(|piece| &piece.sku);
@@ -141,9 +141,9 @@ impl Books {
         unknown.cloned().collect()
     }
 
-    /// Takes over what was stored as a run of sequences that ends with `last`.
+    /// Remembers changes that were stored as a run of sequences that ends with `last`.
     pub(super) fn stored(&mut self, changes: Changes, last: u64) {
-        // A batch begins with the holds, so the levels are its end.
+        // A batch begins with the holds, so the levels are at its end.
         let first = last + 1 - changes.levels.len() as u64;
         for (revision, (sku, level)) in (first..).zip(changes.levels) {
             self.levels.insert(sku, Known { revision, value: Some(level) });

@@ -1,7 +1,7 @@
 //! What a group of requests does to the stock: pure arithmetic, no input or output.
 //!
-//! Given what is known of holds and SKUs, a draft says what each request is answered and which
-//! messages make it so, if all of them are stored and none without the others.
+//! From what is known about holds and SKUs, a draft works out the answer to each request, and the
+//! messages that make the answers true if all of them are stored, and none without the others.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,8 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// The messages that make it so: the deciding guards, those of the holds, come first.
+    /// The messages that make these changes. Those of the holds come first, because their guards
+    /// decide.
     pub(super) fn messages(&self, books: &Books) -> Vec<BatchMessage> {
         let holds = self.holds.iter().map(|(order, hold)| {
             let revision = books.holds.get(order).map_or(0, |known| known.revision);
@@ -79,7 +80,7 @@ impl<'b> Draft<'b> {
     fn hold(&mut self, order: &SagaId, wanted: &Pieces) -> Result<(), No> {
         match self.find_hold(order) {
             Some(hold) if hold.released => return Err(No::Released),
-            // An earlier attempt's, whoever made it.
+            // An earlier attempt made it, in this or another replica.
             Some(_) => return Ok(()),
             None => {}
         }

@@ -1,11 +1,13 @@
 //! The stock on a stream of the broker.
 //!
-//! Requests that come while a commit is under way make the next group, which is stored as one
-//! atomic batch: every hold expected not to exist, every SKU expected as it was last seen. So a hot
-//! SKU costs one message a group, any replica may serve any order, and nothing is held twice.
+//! Requests that arrive while a commit is under way make up the next group. A group is stored as
+//! one atomic batch under guards (*optimistic concurrency*): no hold may exist yet, and every SKU
+//! must be as it was last seen. So a popular SKU costs one message per group, any replica may serve
+//! any order, and nothing is held twice.
 //!
-//! There is no task of its own: one of those who wait commits for all. A step can be cut off at its
-//! deadline, so whoever finds that the one who worked for it is gone asks again.
+//! No separate task commits: one of the waiting callers commits for all. A caller can be cut off at
+//! its step's deadline, so the callers that find that the one who worked for them is gone ask
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -27,21 +29,23 @@ use super::{Held, Stock, Trouble};
 /// The stream of the stock's own data, as its row in the flow says.
 pub const STREAM: &str = "STOCK";
 
-/// Requests in one group: with a few SKUs they fill a batch of a few hundred messages, above which
-/// larger batches bring nothing more (measured).
+/// Requests in one group. With a few SKUs they fill a batch of a few hundred messages; larger
+/// batches bring no gain (measured).
 const MOST_WANTS: usize = 256;
-/// Leader reads under way at once.
+/// Reads from the leader that are under way at once.
 const READS: usize = 64;
-/// Conflicts at one group: another replica can win each time, and then the step tries again.
+/// Conflicts for one group before its callers get an error: another replica can win each time, and
+/// then the step tries again.
 const MOST_CONFLICTS: u32 = 20;
-/// Batches without an answer, each of which takes seconds.
+/// Batches without an answer for one group; each of them takes seconds.
 const MOST_SILENCES: u32 = 3;
 
 /// The stock on the broker; any number of replicas may share it.
 pub struct StockLog {
     broker: Arc<dyn Broker>,
     waiting: Mutex<VecDeque<Asked>>,
-    /// Whoever holds it commits a group for everybody in it. Levels as of the last commit.
+    /// The caller that holds the lock commits a group for everybody in it. Holds the levels as of
+    /// the last commit.
     driver: Driver<Levels>,
 }
 
@@ -52,7 +56,7 @@ struct Asked {
     answer: oneshot::Sender<Answer>,
 }
 
-/// Granted or not, once that is known.
+/// Granted or not; [`Trouble`] if that is not known.
 type Answer = Result<Result<(), No>, Trouble>;
 
 impl fmt::Debug for StockLog {
@@ -82,17 +86,18 @@ impl StockLog {
         Self { broker, waiting: Mutex::default(), driver: Driver::default() }
     }
 
-    /// Sets the pieces stocked of 1 to 1,000 SKUs, held ones included: all or none. `opening` only
-    /// makes SKUs that do not exist.
+    /// Sets the pieces stocked of 1 to 1,000 SKUs, including held ones: all or none. `opening` only
+    /// creates SKUs that do not exist.
     ///
     /// # Errors
-    /// [`No::BelowHeld`] where orders hold more; [`Trouble`] when that could not be found out.
+    /// [`No::BelowHeld`] if orders hold more; [`Trouble`] if that could not be found out.
     pub async fn set(&self, stocked: Pieces, opening: bool) -> Answer {
         self.ask(Want::Set { stocked, opening }).await
     }
 
     /// The stock of these SKUs, or of every SKU for an empty list, in the order of their names;
-    /// unknown ones are left out. For showing: another replica may have changed it meanwhile.
+    /// unknown ones are left out. Only for display, because another replica may have changed it
+    /// meanwhile.
     ///
     /// # Errors
     /// When the broker gives no answer.
@@ -108,10 +113,11 @@ impl StockLog {
         Ok(levels)
     }
 
-    /// Waits for the answer, and commits groups as long as nobody else does.
+    /// Waits for the answer, and commits groups as long as no other caller does.
     ///
-    /// A caller may stop waiting at any moment. If it was committing a group, everybody in it finds
-    /// its answer gone and asks again: what was stored meanwhile is found then.
+    /// A caller may stop waiting at any moment. If it was committing a group, all others in the
+    /// group find that their answer will not come and ask again; they then find what was stored
+    /// meanwhile.
     async fn ask(&self, want: Want) -> Answer {
         loop {
             let (answer, mut answered) = oneshot::channel();
@@ -129,15 +135,16 @@ impl StockLog {
         }
     }
 
-    /// Answers those who wait, as many as one batch can take; the others keep their places.
+    /// Answers the waiting callers, as many as one batch can take; the others keep their places.
     async fn commit_group(&self, levels: &mut Levels) {
         let mut group = self.take_group();
         let wants: Vec<&Want> = group.iter().map(|asked| &asked.want).collect();
-        // Taken, so that a commit which is cut off leaves nothing out of date behind.
+        // Taken out, so that a commit which is cut off leaves nothing outdated behind.
         let mut books = Books { levels: std::mem::take(levels), ..Books::default() };
         let answers: Vec<Answer> = match self.commit(&wants, &mut books).await {
             Ok(answers) => {
-                // An unknown SKU is not remembered: anybody may ask for any number of them.
+                // An unknown SKU is not remembered, because any client may ask for any number of
+                // them.
                 books.levels.retain(|_, known| known.value.is_some());
                 *levels = books.levels;
                 answers.into_iter().map(Ok).collect()
@@ -150,7 +157,7 @@ impl StockLog {
         }
         drop(waiting);
         for (asked, answer) in group.into_iter().zip(answers) {
-            // Whoever asked may have been cut off meanwhile.
+            // The caller may have been cut off meanwhile.
             let _ = asked.answer.send(answer);
         }
     }
@@ -162,13 +169,14 @@ impl StockLog {
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Asked>> {
-        self.waiting.lock().expect("nobody panics holding it")
+        self.waiting.lock().expect("no code panics while it holds the lock")
     }
 
     /// Answers the first of the requests, as many as fit one batch, once that batch is stored.
     ///
-    /// At first the levels are those of the last commit, and holds are not read, for they should
-    /// not exist. After a conflict, and before a no, what matters is read from the leader.
+    /// At first the levels are those of the last commit, and holds are not read, because they
+    /// should not exist. After a conflict, and before a refusal, what matters is read from the
+    /// leader.
     async fn commit(
         &self,
         wants: &[&Want],
@@ -183,7 +191,7 @@ impl StockLog {
             let doubtful: Vec<usize> = doubtful(&answers, &fresh).collect();
             if !doubtful.is_empty() {
                 doubtful.iter().for_each(|at| books.forget_skus(wants[*at]));
-                // Of everybody: a hold must not have been read before the levels beside it.
+                // All holds, because a hold must not have been read before the levels beside it.
                 books.holds.clear();
                 fresh.extend(doubtful);
                 continue;
@@ -197,8 +205,8 @@ impl StockLog {
                 }
                 Stored::Unknown(_) => silences += 1,
             }
-            // Nobody says which guard failed, so all is read again, the holds too: one of them may
-            // be an earlier attempt's, or this one's own.
+            // The broker does not say which guard failed, so everything is read again. That
+            // includes the holds: one of them may be an earlier attempt's, or this one's own.
             *books = Books::default();
             fresh.extend(0..wants.len());
             let wait_ms = fastrand::u64(1..=4 * u64::from((conflicts + silences).min(8)));
@@ -226,12 +234,12 @@ impl StockLog {
         }
     }
 
-    /// Reads what the books lack: SKUs, then the holds of releases and of `fresh` requests, then
-    /// the SKUs in those.
+    /// Reads what is missing in the books: SKUs, then the holds of releases and of `fresh`
+    /// requests, then the SKUs in those holds.
     ///
-    /// In this order, for an earlier attempt's hold may be stored meanwhile: a level that lacks its
-    /// pieces must not be seen beside no hold, or an order is refused for what it holds itself. (A
-    /// leader that was replaced can still show that; then the order is lost, and no stock.)
+    /// The order matters, because an earlier attempt's hold may be stored meanwhile. If a level
+    /// without the hold's pieces were seen beside no hold, the order would be refused for what it
+    /// holds itself. (A replaced leader can still show that; then the order is lost, but no stock.)
     async fn read(
         &self,
         books: &mut Books,
@@ -282,7 +290,7 @@ enum Stored {
     Unknown(String),
 }
 
-/// A no that rests on numbers of an earlier group.
+/// Requests refused because of numbers that were read for an earlier group.
 fn doubtful(answers: &[Result<(), No>], fresh: &BTreeSet<usize>) -> impl Iterator<Item = usize> {
     answers.iter().enumerate().filter_map(|(at, answer)| match answer {
         Err(no) if no.rests_on_levels() && !fresh.contains(&at) => Some(at),

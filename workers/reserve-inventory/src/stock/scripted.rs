@@ -27,12 +27,12 @@ struct Shelves {
 }
 
 impl ScriptedStock {
-    /// A stock at the end of this line that knows no SKU.
+    /// A stock that is reached through `faults`, and knows no SKU.
     pub fn new(faults: Faults) -> Self {
         Self { faults, shelves: Arc::default() }
     }
 
-    /// With so many free pieces of a SKU.
+    /// Adds a SKU with this many free pieces.
     #[must_use]
     pub fn with(self, sku: Sku, free: u64) -> Self {
         self.shelves().free.insert(sku, free);
@@ -44,7 +44,7 @@ impl ScriptedStock {
         self.shelves().held
     }
 
-    /// How many holds were released; a release without a hold is none.
+    /// How many holds were released; a release without a hold does not count.
     pub fn released(&self) -> u32 {
         self.shelves().released
     }
@@ -55,7 +55,7 @@ impl ScriptedStock {
     }
 
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().expect("nobody panics holding it")
+        self.shelves.lock().expect("no code panics while it holds the lock")
     }
 }
 

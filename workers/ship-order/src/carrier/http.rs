@@ -27,8 +27,8 @@ impl HttpCarrier {
         Ok(Self { client: Client::new(&settings.url, secret, settings.timeout)? })
     }
 
-    /// The label bought under a key that now comes with other parameters: a change of this adapter
-    /// must not buy a second one.
+    /// The label that was bought under a key which now comes with other parameters, because a
+    /// change of this adapter must not buy a second label.
     async fn bought(
         &self,
         key: IdempotencyKey,
@@ -63,7 +63,7 @@ impl Carrier for HttpCarrier {
             (422, "destination_refused") => Ok(Answer::Refused("destination_refused".into())),
             (409, "key_reused") => self.bought(key, &answer, deadline).await,
             (409, "key_in_use") => Err(StepError::TryAgain {
-                // The execution under way needs a second or two.
+                // The request that is being carried out needs a second or two.
                 after: Some(Duration::from_millis(fastrand::u64(1_000..2_000))),
                 source: Error::Failed(answer.status).into(),
             }),

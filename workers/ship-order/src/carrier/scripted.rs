@@ -26,7 +26,7 @@ struct Book {
 }
 
 impl ScriptedCarrier {
-    /// A carrier at the end of this line, which takes every parcel.
+    /// A carrier that is reached through `faults`, and accepts every parcel.
     pub fn new(faults: Faults) -> Self {
         Self { faults, book: Arc::default() }
     }
@@ -44,7 +44,7 @@ impl ScriptedCarrier {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().expect("nobody panics holding it")
+        self.book.lock().expect("no code panics while it holds the lock")
     }
 }
 
