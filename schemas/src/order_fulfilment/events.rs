@@ -30,9 +30,9 @@ event!(InventoryReserved = "inventory.reserved.v1");
 /// The order cannot be served from stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InventoryRefused {
-    /// `out-of-stock`, `unknown-sku`, or a code of whoever refused on the step's behalf.
+    /// `out-of-stock`, `unknown-sku`, or the code of the worker that refused on the step's behalf.
     pub reason: String,
-    /// The first SKU that was missing, where that was the reason.
+    /// The first SKU that was missing, if that was the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sku: Option<Sku>,
 }
@@ -54,7 +54,8 @@ event!(PaymentCharged = "payment.charged.v1");
 /// The customer did not pay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PaymentRefused {
-    /// The gateway's decline code (`insufficient_funds`), or a code of whoever refused.
+    /// The gateway's decline code (`insufficient_funds`), or the code of the worker that refused on
+    /// the step's behalf.
     pub reason: String,
 }
 event!(PaymentRefused = "payment.refused.v1");
@@ -66,7 +67,7 @@ pub struct ShipmentDispatched {
     pub carrier: String,
     /// The carrier's id of the label.
     pub label: Reference,
-    /// What the customer follows the parcel by.
+    /// The number by which the customer follows the parcel.
     pub tracking: Reference,
 }
 event!(ShipmentDispatched = "shipment.dispatched.v1");
@@ -94,7 +95,7 @@ pub struct PaymentRefunded {
 }
 event!(PaymentRefunded = "payment.refunded.v1");
 
-/// Nothing was charged, and nothing can be any more.
+/// Nothing was charged, and nothing can be charged any longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PaymentVoided {}
 event!(PaymentVoided = "payment.voided.v1");

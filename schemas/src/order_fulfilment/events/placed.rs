@@ -22,7 +22,7 @@ pub struct OrderPlaced {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<SagaId>,
     pub customer: Reference,
-    /// The payment gateway's name of it: `pm_card_visa`.
+    /// The payment gateway's name for it: `pm_card_visa`.
     pub payment_method: Reference,
     pub ship_to: Destination,
     /// 1 to 200 lines, all in one currency, whose total fits 64 bits. Two lines may have one SKU.
@@ -48,7 +48,7 @@ pub struct OrderLine {
     pub unit_price: Money,
 }
 
-/// Where an order goes, as far as a carrier must know to say yes or no.
+/// Where an order goes, as far as a carrier must know to accept or refuse it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Destination {
     /// ISO 3166-1 alpha-2, upper case.
