@@ -72,7 +72,7 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
 )]
 #[case::an_owner_of_the_opening_slot(
     &[HOLD.undone_by("asked", &["room.freed.v1"]), BILL, LEND, END],
-    "hold: slot asked already belongs to whoever opens the saga"
+    "hold: slot asked already belongs to the client that opens the saga"
 )]
 #[case::an_owner_of_the_signal(
     &[HOLD, BILL.undone_by("refused", &["bill.cancelled.v1"]), LEND, END],
@@ -92,11 +92,11 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
 )]
 #[case::an_event_nobody_reads(
     &[HOLD, BILL, LEND, END.on("billed")],
-    "lend: nobody reads key.lent.v1"
+    "lend: no step reads key.lent.v1"
 )]
 #[case::an_opening_nobody_reads(
     &[HOLD.on("lent"), BILL, LEND, END],
-    "stay: nobody reads stay.asked.v1"
+    "stay: no step reads stay.asked.v1"
 )]
 #[case::two_readers_of_an_event(
     &[HOLD, BILL, LEND.on("held"), END],

@@ -50,7 +50,7 @@ impl Flow {
     /// Every slot is written by one row only.
     fn check_owners(&self, say: &mut impl FnMut(String)) {
         let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-        owners.insert(self.opens.slot, "whoever opens the saga");
+        owners.insert(self.opens.slot, "the client that opens the saga");
         if owners.insert(self.turns.slot, "the signal").is_some() {
             say(format!("{}: slot {} both opens and turns it", self.saga, self.turns.slot));
         }
@@ -166,7 +166,7 @@ impl Flow {
         for (writer, slot, event) in std::iter::once(opening).chain(decisions) {
             let mut readers = self.steps.iter().filter(|step| step.on == slot);
             match (readers.next(), readers.next()) {
-                (None, _) => say(format!("{writer}: nobody reads {event}")),
+                (None, _) => say(format!("{writer}: no step reads {event}")),
                 (Some(_), None) => {}
                 (Some(first), Some(second)) => {
                     let (first, second) = (first.worker, second.worker);
