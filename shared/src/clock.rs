@@ -44,7 +44,8 @@ impl Clock {
 
     /// Sets the clock by an answer.
     pub(crate) fn set(&self, asked: Asked, server_time: Timestamp) {
-        *self.0.write().expect("nobody panics holding it") = Answer { server_time, asked };
+        *self.0.write().expect("no code panics while it holds the lock") =
+            Answer { server_time, asked };
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -61,7 +62,7 @@ impl Clock {
     }
 
     fn answer(&self) -> Answer {
-        *self.0.read().expect("nobody panics holding it")
+        *self.0.read().expect("no code panics while it holds the lock")
     }
 }
 

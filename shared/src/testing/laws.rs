@@ -1,4 +1,4 @@
-//! What every step must obey, whatever it does. Each law panics where it is broken.
+//! The laws that every step must obey. Each law panics if it is broken.
 //!
 //! A law looks at the outside world only: how often the effect happened, and how often it was taken
 //! back. It runs the step in two replicas, and fails or pauses it at each of its calls in turn. So
