@@ -1,13 +1,12 @@
 //! The stock on a stream of the broker.
 //!
-//! Requests that arrive while a commit is under way make up the next group. A group is stored as
-//! one atomic batch under guards (*optimistic concurrency*): no hold may exist yet, and every SKU
-//! must be as it was last seen. So a popular SKU costs one message per group, any replica may serve
-//! any order, and nothing is held twice.
+//! Requests that arrive while a commit is under way make up the next group, which is stored as one
+//! atomic batch under guards (*optimistic concurrency*): no hold may exist yet, and every SKU must
+//! be as it was last seen. So a popular SKU costs one message per group, any replica may serve any
+//! order, and nothing is held twice.
 //!
-//! No separate task commits: one of the waiting callers commits for all. A caller can be cut off at
-//! its step's deadline, so the callers that find that the one who worked for them is gone ask
-//! again.
+//! No separate task commits: one of the waiting callers commits for all. A step's deadline can cut
+//! that caller off; then the others find that their answer is lost, and ask again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -34,8 +33,7 @@ pub const STREAM: &str = "STOCK";
 const MOST_WANTS: usize = 256;
 /// Reads from the leader that are under way at once.
 const READS: usize = 64;
-/// Conflicts for one group before its callers get an error: another replica can win each time, and
-/// then the step tries again.
+/// Conflicts for one group: another replica can win each time, and then the step tries again.
 const MOST_CONFLICTS: u32 = 20;
 /// Batches without an answer for one group; each of them takes seconds.
 const MOST_SILENCES: u32 = 3;
@@ -44,8 +42,7 @@ const MOST_SILENCES: u32 = 3;
 pub struct StockLog {
     broker: Arc<dyn Broker>,
     waiting: Mutex<VecDeque<Asked>>,
-    /// The caller that holds the lock commits a group for everybody in it. Holds the levels as of
-    /// the last commit.
+    /// The caller that holds the lock commits for its group. Holds the levels of the last commit.
     driver: Driver<Levels>,
 }
 
@@ -115,9 +112,8 @@ impl StockLog {
 
     /// Waits for the answer, and commits groups as long as no other caller does.
     ///
-    /// A caller may stop waiting at any moment. If it was committing a group, all others in the
-    /// group find that their answer will not come and ask again; they then find what was stored
-    /// meanwhile.
+    /// A caller may stop waiting at any moment. If it was committing a group, the others in it see
+    /// their answer gone and ask again; they then find what was stored meanwhile.
     async fn ask(&self, want: Want) -> Answer {
         loop {
             let (answer, mut answered) = oneshot::channel();
@@ -238,8 +234,8 @@ impl StockLog {
     /// requests, then the SKUs in those holds.
     ///
     /// The order matters, because an earlier attempt's hold may be stored meanwhile. If a level
-    /// without the hold's pieces were seen beside no hold, the order would be refused for what it
-    /// holds itself. (A replaced leader can still show that; then the order is lost, but no stock.)
+    /// lacked its pieces and the hold were not seen, the order would be refused for what it holds
+    /// itself. (A replaced leader can still show that; then the order is lost, but no stock.)
     async fn read(
         &self,
         books: &mut Books,

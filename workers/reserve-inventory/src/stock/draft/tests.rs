@@ -1,4 +1,4 @@
-//! What a draft grants, and that it neither makes nor loses a piece, whatever is asked.
+//! What a draft grants, and that it neither makes nor loses a piece, no matter what is requested.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -42,7 +42,7 @@ fn given(wants: &[Want]) -> Books {
     books
 }
 
-/// What a broker does with the batch, down to the sequences.
+/// Does what a broker does with the batch, down to the sequences.
 fn store(books: &mut Books, changes: Changes, last: u64) {
     let first = last + 1 - (changes.holds.len() + changes.levels.len()) as u64;
     for (revision, (order, hold)) in (first..).zip(changes.holds.clone()) {
@@ -113,7 +113,7 @@ fn no_hold_passes_a_release_that_came_first() {
     assert_eq!(draft.answers, [Err(No::Released)]);
     assert!(draft.changes.messages(&books).is_empty());
 
-    // Nor does it when nobody has read the hold: the guard says that there is none.
+    // Nor does one pass if the released hold was not read: the guard then expects no hold.
     books.holds.clear();
     let unread = Draft::of(&books, &[&hold("o1", &[("A", 3)])]);
     assert_eq!(subjects(&unread.changes.messages(&books))[0], ("stock.hold.o1", 0));
