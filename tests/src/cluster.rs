@@ -14,8 +14,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// `size` nodes named `n0`, `n1`, …, each knowing the others' addresses. Clients are not told
-    /// of them, so that one that is to go through a proxy does.
+    /// `size` nodes named `n0`, `n1`, …, each of which knows the others' addresses. They do not
+    /// tell clients about one another, so that a client that is to go through a proxy does.
     pub async fn start(size: usize) -> Self {
         let ports: Vec<u16> = free_ports(size);
         let routes: Vec<_> =
@@ -39,7 +39,7 @@ impl Cluster {
         self.nodes.iter().map(Server::url).collect()
     }
 
-    /// The nodes alone, for somebody else to keep.
+    /// The nodes alone, for a caller that keeps them.
     pub fn into_nodes(self) -> Vec<Server> {
         self.nodes
     }
@@ -72,7 +72,7 @@ impl Cluster {
     }
 }
 
-/// Ports nobody listens on now; all held until all are known, so that they differ.
+/// Ports on which no process listens now; held until all are known, so that they differ.
 fn free_ports(count: usize) -> Vec<u16> {
     let listen = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
     let listeners: Vec<_> = (0..count).map(listen).collect();

@@ -1,5 +1,5 @@
-//! The broker of `docker-compose.yml`, the official image, in a container for a test: what users
-//! deploy is not the program the other tests start.
+//! The broker of `docker-compose.yml`, the official image, in a container for a test, because users
+//! deploy it, and not the program that the other tests start.
 
 use testcontainers::core::{IntoContainerPort as _, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
@@ -17,7 +17,7 @@ pub struct Container {
 
 impl Container {
     /// # Panics
-    /// When no Docker engine answers (`DOCKER_HOST`), or the image cannot be had; says why.
+    /// When no Docker engine answers (`DOCKER_HOST`), or the image is not available; says why.
     pub async fn start() -> Self {
         let running = GenericImage::new("nats", tag())
             .with_exposed_port(CLIENTS.tcp())

@@ -1,9 +1,10 @@
 //! The crash matrix: every place at which a crash of a worker could matter, and what is left after
-//! it died there three times.
+//! the worker died there three times.
 //!
-//! A cell is a worker, a direction and a failpoint; which cells can occur follows from the flow
-//! table. Orders come in waves, and each wave meets a process that is armed to kill itself. Once it
-//! has died three times it lives on unarmed: every order must end, and every invariant hold.
+//! A cell is a worker, a direction and a failpoint; the flow table determines which cells can
+//! occur. Orders come in waves, and each wave meets a process that is armed to kill itself. Once
+//! the worker has died three times, it runs unarmed: every order must end, and every invariant must
+//! hold.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -44,7 +45,7 @@ impl Cell {
         ];
         let undo: &[&str] = match (step.undo, step.cancelled) {
             (Some(_), _) => &["before-run", "after-effect", "after-commit", "before-ack"],
-            // Closing: the last undo is in the log, and the order is to be ended.
+            // Closing: the last undo is in the log, and the order is to be closed.
             (None, Some(_)) => &["after-commit", "before-ack"],
             (None, None) => &[],
         };
@@ -53,12 +54,12 @@ impl Cell {
         run.chain(undo.iter().copied().map(cell(Direction::Undo))).collect()
     }
 
-    /// As the environment names it: `run.after-effect`.
+    /// The failpoint as the environment names it: `run.after-effect`.
     fn failpoint(&self) -> String {
         format!("{}.{}", self.direction.as_str(), self.place)
     }
 
-    /// Whether an order of this fate comes by here.
+    /// Whether an order of this fate passes this place.
     fn meets(&self, fate: Fate) -> bool {
         let position = |worker| FLOW.steps.iter().position(|step| step.worker == worker);
         let here = position(self.step.worker);
@@ -72,7 +73,7 @@ impl Cell {
         }
     }
 
-    /// Three orders of four come by here, in every fate that does.
+    /// Fates of which three in four pass this place, and every fate that does is among them.
     fn fates(&self, orders: usize) -> Vec<Fate> {
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             Fate::ALL.into_iter().partition(|fate| self.meets(*fate));
@@ -90,7 +91,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// What became of a cell.
+/// The result of a cell.
 #[derive(Debug)]
 pub struct Report {
     pub cell: Cell,
@@ -103,18 +104,21 @@ pub struct Report {
 /// Runs these cells, `at_once` of them at a time, each with its own broker, sandbox and workers.
 pub fn run_all(cells: &[Cell], orders: usize, at_once: usize) -> Vec<Report> {
     let (waiting, reports) = (Mutex::new(cells.iter().enumerate()), Mutex::new(Vec::new()));
-    let next = || waiting.lock().expect("nobody panics holding it").next();
+    let next = || waiting.lock().expect("no code panics while it holds the lock").next();
     std::thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
                 while let Some((at, cell)) = next() {
                     let report = report(*cell, orders);
-                    reports.lock().expect("nobody panics holding it").push((at, report));
+                    reports
+                        .lock()
+                        .expect("no code panics while it holds the lock")
+                        .push((at, report));
                 }
             });
         }
     });
-    let mut reports = reports.into_inner().expect("nobody panicked holding it");
+    let mut reports = reports.into_inner().expect("no code panicked while it held the lock");
     reports.sort_by_key(|(at, _)| *at);
     reports.into_iter().map(|(_, report)| report).collect()
 }
@@ -135,7 +139,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
 }
 
-/// One line a cell, and what went wrong beneath.
+/// One line per cell, and what went wrong below it.
 pub fn table(reports: &[Report]) -> String {
     let mut table =
         format!("{:<46} {:>5} {:>6} {:>6}  result\n", "cell", "kills", "orders", "time");
@@ -151,7 +155,7 @@ pub fn table(reports: &[Report]) -> String {
     table
 }
 
-/// Panics where the cell fails; returns how often the worker was killed.
+/// Panics if the cell fails; returns how often the worker was killed.
 async fn run(cell: Cell, orders: usize) -> usize {
     let mut stack = Stack::bare().await;
     stack.start_others(cell.step.worker).await;
@@ -178,8 +182,8 @@ fn supervise(cell: Cell, stack: &Stack, armed: Armed, wave: usize) -> Supervisor
         if kills >= KILLS {
             return Launch::of(cell.step.worker);
         }
-        // The first death at the first chance, the later ones among work in hand; more than half
-        // of a wave comes by.
+        // The first death comes at the first chance, the later ones among work in hand; more than
+        // half of a wave passes this place.
         let hit = (1 + 2 * kills).min(wave.div_ceil(2));
         armed.kills_at_hit(cell.step.worker, hit)
     })

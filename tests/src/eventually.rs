@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Longest wait; generous, for a busy machine must not fail a test.
+/// Longest wait; generous, because a busy machine must not fail a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks every 10 ms until `look` finds something.
@@ -18,7 +18,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < end, "waited in vain for this: {what}");
+        assert!(Instant::now() < end, "this did not happen in time: {what}");
         sleep(Duration::from_millis(10)).await;
     }
 }
@@ -30,6 +30,6 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 pub async fn within_patience<T>(what: &str, done: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, done).await {
         Ok(done) => done,
-        Err(_) => panic!("waited in vain for this: {what}"),
+        Err(_) => panic!("this did not happen in time: {what}"),
     }
 }

@@ -1,7 +1,8 @@
-//! What must be true of every history, whatever was killed, stopped, lost or sent twice.
+//! What must be true of every history, no matter what was killed, stopped, lost or sent twice.
 //!
-//! A second opinion: it reads the log, the stock and the sandbox's ledger only, knows the contract
-//! but none of the runtime's code, and has its own fold. So it cannot share the runtime's mistakes.
+//! A second opinion: the checker reads only the log, the stock and the sandbox's ledger. It knows
+//! the contract but none of the runtime's code, and works out the state of an order by itself. So
+//! it cannot share the runtime's mistakes.
 
 mod endings;
 mod ledger;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use crate::stack::Logged;
 use story::Story;
 
-/// Everything that is known of what happened, at rest.
+/// Everything that is known about what happened, at rest.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     /// The stream `ORDERS`.
@@ -62,15 +63,15 @@ pub enum Rule {
     Ending,
     /// A completed order has done every step, and undone none.
     Completed,
-    /// A cancelled order has undone, in reverse, whatever it did or may have done.
+    /// A cancelled order has undone, in reverse, all that it did or may have done.
     Cancelled,
-    /// Stocked is free plus held; completed orders hold, and no others.
+    /// Stocked is free plus held; completed orders hold stock, and no others do.
     Stock,
     /// Money is held for completed orders, at their price, and for no others.
     Money,
-    /// A parcel goes if and only if the order is completed, and after `go`.
+    /// A parcel is sent if and only if the order is completed, and only after `go`.
     Parcel,
-    /// Every effect has a key that follows from its order, and no key has two.
+    /// Every effect has an idempotency key that follows from its order, and no key has two effects.
     OneEffectPerKey,
     /// What the log records has happened.
     Recorded,
@@ -105,7 +106,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     found.0
 }
 
-/// At most twenty of them, one a line.
+/// At most twenty of them, one per line.
 pub fn listing(violations: &[Violation]) -> String {
     let lines: Vec<_> = violations.iter().take(20).map(ToString::to_string).collect();
     format!("{} violations of invariants:\n  {}", violations.len(), lines.join("\n  "))

@@ -1,5 +1,5 @@
-//! What the tests share: real nats-servers, alone and as a cluster; the whole of Quadrille as
-//! processes; and what must be true of whatever happened to it.
+//! What the tests share: real nats-servers, alone and as a cluster; all of Quadrille as processes;
+//! and what must be true no matter what happened to it.
 
 pub mod cluster;
 #[cfg(feature = "containers")]

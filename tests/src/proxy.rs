@@ -1,7 +1,7 @@
 //! A TCP proxy between a client and a nats-server that loses what a test wants lost.
 //!
-//! A connection that has lost a byte is never mended, for the protocol on it would be garbage: it
-//! stays as it is, or is cut. The client's next connection is a new one.
+//! A connection that has lost a byte is never repaired, because the protocol on it would be
+//! garbage: it stays as it is, or is cut. The client's next connection is a new one.
 
 use std::collections::HashSet;
 use std::future::pending;
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 /// Longest subject that a trigger looks for.
 const MOST_SUBJECT: usize = 256;
 
-/// Listens until it is dropped, which cuts every connection.
+/// Listens until it is dropped; that cuts every connection.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -27,13 +27,13 @@ pub struct Proxy {
     _listens: JoinSet<()>,
 }
 
-/// What becomes of bytes on one connection.
+/// What happens to bytes on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
     Passes,
-    /// What the server says is lost; cut at that time.
+    /// Everything the server says is lost; the connection is cut at that time.
     LosesAnswers(Instant),
-    /// Nothing passes either way, and neither side is told.
+    /// Nothing passes in either direction, and neither side notices.
     Silent,
     /// Reset.
     Cut,
@@ -56,7 +56,7 @@ struct Trigger {
 }
 
 impl Proxy {
-    /// A proxy that passes everything on to the server at `nats://host:port`.
+    /// A proxy that forwards everything to the server at `nats://host:port`.
     pub async fn to(url: &str) -> Self {
         let server = url.strip_prefix("nats://").expect("a server's URL").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -72,9 +72,9 @@ impl Proxy {
         format!("nats://{}", self.address)
     }
 
-    /// From now on, once the client sends a line that begins with `start` (`HPUB orders.payment.`)
+    /// From now on, when the client sends a line that begins with `start` (`HPUB orders.payment.`)
     /// and a subject that it has not sent before, the server's answers on that connection are lost
-    /// for so long; then the connection is cut.
+    /// for this long; then the connection is cut.
     pub fn lose_answers_after(&self, start: &str, lasts: Duration) {
         let start = start.as_bytes().to_vec();
         self.shared().trigger = Some(Trigger { start, lasts, seen: HashSet::new() });
@@ -85,7 +85,7 @@ impl Proxy {
         self.shared().triggered
     }
 
-    /// The open connections go silent, and neither side is told; new ones work.
+    /// The open connections go silent, and neither side notices; new ones work.
     pub fn half_open(&self) {
         let mut shared = self.shared();
         shared.connections.retain(|connection| !connection.is_closed());
@@ -94,7 +94,7 @@ impl Proxy {
         }
     }
 
-    /// No fault from now on; connections that suffer one are reset.
+    /// No fault from now on; connections that suffer from one are reset.
     pub fn heal(&self) {
         let mut shared = self.shared();
         shared.trigger = None;
@@ -110,7 +110,7 @@ impl Proxy {
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().expect("nobody panics holding it")
+        self.shared.lock().expect("no code panics while it holds the lock")
     }
 }
 
@@ -126,7 +126,7 @@ async fn listen(listener: TcpListener, server: String, shared: Arc<Mutex<Shared>
 /// One connection, until a side closes it or it is cut.
 async fn carry(mut client: TcpStream, server: String, shared: Arc<Mutex<Shared>>) {
     let line = watch::Sender::new(Line::Passes);
-    shared.lock().expect("nobody panics holding it").connections.push(line.clone());
+    shared.lock().expect("no code panics while it holds the lock").connections.push(line.clone());
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     for side in [&client, &server] {
         let _ = side.set_nodelay(true);
@@ -153,17 +153,17 @@ async fn upward(
     line: &watch::Sender<Line>,
     shared: &Mutex<Shared>,
 ) {
-    // The end of what was read before, for a line of the protocol may come in two pieces.
+    // The end of what was read before, because a line of the protocol may come in two pieces.
     let mut unread = Vec::new();
     let mut bytes = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         let trigger = {
-            let mut shared = shared.lock().expect("nobody panics holding it");
+            let mut shared = shared.lock().expect("no code panics while it holds the lock");
             unread.extend_from_slice(&bytes[..count]);
             shared.look_for_trigger(&mut unread)
         };
         if let Some(lasts) = trigger {
-            // Before the server has the message, so that its answer cannot come first.
+            // Set before the server has the message, so that its answer cannot come first.
             let until = Instant::now() + lasts;
             line.send_if_modified(|line| {
                 let passes = *line == Line::Passes;
@@ -188,7 +188,7 @@ async fn downward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: &watch::S
         }
     }
     if *line.borrow() != Line::Passes {
-        // That the server has closed is lost like all it says.
+        // The client does not see that the server has closed, as it sees nothing the server says.
         pending::<()>().await;
     }
 }
@@ -215,7 +215,7 @@ async fn cut(mut line: watch::Receiver<Line>) {
 }
 
 impl Shared {
-    /// Reads what the client sent, and leaves what must be read again with what comes next.
+    /// Reads what the client sent, and keeps what must be read again with the next bytes.
     fn look_for_trigger(&mut self, sent: &mut Vec<u8>) -> Option<Duration> {
         let Some(trigger) = &mut self.trigger else {
             sent.clear();

@@ -1,5 +1,5 @@
-//! JetStream without Quadrille: what other people's clients can do to our streams, and what the
-//! server says about it.
+//! JetStream without Quadrille: what other clients can do to our streams, and what the server says
+//! about it.
 
 use anyhow::{Context as _, bail};
 use async_nats::{Client, HeaderMap, RequestError, RequestErrorKind};
@@ -16,7 +16,7 @@ pub struct Raw {
     pub client: Client,
 }
 
-/// What a publish came to: a sequence, or the server's error code and words.
+/// The result of a publish: a sequence, or the server's error code and words.
 pub type Answer = Result<u64, (u64, String)>;
 
 fn is_untaken(error: &anyhow::Error) -> bool {
@@ -47,8 +47,8 @@ impl Raw {
         }
     }
 
-    /// Publishes with these headers and waits for the acknowledgement; again, while nobody takes
-    /// the subject, for a cluster may be between two leaders.
+    /// Publishes with these headers and waits for the acknowledgement. Tries again while no server
+    /// takes the subject, because a cluster may be between two leaders.
     ///
     /// # Panics
     /// When there is no answer.
@@ -93,7 +93,7 @@ impl Raw {
         headers.insert("Nats-Batch-Id", id);
         headers.insert("Nats-Batch-Sequence", at.to_string());
         let sent = self.client.publish_with_headers(subject.to_owned(), headers, "{}".into());
-        sent.await.expect("the connection stands");
+        sent.await.expect("the connection is up");
     }
 
     /// The stream's settings and state.
@@ -153,8 +153,8 @@ impl Raw {
     }
 }
 
-/// Stores a message with header bytes that no client library would send, and that the server takes
-/// as they are. `header` is everything from `NATS/1.0` to the empty line.
+/// Stores a message with header bytes that no client library would send, and that the server
+/// accepts as they are. `header` is everything from `NATS/1.0` to the empty line.
 ///
 /// # Panics
 /// When the server closes the connection.
@@ -165,10 +165,10 @@ pub async fn publish_bytes(url: &str, subject: &str, header: &[u8], body: &str) 
     let mut bytes = b"CONNECT {\"headers\":true,\"verbose\":false}\r\n".to_vec();
     bytes.extend(format!("HPUB {subject} {} {total}\r\n", header.len()).into_bytes());
     bytes.extend([header, body.as_bytes(), b"\r\nPING\r\n"].concat());
-    stream.write_all(&bytes).await.expect("the connection stands");
+    stream.write_all(&bytes).await.expect("the connection is up");
     let mut answer = Vec::new();
     while !answer.ends_with(b"PONG\r\n") {
-        let read = stream.read_buf(&mut answer).await.expect("the connection stands");
+        let read = stream.read_buf(&mut answer).await.expect("the connection is up");
         assert!(read > 0, "closed: {}", String::from_utf8_lossy(&answer));
     }
 }

@@ -1,9 +1,9 @@
-//! A real nats-server with JetStream for a test: its own ports, its own store, killed with the
-//! test.
+//! A real nats-server with JetStream for a test: it has its own ports and its own store, and is
+//! killed when the test ends.
 //!
-//! A shell stands between, and kills the server as soon as its standard input closes. So no server
-//! outlives the test process, however that ends, and servers may be shared by the tests of a
-//! process.
+//! A shell runs between the test and the server, and kills the server as soon as its standard input
+//! closes. So no server outlives the test process, no matter how that ends, and the tests of a
+//! process may share servers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::eventually::eventually;
 
-/// Starts "$@", says its process id, and kills it at the end of the standard input.
+/// Starts "$@", prints its process id, and kills it at the end of the standard input.
 const KEEPER: &str = r#"
     store=$1; shift
     "$@" >/dev/null 2>&1 </dev/null & server=$!
@@ -36,7 +36,7 @@ pub struct Server {
     running: Option<(Child, Pid)>,
 }
 
-/// What a server's configuration says beyond its store and ports; empty for the defaults.
+/// What a server's configuration has besides its store and ports; empty for the defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Lines of the configuration file.
@@ -59,7 +59,7 @@ impl Server {
         server
     }
 
-    /// `settings` hold from the next start on.
+    /// `settings` apply from the next start on.
     pub fn write_configuration(&self, settings: &Settings) {
         let Settings { lines } = settings;
         let store = self.store.join("jetstream");
@@ -81,7 +81,7 @@ impl Server {
         let _ = keeper.wait();
     }
 
-    /// Starts again, with the same store and ports; kills first where it still runs.
+    /// Starts again, with the same store and ports; kills the server first if it still runs.
     pub async fn restart(&mut self) {
         self.kill();
         self.launch().await;
@@ -102,7 +102,7 @@ impl Server {
         }
     }
 
-    /// The body of a monitoring page such as `/jsz`; `None` where nobody answers.
+    /// The body of a monitoring page such as `/jsz`; `None` if the server does not answer.
     pub async fn monitor(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.monitoring)).await.ok()?;
         let request = format!("GET {path} HTTP/1.0\r\n\r\n");
@@ -172,7 +172,7 @@ fn port_of(url: &serde_json::Value) -> Option<u16> {
     url.as_str()?.rsplit(':').next()?.parse().ok()
 }
 
-/// `QUADRILLE_NATS_SERVER`, else the one on `PATH`, else the one in the project's cache.
+/// `QUADRILLE_NATS_SERVER`, otherwise the one on `PATH`, otherwise the one in the project's cache.
 #[expect(clippy::disallowed_methods, reason = "the tests have no config; this is its one reader")]
 fn program() -> Result<PathBuf, String> {
     if let Ok(named) = std::env::var("QUADRILLE_NATS_SERVER") {

@@ -1,8 +1,8 @@
 //! Quadrille as its users run it, for one test: a real nats-server, the sandbox and the workers,
 //! each a process of its own.
 //!
-//! Workers may be killed, stopped and started again; the sandbox is never disturbed, for its ledger
-//! is the truth. What the workers said is kept where a test fails. Everything ends with the test.
+//! Workers may be killed, stopped and started again; the sandbox is never disturbed, because its
+//! ledger is the truth. The workers' output is kept if a test fails. Everything ends with the test.
 
 mod armed;
 mod binaries;
@@ -40,15 +40,15 @@ pub use sandbox::Sandbox;
 pub use supervisor::{End, Supervisor};
 pub use worker::{Launch, Launcher, Worker};
 
-/// A delivery that nobody settled comes again after this: short, so that a crash costs a test
-/// little.
+/// The broker delivers again after this time if no worker settled the message. It is short, so that
+/// a crash costs a test little.
 pub const ACK_WAIT: Duration = Duration::from_secs(1);
 
-/// The broker, the sandbox and whatever workers a test starts. Its fields are dropped in this
+/// The broker, the sandbox and the workers that a test starts. Its fields are dropped in this
 /// order.
 #[derive(Debug)]
 pub struct Stack {
-    /// Started by [`Stack::start`] and never ended but by the test.
+    /// Started by [`Stack::start`]; only the test ends them.
     pub workers: Vec<Worker>,
     pub sandbox: Sandbox,
     /// The port that the kernel uses, for guarded writes and for reads.
@@ -64,7 +64,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The broker with its streams and durables, and the sandbox; no workers.
+    /// The broker with its streams and durables, and the sandbox, but no workers.
     pub async fn bare() -> Self {
         Self::bare_with(Topology { ack_wait: ACK_WAIT, ..Topology::new(&FLOW, Profile::Dev) }).await
     }
@@ -97,7 +97,7 @@ impl Stack {
         stack
     }
 
-    /// As [`Stack::bare`], with stock of every SKU of [`order`], and so many replicas of each
+    /// As [`Stack::bare`], with stock of every SKU of [`order`], and this many replicas of each
     /// worker, all ready.
     pub async fn running(replicas: usize) -> Self {
         let mut stack = Self::bare().await;
@@ -111,7 +111,7 @@ impl Stack {
         stack
     }
 
-    /// Makes the streams and durables that are missing.
+    /// Creates the streams and durables that are missing.
     pub async fn provision(&self, topology: &Topology) {
         let plan = provision::plan(&self.broker, topology).await.expect("the server answers");
         provision::apply(&self.broker, &plan).await.expect("the server takes the plan");
@@ -168,7 +168,7 @@ impl Stack {
     }
 
     /// Places orders of these fates, named `<name>-0` and so on, half of them as a stock client
-    /// does; every one must be taken.
+    /// does; the broker must accept every one.
     pub async fn place_all(&self, name: &str, fates: &[Fate]) -> Vec<SagaId> {
         let mut ids = Vec::new();
         for (at, fate) in fates.iter().enumerate() {
@@ -246,7 +246,7 @@ impl Stack {
         .await;
     }
 
-    /// Everything there is, for the checker.
+    /// The whole history, for the checker.
     pub async fn history(&self) -> History {
         let read = |stream| log::read_all(self.client(), stream);
         History {

@@ -1,7 +1,7 @@
-//! The replica storm: several replicas of every worker, killed and restarted throughout, while
-//! orders pour in, some twice, acknowledgements get lost and every durable is reset once.
+//! The replica storm: several replicas of every worker, killed and restarted throughout, while many
+//! orders arrive, some of them twice, acknowledgements get lost and every durable is reset once.
 //!
-//! What `closed` promises is checked as each one arrives: an order that reads cancelled holds
+//! The promise of `closed` is checked as each one arrives: an order that reads cancelled holds
 //! neither money nor stock at that very moment.
 
 use std::cell::{Cell, RefCell};
@@ -23,20 +23,20 @@ const REPLICAS: usize = 3;
 /// Share of the acknowledgements that the workers lose.
 const LOST_ACKS: f64 = 0.05;
 
-/// Orders under way at most: enough to keep every replica busy, few enough that faults meet orders
-/// in every phase.
+/// Most orders under way at once: enough to keep every replica busy, few enough that faults meet
+/// orders in every phase.
 const UNDER_WAY: usize = 250;
 
 /// Orders placed at once.
 const WAVE: usize = 50;
 
-/// A replica is killed this often.
+/// How often a replica is killed.
 const KILL_EVERY: Duration = Duration::from_millis(700);
 
 /// What happened.
 #[derive(Debug)]
 pub struct Summary {
-    /// Placed, and taken by the broker.
+    /// Placed, and accepted by the broker.
     pub orders: usize,
     pub completed: usize,
     pub cancelled: usize,
@@ -77,10 +77,11 @@ struct Storm {
     violations: RefCell<Vec<String>>,
 }
 
-/// Runs a storm of so many orders.
+/// Runs a storm of this many orders.
 ///
 /// # Panics
-/// When an order does not end, any invariant is violated, or a replica ends that was not killed.
+/// When an order does not end, any invariant is violated, or a replica ends that the storm did not
+/// kill.
 pub async fn run(orders: usize) -> Summary {
     let began = Instant::now();
     let stack = Stack::bare().await;
@@ -112,7 +113,7 @@ pub async fn run(orders: usize) -> Summary {
         violations: RefCell::default(),
     };
     storm.stack.fill_stock().await;
-    // Ten orders a second is far below what a small machine does.
+    // Ten orders a second is far below what a small machine handles.
     let limit = Duration::from_secs(120 + orders as u64 / 10);
     let all = async { tokio::join!(storm.place(), storm.reset(), storm.watch()) };
     tokio::select! {
@@ -128,12 +129,12 @@ pub async fn run(orders: usize) -> Summary {
     storm.summary(began.elapsed())
 }
 
-/// A line for each.
+/// One line per violation.
 fn lost_acks(stack: &Stack) -> PathBuf {
     stack.launcher().folder().join("lost-acks")
 }
 
-/// Looks until it is so; the storm as a whole has a limit.
+/// Looks until it is true; the storm as a whole has a limit.
 async fn until(so: impl Fn() -> bool) {
     while !so() {
         sleep(Duration::from_millis(10)).await;
@@ -170,7 +171,7 @@ impl Storm {
         }
     }
 
-    /// Each durable starts again from the beginning, once, at its own share of the way.
+    /// Each durable starts again from the beginning, once, at its own point of the storm.
     async fn reset(&self) {
         let durables = FLOW.durables(None);
         for (durable, at) in durables.iter().zip(1..) {

@@ -9,10 +9,10 @@ use tests::crash::{Cell, run_all, table};
 #[derive(Debug, Parser)]
 #[command(name = "crash-matrix")]
 struct Arguments {
-    /// Only the cells whose name holds this, as "charge-customer" or "undo.after-effect"
+    /// Only the cells whose name contains this, such as "charge-customer" or "undo.after-effect"
     #[arg(long, default_value = "")]
     cells: String,
-    /// Orders a cell
+    /// Orders per cell
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(8..))]
     orders: u16,
     /// Cells at once
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Cell::all().into_iter().filter(|cell| cell.to_string().contains(&pattern)).collect();
     if cells.is_empty() {
         let names: Vec<_> = Cell::all().iter().map(ToString::to_string).collect();
-        eprintln!("no cell holds {pattern:?}; there are\n  {}", names.join("\n  "));
+        eprintln!("no cell's name contains {pattern:?}; there are\n  {}", names.join("\n  "));
         return ExitCode::FAILURE;
     }
     let reports = run_all(&cells, orders.into(), at_once.max(1));

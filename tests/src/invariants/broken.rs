@@ -1,4 +1,4 @@
-//! Histories that somebody broke by hand: the checker must flag each, and for the right reason.
+//! Histories broken on purpose: the checker must flag each, and for the right reason.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Effect, History, Rule, check};
 use crate::stack::{Fate, Logged, order};
 
-/// Writes a history as Quadrille would, but for the slots that are left out.
+/// Writes a history as Quadrille would, except for the slots that are left out.
 struct Writer {
     history: History,
     left_out: (&'static str, &'static str),

@@ -37,13 +37,13 @@ fn completed(story: &Story<'_>, found: &mut Findings) {
         }
         if let Some(undo) = step.undo {
             let undone = story.slot(undo.slot).is_some();
-            let what = format!("completed, and yet {} is written", undo.slot);
+            let what = format!("completed, but {} is written", undo.slot);
             found.demand(!undone, Rule::Completed, story, what);
         }
     }
 }
 
-/// Where the order turned around, as an index of the flow; a stop turns it before its step.
+/// Where the order turned around, as an index into the flow; a stop turns it before its step.
 fn turned_at(story: &Story<'_>) -> Option<usize> {
     FLOW.steps.iter().position(|step| {
         let stopped = step.pivot.is_some_and(|pivot| story.event(pivot.slot, pivot.stop).is_some());
@@ -53,15 +53,15 @@ fn turned_at(story: &Story<'_>) -> Option<usize> {
 
 fn cancelled(story: &Story<'_>, found: &mut Findings) {
     let Some(turned) = turned_at(story) else {
-        let what = "cancelled, and nobody refused or stopped it";
+        let what = "cancelled, but no worker refused or stopped it";
         return found.demand(false, Rule::Cancelled, story, what);
     };
     for step in FLOW.steps.iter().skip(turned) {
-        let what = format!("cancelled at {}, and yet {}", FLOW.steps[turned].slot, step.done);
+        let what = format!("cancelled at {}, but it has {}", FLOW.steps[turned].slot, step.done);
         found.demand(!done(story, step), Rule::Cancelled, story, what);
     }
     for step in FLOW.steps.iter().take(turned) {
-        let what = format!("turned after {}, which it has not", step.done);
+        let what = format!("turned after {}, which it does not have", step.done);
         found.demand(done(story, step), Rule::Cancelled, story, what);
     }
     let signalled = story.slot(FLOW.turns.slot).is_some();
@@ -69,11 +69,12 @@ fn cancelled(story: &Story<'_>, found: &mut Findings) {
     undone_in_reverse(story, turned, found);
 }
 
-/// The refused step itself, if it can be undone, then each one before it, then the end.
+/// Checks that the refused step itself is undone, if it can be, then each one before it, then the
+/// end.
 fn undone_in_reverse(story: &Story<'_>, turned: usize, found: &mut Findings) {
     let mut before = story.slot(FLOW.turns.slot).map(|told| told.sequence);
-    // A signal may be forged, or late where a later reader made sure of it; the order of the undo
-    // slots is what counts.
+    // A signal may be forged, or late if a later reader wrote it; the order of the undo slots is
+    // what counts.
     let mut last_slot = None;
     for (at, step) in FLOW.steps.iter().enumerate().rev() {
         let Some(undo) = step.undo else { continue };

@@ -1,5 +1,5 @@
-//! The sandbox's ledger against the log: every effect has a key that follows from its order, and a
-//! cause; everything recorded has happened.
+//! Compares the sandbox's ledger with the log: every effect has an idempotency key that follows
+//! from its order, and a cause; everything recorded has happened.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,12 +39,13 @@ pub(super) fn keys(story: &Story<'_>, found: &mut Findings) {
     for effect in &story.effects {
         let name = &effect.effect;
         let Some((worker, direction, request)) = request(effect) else {
-            // A refund above what is held, which the sandbox had to refuse.
+            // A refund of more than is held, which the sandbox had to refuse.
             found.demand(false, Rule::Money, story, format!("the ledger has {name}"));
             continue;
         };
         let key = IdempotencyKey::derive(FLOW.saga, &story.id, worker, direction, &request);
-        // A gateway that saved its own failure under a key is asked once more under a second one.
+        // A worker asks once more under a second key when the gateway saved its own failure under
+        // the first.
         let known = effect.key == key.to_string() || effect.key == format!("{key}-2");
         let what = format!("{name} has the key {}, which nothing derives", effect.key);
         found.demand(known, Rule::OneEffectPerKey, story, what);
@@ -67,13 +68,13 @@ fn caused(story: &Story<'_>, effect: &Effect, found: &mut Findings) {
     found.demand(in_time, rule, story, what);
 }
 
-/// What the log says was done was done.
+/// Everything that the log says was done was done.
 pub(super) fn recorded(story: &Story<'_>, found: &mut Findings) {
     let mut demand = |slot: &str, event_type: &str, field: &str, effects: &[&str]| {
         let Some(told) = story.event(slot, event_type) else { return };
         let worker = FLOW.decides(slot).map(|step| step.worker);
         if worker.is_some_and(|worker| worker != told.source) {
-            // Refused by somebody else, on the step's behalf: nothing need have happened.
+            // Another worker refused on the step's behalf: the step need not have done anything.
             return;
         }
         let named = told.data[field].as_str();

@@ -1,4 +1,4 @@
-//! Money: held at the price of the order where it is completed, and not at all where it is not.
+//! Money: held at the price of the order if it is completed, and not at all if it is not.
 
 use super::{Effect, Findings, Rule, story::Story};
 

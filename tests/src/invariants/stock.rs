@@ -1,4 +1,4 @@
-//! Stock: nothing lost, nothing held twice, nothing held for nobody.
+//! Stock: nothing lost, nothing held twice, nothing held without an order.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ fn read(history: &History, found: &mut Findings) -> (Vec<Level>, BTreeMap<String
             },
         };
         if unreadable {
-            found.add(Rule::Stock, format!("{} is no stock record", message.subject));
+            found.add(Rule::Stock, format!("{} does not hold a stock record", message.subject));
         }
     }
     (levels, holds)
@@ -81,7 +81,7 @@ fn read(history: &History, found: &mut Findings) -> (Vec<Level>, BTreeMap<String
 fn holds_what_it_should(story: &Story<'_>, hold: Option<&Hold>, found: &mut Findings) {
     let held = hold.is_some_and(|hold| !hold.released);
     if story.cancelled() {
-        return found.demand(!held, Rule::Stock, story, "cancelled, and yet it holds stock");
+        return found.demand(!held, Rule::Stock, story, "cancelled, but it holds stock");
     }
     if !story.completed() {
         return;
@@ -95,6 +95,6 @@ fn holds_what_it_should(story: &Story<'_>, hold: Option<&Hold>, found: &mut Find
         wanted.into_iter().map(|(sku, quantity)| Piece { sku: sku.to_owned(), quantity }).collect();
     let mut pieces = hold.map(|hold| hold.pieces.clone()).unwrap_or_default();
     pieces.sort();
-    let what = "completed, and it does not hold what was ordered";
+    let what = "completed, but it does not hold what was ordered";
     found.demand(held && pieces == wanted, Rule::Stock, story, what);
 }

@@ -1,4 +1,4 @@
-//! The log, order by order and slot by slot; and what must be true of each event by itself.
+//! The log, order by order and slot by slot, and what must be true for each event by itself.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ pub(super) struct Story<'h> {
     pub(super) id: SagaId,
     /// By slot name.
     pub(super) told: BTreeMap<String, Told>,
-    /// What was ordered, where that can be read.
+    /// What was ordered, if that can be read.
     pub(super) placed: Option<OrderPlaced>,
     pub(super) effects: Vec<&'h Effect>,
     pub(super) parked: bool,
@@ -82,7 +82,7 @@ pub(super) fn stories<'h>(
         }
         let told = read(slot, &id, message);
         if let Some(fault) = fault(slot, &id, &told) {
-            // What is wrong with the order itself is the client's fault, and it is parked.
+            // A mistake in the order itself is the client's, and the order is parked.
             let opening = slot == FLOW.opens.slot;
             found.demand(opening, Rule::Contract, story, format!("{slot}: {fault}"));
         }
@@ -145,7 +145,7 @@ fn read(slot: &str, id: &SagaId, message: &Logged) -> Told {
     }
 }
 
-/// Who may write which type into a slot.
+/// Which worker may write which type into a slot.
 fn authors(slot: &str, event_type: &str) -> Vec<&'static str> {
     let closing = FLOW.closing();
     let mut authors = Vec::new();
@@ -171,7 +171,7 @@ fn authors(slot: &str, event_type: &str) -> Vec<&'static str> {
 fn fault(slot: &str, id: &SagaId, told: &Told) -> Option<String> {
     let (event_type, source) = (told.event_type.as_str(), told.source.as_str());
     if slot == FLOW.opens.slot || slot == FLOW.turns.slot {
-        // Anybody may write these; they decide nothing by themselves.
+        // Any client may write these; they decide nothing by themselves.
         let known = [FLOW.opens.event, FLOW.turns.event].contains(&event_type);
         return (!known).then(|| format!("a {event_type:?}"));
     }
@@ -182,7 +182,7 @@ fn fault(slot: &str, id: &SagaId, told: &Told) -> Option<String> {
     (told.id != derived).then(|| format!("its id is {}, not {derived}", told.id))
 }
 
-/// Every event but the first names an earlier one of its order.
+/// Every event except the first names an earlier one of its order.
 pub(super) fn causes(story: &Story<'_>, found: &mut Findings) {
     let by_sequence: HashMap<u64, &Told> =
         story.told.values().map(|told| (told.sequence, told)).collect();

@@ -1,6 +1,6 @@
-//! A place where a worker is killed or stopped, once it comes there.
+//! A place where a worker is killed or stopped once it reaches it.
 //!
-//! The failpoints of the workers write a line before they strike; that line is how a test knows.
+//! The workers' failpoints write a line before they act; from that line a test knows.
 
 use std::path::PathBuf;
 
@@ -21,12 +21,12 @@ impl Armed {
         Self { place: place.to_owned(), log }
     }
 
-    /// Killed there by SIGKILL, the first time it comes there.
+    /// The worker is killed by SIGKILL, the first time it reaches the place.
     pub fn kills(&self, worker: &'static str) -> Launch {
         self.kills_at_hit(worker, 1)
     }
 
-    /// Killed there by SIGKILL, when it comes there for this time, counted from 1.
+    /// The worker is killed by SIGKILL when it reaches the place for the `hit`-th time.
     pub fn kills_at_hit(&self, worker: &'static str, hit: usize) -> Launch {
         Launch::of(worker)
             .with_failpoints()
@@ -35,7 +35,7 @@ impl Armed {
             .env("QUADRILLE_FAILPOINT_LOG", self.log.display())
     }
 
-    /// Stopped there by SIGSTOP, the first time it comes there.
+    /// The worker is stopped by SIGSTOP, the first time it reaches the place.
     pub fn stops(&self, worker: &'static str) -> Launch {
         self.kills(worker).env("QUADRILLE_FAILPOINT_ACTION", "stop")
     }
@@ -55,7 +55,7 @@ impl Armed {
         self.happens_times(1).await;
     }
 
-    /// Waits until it has happened so often.
+    /// Waits until it has happened this often.
     pub async fn happens_times(&self, times: usize) {
         let what = format!("{} is reached {times} times ({})", self.place, self.log.display());
         eventually(&what, async || (self.times() >= times).then_some(())).await;

@@ -1,4 +1,4 @@
-//! Where the processes of a stack write: gone with the test, kept where the test fails.
+//! Where the processes of a stack write: removed with the test, kept if the test fails.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Reading a stream as anybody could: a consumer of its own, in order, without acknowledgements.
+//! Reads a stream as any client could: with a consumer of its own, in order, without
+//! acknowledgements.
 
 use async_nats::Client;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
@@ -38,8 +39,8 @@ impl Follower {
     }
 
     async fn next_and_pending(&mut self) -> (Logged, u64) {
-        let next = self.messages.next().await.expect("an ordered consumer mends itself");
-        let message = next.expect("an ordered consumer mends itself");
+        let next = self.messages.next().await.expect("an ordered consumer never ends");
+        let message = next.expect("an ordered consumer recovers by itself");
         let info = message.info().expect("a message of a stream");
         let logged = Logged {
             subject: message.subject.to_string(),

@@ -3,10 +3,10 @@
 use schemas::order_fulfilment::events::OrderPlaced;
 use serde_json::json;
 
-/// What there is plenty of; several, for replicas that sell one SKU wait for each other.
+/// SKUs of which there is plenty; several, because replicas that sell one SKU wait for each other.
 pub const SKUS: [&str; 4] = ["ROSE-RED", "ROSE-WHITE", "TULIP", "VASE-GLASS"];
 
-/// What there is none of.
+/// A SKU of which there is none.
 pub const SPARSE_SKU: &str = "ROSE-BLUE";
 
 /// How an order is to end.
@@ -24,7 +24,7 @@ pub enum Fate {
 impl Fate {
     pub const ALL: [Self; 4] = [Self::Completes, Self::OutOfStock, Self::Declined, Self::NoCarrier];
 
-    /// The worker that says no.
+    /// The worker that refuses.
     pub fn refused_by(self) -> Option<&'static str> {
         match self {
             Self::Completes => None,
@@ -35,7 +35,7 @@ impl Fate {
     }
 }
 
-/// Three pieces for 9.60 EUR; `turn` goes round the SKUs.
+/// Three pieces for 9.60 EUR; `turn` rotates through the SKUs.
 pub fn order(fate: Fate, turn: usize) -> OrderPlaced {
     let sku = if fate == Fate::OutOfStock { SPARSE_SKU } else { SKUS[turn % SKUS.len()] };
     let card = match fate {

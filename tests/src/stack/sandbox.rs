@@ -1,4 +1,4 @@
-//! The payment and carrier services as a process, and questions to its ledger.
+//! The payment and carrier services as one process, and questions to its ledger.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -75,7 +75,7 @@ impl Sandbox {
         self.get(&format!("/balance?order={order}")).await["balance"].as_u64().expect("a sum")
     }
 
-    /// Requests received of one operation, as `confirm`.
+    /// Requests received of one operation, such as `confirm`.
     pub async fn calls(&self, operation: &str) -> u64 {
         self.get("/calls").await[operation].as_u64().expect("a known operation")
     }
@@ -85,7 +85,7 @@ impl Sandbox {
         self.get(&format!("/calls?order={order}")).await[operation].as_u64().expect("an operation")
     }
 
-    /// Gives a payment back as the merchant may, past every worker.
+    /// Refunds a payment as the merchant may, without any worker.
     pub async fn refund(&self, payment: &str) {
         let body = format!("payment_intent={payment}");
         self.ask(Method::POST, "/payment/v1/refunds", body).await;

@@ -1,4 +1,4 @@
-//! Setting and showing the stock as an operator does: through the service of `reserve-inventory`.
+//! Sets and shows the stock as an operator does: through the service of `reserve-inventory`.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ impl Stack {
         levels.as_array().expect("a list of levels").iter().map(free).collect()
     }
 
-    /// What the stock has noted for an order: `{"pieces": […], "released": false}`.
+    /// What the stock has recorded for an order: `{"pieces": […], "released": false}`.
     pub async fn hold(&self, order: &SagaId) -> Option<Value> {
         let subject = format!("stock.hold.{order}");
         eventually("the server answers", async || {

@@ -20,7 +20,7 @@ pub struct Supervisor {
     ends: Arc<Mutex<Vec<End>>>,
 }
 
-/// How a process ended that was then started again.
+/// How a process ended that was started again afterwards.
 #[derive(Debug, Clone, Copy)]
 pub struct End {
     pub status: ExitStatus,
@@ -47,7 +47,7 @@ impl Supervisor {
         mut what: impl FnMut(usize) -> Launch + Send + 'static,
     ) -> Self {
         let ends = Arc::<Mutex<Vec<End>>>::default();
-        // One order at a time is ever under way; a further kill would kill the same process.
+        // Only one request to kill is under way at a time; a second would kill the same process.
         let (orders, mut ordered) = mpsc::channel(1);
         let mut task = JoinSet::new();
         let noted = ends.clone();
@@ -55,7 +55,7 @@ impl Supervisor {
             for starts in 0.. {
                 let mut worker = launcher.launch(&what(starts));
                 let Some(end) = watch(&mut worker, &mut ordered).await else { return };
-                noted.lock().expect("nobody panics holding it").push(end);
+                noted.lock().expect("no code panics while it holds the lock").push(end);
             }
         });
         Self { task, orders, ends }
@@ -63,7 +63,7 @@ impl Supervisor {
 
     /// Every end so far after which the worker was started again.
     pub fn ends(&self) -> Vec<End> {
-        self.ends.lock().expect("nobody panics holding it").clone()
+        self.ends.lock().expect("no code panics while it holds the lock").clone()
     }
 
     /// Kills the process that runs now; it is started again.
@@ -71,14 +71,14 @@ impl Supervisor {
         let _ = self.orders.try_send(Order::Kill);
     }
 
-    /// Ends the process in good order; it is not started again.
+    /// Ends the process by a signal to stop; it is not started again.
     pub async fn end(mut self) {
         let _ = self.orders.send(Order::End).await;
         while self.task.join_next().await.is_some() {}
     }
 }
 
-/// Until it ends, by itself or killed; `None` once it was told to end for good.
+/// Waits until it ends, by itself or killed; `None` once the test has ended it for good.
 async fn watch(worker: &mut Worker, orders: &mut mpsc::Receiver<Order>) -> Option<End> {
     let mut ordered = false;
     loop {

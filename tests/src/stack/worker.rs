@@ -26,13 +26,13 @@ impl Launch {
         Self { worker, build: Build::Shipped, environment: Vec::new() }
     }
 
-    /// The build that can be told to die at a named point.
+    /// The build that can be made to die at a named place.
     #[must_use]
     pub fn with_failpoints(self) -> Self {
         Self { build: Build::Failpoints, ..self }
     }
 
-    /// A variable of its environment, as `QUADRILLE_WORKER__CONCURRENCY`.
+    /// A variable of its environment, such as `QUADRILLE_WORKER__CONCURRENCY`.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));
@@ -71,7 +71,7 @@ impl Launcher {
         let (log, address_file) = (file("log"), file("address"));
         let output = File::create(&log).expect("the stack's folder");
         let child = Command::new(program(launch.build, launch.worker))
-            // Nothing of the test's own environment is meant for a worker.
+            // A worker must not see the test's own environment.
             .env_clear()
             .env("QUADRILLE_HEALTH__ADDRESS_FILE", &address_file)
             .envs(self.environment.iter().chain(&launch.environment).map(|(n, v)| (n, v)))
@@ -104,7 +104,7 @@ impl Worker {
     /// Waits until it takes work.
     ///
     /// # Panics
-    /// When it ends instead; shows what it said.
+    /// When it ends instead; shows its output.
     pub async fn ready(&mut self) {
         eventually(&format!("{} is ready", self.name), async || {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -126,7 +126,7 @@ impl Worker {
         self.signal(Signal::CONT);
     }
 
-    /// A process that has ended takes no signal, which is nobody's fault.
+    /// That a process which has ended takes no signal is no error.
     fn signal(&self, signal: Signal) {
         if self.child.id().is_some() {
             let _ = kill_process(self.pid, signal);
@@ -155,7 +155,7 @@ impl Worker {
         self.ended().await
     }
 
-    /// Everything it wrote so far.
+    /// Everything it has written so far.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
