@@ -1,4 +1,4 @@
-//! The short form of the crash matrix: every cell, few orders. `ops/crash-matrix` runs the whole.
+//! The short form of the crash matrix: every cell, few orders. `ops/crash-matrix` runs all of it.
 
 use serde_json::json;
 use tests::crash::{Cell, run_all, table};
@@ -12,7 +12,7 @@ fn h10_a_worker_killed_anywhere_leaves_one_outcome_and_one_effect() {
     assert!(reports.iter().all(|report| report.result.is_ok()), "{}", table(&reports));
 }
 
-/// What the matrix would not see, it could not show: here nothing holds a second charge back.
+/// Shows that the checker sees a second charge: here nothing prevents one.
 #[tokio::test]
 async fn a_gateway_that_forgets_its_keys_charges_twice_and_the_checker_sees_it() {
     let mut stack = Stack::bare().await;

@@ -1,4 +1,5 @@
-//! The order saga as processes on a real server, and what no crash, pause or repetition may break.
+//! The order saga as processes on a real server, and what must hold after any crash, pause or
+//! repetition.
 
 mod crash;
 mod orders;

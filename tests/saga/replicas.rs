@@ -1,4 +1,4 @@
-//! The short form of the replica storm. `ops/storm` runs the whole.
+//! The short form of the replica storm. `ops/storm` runs all of it.
 
 use tests::storm;
 
@@ -6,7 +6,8 @@ use tests::storm;
 async fn h01_replicas_killed_throughout_conserve_money_and_stock() {
     let summary = storm::run(300).await;
     println!("{summary}");
-    // Each counted where it happens: taken by the broker, and read in the log, by its type.
+    // Each is counted where it happens: when the broker accepts it, and when the log holds its
+    // type.
     assert_eq!((summary.orders, summary.completed, summary.cancelled), (300, 210, 90));
     assert_eq!((summary.repeated, summary.resets), (15, 7));
     assert!(summary.lost_acks > 0 && summary.kills > 0, "{summary}");

@@ -1,5 +1,5 @@
-//! A worker that stands still for so long that another replica does its work, and then goes on
-//! where it was.
+//! A worker that is stopped for so long that another replica does its work, and then goes on where
+//! it was.
 
 use rstest::rstest;
 use schemas::order_fulfilment::FLOW;
@@ -30,7 +30,7 @@ async fn h10_a_zombie_between_effect_and_commit_changes_nothing(
     let undo = step.undo.filter(|_| direction == "undo");
     let slot = FLOW.slot(undo.map_or(step.slot, |undo| undo.slot), &first[0]);
     let before = stack.story(&first[0]).await;
-    assert!(!before.contains(slot.subject()), "it went on before it stood still:\n{before}");
+    assert!(!before.contains(slot.subject()), "it went on before it was stopped:\n{before}");
     let other = stack.start(Launch::of(worker)).await.pid();
     stack.closed(&first).await;
     let story = stack.story(&first[0]).await;
@@ -38,7 +38,7 @@ async fn h10_a_zombie_between_effect_and_commit_changes_nothing(
 
     stack.worker(worker).resume();
     stack.workers.retain(|worker| worker.pid() != other);
-    // Only the one that stood still is left to do this.
+    // Only the replica that was stopped is left to do this.
     let second = stack.place_all("second", &[fate]).await;
     stack.closed(&second).await;
     stack.quiet().await;

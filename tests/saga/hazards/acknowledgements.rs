@@ -1,6 +1,6 @@
 //! A message is settled once its outcome is stored, and belongs to one worker until then.
 //!
-//! That a kill at any other place is harmless too is shown by the crash matrix, in `saga/crash.rs`.
+//! The crash matrix, in `saga/crash.rs`, shows that a kill at any other place is harmless too.
 
 use schemas::order_fulfilment::FLOW;
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn h10_a_message_is_acknowledged_only_once_its_outcome_is_stored() {
     stack.fill_stock().await;
     stack.worker("reserve-inventory").shut_down().await;
     let ids = stack.place_all("killed", &[Fate::Completes]).await;
-    // Each worker in turn has acted, and dies before it has said so.
+    // Each worker in turn acts, and dies before it has recorded that.
     for step in FLOW.steps {
         let armed = Armed::at(&stack, step.worker, "run.after-effect");
         let mut first = stack.launcher().launch(&armed.kills(step.worker));
@@ -40,8 +40,8 @@ async fn h10_the_late_acknowledgement_of_a_zombie_is_true() {
     zombie.ready().await;
     let ids = stack.place_all("zombie", &[Fate::Completes]).await;
     armed.happens().await;
-    // The other replica has the message in hand for three times the time in which the first one
-    // should have settled it.
+    // The other replica holds the message for three times the time in which the first one should
+    // have settled it.
     let slow = json!({ "latency_ms": 6_000 });
     stack.sandbox.set_faults("payment", &slow).await;
     let slow = Launch::of("charge-customer").env("QUADRILLE_CHARGE_CUSTOMER__TIMEOUT", "9s");
@@ -58,7 +58,8 @@ async fn h10_the_late_acknowledgement_of_a_zombie_is_true() {
         assert_eq!(info["delivered"]["consumer_seq"], 2, "it came a third time");
     }
     assert_eq!(holds(&stack, &ids[0], "payment").await, None);
-    // The zombie wakes, decides, and acknowledges what the other one has in hand, which then dies.
+    // The zombie wakes, decides, and acknowledges the message that the other one holds; then the
+    // other one dies.
     zombie.resume();
     eventually("the zombie decides", async || holds(&stack, &ids[0], "payment").await).await;
     stack.settled("charge-customer").await;
@@ -80,7 +81,7 @@ async fn h11_work_longer_than_ack_wait_runs_once() {
         stack.start(launch.env("QUADRILLE_CHARGE_CUSTOMER__TIMEOUT", "9s")).await;
     }
     stack.fill_stock().await;
-    // Three times the time after which a message comes again.
+    // Three times the time after which the broker delivers a message again.
     let slow = json!({ "operations": ["confirm", "refund"], "latency_ms": 3_000 });
     stack.sandbox.set_faults("payment", &slow).await;
     let ids = stack.place_all("slow", &[Fate::Completes, Fate::NoCarrier]).await;

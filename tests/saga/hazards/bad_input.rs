@@ -1,4 +1,5 @@
-//! What anybody may send as an order: set aside with a reason and a place, and nobody else waits.
+//! What anybody may send as an order: the worker sets it aside with a reason and a place, and no
+//! other order waits.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +9,7 @@ use tests::stack::{Fate, SPARSE_SKU, Stack, order};
 
 use crate::by_hand::{holds, saga};
 
-/// A bad order: its name, its bytes, and what it is set aside for, with the place.
+/// A bad order: its name, its bytes, and the reason and place with which it is set aside.
 type Case = (&'static str, String, &'static str, &'static str);
 
 /// A sound order, changed.
@@ -108,7 +109,7 @@ async fn a_bad_order_is_set_aside_with_its_reason_and_place_and_no_other_waits()
         assert!(bytes == body.as_bytes(), "{name} is not parked as it was sent");
     }
     assert_eq!(parked.len(), cases.len());
-    // The process that met them all is still the first one, and well.
+    // The process that received all of them is still the first one, and well.
     let mut stack = stack;
     stack.ready().await;
     stack.check().await;

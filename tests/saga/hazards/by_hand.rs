@@ -1,5 +1,5 @@
 //! Events that a test writes itself: as a worker that is not running, as the closing worker on a
-//! step's behalf, or as somebody who should not.
+//! step's behalf, or as a client that may not.
 
 use jiff::Timestamp;
 use quadrille::broker::{Broker, Published};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::Stack;
 
-/// Who may refuse a step on its behalf.
+/// The worker that may refuse a step on its behalf.
 pub(crate) const CLOSING: &str = "complete-order";
 
 static ORDERS: &Flow = &FLOW;
@@ -39,7 +39,7 @@ pub(crate) fn event_id(id: &SagaId, slot: &str, event: &str, source: &str) -> St
     quadrille::ids::event_id(FLOW.saga, id, slot, event, source).to_string()
 }
 
-/// Writes an event with the guard; what the broker said.
+/// Writes an event with the guard, and returns what the broker said.
 pub(crate) async fn try_write(
     stack: &Stack,
     id: &SagaId,
@@ -87,7 +87,7 @@ pub(crate) async fn refuse(stack: &Stack, id: &SagaId, worker: &str) {
     try_write(stack, id, (FLOW.turns.slot, CLOSING), (FLOW.turns.event, data), cause).await;
 }
 
-/// The type of what a slot holds; `None` where it is empty.
+/// The type of what a slot holds; `None` if it is empty.
 pub(crate) async fn holds(stack: &Stack, id: &SagaId, slot: &'static str) -> Option<String> {
     let subject = ORDERS.slot(slot, id);
     let stored = stack.broker.last(FLOW.stream, subject.subject()).await.expect("an answer")?;
@@ -95,7 +95,7 @@ pub(crate) async fn holds(stack: &Stack, id: &SagaId, slot: &'static str) -> Opt
     Some(event["type"].as_str().unwrap_or_default().to_owned())
 }
 
-/// How often each effect of an order is in the sandbox's ledger.
+/// How often an effect of an order is in the sandbox's ledger.
 pub(crate) async fn effects(stack: &Stack, id: &SagaId, effect: &str) -> usize {
     let of_order = |line: &tests::invariants::Effect| line.order.as_deref() == Some(id.as_str());
     let ledger = stack.sandbox.ledger().await;

@@ -1,4 +1,5 @@
-//! A call whose outcome is unknown is made again under the same key, and is never taken for a no.
+//! A call whose outcome is unknown is repeated under the same idempotency key, and never counts as
+//! a refusal.
 
 use serde_json::{Value, json};
 use tests::eventually::eventually;
@@ -10,7 +11,7 @@ use crate::causes::{PAYMENT as PAID, charged};
 /// Two orders are paid and shipped, the other two get their money back.
 const FATES: [Fate; 4] = [Fate::Completes, Fate::NoCarrier, Fate::Completes, Fate::NoCarrier];
 
-/// Calls of each operation that these orders need.
+/// How many calls of each operation these orders need.
 const PAYMENT: [(&str, u64); 3] = [("create", 4), ("confirm", 4), ("refund", 2)];
 const CARRIER: (&str, u64) = ("label", 4);
 
@@ -38,13 +39,13 @@ async fn h21_an_effect_that_the_service_puts_off_happens_once() {
 async fn h21_an_effect_that_comes_after_its_answer_happens_once() {
     despite_each(&[
         ("late", json!({ "commit_late_ms": 700 })),
-        // Let go when the faults change, long after the worker has stopped waiting.
+        // They are answered when the faults change, long after the worker has stopped waiting.
         ("hung", json!({ "hang_rate": 1 })),
     ])
     .await;
 }
 
-/// Orders whose first calls of one operation after the other meet each of these faults.
+/// Places orders whose first calls meet each of these faults, one operation after the other.
 async fn despite_each(faults: &[(&str, Value)]) {
     let stack = Stack::running(1).await;
     for (name, fault) in faults {
@@ -56,7 +57,7 @@ async fn despite_each(faults: &[(&str, Value)]) {
                 fault
             };
             stack.sandbox.set_faults("payment", &limited(operation, needed)).await;
-            // The carrier keeps a failure of its own for ever, as it keeps every answer.
+            // The carrier keeps its own failure for ever, as it keeps every answer.
             if *name != "saved" {
                 stack.sandbox.set_faults("carrier", &limited(CARRIER.0, CARRIER.1)).await;
             }
@@ -124,7 +125,7 @@ async fn a_charge_that_others_gave_back_is_set_aside() {
     let ledger = stack.sandbox.ledger().await;
     let captured = ledger.iter().find(|line| line.effect == "captured").unwrap();
     stack.sandbox.refund(captured.intent.as_deref().unwrap()).await;
-    // Its key forgotten, the payment is shown as it is.
+    // Because its key is forgotten, the gateway shows the payment as it is now.
     let later = Launch::of("charge-customer").env("QUADRILLE_CHARGE_CUSTOMER__KEY_LIFETIME", "0s");
     stack.start(later).await;
     eventually("the order is set aside", async || {
@@ -143,7 +144,7 @@ async fn h21_a_second_effect_is_reported_and_not_hidden() {
     stack.start_others("charge-customer").await;
     stack.fill_stock().await;
     let ids = stack.place_all("twice", &[Fate::Completes]).await;
-    // As another replica would, had the gateway forgotten the key between the two.
+    // As another replica would, if the gateway had forgotten the key between the two.
     let reserved = caused_by(&stack, &ids[0], "inventory").await;
     write(&stack, &ids[0], PAID, ("payment.charged.v1", charged()), reserved).await;
     stack.start(Launch::of("charge-customer")).await;

@@ -1,4 +1,4 @@
-//! An event acts only once what caused it is in the log.
+//! An event has an effect only once its cause is in the log.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn h20_an_event_that_overtakes_its_cause_waits_for_it() {
         stack.start(Launch::of(worker)).await;
     }
     let id = saga("early");
-    // The payment comes first, and names what will be the third message.
+    // The payment comes first, and names the message that will be the third.
     let inventory = event_id(&id, "inventory", "inventory.reserved.v1", "reserve-inventory");
     let cause = Cause { id: inventory, sequence: 3 };
     write(&stack, &id, PAYMENT, ("payment.charged.v1", charged()), cause).await;
@@ -91,11 +91,11 @@ async fn h20_a_cause_that_cannot_be_read_is_no_missing_cause() {
     let mut stack = Stack::bare().await;
     let proxy = Proxy::to(&stack.server.url()).await;
     let worker = Launch::of("charge-customer").env("QUADRILLE_NATS__URL", proxy.url());
-    // Whatever comes is too old to wait for its cause.
+    // Every message counts as too old to wait for its cause.
     stack.start(worker.env("QUADRILLE_WORKER__CAUSE_WAIT", "0s")).await;
     stack.start_others("charge-customer").await;
     stack.fill_stock().await;
-    // For longer than the replica, and then the leader, are waited for.
+    // For longer than the worker waits for the replica and then for the leader.
     proxy.lose_answers_after("PUB $JS.API.DIRECT.GET.", Duration::from_secs(11));
     let ids = stack.place_all("unread", &[Fate::Completes]).await;
     stack.closed(&ids).await;

@@ -1,7 +1,7 @@
 //! A replica whose clock is wrong decides nothing differently.
 //!
 //! Needs libfaketime (Debian's package `faketime`), which shifts the wall clock of one process and
-//! leaves its monotonic clock alone, as a bad time server does. Where it is missing, these tests
+//! does not change its monotonic clock, as a bad time server does. If it is missing, these tests
 //! say so and pass.
 
 use std::io::Write;
@@ -31,13 +31,13 @@ fn library() -> Option<PathBuf> {
         .into_iter()
         .find(|library| library.is_file());
     if library.is_none() {
-        // Not by `println!`, which is shown for a failed test only.
-        let _ = writeln!(std::io::stdout(), "h38: skipped, for libfaketime is not installed");
+        // Not with `println!`, because its output is shown only if a test fails.
+        let _ = writeln!(std::io::stdout(), "h38: skipped, because libfaketime is not installed");
     }
     library
 }
 
-/// The process reads its wall clock's offset from `file`, again each time.
+/// The process reads its wall clock's offset from `file`, each time again.
 fn with_clock(launch: Launch, library: &Path, file: &Path) -> Launch {
     launch
         .env("LD_PRELOAD", library.display())
@@ -47,7 +47,7 @@ fn with_clock(launch: Launch, library: &Path, file: &Path) -> Launch {
         .env("DONT_FAKE_MONOTONIC", 1)
 }
 
-/// How far the clock by which a worker's log is written is from this machine's.
+/// How far the clock of a worker's log lines is from this machine's.
 fn shift(worker: &Worker) -> SignedDuration {
     let said = worker.said();
     let line: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
@@ -75,7 +75,7 @@ async fn h38_workers_whose_clocks_are_wrong_or_jump_end_every_order() {
             let mut ticks = interval(Duration::from_millis(100));
             for offset in offsets.iter().cycle() {
                 ticks.tick().await;
-                // Whole at once, for it is read all the time.
+                // Replaced as a whole, because the workers read it all the time.
                 let next = file.with_extension("next");
                 std::fs::write(&next, offset).unwrap();
                 std::fs::rename(&next, &file).unwrap();
@@ -90,7 +90,7 @@ async fn h38_workers_whose_clocks_are_wrong_or_jump_end_every_order() {
         }
     }
     stack.check().await;
-    // An event says the broker's time, whoever writes it.
+    // An event holds the broker's time, no matter which worker wrote it.
     let log = stack.history().await.log;
     for message in log.iter().filter(|message| !message.subject.starts_with("orders.placed.")) {
         let event: Value = serde_json::from_slice(&message.payload).unwrap();
@@ -105,7 +105,7 @@ async fn h38_a_wait_is_as_long_as_it_is_whatever_the_clock_says() {
     let Some(library) = library() else { return };
     let mut stack = Stack::bare().await;
     let file = stack.launcher().folder().join("clock");
-    // An hour ahead: what came a second ago is not old.
+    // An hour ahead: a message that came a second ago is not old.
     std::fs::write(&file, AHEAD).unwrap();
     stack.start(with_clock(Launch::of("ship-order"), &library, &file)).await;
     let charged = json!({
@@ -124,7 +124,7 @@ async fn h38_a_wait_is_as_long_as_it_is_whatever_the_clock_says() {
     .await;
     assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
     stack.worker("ship-order").shut_down().await;
-    // An hour behind: it is old enough all the same.
+    // An hour behind: it is old enough anyway.
     std::fs::write(&file, BEHIND).unwrap();
     let launch = Launch::of("ship-order").env("QUADRILLE_WORKER__CAUSE_WAIT", "1s");
     stack.start(with_clock(launch, &library, &file)).await;

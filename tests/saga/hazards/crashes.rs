@@ -22,7 +22,7 @@ impl Mortal {
         let armed = |place: &&str| Armed::at(stack, &format!("{name}-{place}"), place);
         let deaths: Vec<_> = places.iter().map(armed).collect();
         let to_come = deaths.clone();
-        // By the number of starts, so that an end that no test asked for leaves a place unreached.
+        // By the number of starts, so that an end which no test asked for leaves a place unreached.
         let supervisor =
             Supervisor::keep(stack.launcher(), move |start| match to_come.get(start) {
                 Some(armed) => armed.kills(worker),
@@ -38,7 +38,7 @@ impl Mortal {
 }
 
 /// Places orders of these fates, again and again, until every worker has died at each of its
-/// places; waits until all are closed, and ends the workers. At least one order is placed.
+/// places; then waits until all are closed, and ends the workers. It places at least one order.
 pub(crate) async fn until_all_have_died(
     stack: &Stack,
     fates: &[Fate],

@@ -1,4 +1,4 @@
-//! A durable that loses its place makes no call twice.
+//! A durable that loses its place repeats no call.
 
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ async fn h12_a_durable_that_begins_anew_repeats_no_call() {
     let done = stack.place_all("done", &[Fate::Completes, Fate::Declined, Fate::NoCarrier]).await;
     stack.closed(&done).await;
     let before = calls(&stack, &done).await;
-    // In the middle of other work, each durable is deleted and made again at message 1.
+    // In the middle of other work, each durable is deleted and created again at message 1.
     let open = stack.place_all("open", &[Fate::Completes; 6]).await;
     for durable in FLOW.durables(None) {
         let config = stack.raw.durable(FLOW.stream, &durable.name).await["config"].clone();
@@ -27,7 +27,7 @@ async fn h12_a_durable_that_begins_anew_repeats_no_call() {
         let body = json!({ "stream_name": FLOW.stream, "config": config, "action": "create" });
         stack.raw.api(&create, body).await.unwrap();
     }
-    // Whoever noticed has stopped, as it must; an orchestrator would start it again.
+    // The workers that noticed have stopped, as they must; an orchestrator would start them again.
     stack.workers.clear();
     for step in FLOW.steps {
         stack.start(launch(step.worker)).await;
@@ -38,7 +38,7 @@ async fn h12_a_durable_that_begins_anew_repeats_no_call() {
     assert_eq!(calls(&stack, &done).await, before);
 }
 
-/// Requests that the sandbox has had for these orders.
+/// Requests that the sandbox has received for these orders.
 async fn calls(stack: &Stack, orders: &[quadrille::SagaId]) -> Vec<Value> {
     let mut calls = Vec::new();
     for order in orders {

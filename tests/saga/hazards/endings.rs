@@ -11,7 +11,7 @@ use tests::stack::{Fate, Launch, Stack, order};
 use crate::by_hand::{CLOSING, caused_by, event_id, holds, saga, write};
 use quadrille::log::envelope::Cause;
 
-/// Orders that come to both endings at once.
+/// Orders that reach both endings at once.
 const ORDERS: usize = 60;
 
 #[tokio::test]
@@ -44,8 +44,8 @@ async fn h31_an_order_that_comes_to_both_endings_has_one() {
         let delivered = info["delivered"]["consumer_seq"].as_u64();
         assert!(delivered >= Some(ORDERS as u64), "{}: {delivered:?}", durable.name);
     }
-    // Nothing is set aside but what an operator must see: a parcel that went, of an order that
-    // reads cancelled.
+    // Only what an operator must see is set aside: a parcel that was sent for an order which reads
+    // cancelled.
     for message in &history.parked {
         let entry: Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(entry["reason"], "orphan-effect", "{}", message.subject);
@@ -55,7 +55,7 @@ async fn h31_an_order_that_comes_to_both_endings_has_one() {
     }
 }
 
-/// Writes an order that has both been taken back and, against all rules, been shipped.
+/// Writes an order that was both taken back and, against all rules, shipped.
 async fn force_both_endings(stack: &Stack, id: &SagaId) {
     stack.place(id, &order(Fate::Completes, 0)).await.unwrap();
     let placed = caused_by(stack, id, "placed").await;

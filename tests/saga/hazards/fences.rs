@@ -12,10 +12,10 @@ use tokio::time::{Instant, interval};
 use crate::by_hand::{effects, holds, refuse, saga};
 use crate::crashes::Mortal;
 
-/// How late the gateway carries out what it was asked for.
+/// How late the gateway carries out a request.
 const LATE: Duration = Duration::from_secs(5);
 
-/// An order whose charge is under way at the gateway, and refused on the worker's behalf.
+/// An order whose charge is under way at the gateway, and which is refused on the worker's behalf.
 async fn refused_while_the_charge_is_in_flight(stack: &Stack) -> SagaId {
     let late = json!({
         "operations": ["confirm"], "times": 1, "commit_late_ms": LATE.as_millis() as u64,
@@ -30,7 +30,7 @@ async fn refused_while_the_charge_is_in_flight(stack: &Stack) -> SagaId {
     saga("late-0")
 }
 
-/// Looks until the late charge has had its time: whenever the order reads cancelled, no money is
+/// Looks until the late charge must have arrived: whenever the order reads cancelled, no money is
 /// held.
 async fn assert_no_money_is_held_once_it_reads_cancelled(stack: &Stack, id: &SagaId) {
     let end = Instant::now() + LATE + Duration::from_secs(1);
@@ -71,7 +71,7 @@ async fn h24_a_charge_that_comes_late_is_not_kept_though_whoever_asked_for_it_is
 async fn h25_a_hold_that_comes_after_its_undo_is_not_made() {
     let mut stack = Stack::bare().await;
     stack.start_others("reserve-inventory").await;
-    // Whoever makes the late hold dies before it can take it back.
+    // The worker that makes the late hold dies before it can take it back.
     let _inventory = Mortal::at_each(&stack, "late", "reserve-inventory", &["run.after-effect"]);
     stack.fill_stock().await;
     let before = stack.free_stock().await;

@@ -1,8 +1,8 @@
-//! The log keeps what it has, and a worker that finds it otherwise stops before it writes.
+//! The log keeps what it has, and a worker that finds otherwise stops before it writes.
 //!
-//! Everybody may do everything here. That nobody but an operator may change or delete a stream is
-//! the work of the server's permissions: `retention: interest`, for one, is taken by the server and
-//! drops every event that all durables have settled, whatever `deny_delete` says.
+//! In these tests every client may do everything. That only an operator may change or delete a
+//! stream is the task of the server's permissions. For example, the server accepts `retention:
+//! interest`, whatever `deny_delete` says, and drops every event that all durables have settled.
 
 use quadrille::topology::{Profile, Topology};
 use schemas::order_fulfilment::FLOW;
@@ -22,7 +22,7 @@ async fn watchful(stack: &Stack, worker: &'static str) -> Worker {
 async fn stopped_because(worker: &mut Worker) -> String {
     let name = worker.name();
     let status = within_patience(&format!("{name} stops"), worker.ended()).await;
-    assert!(!status.success(), "{name} ended as if all were well");
+    assert!(!status.success(), "{name} ended as if nothing were wrong");
     let said = worker.said();
     let own = |line: &&str| line.starts_with(&format!("{name}: "));
     let lines: Vec<_> = said.lines().filter(own).collect();
@@ -86,13 +86,13 @@ async fn h13_a_log_that_may_forget_stops_every_worker() {
         ("max_msgs_per_subject", json!({ "max_msgs_per_subject": 5 })),
         ("subjects", json!({ "subjects": ["orders.*.*", "more.>"] })),
         ("retention", json!({ "retention": "interest" })),
-        // The last one, for the server does not take it back.
+        // This is the last one, because the server does not take it back.
         ("allow_msg_ttl", json!({ "allow_msg_ttl": true })),
     ];
     let sound = stack.raw.stream(FLOW.stream).await["config"].clone();
     for (at, (key, drift)) in drifts.iter().enumerate() {
         let all = FLOW.steps.iter().map(|step| step.worker);
-        // One is enough after the first time: they share the comparison.
+        // One worker is enough after the first time, because all workers share the comparison.
         let names: Vec<_> = if at == 0 { all.collect() } else { vec!["ship-order"] };
         let mut workers = Vec::new();
         for name in names {
@@ -123,7 +123,7 @@ async fn h14_a_log_made_anew_stops_every_worker_and_none_writes() {
     stack.sandbox.set_faults("payment", &slow).await;
     let ids = stack.place_all("before", &[Fate::Completes; 40]).await;
     stack.closed(&ids[..8]).await;
-    // Under load: the others are on their way.
+    // The other orders are under way, so this happens under load.
     stack.raw.api(&format!("STREAM.DELETE.{}", FLOW.stream), Value::Null).await.unwrap();
     let topology = Topology { ack_wait: ACK_WAIT, ..Topology::new(&FLOW, Profile::Dev) };
     stack.provision(&topology).await;

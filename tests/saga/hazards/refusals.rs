@@ -16,7 +16,7 @@ async fn h06_a_step_refused_by_somebody_else_is_undone_for_it_may_have_acted() {
     let armed = Armed::at(&stack, "charged", "run.after-effect");
     let mut first = stack.launcher().launch(&armed.kills("charge-customer"));
     let ids = stack.place_all("overdue", &[Fate::Completes]).await;
-    // The money is taken, and nobody was told.
+    // The money is taken, but the worker dies before it has told anyone.
     first.ended().await;
     assert!(armed.reached());
     assert_eq!(stack.sandbox.balance(&ids[0]).await, 960);
@@ -101,7 +101,7 @@ async fn h09_a_forged_signal_undoes_nothing_and_hinders_no_real_refusal() {
     let stack = Stack::running(1).await;
     stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;
     let ids = stack.place_all("forged", &[Fate::Completes, Fate::Declined]).await;
-    // Whatever it wakes must not repeat the id: with it, an event would be too large.
+    // The undo that it wakes must not repeat the id, because with it an event would be too large.
     let long = json!({
         "specversion": "1.0", "id": "a".repeat(65_000), "type": "x", "source": "x", "data": {}
     });
@@ -132,7 +132,7 @@ async fn h09_a_forged_signal_undoes_nothing_and_hinders_no_real_refusal() {
     let endings = [holds(&stack, &ids[0], "closed").await, holds(&stack, &ids[1], "closed").await];
     let endings = endings.map(Option::unwrap);
     assert_eq!(endings, ["order.completed.v1", "order.cancelled.v1"]);
-    // All is sound but the two forgeries themselves, and the undo that one of them set off.
+    // Everything is sound except the two forgeries, and the undo that one of them started.
     let mut found = invariants::check(&stack.history().await);
     let contract =
         |id: &SagaId, what| (Rule::Contract, format!("order {id}: refused: a \"{what}\""));
@@ -145,7 +145,8 @@ async fn h09_a_forged_signal_undoes_nothing_and_hinders_no_real_refusal() {
         cause(&ids[1], "payment-undo"),
         cause(&ids[1], "refused"),
     ];
-    // The next undo is set off by this one, or by the signal that comes again, whichever is first.
+    // The next undo is woken by this one, or by the signal when it is delivered again, whichever
+    // comes first.
     let (rule, what) = cause(&ids[1], "inventory-undo");
     found.retain(|it| (it.rule, &it.what) != (rule, &what));
     let mut found: Vec<_> = found.into_iter().map(|it| (it.rule, it.what)).collect();

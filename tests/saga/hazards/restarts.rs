@@ -1,4 +1,4 @@
-//! A deploy drops nothing: what is in hand is finished, or given back at once.
+//! A deploy drops nothing: a worker finishes what is in hand, or gives it back at once.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tests::eventually::eventually;
 use tests::stack::{Fate, Launch, Logged, Stack};
 use tokio::time::{Instant, interval};
 
-/// Far longer than any of these tests allows: a message that was dropped, and not given back, is
-/// late.
+/// Far longer than any of these tests allows, so that a message which was dropped, and not given
+/// back, is late.
 const ACK_WAIT: Duration = Duration::from_secs(50);
 
 /// Six times the slowest order where this was measured, and a fifth of what one redelivery would
-/// add: so no message of any order waited for one.
+/// add; so no message of any order waited for a redelivery.
 const LONGEST: SignedDuration = SignedDuration::from_secs(10);
 
 async fn stack_with_long_ack_wait() -> Stack {

@@ -1,4 +1,4 @@
-//! A slot holds one decision, whoever writes, and whatever becomes of the answers.
+//! A slot holds one decision, no matter who writes, and what happens to the answers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn h02_a_second_message_in_a_slot_is_refused_whoever_sends_it() {
     let stack = Stack::running(1).await;
     let id = saga("A1");
     let body = |fate| serde_json::to_string(&order(fate, 0)).unwrap();
-    // As another team's client sends it: no guard, no envelope.
+    // As another team's client sends it: without guard or envelope.
     stack.raw.publish("orders.placed.A1", &[], &body(Fate::Completes)).await.unwrap();
     let refused = |answer: tests::raw::Answer| answer.map_err(|(code, _)| code);
     let again = stack.raw.publish("orders.placed.A1", &[], &body(Fate::Declined)).await;
@@ -26,7 +26,7 @@ async fn h02_a_second_message_in_a_slot_is_refused_whoever_sends_it() {
         let subject = format!("orders.{slot}.A1");
         let unguarded = stack.raw.publish(&subject, &[], "{}").await;
         assert_eq!(refused(unguarded), Err(10077), "{slot}");
-        // Nor does it help to know the sequence of what is there.
+        // Knowing the sequence of what is there does not help.
         let last = stack.raw.messages(FLOW.stream).await;
         for sequence in 1..=last {
             let guard = ("Nats-Expected-Last-Subject-Sequence", &*sequence.to_string());
@@ -58,8 +58,8 @@ async fn lost_acknowledgements_undo_nothing(mut stack: Stack) {
         proxies.push(proxy);
     }
     stack.fill_stock().await;
-    // Every decision is stored, and no worker hears of its own: the connection goes deaf with the
-    // publish, and is cut a little later.
+    // Every decision is stored, but no worker receives the answer for its own: its connection stops
+    // receiving at the publish, and is cut a little later.
     for (step, proxy) in FLOW.steps.iter().zip(&proxies) {
         let slot = format!("HPUB orders.{}.", step.slot);
         proxy.lose_answers_after(&slot, Duration::from_millis(200));
@@ -70,7 +70,8 @@ async fn lost_acknowledgements_undo_nothing(mut stack: Stack) {
         assert!(proxy.triggered() >= deaf.len(), "{} heard its answers", step.worker);
         proxy.heal();
     }
-    // Then every connection is dead while work is in hand, and only silence tells: some 10 s of it.
+    // Then every connection is dead while work is in hand, and the workers notice only the silence,
+    // after some 10 s of it.
     let slow = serde_json::json!({ "operations": ["confirm"], "latency_ms": 500 });
     stack.sandbox.set_faults("payment", &slow).await;
     let silent = stack.place_all("silent", &[Fate::Completes; 8]).await;
@@ -100,13 +101,13 @@ async fn h05_two_replicas_that_decide_the_same_undo_nothing() {
     let mut stack = Stack::bare().await;
     stack.start_others("charge-customer").await;
     stack.fill_stock().await;
-    // One replica charges, and stands still before it can say so.
+    // One replica charges, and is stopped before it can record that.
     let armed = Armed::at(&stack, "charged", "run.after-effect");
     let mut first = stack.launcher().launch(&armed.stops("charge-customer"));
     first.ready().await;
     let ids = stack.place_all("twice", &[Fate::Completes]).await;
     armed.happens().await;
-    // The other one gets the message too, charges under the same key and decides.
+    // The other one gets the message too, charges under the same idempotency key and decides.
     stack.start(Launch::of("charge-customer")).await;
     stack.closed(&ids).await;
     assert!(stack.sandbox.calls_for(&ids[0], "confirm").await >= 2);

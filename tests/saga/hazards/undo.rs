@@ -1,4 +1,4 @@
-//! What was done is taken back once, in reverse, whoever dies at it.
+//! What was done is taken back once, in reverse, no matter which worker dies while it does that.
 
 use schemas::order_fulfilment::FLOW;
 use tests::stack::{Fate, Launch, Stack};
@@ -8,7 +8,7 @@ use crate::crashes::{Mortal, until_all_have_died};
 
 const UNDO: &[&str] =
     &["undo.before-run", "undo.after-effect", "undo.after-commit", "undo.before-ack"];
-/// The closing has nothing to run.
+/// The closing runs no step.
 const CLOSING: &[&str] = &["undo.after-commit", "undo.before-ack"];
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn h27_whatever_refuses_and_whoever_dies_all_is_undone_in_reverse() {
     let before = stack.free_stock().await;
     let fates = [Fate::OutOfStock, Fate::Declined, Fate::NoCarrier];
     until_all_have_died(&stack, &fates, workers).await;
-    // The order of the undo slots and a clean slate are among the invariants.
+    // The invariants include the order of the undo slots, and that nothing is left.
     stack.check().await;
     stack.start(Launch::of("reserve-inventory")).await;
     assert_eq!(stack.free_stock().await, before);

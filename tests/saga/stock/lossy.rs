@@ -1,5 +1,5 @@
-//! A connection that loses batches on their way, and the answers to others: what a broken link does
-//! at the moment that matters.
+//! A connection that loses some batches on their way, and the answers to others: what a broken link
+//! does at the worst moment.
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Receiver;
 
 pub(crate) struct LossyBroker {
     pub(crate) broker: NatsBroker,
-    /// One batch in so many loses its request, and as many their answer; 0 for none.
+    /// One batch in this many loses its request, and as many lose their answer; 0 for none.
     pub(crate) loses_one_in: u32,
 }
 

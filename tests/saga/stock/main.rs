@@ -1,5 +1,5 @@
 //! The stock on a real server, shared by many replicas: never oversold, never held twice, and no
-//! order pays for another one's trouble.
+//! order suffers from another one's trouble.
 
 mod lossy;
 
@@ -40,7 +40,7 @@ impl Shelves {
         Self { server, broker, stock }
     }
 
-    /// Replicas with a connection of their own, each of which loses one batch in so many.
+    /// Replicas with a connection of their own, each of which loses one batch in this many.
     async fn replicas(&self, count: usize, loses_one_in: u32) -> Vec<StockLog> {
         let replicas = (0..count).map(|_| async {
             let broker = connect(&self.server).await;
@@ -49,7 +49,7 @@ impl Shelves {
         join_all(replicas).await
     }
 
-    /// Free pieces of each SKU, after a look at every hold: pieces are neither lost nor made.
+    /// Free pieces of each SKU, after a look at every hold: pieces are neither lost nor invented.
     async fn free(&self) -> BTreeMap<String, u64> {
         let levels = self.stock.show(&[]).await.expect("the server answers");
         let stored = self.broker.last_of_many(STREAM, vec!["stock.hold.*".into()]).await;
@@ -81,7 +81,7 @@ fn pieces(of: &[(&str, u64)]) -> Pieces {
     of.iter().map(|(name, quantity)| (sku(name), *quantity)).collect()
 }
 
-/// As the runtime does: again, as long as it could not be found out.
+/// As the runtime does: tries again as long as the outcome could not be found out.
 async fn hold(stock: &StockLog, at: usize, of: &[(&str, u64)]) -> Held {
     within_patience("a hold", async {
         loop {
@@ -152,7 +152,7 @@ async fn h34_a_batch_whose_answer_is_lost_holds_once() {
 async fn h34_a_hold_is_found_by_whoever_comes_after_a_crash() {
     let shelves = Shelves::with(&[("ROSE-RED", 1)]).await;
     for loses_one_in in [0, 1] {
-        // Cut off in the middle of the batch, or as soon as its answer is lost.
+        // Cut off in the middle of the batch, or as soon as the batch's answer is lost.
         let replica = shelves.replicas(1, loses_one_in).await.remove(0);
         let order = order(1);
         let held = replica.hold(&order, pieces(&[("ROSE-RED", 1)]));
