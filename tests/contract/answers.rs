@@ -1,4 +1,4 @@
-//! What the server says to a publish, and what that means.
+//! What the server answers to a publish, and what that means.
 
 use bytes::Bytes;
 use quadrille::broker::{BatchMessage, Broker as _, Published, Unknown};
@@ -23,7 +23,8 @@ async fn the_same_event_again_is_a_conflict(test: UnderTest) {
     assert_eq!(test.write("payment", "s2").await, Published::Stored { sequence: 2 });
 }
 
-/// On a cluster most losers of a race are told "wrong last sequence" before anything is decided.
+/// On a cluster the server answers most losers of a race with "wrong last sequence" before anything
+/// is decided.
 async fn h04_a_proposal_in_flight_decides_nothing(test: UnderTest) {
     let test = test.with_stream().await;
     let mut in_flight = 0;
@@ -37,7 +38,7 @@ async fn h04_a_proposal_in_flight_decides_nothing(test: UnderTest) {
         let busy = count(&|answer| *answer == Published::Unknown(Unknown::Busy));
         assert_eq!(count(&|answer| matches!(answer, Published::Stored { .. })), 1, "{answers:?}");
         assert_eq!(count(&|answer| *answer == Published::Conflict), 19 - busy, "{answers:?}");
-        // Once it is decided, everybody is told so.
+        // Once it is decided, every writer gets that answer.
         assert_eq!(test.write("payment", &format!("s{round}")).await, Published::Conflict);
         in_flight += busy;
         if in_flight > 0 && round > 10 {
@@ -84,7 +85,7 @@ async fn an_event_over_the_limit_is_too_large(test: UnderTest) {
     let test = test.with_stream().await;
     let slot = test.slot("payment", "s1");
     let bytes = |count| Bytes::from(vec![b' '; count]);
-    // Never sent; sent and refused, for headers count too; sent without a guard and refused.
+    // Never sent; sent and refused, because headers count too; sent without a guard and refused.
     for payload in [65 * 1024, 64 * 1024] {
         let over = answered(async || test.broker.publish_once(&slot, bytes(payload)).await).await;
         assert_eq!(over, Published::TooLarge);

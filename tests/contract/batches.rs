@@ -116,7 +116,7 @@ async fn batches_of_one_process_may_interleave(test: UnderTest) {
         test.broker.publish_batch(messages)
     });
     for answer in futures::future::join_all(batches).await {
-        // Each batch lies in the stream without a gap.
+        // Each batch is in the stream without a gap.
         assert!(
             matches!(answer, Published::Stored { sequence } if sequence % 20 == 0),
             "{answer:?}"
@@ -131,7 +131,7 @@ async fn a_process_with_too_many_batches_is_told_to_wait(test: UnderTest) {
         let subject = message(&test, format!("open{open}"), 0).subject;
         test.raw.open_batch(&subject, &format!("{}-{open}", test.flow.stream), 1).await;
     }
-    // Acknowledged after them, so all fifty are open.
+    // Acknowledged after the fifty, so all of them are open.
     let after = message(&test, "after", 0).subject;
     assert_eq!(test.raw.publish(&after, &[], "").await, Ok(1));
     let batch = vec![message(&test, "a", 0), message(&test, "b", 0)];

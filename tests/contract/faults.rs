@@ -1,4 +1,4 @@
-//! Servers that die or stand still: each of these cases has servers of its own.
+//! Servers that die or are stopped: each of these cases has servers of its own.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn a_publish_without_an_answer_may_be_stored_later() {
     let lost = test.broker.publish_once(&slot, Bytes::new()).await;
     assert!(matches!(lost, Published::Unknown(Unknown::NoAnswer(_))), "{lost:?}");
     server.restart().await;
-    // Nobody publishes again, and yet it is there.
+    // Nobody publishes again, but it is there.
     eventually("it is stored", async || {
         let read = test.broker.last(test.flow.stream, slot.subject()).await;
         read.ok().flatten()
@@ -43,7 +43,7 @@ async fn a_pull_goes_on_after_its_server_was_killed_or_stood_still() {
         take(&test, &mut pull, &mut seen, 20 * round + 10).await;
         if round == 1 {
             server.pause();
-            // The pull asks all the while, and the client gives its connection up.
+            // The pull keeps asking, and the client gives up its connection.
             let noticed =
                 eventually("the client notices", async || (!test.broker.connected()).then_some(()));
             tokio::select! {
@@ -119,7 +119,7 @@ async fn a_killed_server_has_stored_a_batch_whole_or_not_at_all() {
     assert!(acknowledged.iter().all(|sequence| sequence % 40 == 0), "{acknowledged:?}");
 }
 
-/// The client dies of it and does not say so; the supervisor must learn of it.
+/// The client dies from it and does not say so; the supervisor must notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_died_of_a_header_is_noticed() {
     let server = Server::start().await;
@@ -137,12 +137,12 @@ async fn a_client_that_died_of_a_header_is_noticed() {
     };
     within_patience("the end of the client", noticed).await;
     assert!(!test.broker.connected());
-    // The message is still there for whoever reads it from the leader.
+    // The message is still there for a reader that asks the leader.
     let read = test.another().await.last(test.flow.stream, slot.subject()).await;
     assert!(read.unwrap().is_some());
 }
 
-/// Pulls and settles until this many different messages were seen.
+/// Pulls and settles until it has seen this many different messages.
 async fn take(test: &UnderTest, pull: &mut Box<dyn Pull>, seen: &mut BTreeSet<u64>, count: usize) {
     while seen.len() < count {
         let delivered = next(pull, 8).await;

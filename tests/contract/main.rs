@@ -1,5 +1,6 @@
-//! What the kernel relies on, asked of real servers: every case runs on one server and on a cluster
-//! of three. A broker that stands in for them must pass the same cases, surprises included.
+//! What the kernel (the runtime's protocol) relies on, checked on real servers: every case runs on
+//! one server and on a cluster of three. A broker that replaces them in tests must pass the same
+//! cases, surprises included.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

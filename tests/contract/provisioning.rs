@@ -1,4 +1,4 @@
-//! Streams and durables as the flow wants them: made once, compared by every worker, never deleted.
+//! Streams and durables as the flow demands: created once, compared by every worker, never deleted.
 
 use quadrille::Flow;
 use quadrille::broker::Broker as _;
@@ -64,7 +64,7 @@ async fn a_worker_sees_one_sentence_for_each_setting_that_drifted(test: UnderTes
             "durable charge-customer-undo: max_deliver is 3, but must be -1".to_owned(),
         ]
     );
-    // It is nobody else's durable, and mending is the operator's.
+    // The durable is no other worker's, and only an operator repairs it.
     assert_eq!(test.broker.inspect(test.flow, "ship-order").await.unwrap().drift.len(), 2);
     apply_all(&test).await;
     assert_eq!(plan(&test, &test.topology).await, []);

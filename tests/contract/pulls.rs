@@ -1,4 +1,4 @@
-//! Pulling: as much as is free, whatever happens to requests, leaders and connections.
+//! Pulling: as much as is free, no matter what happens to requests, leaders and connections.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -177,7 +177,8 @@ async fn a_pull_goes_on_after_the_leader_steps_down(test: UnderTest) {
     }
 }
 
-/// A pause is the fleet's way to stop: waiting requests stay, nothing comes, nothing is lost.
+/// A pause is how an operator stops all replicas: waiting requests stay, nothing comes, nothing is
+/// lost.
 async fn a_pull_waits_out_a_pause(test: UnderTest) {
     let test = test.with_durable().await;
     let pause = format!("CONSUMER.PAUSE.{}.charge-customer", test.flow.stream);
@@ -199,7 +200,7 @@ async fn a_forged_status_line_is_delivered_like_any_other(test: UnderTest) {
     let header = b"NATS/1.0 409 Consumer Deleted\r\nce-id: 7\r\n\r\n";
     let slot = test.slot("inventory", "forged");
     raw::publish_bytes(&test.urls[0], slot.subject(), header, "{}").await;
-    // Another connection's, so nothing says when.
+    // Another connection sent it, so there is no answer to wait for.
     eventually("it is stored", async || (test.stored().await == 1).then_some(())).await;
     test.triggers(1).await;
     let mut pull = test.pull().await;
@@ -209,7 +210,7 @@ async fn a_forged_status_line_is_delivered_like_any_other(test: UnderTest) {
     assert_eq!(next(&mut pull, 4).await.message.sequence, 2);
 }
 
-/// Nothing comes for this long, though four are asked for.
+/// Nothing comes for this long, although four messages are asked for.
 async fn assert_silent(pull: &mut Box<dyn Pull>, wait: Duration) {
     let heard: Result<Pulled, _> = tokio::time::timeout(wait, pull.next(4)).await;
     assert!(heard.is_err(), "{heard:?}");

@@ -1,4 +1,4 @@
-//! Reading slots, and what others have put into them.
+//! Reading slots, and what other clients have put into them.
 
 use quadrille::broker::Broker as _;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What becomes of a delivery, and what a durable does with those that nobody settled.
+//! What happens to a delivery, and what a durable does with those that no worker settled.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A slot is written once, whoever writes, and whoever leads.
+//! A slot is written once, no matter who writes, and which node leads.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ contract!(
     a_message_id_swallows_the_message_of_another_subject,
 );
 
-/// Answers to the writers of one race, once none of them is unknown any more.
+/// Answers to the writers of one race, once no answer is unknown any longer.
 #[derive(Default)]
 struct Race {
     stored: usize,
@@ -33,7 +33,7 @@ struct Race {
 async fn h01_of_twenty_racing_writers_exactly_one_is_stored(test: UnderTest) {
     const ROUNDS: usize = 300;
     let test = test.with_stream().await;
-    // The guard alone must do it.
+    // The guard alone must ensure it.
     let no_limit = json!({ "max_msgs_per_subject": -1, "discard_new_per_subject": false });
     test.raw.change_stream(test.flow.stream, no_limit).await.unwrap();
     let brokers = futures::future::join_all([(), (), (), ()].map(|()| test.another())).await;
@@ -67,7 +67,7 @@ async fn race(brokers: &[NatsBroker], slot: &Slot) -> Race {
     race
 }
 
-/// Publishes until the answer decides, and says whether one went missing on the way.
+/// Publishes until the answer decides, and says whether an answer was lost on the way.
 async fn insist(broker: &NatsBroker, slot: &Slot, writer: usize) -> (Published, bool) {
     let mut unanswered = false;
     let decided = async {
@@ -101,7 +101,7 @@ async fn a_guard_with_a_wildcard_is_safe_on_one_server_only(test: UnderTest) {
             test.raw.publish(&exact, &exact_guard, ""),
             test.raw.publish(&other, &wildcard_guard, ""),
         );
-        // It was there, and the guard forbade to store after it.
+        // The first was there, and the guard forbade storing the second after it.
         broken |= matches!((exact, other), (Ok(first), Ok(second)) if first < second);
         if broken {
             break;

@@ -1,5 +1,5 @@
-//! A broker to ask, with a flow, a stream and durables that are this case's own; the servers are
-//! shared by all cases.
+//! A broker to test, with a flow, a stream and durables that are this case's own; all cases share
+//! the servers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl UnderTest {
         let profile = if clustered { Profile::Cluster } else { Profile::Dev };
         let mut topology = Topology::new(flow, profile);
         topology.ack_wait = Duration::from_secs(1);
-        // The server sets this much of its disk aside.
+        // The server reserves this much of its disk.
         topology.max_bytes = 16 << 20;
         topology.parked_max_bytes = 1 << 20;
         topology.kept_max_bytes = 1 << 20;
@@ -85,8 +85,8 @@ impl UnderTest {
         self.served().await
     }
 
-    /// Our server of a cluster may hear of a new stream later than its leader: waits until a write
-    /// that is refused is answered.
+    /// Waits until the server answers a write that is to be refused, because our server of a
+    /// cluster may hear of a new stream later than its leader.
     async fn served(self) -> Self {
         let subject = format!("{}.nothing.here", self.flow.subjects);
         let refused = BatchMessage { subject, expected_last: 999, payload: Bytes::new() };
@@ -101,7 +101,8 @@ impl UnderTest {
         this
     }
 
-    /// Creates a stream of this case's subjects, as another team might: the defaults, and these.
+    /// Creates a stream of this case's subjects, as another team might, with the server's defaults
+    /// and these settings.
     pub(crate) async fn with_other_stream(self, settings: Value) -> Self {
         let mut config = json!({
             "name": self.flow.stream,
@@ -116,7 +117,8 @@ impl UnderTest {
         self.served().await
     }
 
-    /// A stream such as the inventory worker's: newest message of a subject, atomic batches.
+    /// A stream such as the inventory worker's: it keeps the newest message of a subject, and takes
+    /// atomic batches.
     pub(crate) async fn with_stock(self) -> Self {
         let settings = json!({
             "max_msgs_per_subject": 1, "discard": "new", "allow_atomic": true, "allow_direct": true,
@@ -173,7 +175,7 @@ pub(crate) async fn connect(urls: &[String]) -> NatsBroker {
     nats::connect(&options).await.expect("the server runs")
 }
 
-/// The first answer to a publish: a cluster may be between two leaders.
+/// The first answer to a publish; tries again, because a cluster may be between two leaders.
 pub(crate) async fn answered(publish: impl AsyncFn() -> Published) -> Published {
     eventually("an answer", async || match publish().await {
         Published::Unknown(Unknown::NoAnswer(_)) => None,
