@@ -169,7 +169,8 @@ impl Request {
 /// The broker. Every call may be repeated; only a repeated [`Broker::publish`] stores twice.
 pub trait Broker: Send + Sync + 'static {
     /// Writes a slot that must be empty (*optimistic concurrency*). The only guarded publish on the
-    /// flow's stream.
+    /// flow's stream. The payload is a structured CloudEvent, as
+    /// [`Outgoing`](crate::log::envelope::Outgoing) makes it.
     fn publish_once<'a>(&'a self, slot: &'a Slot, payload: Bytes) -> BoxFuture<'a, Published>;
 
     /// Publishes to a stream without a guard, and waits for the acknowledgement.

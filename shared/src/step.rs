@@ -77,7 +77,9 @@ pub trait Step: Send + Sync + 'static {
 /// A step before the pivot, which can be taken back (*compensation*).
 ///
 /// The law of every undo: once `undo` with [`Evidence::Unknown`] has returned, no `run` of that
-/// saga, earlier or later, can take effect. `quadrille::testing` checks it.
+/// saga, earlier or later, can take effect. `quadrille::testing` checks it. The easiest fence is a
+/// service that can bar an idempotency key: cancel there under [`StepContext::run_key`], whatever
+/// the evidence. Where the service cannot, let one request open and a second one take effect.
 pub trait Undo: Step {
     /// What it records when the effect is gone.
     type Undone: Event;

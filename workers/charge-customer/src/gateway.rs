@@ -9,9 +9,8 @@ mod scripted;
 
 use std::future::Future;
 
-use quadrille::ids::Reference;
 use quadrille::step::StepError;
-use quadrille::{IdempotencyKey, Money, SagaId};
+use quadrille::{IdempotencyKey, Money, Reference, SagaId};
 use schemas::order_fulfilment::events::InventoryReserved;
 use tokio::time::Instant;
 

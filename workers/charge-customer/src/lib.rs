@@ -10,10 +10,9 @@ pub mod gateway;
 
 use std::time::Duration;
 
-use quadrille::Money;
 use quadrille::http::Secret;
-use quadrille::ids::Reference;
 use quadrille::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
+use quadrille::{Money, Reference};
 use schemas::order_fulfilment::events::{
     InventoryReserved, PaymentCharged, PaymentRefunded, PaymentRefused, PaymentUndone,
     PaymentVoided,

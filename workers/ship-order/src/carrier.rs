@@ -5,9 +5,8 @@ mod scripted;
 
 use std::future::Future;
 
-use quadrille::ids::Reference;
 use quadrille::step::StepError;
-use quadrille::{IdempotencyKey, SagaId};
+use quadrille::{IdempotencyKey, Reference, SagaId};
 use schemas::order_fulfilment::events::Destination;
 use tokio::time::Instant;
 

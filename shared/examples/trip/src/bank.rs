@@ -2,9 +2,8 @@
 
 use std::future::Future;
 
-use quadrille::ids::Reference;
 use quadrille::step::StepError;
-use quadrille::{IdempotencyKey, Money};
+use quadrille::{IdempotencyKey, Money, Reference};
 
 use crate::world::Book;
 

@@ -1,8 +1,7 @@
 //! Who reacts to what, what it decides, and what takes that back; below it, the events.
 
 use quadrille::flow::{Flow, opens, step};
-use quadrille::ids::Reference;
-use quadrille::{Money, SagaId, event, refusal};
+use quadrille::{Money, Reference, SagaId, event, refusal};
 use serde::{Deserialize, Serialize};
 
 #[rustfmt::skip]

@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use quadrille::http::{Answer, BadSettings, Body, Client, Error, encode};
-use quadrille::ids::Reference;
 use quadrille::step::StepError;
-use quadrille::{Currency, IdempotencyKey, Money, SagaId};
+use quadrille::{Currency, IdempotencyKey, Money, Reference, SagaId};
 use serde::Deserialize;
 use tokio::time::Instant;
 

@@ -6,10 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use quadrille::ids::Reference;
 use quadrille::step::StepError;
 use quadrille::testing::Faults;
-use quadrille::{IdempotencyKey, SagaId};
+use quadrille::{IdempotencyKey, Reference, SagaId};
 use tokio::time::Instant;
 
 use super::{Bill, Opened, Payment, PaymentGateway, State};
