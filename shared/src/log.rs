@@ -4,6 +4,8 @@ pub mod envelope;
 
 pub mod slots;
 
+pub mod story;
+
 pub(crate) mod lookup;
 
 pub mod parked;

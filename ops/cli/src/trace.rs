@@ -2,8 +2,6 @@
 //! it, so it is there whenever the log is.
 
 mod render;
-mod state;
-mod story;
 
 use std::process::ExitCode;
 
@@ -12,6 +10,8 @@ use clap::Args;
 use jiff::Timestamp;
 use quadrille::SagaId;
 use quadrille::broker::Broker;
+use quadrille::log::parked;
+use quadrille::log::story::{self, Phase, Story};
 use quadrille::nats::NatsBroker;
 use quadrille::topology::parked_stream_name;
 use schemas::order_fulfilment::FLOW;
@@ -20,8 +20,6 @@ use crate::args::Target;
 use crate::connect::connect;
 use crate::output::{self, Advise, Ui};
 pub(crate) use render::render;
-pub(crate) use state::Phase;
-pub(crate) use story::Story;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,11 +77,10 @@ pub(crate) async fn run(args: &TraceArgs, target: &Target, ui: Ui) -> anyhow::Re
 
 /// Reads the story of one order: two requests, whatever its length.
 pub(crate) async fn read(broker: &NatsBroker, saga: &SagaId) -> anyhow::Result<Story> {
-    let parked_filter = format!("parked.{}.*.{saga}", FLOW.subjects);
     let parked_stream = parked_stream_name(&FLOW);
     let (events, parked) = tokio::try_join!(
         broker.last_of_many(FLOW.stream, vec![FLOW.story(saga)]),
-        broker.last_of_many(&parked_stream, vec![parked_filter]),
+        broker.last_of_many(&parked_stream, vec![parked::filter(&FLOW, saga)]),
     )
     .context("the log cannot be read; `quadrille topology plan` says whether it is there")?;
     Ok(story::tell(&FLOW, saga, &events, &parked))

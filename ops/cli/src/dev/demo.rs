@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::http::Client;
+use quadrille::log::story::Story;
 use quadrille::nats::NatsBroker;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
@@ -160,7 +161,7 @@ async fn wait_for_ends(
     trace::server_time(broker).await
 }
 
-fn check_events(scene: &Scene, story: &trace::Story) -> Vec<String> {
+fn check_events(scene: &Scene, story: &Story) -> Vec<String> {
     let seen: BTreeSet<_> = story.events.iter().map(|line| line.event_type.as_str()).collect();
     let wanted: BTreeSet<_> = scene.events.iter().copied().collect();
     let missing = wanted.difference(&seen).map(|event| format!("{}: no {event}", story.id));

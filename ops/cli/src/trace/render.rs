@@ -1,9 +1,8 @@
 //! A story as text: one line an event, then where the order stands.
 
 use jiff::Timestamp;
+use quadrille::log::story::{Kind, Line, Phase, Story, Turn, Waits, milliseconds};
 
-use super::state::{Phase, Turn, Waits};
-use super::story::{Kind, Line, Story, milliseconds};
 use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duration, table};
 
 const HEADINGS: [&str; 10] =
@@ -127,5 +126,4 @@ fn awaited(who: &Waits, now: Timestamp) -> String {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -1,66 +1,73 @@
-//! Where an order stands, and whose turn it is: derived from the flow table and the slots.
+//! Where a saga stands, and whose turn it is: derived from the flow table and the slots.
 
 use jiff::Timestamp;
-use quadrille::broker::Stored;
-use quadrille::flow::Row;
-use quadrille::log::slots;
-use quadrille::log::slots::Entry;
-use quadrille::log::slots::Record;
-use quadrille::{Flow, SagaId};
 use serde::Serialize;
 
-use super::story::Parked;
+use crate::broker::Stored;
+use crate::flow::Row;
+use crate::log::parked::Parked;
+use crate::log::slots::{self, Entry, Record};
+use crate::{Flow, SagaId};
 
+/// Where a saga stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct State {
+pub struct State {
     #[serde(rename = "state")]
-    pub(crate) phase: Phase,
-    /// Whose turn it is; nobody's at the end.
-    pub(crate) waits_for: Option<Waits>,
-    /// What turned the order around.
-    pub(crate) turned_by: Option<Turn>,
+    pub phase: Phase,
+    /// Whose turn it is; `None` at the end, and where the event that it would react to is not in
+    /// the log.
+    pub waits_for: Option<Waits>,
+    /// What turned the saga around.
+    pub turned_by: Option<Turn>,
 }
 
+/// How far a saga is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Phase {
+pub enum Phase {
     Completed,
-    /// Nothing is held, charged or owed.
+    /// Everything that was done is taken back.
     Cancelled,
-    /// Refused or stopped, and not all is taken back yet.
+    /// Refused or stopped, and not everything is taken back yet.
     Cancelling,
     /// On its way.
     Open,
-    /// On its way, and set aside for a human.
+    /// On its way, and the message that comes next was set aside for a human.
     Parked,
-    /// Never placed here.
+    /// Not in this log, or not opened: what is there counts for nothing.
     Unknown,
 }
 
+/// A worker whose turn it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Waits {
-    pub(crate) worker: String,
-    /// The slot it has to write.
-    pub(crate) slot: String,
-    /// When the event that it reacts to was stored.
-    pub(crate) since: Timestamp,
+pub struct Waits {
+    /// `charge-customer`.
+    pub worker: String,
+    /// The slot it has to write: `payment`.
+    pub slot: String,
+    /// When the broker stored the event that the worker reacts to.
+    pub since: Timestamp,
 }
 
+/// The refusal or the stop that turned a saga around: the first in flow order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Turn {
-    pub(crate) slot: String,
-    pub(crate) by: String,
-    pub(crate) reason: String,
+pub struct Turn {
+    /// Where it is: `payment`.
+    pub slot: String,
+    /// The worker that wrote it.
+    pub by: String,
+    /// A short code: `out-of-stock`.
+    pub reason: String,
 }
 
-/// The slots of one order.
+/// The slots of one saga.
 struct Slots<'e> {
     flow: &'e Flow,
     saga: &'e SagaId,
     events: &'e [Stored],
 }
 
-pub(crate) fn state(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Parked]) -> State {
+pub(super) fn state(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Parked]) -> State {
     let slots = Slots { flow, saga, events };
     let turned_by = slots.turn();
     let state = |phase, waits_for| State { phase, waits_for, turned_by: turned_by.clone() };
@@ -73,7 +80,7 @@ pub(crate) fn state(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Par
         return state(Phase::Unknown, None);
     }
     let waits_for = slots.whose_turn(turned_by.as_ref());
-    let set_aside = waits_for.as_ref().is_some_and(|waits| is_set_aside(&slots, waits, parked));
+    let set_aside = waits_for.as_ref().is_some_and(|waits| slots.trigger_is_parked(waits, parked));
     let phase = match turned_by {
         Some(_) => Phase::Cancelling,
         None if set_aside => Phase::Parked,
@@ -82,17 +89,17 @@ pub(crate) fn state(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Par
     state(phase, waits_for)
 }
 
-/// Whether what the waiting worker would react to has been parked by it.
-fn is_set_aside(slots: &Slots<'_>, waits: &Waits, parked: &[Parked]) -> bool {
-    let trigger = slots.flow.row(&waits.worker).and_then(|step| slots.holds(step.on));
-    trigger.is_some_and(|trigger| {
-        parked.iter().any(|entry| {
-            entry.sequence == trigger.sequence && entry.durable.starts_with(&waits.worker)
-        })
-    })
-}
-
 impl Slots<'_> {
+    /// Whether the waiting worker has set aside what it would react to.
+    fn trigger_is_parked(&self, waits: &Waits, parked: &[Parked]) -> bool {
+        let trigger = self.flow.row(&waits.worker).and_then(|step| self.holds(step.on));
+        trigger.is_some_and(|trigger| {
+            parked.iter().any(|entry| {
+                entry.sequence == trigger.sequence && entry.durable.starts_with(&waits.worker)
+            })
+        })
+    }
+
     fn holds(&self, slot: &str) -> Option<&Stored> {
         let is = |event: &&Stored| {
             self.flow.parse_subject(&event.subject).is_some_and(|(name, _)| name == slot)

@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use quadrille::SagaId;
 use quadrille::broker::Stored;
+use quadrille::log::story::{Story, tell};
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 
-use super::super::story::{Story, tell};
 use super::{Paint, render};
 use crate::output::STRONG;
 
@@ -194,25 +194,4 @@ parked by reserve-inventory at 2026-01-02 12:00:00.020 UTC: invalid-field at /li
 quantity is at least 1 (message #1, delivery 1)
 ";
     assert!(text.ends_with(expected), "{text}");
-}
-
-#[test]
-fn wait_and_work_add_up_even_if_a_clock_is_off() {
-    // It claims to have begun 3 ms before it ended, which was 1 ms after its cause.
-    let story = Log::placed().then("inventory", 1, (RESERVE, "inventory.reserved.v1"), 1).story();
-    assert_eq!((story.events[1].wait_ms, story.events[1].work_ms), (Some(0.0), Some(1.0)));
-}
-
-#[test]
-fn json_says_the_same() {
-    let story = carrier_refused().story();
-    let seen = serde_json::to_value(&story).unwrap();
-    assert_eq!(seen["state"], "cancelling");
-    assert_eq!(
-        seen["turned_by"],
-        json!({"slot": "shipment", "by": SHIP, "reason": "out-of-stock"})
-    );
-    assert_eq!(seen["waits_for"]["slot"], "refused");
-    assert_eq!(seen["events"][4]["kind"], "refusal");
-    assert_eq!(seen["events"][4]["cause"], json!({"sequence": 3, "slot": "payment"}));
 }

@@ -1,0 +1,220 @@
+//! The story of a saga: from the messages that the log holds of it to what happened, why it
+//! happened, and whose turn it is.
+//!
+//! Pure: whoever has read the messages can tell the story, without a broker and without a
+//! projection. It prints nothing; a reader that shows a story decides how it looks.
+
+mod state;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::envelope::Envelope;
+use super::parked::Parked;
+use super::slots::{self, Entry};
+use crate::broker::Stored;
+use crate::{Flow, SagaId};
+
+pub use state::{Phase, State, Turn, Waits};
+
+/// All that the log holds of one saga. Times are the broker's; `_ms` are milliseconds, with
+/// microseconds behind the point.
+#[derive(Debug, Serialize)]
+pub struct Story {
+    pub id: SagaId,
+    #[serde(flatten)]
+    pub state: State,
+    /// From the opening until the end, or until the newest event so far; `None` where the opening
+    /// is not in the log.
+    pub took_ms: Option<f64>,
+    /// In the order in which they were stored; empty for a saga that the log does not have.
+    pub events: Vec<Line>,
+    /// In the order in which they were set aside; one that has been released since is still here.
+    pub parked: Vec<Parked>,
+}
+
+/// One event.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// Of the message in the log.
+    pub sequence: u64,
+    /// `payment`; a slot that the flow table does not have is shown as it is.
+    pub slot: String,
+    pub kind: Kind,
+    /// `payment.charged.v1`; empty where the message cannot be read.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The worker, or `client`; empty where the message cannot be read.
+    pub source: String,
+    /// Of a refusal or a stop.
+    pub reason: Option<String>,
+    pub stored_at: Timestamp,
+    /// From the opening until this event was stored.
+    pub since_placed_ms: Option<f64>,
+    /// What was reacted to.
+    pub cause: Option<Cause>,
+    /// The one that succeeded, of those of one process at one delivery; 1 for the first.
+    pub attempt: Option<u64>,
+    /// From the cause being stored until the worker began, by the worker's estimate of the
+    /// broker's clock.
+    pub wait_ms: Option<f64>,
+    /// From then until the event was stored.
+    pub work_ms: Option<f64>,
+}
+
+/// The message that an event reacted to.
+#[derive(Debug, Serialize)]
+pub struct Cause {
+    pub sequence: u64,
+    /// Its slot, where it is one of this saga's.
+    pub slot: Option<String>,
+}
+
+/// What an event means for the saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Forward,
+    /// A step said no, or the saga was stopped or turned around.
+    Refusal,
+    /// Something is taken back, or the end of that.
+    Undo,
+    /// Unreadable, or written by a worker that may not write this slot: it counts for nothing.
+    Alien,
+}
+
+/// Attributes that only a reader of the story wants.
+#[derive(Debug, Default, Deserialize)]
+struct Marks {
+    attempt: Option<u64>,
+    startedat: Option<Timestamp>,
+}
+
+impl Story {
+    /// Where the saga stands.
+    pub fn phase(&self) -> Phase {
+        self.state.phase
+    }
+}
+
+/// Tells the story of `saga`.
+///
+/// `events` are all messages of [`Flow::story`] in stream order, at most one a slot; `parked` are
+/// those of [`parked::filter`](super::parked::filter). It never fails: an event that cannot be read
+/// is [`Kind::Alien`], and a parked message that cannot be read is left out.
+pub fn tell(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Stored]) -> Story {
+    let parked: Vec<Parked> =
+        parked.iter().filter_map(|stored| serde_json::from_slice(&stored.payload).ok()).collect();
+    let log = Log { flow, saga, events };
+    let opened_at = log.stored_at(flow.opens.slot);
+    let newest = || events.iter().map(|event| event.stored_at).max();
+    let last = log.stored_at(flow.closing().slot).or_else(newest);
+    Story {
+        id: saga.clone(),
+        state: state::state(flow, saga, events, &parked),
+        took_ms: opened_at.zip(last).map(|(from, to)| milliseconds(from, to)),
+        events: events.iter().map(|event| log.line(event)).collect(),
+        parked,
+    }
+}
+
+/// From one time of the broker to another; negative where `to` is the earlier one.
+pub fn milliseconds(from: Timestamp, to: Timestamp) -> f64 {
+    // Rounded to microseconds, so that JSON shows no noise.
+    (to.duration_since(from).as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The messages of one saga.
+struct Log<'e> {
+    flow: &'e Flow,
+    saga: &'e SagaId,
+    events: &'e [Stored],
+}
+
+impl<'e> Log<'e> {
+    fn line(&self, event: &'e Stored) -> Line {
+        let Self { flow, saga, .. } = *self;
+        let slot = self.slot_of(event);
+        let record = slots::record(flow, slot, saga, event);
+        let expected = if slot == flow.opens.slot { flow.opens.event } else { "" };
+        let envelope = Envelope::read(flow, slot, saga, expected, event).ok();
+        let cause = envelope.and_then(|envelope| envelope.cause);
+        let before = cause.as_ref().and_then(|cause| self.with_sequence(cause.sequence));
+        let marks: Marks = serde_json::from_slice(&event.payload).unwrap_or_default();
+        let began = marks.startedat.map(|began| no_sooner_than(before, began, event));
+        let wait = before.zip(began);
+        let opened_at = self.stored_at(flow.opens.slot);
+        Line {
+            sequence: event.sequence,
+            slot: slot.to_owned(),
+            kind: kind(flow, saga, slot, event),
+            event_type: record.as_ref().map_or_else(String::new, |it| it.event_type.clone()),
+            source: record.as_ref().map_or_else(String::new, |it| it.source.clone()),
+            reason: record.map(|record| record.reason).filter(|reason| !reason.is_empty()),
+            stored_at: event.stored_at,
+            since_placed_ms: opened_at.map(|opened| milliseconds(opened, event.stored_at)),
+            attempt: marks.attempt,
+            wait_ms: wait.map(|(cause, began)| milliseconds(cause.stored_at, began)),
+            work_ms: began.map(|began| milliseconds(began, event.stored_at)),
+            cause: cause.map(|cause| Cause {
+                sequence: cause.sequence,
+                slot: before.map(|event| self.slot_of(event).to_owned()),
+            }),
+        }
+    }
+
+    /// When the broker stored what `slot` holds.
+    fn stored_at(&self, slot: &str) -> Option<Timestamp> {
+        self.events.iter().find(|event| self.slot_of(event) == slot).map(|event| event.stored_at)
+    }
+
+    fn with_sequence(&self, sequence: u64) -> Option<&'e Stored> {
+        self.events.iter().find(|event| event.sequence == sequence)
+    }
+
+    fn slot_of<'s>(&self, event: &'s Stored) -> &'s str {
+        self.flow.parse_subject(&event.subject).map_or("", |(slot, _)| slot)
+    }
+}
+
+/// When the work on `event` began. A worker's estimate of the broker's clock may be a few
+/// milliseconds off; no worker began before the cause was there, and wait and work are to add up.
+fn no_sooner_than(cause: Option<&Stored>, began: Timestamp, event: &Stored) -> Timestamp {
+    let earliest = cause.map_or(began, |cause| cause.stored_at).min(event.stored_at);
+    began.clamp(earliest, event.stored_at)
+}
+
+fn kind(flow: &Flow, saga: &SagaId, slot: &str, event: &Stored) -> Kind {
+    if slot == flow.opens.slot {
+        let readable = slots::record(flow, slot, saga, event).is_some();
+        return if readable { Kind::Forward } else { Kind::Alien };
+    }
+    if slot == flow.turns.slot {
+        return Kind::Refusal;
+    }
+    for step in flow.steps {
+        let pivot = step.pivot.is_some_and(|pivot| pivot.slot == slot);
+        let undo = step.undo.is_some_and(|undo| undo.slot == slot);
+        let entry = if slot == step.slot {
+            slots::decision(flow, step, saga, event)
+        } else if pivot {
+            slots::pivot(flow, step, saga, event)
+        } else if undo {
+            slots::undone(flow, step, saga, event)
+        } else {
+            continue;
+        };
+        return match entry {
+            Entry::Alien => Kind::Alien,
+            Entry::Done(_) if undo => Kind::Undo,
+            Entry::Done(_) => Kind::Forward,
+            Entry::Refused(_) if step.cancelled.is_some() => Kind::Undo,
+            Entry::Refused(_) => Kind::Refusal,
+        };
+    }
+    // A slot of a newer flow, or of a client's wish: shown, and not judged here.
+    Kind::Forward
+}
+
+#[cfg(test)]
+mod tests;
