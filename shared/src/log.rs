@@ -6,6 +6,8 @@ pub mod slots;
 
 pub mod story;
 
+pub mod open;
+
 pub(crate) mod lookup;
 
 pub mod parked;

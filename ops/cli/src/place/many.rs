@@ -6,17 +6,36 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use clap::Args;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quadrille::SagaId;
 use quadrille::broker::Broker;
+use quadrille::log::open::When;
 use quadrille::nats::NatsBroker;
 use tokio::time::{Instant, sleep_until};
 
+use super::one::{Receipt, place};
 use super::order::{Order, Template, random_text};
-use super::{PlaceArgs, Receipt, When, place};
 use crate::output::Ui;
+
+/// How many, and how fast.
+#[derive(Debug, Args)]
+pub(super) struct Many {
+    /// Place so many orders, with ids PREFIX-1, PREFIX-2, …
+    #[arg(long, value_name = "N", conflicts_with = "id")]
+    count: Option<NonZeroU32>,
+    /// Orders a second; without it as fast as they are stored
+    #[arg(long, value_name = "R", requires = "count")]
+    rate: Option<f64>,
+    /// What the ids of many orders begin with; without it a new one is drawn
+    #[arg(long, requires = "count")]
+    prefix: Option<String>,
+    /// Orders whose answer may be awaited at once
+    #[arg(long, value_name = "N", default_value = "64", requires = "count")]
+    in_flight: NonZeroU32,
+}
 
 /// What was asked for, checked.
 pub(super) struct Plan {
@@ -27,25 +46,29 @@ pub(super) struct Plan {
     in_flight: usize,
 }
 
-impl Plan {
-    pub(super) fn new(args: &PlaceArgs, count: NonZeroU32) -> anyhow::Result<Self> {
-        let gap = match args.rate {
+impl Many {
+    /// What to place; `None` where one order is to be placed.
+    pub(super) fn plan(&self) -> anyhow::Result<Option<Plan>> {
+        let Some(count) = self.count else { return Ok(None) };
+        let gap = match self.rate {
             Some(rate) if rate.is_finite() && (0.001..=1e6).contains(&rate) => {
                 Some(Duration::from_secs_f64(1.0 / rate))
             }
             Some(rate) => bail!("--rate {rate}: expected 0.001 to 1000000 orders a second"),
             None => None,
         };
-        let prefix = match &args.prefix {
+        let prefix = match &self.prefix {
             Some(prefix) => prefix.clone(),
             None => format!("load-{}", random_text(4)),
         };
         let plan =
-            Self { count: count.get(), gap, prefix, in_flight: args.in_flight.get() as usize };
+            Plan { count: count.get(), gap, prefix, in_flight: self.in_flight.get() as usize };
         plan.id(plan.count)?;
-        Ok(plan)
+        Ok(Some(plan))
     }
+}
 
+impl Plan {
     fn id(&self, number: u32) -> anyhow::Result<SagaId> {
         let id = format!("{}-{number}", self.prefix);
         SagaId::parse(&id).map_err(|error| anyhow::anyhow!("--prefix makes {id:?}: {error}"))

@@ -8,10 +8,8 @@ use clap::Args;
 use jiff::Timestamp;
 use quadrille::broker::Stored;
 use quadrille::ids::Reference;
-use quadrille::log::envelope::CLIENT;
-use quadrille::log::envelope::Envelope;
-use quadrille::log::envelope::Occasion;
-use quadrille::log::envelope::Outgoing;
+use quadrille::log::envelope::{CLIENT, Envelope, Occasion, Outgoing};
+use quadrille::log::open::{Opening, Sender};
 use quadrille::{BadData, Currency, Event, Money, SagaId, Slot};
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
@@ -19,7 +17,6 @@ use schemas::order_fulfilment::events::{Destination, OrderLine, OrderPlaced};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{When, read_input};
 use crate::output::Advise;
 
 /// The parts of a sample order that can be chosen.
@@ -67,14 +64,11 @@ impl Default for Sample {
     }
 }
 
-/// An order that is sound, and its slot.
+/// An order that is sound, and what is sent for it.
 #[derive(Debug)]
 pub(crate) struct Order {
-    pub(crate) slot: Slot,
-    pub(crate) payload: Bytes,
+    pub(crate) opening: Opening,
     placed: OrderPlaced,
-    /// No other call sends the same bytes.
-    of_this_call: bool,
 }
 
 /// What the orders are made from.
@@ -93,7 +87,7 @@ struct Probe {
     subject: Option<String>,
 }
 
-/// The order in `file`, or else the sample; checked as far as it can be without an id.
+/// The order in `file`, otherwise the sample; checked as far as it can be without an id.
 pub(crate) fn template(file: Option<&Path>, sample: &Sample) -> anyhow::Result<Template> {
     let Some(file) = file else { return Ok(Template::Bare(sample.placed()?.to_data())) };
     let text = read_input(file)?;
@@ -153,36 +147,27 @@ impl Template {
 impl Order {
     pub(crate) fn new(template: &Template, saga: &SagaId) -> Result<Self, BadData> {
         let slot = FLOW.slot(FLOW.opens.slot, saga);
-        let payload = match template {
-            Template::Structured { text, .. } => Bytes::from(text.clone()),
-            Template::Bare(data) => {
-                // Only for people to read: whoever needs a time takes the broker's.
-                let time = Timestamp::now();
-                let occasion = Occasion { cause: None, traceparent: None, time, work: None };
-                let event = (FLOW.opens.event, &**data);
-                Outgoing::new(&FLOW, slot.clone(), CLIENT, event, &occasion).payload
-            }
+        let (payload, sender) = match template {
+            Template::Structured { text, .. } => (Bytes::from(text.clone()), Sender::AnyCall),
+            // The envelope holds the time of this call.
+            Template::Bare(data) => (wrap(&slot, data), Sender::ThisCall),
         };
-        let stored = unsent(&slot, payload.clone());
-        let placed = read(&slot, &stored)?;
-        let of_this_call = matches!(template, Template::Bare(_));
-        Ok(Self { slot, payload, placed, of_this_call })
-    }
-
-    /// Which call placed what is stored, for one that missed an answer. The envelopes made here
-    /// hold the time of their call; a CloudEvent is sent as it is, each time the same.
-    pub(crate) fn whose(&self, stored: &Stored) -> When {
-        match (stored.payload == self.payload, self.of_this_call) {
-            (false, _) => When::Before,
-            (true, true) => When::Now,
-            (true, false) => When::Unknown,
-        }
+        let placed = read(&slot, &unsent(&slot, payload.clone()))?;
+        Ok(Self { opening: Opening { slot, payload, sender }, placed })
     }
 
     /// Whether the slot holds this very order, whoever wrote it and in whatever form.
     pub(crate) fn is_what_is_stored(&self, stored: &Stored) -> bool {
-        read(&self.slot, stored).is_ok_and(|there| there == self.placed)
+        read(&self.opening.slot, stored).is_ok_and(|there| there == self.placed)
     }
+}
+
+/// The event that is sent for a bare order.
+fn wrap(slot: &Slot, data: &RawValue) -> Bytes {
+    // Only for people to read: a reader that needs a time takes the broker's.
+    let time = Timestamp::now();
+    let occasion = Occasion { cause: None, traceparent: None, time, work: None };
+    Outgoing::new(&FLOW, slot.clone(), CLIENT, (FLOW.opens.event, data), &occasion).payload
 }
 
 /// The order in a message; an id it names is the slot's, so it makes no difference.
@@ -231,6 +216,18 @@ pub(crate) fn random_text(length: usize) -> String {
     (0..length).map(|_| char::from(LETTERS[fastrand::usize(..LETTERS.len())])).collect()
 }
 
+/// The whole text of a file, or of stdin for `-`.
+fn read_input(file: &Path) -> anyhow::Result<String> {
+    let bytes = if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
+        bytes
+    } else {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?
+    };
+    String::from_utf8(bytes).map_err(|_| anyhow!("{} is not UTF-8", file.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,21 +244,25 @@ mod tests {
     #[test]
     fn a_bare_order_is_wrapped_and_a_structured_one_is_sent_as_it_is() {
         let wrapped = order(&bare(), Some("A1")).unwrap();
-        assert_eq!(wrapped.slot.subject(), "orders.placed.A1");
-        let text = String::from_utf8(wrapped.payload.to_vec()).unwrap();
+        assert_eq!(wrapped.opening.slot.subject(), "orders.placed.A1");
+        let text = String::from_utf8(wrapped.opening.payload.to_vec()).unwrap();
         let again = order(&text, None).unwrap();
-        assert_eq!(again.slot.saga().as_str(), "A1", "the id is taken from the event's subject");
-        assert_eq!(again.payload, wrapped.payload);
+        assert_eq!(
+            again.opening.slot.saga().as_str(),
+            "A1",
+            "the id is taken from the event's subject"
+        );
+        assert_eq!(again.opening.payload, wrapped.opening.payload);
     }
 
     #[test]
     fn the_same_order_is_recognised_in_whatever_form_it_was_stored() {
         let mine = order(&bare(), Some("A1")).unwrap();
         let named = bare().replacen('{', r#"{"order_id":"A1","note":"ignored","#, 1);
-        let stored = unsent(&mine.slot, Bytes::from(named));
+        let stored = unsent(&mine.opening.slot, Bytes::from(named));
         assert!(mine.is_what_is_stored(&stored));
         let other = bare().replace(r#""quantity":12"#, r#""quantity":13"#);
-        assert!(!mine.is_what_is_stored(&unsent(&mine.slot, Bytes::from(other))));
+        assert!(!mine.is_what_is_stored(&unsent(&mine.opening.slot, Bytes::from(other))));
     }
 
     #[test]
@@ -269,7 +270,7 @@ mod tests {
         let negative = bare().replace(r#""quantity":12"#, r#""quantity":-1"#);
         let error = order(&negative, Some("A1")).unwrap_err();
         assert!(error.contains("/lines/0/quantity"), "{error}");
-        let wrapped = order(&bare(), Some("A1")).unwrap().payload;
+        let wrapped = order(&bare(), Some("A1")).unwrap().opening.payload;
         let wrapped = String::from_utf8(wrapped.to_vec()).unwrap();
         let wrapped = wrapped.replace(r#""currency":"EUR""#, r#""currency":"EUX""#);
         let error = order(&wrapped, None).unwrap_err();
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn an_id_that_disagrees_with_the_order_is_refused() {
         let named = bare().replacen('{', r#"{"order_id":"B2","#, 1);
-        assert_eq!(order(&named, None).unwrap().slot.saga().as_str(), "B2");
+        assert_eq!(order(&named, None).unwrap().opening.slot.saga().as_str(), "B2");
         assert!(order(&named, Some("A1")).unwrap_err().contains("id-mismatch"));
         assert!(order(&bare(), Some("a b")).unwrap_err().contains("--id"));
     }

@@ -1,0 +1,83 @@
+//! One order, put into its slot, and the words for what came of it.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use quadrille::broker::Broker;
+use quadrille::log::open::{self, Opened, When};
+use schemas::order_fulfilment::FLOW;
+use serde::{Serialize, Serializer};
+
+use super::order::Order;
+use crate::output::{self, Advise};
+
+/// How long a publish without an answer is repeated.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// An order that is in the log.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Receipt {
+    pub(crate) id: String,
+    pub(crate) sequence: u64,
+    /// `now`; `before` where it was there already; `unknown` where an answer was lost, and this
+    /// call cannot be told from an earlier one of the same event.
+    #[serde(serialize_with = "in_a_word")]
+    pub(crate) placed: When,
+    pub(crate) subject: String,
+}
+
+fn in_a_word<S: Serializer>(when: &When, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match when {
+        When::Now => "now",
+        When::Before => "before",
+        When::Unknown => "unknown",
+    })
+}
+
+impl Receipt {
+    pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
+        if json {
+            return output::json(self);
+        }
+        let when = match self.placed {
+            When::Now => "",
+            When::Before => "  (already placed)",
+            When::Unknown => "  (placed now or before: an answer was lost)",
+        };
+        output::data(&format!("{}  sequence {}{when}\n", self.id, self.sequence))
+    }
+}
+
+/// Places one order; safe to repeat.
+///
+/// # Errors
+/// When the slot holds another order, the log is full, or nobody knows whether it was stored.
+pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<Receipt> {
+    let same = |stored: &_| order.is_what_is_stored(stored);
+    let opened = open::open(broker, &FLOW, &order.opening, same, PATIENCE).await;
+    let Opened { sequence, when } = opened.map_err(|error| explain(order, error))?;
+    let slot = &order.opening.slot;
+    let (id, subject) = (slot.saga().to_string(), slot.subject().to_owned());
+    Ok(Receipt { id, sequence, placed: when, subject })
+}
+
+fn explain(order: &Order, error: open::Error) -> anyhow::Error {
+    let (id, subject) = (order.opening.slot.saga(), order.opening.slot.subject());
+    match error {
+        open::Error::Taken { sequence } => anyhow!(
+            "order {id} is already placed, with other data (sequence {sequence}); the first stands"
+        )
+        .advise(format!("see it with `quadrille trace {id}`, or take another id")),
+        open::Error::Full => anyhow!("{subject} was not stored: the log is full").advise(format!(
+            "raise the size of {}: `quadrille topology apply --max-bytes SIZE --write`, \
+                 with the --nats, --creds or --context of this broker; everything else is kept",
+            FLOW.stream
+        )),
+        open::Error::NoAnswer(why) => anyhow!("nobody knows whether {subject} was stored: {why}")
+            .advise(format!("place it again under the same id, {id}: that is safe")),
+        open::Error::TooLarge => anyhow!("{subject}: the event is over 64 KB"),
+        open::Error::Rejected { code, description } => {
+            anyhow!("the broker refuses {subject} ({code}): {description}")
+        }
+    }
+}
