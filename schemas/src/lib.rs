@@ -5,6 +5,8 @@
 
 pub mod order_fulfilment;
 
+pub mod stock;
+
 pub mod generated;
 mod sku;
 

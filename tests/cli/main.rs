@@ -1,6 +1,5 @@
 //! `quadrille` as an operator's script runs it: the built program, its exit codes and its JSON,
-//! against a real server and real workers. Also holds its copy of the stock service's messages to
-//! what the inventory worker says.
+//! against a real server and real workers.
 
 use serde_json::{Value, json};
 use tests::cluster::Cluster;

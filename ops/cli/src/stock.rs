@@ -1,4 +1,4 @@
-//! `quadrille stock`: asks the inventory worker, the only one who writes stock.
+//! `quadrille stock`: asks the inventory worker, the only process that writes stock.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,8 @@ use clap::Subcommand;
 use quadrille::broker::Broker;
 use quadrille::nats::NatsBroker;
 use schemas::Sku;
-use serde::{Deserialize, Serialize};
+use schemas::stock::{self, Item, Set, Show, Shown};
+use serde::Serialize;
 
 use crate::args::Target;
 use crate::connect::connect;
@@ -53,46 +54,18 @@ pub(crate) enum StockCommand {
     Set {
         /// Pieces of a SKU; may be given again, up to 1,000 times
         #[arg(required = true, value_name = "SKU=PIECES", value_parser = parse_item)]
-        items: Vec<(Sku, u64)>,
+        items: Vec<Item>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
 }
 
-/// Where the inventory worker listens: `inventory.stock.set` and `.show`.
-const PREFIX: &str = "inventory.stock";
-
-#[derive(Serialize)]
-struct Set {
-    items: Vec<Item>,
-}
-
-#[derive(Serialize)]
-struct Item {
-    sku: Sku,
-    stocked: u64,
-}
-
-#[derive(Serialize)]
-struct Show {
-    skus: Vec<Sku>,
-}
-
-/// The stock of one SKU, in pieces.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Shown {
-    pub(crate) sku: Sku,
-    pub(crate) stocked: u64,
-    pub(crate) free: u64,
-    pub(crate) held: u64,
-}
-
-fn parse_item(text: &str) -> Result<(Sku, u64), String> {
+fn parse_item(text: &str) -> Result<Item, String> {
     let (sku, pieces) = text.rsplit_once('=').ok_or("expected SKU=PIECES, as in ROSE-RED=1000")?;
     let sku = Sku::parse(sku).map_err(|error| error.to_string())?;
-    let pieces = pieces.parse().map_err(|_| "PIECES is a whole number of zero or more")?;
-    Ok((sku, pieces))
+    let stocked = pieces.parse().map_err(|_| "PIECES is a whole number of zero or more")?;
+    Ok(Item { sku, stocked })
 }
 
 pub(crate) async fn run(
@@ -101,30 +74,35 @@ pub(crate) async fn run(
     ui: Ui,
 ) -> anyhow::Result<ExitCode> {
     let connection = connect(target, ui).await?;
-    let (shown, json, wanted) = match command {
-        StockCommand::Show { skus, json } => (show(&connection.broker, &skus).await?, json, skus),
+    match command {
         StockCommand::Set { items, json } => {
-            let items = items.into_iter().map(|(sku, stocked)| Item { sku, stocked }).collect();
-            (ask(&connection.broker, "set", &Set { items }).await?, json, Vec::new())
+            let set = Set::Many { items };
+            print(&ask(&connection.broker, stock::SET, &set).await?, json)?;
+            Ok(ExitCode::SUCCESS)
         }
-    };
-    if json {
-        output::json(&shown)?;
-    } else if !shown.is_empty() || wanted.is_empty() {
-        output::data(&text(&shown))?;
+        StockCommand::Show { skus, json } => {
+            let shown = show(&connection.broker, &skus).await?;
+            if json || !shown.is_empty() || skus.is_empty() {
+                print(&shown, json)?;
+            }
+            let missing = |sku: &&Sku| !shown.iter().any(|shown| shown.sku == **sku);
+            let missing: Vec<_> = skus.iter().filter(missing).map(Sku::as_str).collect();
+            if missing.is_empty() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            ui.note(format!("never stocked: {}", missing.join(", ")));
+            Ok(ExitCode::FAILURE)
+        }
     }
-    let missing = |sku: &&Sku| !shown.iter().any(|shown| shown.sku == **sku);
-    let missing: Vec<_> = wanted.iter().filter(missing).map(Sku::as_str).collect();
-    if missing.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    ui.note(format!("never stocked: {}", missing.join(", ")));
-    Ok(ExitCode::FAILURE)
+}
+
+fn print(shown: &[Shown], json: bool) -> anyhow::Result<()> {
+    if json { output::json(&shown) } else { output::data(&text(shown)) }
 }
 
 /// What is in stock of these SKUs; of all, for none.
 pub(crate) async fn show(broker: &NatsBroker, skus: &[Sku]) -> anyhow::Result<Vec<Shown>> {
-    ask(broker, "show", &Show { skus: skus.to_vec() }).await
+    ask(broker, stock::SHOW, &Show { sku: None, skus: skus.to_vec() }).await
 }
 
 async fn ask(
@@ -132,7 +110,7 @@ async fn ask(
     endpoint: &str,
     question: &impl Serialize,
 ) -> anyhow::Result<Vec<Shown>> {
-    let subject = format!("{PREFIX}.{endpoint}");
+    let subject = format!("{}.{endpoint}", stock::PREFIX);
     let question = serde_json::to_vec(question)?;
     let answer = broker.request(&subject, question.into()).await.map_err(|error| {
         anyhow::Error::new(error).context("the inventory worker was not reached").advise(
@@ -168,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_sku_may_hold_an_equals_sign() {
-        assert_eq!(parse_item("A=B=3").unwrap(), (Sku::parse("A=B").unwrap(), 3));
+        let item = Item { sku: Sku::parse("A=B").unwrap(), stocked: 3 };
+        assert_eq!(parse_item("A=B=3").unwrap(), item);
         for wrong in ["A", "A=", "A=-1", "=3", "A=1.5"] {
             assert!(parse_item(wrong).is_err(), "{wrong}");
         }

@@ -1,58 +1,16 @@
 //! The stock's endpoints `inventory.stock.set` and `inventory.stock.show`, for operators. No other
-//! process writes the stock, so no other needs the right to.
+//! process writes the stock, so no other needs the right to. Requests and answers are those of
+//! [`schemas::stock`].
 
 use bytes::Bytes;
 use quadrille::broker::{Request, ServiceError};
 use schemas::Sku;
-use serde::{Deserialize, Serialize};
+use schemas::stock::{MOST_SKUS, SET, SHOW, Set, Show, Shown};
 use tokio::sync::mpsc;
 
 use crate::stock::{Level, No, Pieces, StockLog, Trouble};
 
-/// The first tokens of the subjects of [`ENDPOINTS`].
-pub const PREFIX: &str = "inventory.stock";
-/// `set` takes [`Set`], `show` takes [`Show`] or nothing; both answer with a list of [`Shown`].
-pub const ENDPOINTS: &[&str] = &["set", "show"];
-
-/// SKUs in one request, so that what is set fits one atomic batch.
-const MOST_SKUS: usize = 1_000;
-
-/// Sets what is stocked, held pieces included: all of it or nothing.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-pub enum Set {
-    One(Item),
-    /// 1 to 1,000 items of different SKUs.
-    Many {
-        items: Vec<Item>,
-    },
-}
-
-/// One SKU to set.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Item {
-    pub sku: Sku,
-    /// Pieces.
-    pub stocked: u64,
-}
-
-/// Shows these SKUs, at most 1,000, or every SKU if it names none. Unknown ones are left out.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Show {
-    pub sku: Option<Sku>,
-    pub skus: Vec<Sku>,
-}
-
-/// The stock of one SKU, in pieces.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
-    pub sku: Sku,
-    pub stocked: u64,
-    pub free: u64,
-    pub held: u64,
-}
+pub use schemas::stock::{ENDPOINTS, PREFIX};
 
 impl From<Level> for Shown {
     fn from(level: Level) -> Self {
@@ -74,8 +32,8 @@ pub async fn serve(mut requests: mpsc::Receiver<Request>, stock: StockLog) {
 /// "try again".
 async fn answer(stock: &StockLog, endpoint: &str, payload: &[u8]) -> Result<Bytes, ServiceError> {
     let skus = match endpoint {
-        "set" => set(stock, payload).await?,
-        "show" => wanted(payload)?,
+        SET => set(stock, payload).await?,
+        SHOW => wanted(payload)?,
         _ => return Err(bad("there are set and show")),
     };
     let levels = stock.show(&skus).await.map_err(unavailable)?;

@@ -13,6 +13,7 @@ use quadrille::log::story::Story;
 use quadrille::nats::NatsBroker;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
+use schemas::stock::Shown;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
@@ -20,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use super::stack::Running;
 use crate::output::{self, BAD, GOOD, STRONG, Ui};
 use crate::place::{Order, Sample, Template, place, random_text};
-use crate::stock::{self, Shown};
+use crate::stock;
 use crate::trace;
 
 /// The demo orders together take about a tenth of a second on an idle machine.

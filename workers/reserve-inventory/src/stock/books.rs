@@ -1,12 +1,12 @@
-//! The records of the stock, the requests to it, and what is known about it.
+//! The records of the stock, the requests to it, what is known about it, what a batch changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use quadrille::SagaId;
+use quadrille::broker::BatchMessage;
 use schemas::Sku;
 use serde::{Deserialize, Serialize};
-
-use super::draft::Changes;
 
 /// Pieces of each SKU.
 pub type Pieces = BTreeMap<Sku, u64>;
@@ -151,10 +151,38 @@ impl Books {
     }
 }
 
+/// What becomes of holds and levels, all of it or nothing.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) holds: BTreeMap<SagaId, Hold>,
+    pub(super) levels: BTreeMap<Sku, Level>,
+}
+
+impl Changes {
+    /// The messages that make these changes. Those of the holds come first, because their guards
+    /// decide.
+    pub(super) fn messages(&self, books: &Books) -> Vec<BatchMessage> {
+        let holds = self.holds.iter().map(|(order, hold)| {
+            let revision = books.holds.get(order).map_or(0, |known| known.revision);
+            message(hold_subject(order), revision, hold)
+        });
+        let levels = self.levels.iter().map(|(sku, level)| {
+            let revision = books.levels.get(sku).map_or(0, |known| known.revision);
+            message(level_subject(sku), revision, level)
+        });
+        holds.chain(levels).collect()
+    }
+}
+
 pub(super) fn hold_subject(order: &SagaId) -> String {
     format!("stock.hold.{order}")
 }
 
 pub(super) fn level_subject(sku: &Sku) -> String {
     format!("stock.sku.{}", sku.subject_token())
+}
+
+fn message<T: Serialize>(subject: String, expected_last: u64, value: &T) -> BatchMessage {
+    let payload = serde_json::to_vec(value).expect("plain structs always serialise");
+    BatchMessage { subject, expected_last, payload: Bytes::from(payload) }
 }

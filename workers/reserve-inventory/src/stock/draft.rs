@@ -3,41 +3,13 @@
 //! From what is known about holds and SKUs, a draft works out the answer to each request, and the
 //! messages that make the answers true if all of them are stored, and none without the others.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
 use quadrille::SagaId;
-use quadrille::broker::BatchMessage;
 use schemas::Sku;
-use serde::Serialize;
 
-use super::books::{Books, Hold, Level, No, Piece, Pieces, Want, hold_subject, level_subject};
+use super::books::{Books, Changes, Hold, Level, No, Piece, Pieces, Want};
 
 /// The broker's limit on one atomic batch.
 const MOST_MESSAGES: usize = 1_000;
-
-/// What becomes of holds and levels, all of it or nothing.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    pub(super) holds: BTreeMap<SagaId, Hold>,
-    pub(super) levels: BTreeMap<Sku, Level>,
-}
-
-impl Changes {
-    /// The messages that make these changes. Those of the holds come first, because their guards
-    /// decide.
-    pub(super) fn messages(&self, books: &Books) -> Vec<BatchMessage> {
-        let holds = self.holds.iter().map(|(order, hold)| {
-            let revision = books.holds.get(order).map_or(0, |known| known.revision);
-            message(hold_subject(order), revision, hold)
-        });
-        let levels = self.levels.iter().map(|(sku, level)| {
-            let revision = books.levels.get(sku).map_or(0, |known| known.revision);
-            message(level_subject(sku), revision, level)
-        });
-        holds.chain(levels).collect()
-    }
-}
 
 /// The answers to the first of a group's requests, as many as fit one batch, and what these change.
 #[derive(Debug)]
@@ -150,11 +122,6 @@ impl<'b> Draft<'b> {
         change(&mut level);
         self.changes.levels.insert(sku.clone(), level);
     }
-}
-
-fn message<T: Serialize>(subject: String, expected_last: u64, value: &T) -> BatchMessage {
-    let payload = serde_json::to_vec(value).expect("plain structs always serialise");
-    BatchMessage { subject, expected_last, payload: Bytes::from(payload) }
 }
 
 #[cfg(test)]

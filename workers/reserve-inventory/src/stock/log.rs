@@ -21,8 +21,8 @@ use schemas::Sku;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex as Driver, oneshot};
 
-use super::books::{Books, Known, Level, No, Pieces, Want, hold_subject, level_subject};
-use super::draft::{Changes, Draft};
+use super::books::{Books, Changes, Known, Level, No, Pieces, Want, hold_subject, level_subject};
+use super::draft::Draft;
 use super::{Held, Stock, Trouble};
 
 /// The stream of the stock's own data, as its row in the flow says.

@@ -1,6 +1,7 @@
 //! What a draft grants, and that it neither makes nor loses a piece, no matter what is requested.
 
 use proptest::prelude::*;
+use quadrille::broker::BatchMessage;
 use rstest::rstest;
 
 use super::super::books::Known;
