@@ -1,29 +1,42 @@
-//! Which broker a command talks to, and how it says so when nobody is there.
+//! Which broker a command talks to, and how it says so when no broker is there.
 
-use std::path::{Path, PathBuf};
+mod target;
+
+mod context;
+mod running;
+
+use std::path::PathBuf;
 
 use quadrille::nats::{self, NatsBroker, NatsOptions};
 
-use crate::args::Target;
-use crate::dev::Addresses;
-use crate::output::{Advise, Ui};
-use crate::{context, output};
+use crate::output::{self, Advise, Ui};
 
-/// Where a `quadrille dev` keeps its data, unless told otherwise.
-pub(crate) const DEV_FOLDER: &str = ".quadrille";
+pub use running::{Addresses, DEV_FOLDER, command_line};
+pub use target::Target;
 
 const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 
 /// A connection, and what to call it.
-pub(crate) struct Connection {
-    pub(crate) broker: NatsBroker,
-    /// The URLs, for messages.
-    pub(crate) url: String,
+#[derive(Debug)]
+pub struct Connection {
+    pub broker: NatsBroker,
+    /// The URLs, separated by commas; for messages.
+    pub url: String,
+}
+
+/// What to connect to, and who says so.
+struct Choice {
+    options: NatsOptions,
+    /// For messages: `from the context prod`.
+    origin: String,
 }
 
 /// Connects to what the command line, the environment or a running `quadrille dev` names.
-pub(crate) async fn connect(target: &Target, ui: Ui) -> anyhow::Result<Connection> {
-    let (options, origin) = choose(target, ui)?;
+///
+/// # Errors
+/// When the context cannot be used, or no broker answers there.
+pub async fn connect(target: &Target, ui: Ui) -> anyhow::Result<Connection> {
+    let Choice { options, origin } = choose(target, ui)?;
     let url = options.urls.join(",");
     let broker = nats::connect(&options).await.map_err(|error| {
         let error = anyhow::Error::new(error).context(format!("no broker ({origin})"));
@@ -34,46 +47,41 @@ pub(crate) async fn connect(target: &Target, ui: Ui) -> anyhow::Result<Connectio
 }
 
 /// Connects to a broker that this process has started.
-pub(crate) async fn connect_to(url: &str) -> anyhow::Result<NatsBroker> {
-    Ok(nats::connect(&options(url.to_owned(), None)).await?)
+///
+/// # Errors
+/// When it does not answer.
+pub async fn connect_to(url: &str, ui: Ui) -> anyhow::Result<NatsBroker> {
+    Ok(nats::connect(&options(url, None, ui)).await?)
 }
 
-fn choose(target: &Target, ui: Ui) -> anyhow::Result<(NatsOptions, String)> {
+fn choose(target: &Target, ui: Ui) -> anyhow::Result<Choice> {
     let creds = target.creds.clone();
     if let Some(name) = &target.context {
         let mut options = context::read(name, target.config_home.as_deref())?;
-        options.name = Some("quadrille".to_owned());
+        options.name = Some(ui.tool.to_owned());
         options.credentials = creds.or(options.credentials);
-        return Ok((options, format!("from the context {name}")));
+        return Ok(Choice { options, origin: format!("from the context {name}") });
     }
     if let Some(url) = &target.nats {
-        return Ok((options(url.clone(), creds), "from --nats or QUADRILLE_NATS__URL".into()));
+        let origin = "from --nats or QUADRILLE_NATS__URL".to_owned();
+        return Ok(Choice { options: options(url, creds, ui), origin });
     }
-    if let Some((file, running)) = running_here() {
+    if let Some((file, running)) = Addresses::here() {
         let origin = format!("from {}", file.display());
         let note = format!("using the broker of the running `quadrille dev`: {}", running.nats);
         ui.note(ui.on_stderr.paint(output::QUIET, format!("{note} ({})", file.display())));
-        return Ok((options(running.nats, creds), origin));
+        return Ok(Choice { options: options(&running.nats, creds, ui), origin });
     }
     let origin =
         "the default: neither --nats nor --context is given, and no `quadrille dev` runs here";
-    Ok((options(DEFAULT_URL.to_owned(), creds), origin.into()))
+    Ok(Choice { options: options(DEFAULT_URL, creds, ui), origin: origin.to_owned() })
 }
 
-fn options(url: String, credentials: Option<PathBuf>) -> NatsOptions {
+fn options(url: &str, credentials: Option<PathBuf>, ui: Ui) -> NatsOptions {
     NatsOptions {
         urls: url.split(',').map(|url| url.trim().to_owned()).collect(),
         credentials,
-        name: Some("quadrille".to_owned()),
+        name: Some(ui.tool.to_owned()),
         ..NatsOptions::default()
     }
-}
-
-/// The `quadrille dev` that runs in this folder or one above it.
-fn running_here() -> Option<(PathBuf, Addresses)> {
-    let here = std::env::current_dir().ok()?;
-    let file = |folder: &Path| folder.join(DEV_FOLDER).join("dev.json");
-    here.ancestors()
-        .map(file)
-        .find_map(|file| Addresses::of_running(&file).map(|running| (file, running)))
 }

@@ -4,41 +4,46 @@ use std::fmt::{Display, Write as _};
 use std::io::{ErrorKind, IsTerminal, Write as _};
 
 use clap::builder::styling::AnsiColor;
-pub(crate) use clap::builder::styling::Style;
+pub use clap::builder::styling::Style;
 
-/// What stderr and stdout can show.
+/// What stderr and stdout can show, and the name of the tool that writes there.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ui {
-    pub(crate) on_stdout: Paint,
-    pub(crate) on_stderr: Paint,
-    /// Somebody looks at stderr: progress may be drawn there.
-    pub(crate) watched: bool,
-    /// Somebody looks at stdout: a summary says more than a thousand lines.
-    pub(crate) read_by_a_person: bool,
+pub struct Ui {
+    /// What its user calls it: `quadrille`.
+    pub tool: &'static str,
+    pub on_stdout: Paint,
+    pub on_stderr: Paint,
+    /// A person looks at stderr: progress may be drawn there.
+    pub watched: bool,
+    /// A person looks at stdout: a summary says more than a thousand lines.
+    pub read_by_a_person: bool,
 }
 
 /// Whether to colour.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Paint(pub(crate) bool);
+pub struct Paint(pub bool);
 
-pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-pub(crate) const BAD: Style = AnsiColor::Red.on_default();
-pub(crate) const UNDO: Style = AnsiColor::Magenta.on_default();
-pub(crate) const WAITS: Style = AnsiColor::Yellow.on_default();
-pub(crate) const QUIET: Style = Style::new().dimmed();
-pub(crate) const STRONG: Style = Style::new().bold();
+pub const GOOD: Style = AnsiColor::Green.on_default();
+pub const BAD: Style = AnsiColor::Red.on_default();
+pub const UNDO: Style = AnsiColor::Magenta.on_default();
+pub const WAITS: Style = AnsiColor::Yellow.on_default();
+pub const QUIET: Style = Style::new().dimmed();
+pub const STRONG: Style = Style::new().bold();
 
 impl Paint {
-    pub(crate) fn paint(self, style: Style, text: impl Display) -> String {
+    /// `text`, in this style where colours are on.
+    pub fn paint(self, style: Style, text: impl Display) -> String {
         if self.0 { format!("{style}{text}{style:#}") } else { text.to_string() }
     }
 }
 
 impl Ui {
-    pub(crate) fn new(no_color: bool) -> Self {
+    /// What the two streams of this process can show.
+    pub fn new(tool: &'static str, no_color: bool) -> Self {
         let watched = std::io::stderr().is_terminal();
         let read_by_a_person = std::io::stdout().is_terminal();
         Self {
+            tool,
             on_stdout: Paint(read_by_a_person && !no_color),
             on_stderr: Paint(watched && !no_color),
             watched,
@@ -47,14 +52,14 @@ impl Ui {
     }
 
     /// One line to stderr.
-    pub(crate) fn note(self, text: impl Display) {
-        // Nobody is left to be told when stderr itself is gone.
+    pub fn note(self, text: impl Display) {
+        // Where stderr itself is gone, no note can reach anybody.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
     /// What failed, why, and what to do next, to stderr.
-    pub(crate) fn error(self, error: &anyhow::Error) {
-        let name = self.on_stderr.paint(BAD, "quadrille:");
+    pub fn error(self, error: &anyhow::Error) {
+        let name = self.on_stderr.paint(BAD, format!("{}:", self.tool));
         match error.downcast_ref::<Advised>() {
             Some(Advised { error, advice }) => self.note(format!("{name} {error:#}\n  {advice}")),
             None => self.note(format!("{name} {error:#}")),
@@ -77,7 +82,8 @@ impl Display for Advised {
 
 impl std::error::Error for Advised {}
 
-pub(crate) trait Advise {
+/// Errors that can say what to do about them.
+pub trait Advise {
     /// Adds what to do next; the outermost advice is shown.
     fn advise(self, advice: impl Into<String>) -> anyhow::Error;
 }
@@ -88,8 +94,11 @@ impl<E: Into<anyhow::Error>> Advise for E {
     }
 }
 
-/// Prints `text` to stdout; a reader that has seen enough (`| head`) is no error.
-pub(crate) fn data(text: &str) -> anyhow::Result<()> {
+/// Prints `text` to stdout; a reader that has seen enough (`| head`) is not an error.
+///
+/// # Errors
+/// When stdout takes no text for another reason.
+pub fn data(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
@@ -98,12 +107,15 @@ pub(crate) fn data(text: &str) -> anyhow::Result<()> {
 }
 
 /// Prints one JSON document in one line to stdout.
-pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+///
+/// # Errors
+/// As [`data`].
+pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     data(&format!("{}\n", serde_json::to_string(value)?))
 }
 
 /// Lines up columns; a column whose heading starts with a space is aligned to the right.
-pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |at: usize| {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
         cells.chain([headings[at].trim().chars().count()]).max().unwrap_or(0)
@@ -128,7 +140,7 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Milliseconds as a person reads them: `0.4 ms`, `12 ms`, `3.2 s`, `2m 5s`, `1h 1m`.
-pub(crate) fn duration(milliseconds: f64) -> String {
+pub fn duration(milliseconds: f64) -> String {
     let seconds = (milliseconds / 1_000.0).round();
     match milliseconds {
         ms if ms < 9.95 => format!("{ms:.1} ms"),

@@ -1,4 +1,4 @@
-//! `quadrille topology`: what the broker lacks of what the flow needs, and making it so.
+//! `topology`: what the broker lacks of what the flow needs, and making it so.
 
 mod settings;
 
@@ -10,26 +10,26 @@ use quadrille::nats::provision::{self, Change, ChangeKind};
 use quadrille::topology::Profile;
 use serde::Serialize;
 
-use crate::args::Target;
-use crate::connect::connect;
-use crate::output::{self, Advise, BAD, GOOD, Paint, QUIET, Ui, WAITS};
-use settings::Settings;
+use crate::output::{self, Advise, BAD, GOOD, Paint, QUIET, WAITS};
+use crate::tool::Tool;
+
+pub use settings::Settings;
 
 const PLAN: &str = "\
 Examples:
-  quadrille topology plan
-  quadrille topology plan --profile cluster --max-bytes 64GiB
-  quadrille topology plan --json | jq '.changes[].object'
+  {tool} topology plan
+  {tool} topology plan --profile cluster --max-bytes 64GiB
+  {tool} topology plan --json | jq '.changes[].object'
 
 Exit codes: 0 nothing to do; 2 changes are pending; 1 something is refused, or the broker does not
 answer.";
 
 const APPLY: &str = "\
 Examples:
-  quadrille topology apply                     says what it would do, and does nothing
-  quadrille topology apply --write             does it
-  quadrille topology apply --profile single --ack-wait 1m --write
-  quadrille topology apply --max-bytes 64GiB --write
+  {tool} topology apply                     says what it would do, and does nothing
+  {tool} topology apply --write             does it
+  {tool} topology apply --profile single --ack-wait 1m --write
+  {tool} topology apply --max-bytes 64GiB --write
 
 What is not given stays as it is where it exists: copies, ack wait, and a size that is larger.
 Nothing is ever deleted, and while one change is refused none is made. Exit codes: 0 the broker is
@@ -38,13 +38,13 @@ to apply again.";
 
 const EXAMPLES: &str = "\
 Examples:
-  quadrille topology plan
-  quadrille topology apply --write";
+  {tool} topology plan
+  {tool} topology apply --write";
 
 /// Compare the broker's streams and durables with what the flow needs, or make them so
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
-pub(crate) enum TopologyCommand {
+pub enum TopologyCommand {
     /// Print what differs; changes nothing
     #[command(after_help = PLAN)]
     Plan(Settings),
@@ -60,14 +60,15 @@ pub(crate) enum TopologyCommand {
 
 /// What turns "would" into "does".
 #[derive(Debug, Args)]
-pub(crate) struct WriteFlag {
+pub struct WriteFlag {
     /// Really change the broker
     #[arg(long)]
     write: bool,
 }
 
-/// Proof that somebody asked for a change.
-pub(crate) struct Permission {
+/// Proof that the operator asked for a change.
+#[derive(Debug)]
+pub struct Permission {
     _made_here: (),
 }
 
@@ -78,8 +79,8 @@ impl WriteFlag {
 }
 
 impl Permission {
-    /// For the broker that `quadrille dev` has just started for itself.
-    pub(crate) fn for_our_own_broker() -> Self {
+    /// For a broker that this process has just started for itself.
+    pub fn for_our_own_broker() -> Self {
         Self { _made_here: () }
     }
 }
@@ -101,46 +102,62 @@ struct Entry<'c> {
     sentence: &'c str,
 }
 
-pub(crate) async fn run(
-    command: TopologyCommand,
-    target: &Target,
-    ui: Ui,
-) -> anyhow::Result<ExitCode> {
-    let (settings, write) = match &command {
+/// What came of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The broker is as the flow needs it.
+    Ready,
+    Pending,
+    Applied,
+    /// One change cannot be made, so none is.
+    Refused,
+}
+
+/// Plans, and carries the plan out where the operator asked for that; the exit code tells pending
+/// changes (2) from refused ones (1).
+///
+/// # Errors
+/// When the broker does not answer, or refuses a change; what was done by then stays.
+pub async fn run(command: &TopologyCommand, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let (settings, write) = match command {
         TopologyCommand::Plan(settings) => (settings, None),
         TopologyCommand::Apply { settings, write } => (settings, write.permission()),
     };
-    let connection = connect(target, ui).await?;
-    let topology = settings.topology();
+    let connection = tool.connect().await?;
+    let topology = settings.topology(tool.flow);
     let changes = provision::plan(&connection.broker, &topology).await?;
-    let refused = changes.iter().any(|change| change.kind == ChangeKind::Refuse);
-    let applied = match write {
-        Some(permission) if !refused => {
+    let ending = match write {
+        _ if changes.iter().any(|change| change.kind == ChangeKind::Refuse) => Ending::Refused,
+        Some(permission) => {
             apply(&connection.broker, &changes, &permission).await?;
-            true
+            Ending::Applied
         }
-        Some(_) | None => false,
+        None if changes.is_empty() => Ending::Ready,
+        None => Ending::Pending,
     };
     if settings.json {
-        output::json(&report(settings, &changes, applied))?;
+        output::json(&report(settings, &changes, ending))?;
     } else {
-        output::data(&text(&changes, &connection.url, ui.on_stdout))?;
+        output::data(&text(&changes, &connection.url, tool.ui.on_stdout))?;
         if !changes.is_empty() {
-            ui.note(what_next(&command, target, &changes, refused, applied));
+            tool.ui.note(what_next(command, tool, changes.len(), ending));
         }
         if let Some(kept) = settings.kept_sentence() {
-            ui.note(ui.on_stderr.paint(QUIET, kept));
+            tool.ui.note(tool.ui.on_stderr.paint(QUIET, kept));
         }
     }
-    Ok(match (changes.is_empty() || applied, refused) {
-        (_, true) => ExitCode::FAILURE,
-        (true, false) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::from(2),
+    Ok(match ending {
+        Ending::Ready | Ending::Applied => ExitCode::SUCCESS,
+        Ending::Pending => ExitCode::from(2),
+        Ending::Refused => ExitCode::FAILURE,
     })
 }
 
-/// Carries a plan out; only who was told to write can.
-pub(crate) async fn apply(
+/// Carries a plan out, for a caller that may write.
+///
+/// # Errors
+/// When the broker does not answer, or refuses a change; what was done by then stays.
+pub async fn apply(
     broker: &NatsBroker,
     changes: &[Change],
     _asked_for: &Permission,
@@ -149,15 +166,18 @@ pub(crate) async fn apply(
     applied.map_err(|error| error.advise("what was done stays; applying again is safe"))
 }
 
-fn report<'c>(settings: &Settings, changes: &'c [Change], applied: bool) -> Report<'c> {
+fn report<'c>(settings: &Settings, changes: &'c [Change], ending: Ending) -> Report<'c> {
     let entry = |change: &'c Change| Entry {
         kind: word(change.kind),
         object: &change.object,
         sentence: &change.sentence,
     };
-    let changes = changes.iter().map(entry).collect();
-    let profile = settings.profile.map(Profile::name);
-    Report { profile, kept: settings.kept(), changes, applied }
+    Report {
+        profile: settings.profile.map(Profile::name),
+        kept: settings.kept(),
+        changes: changes.iter().map(entry).collect(),
+        applied: ending == Ending::Applied,
+    }
 }
 
 fn word(kind: ChangeKind) -> &'static str {
@@ -183,25 +203,20 @@ fn text(changes: &[Change], url: &str, paint: Paint) -> String {
     changes.iter().map(line).collect()
 }
 
-fn what_next(
-    command: &TopologyCommand,
-    target: &Target,
-    changes: &[Change],
-    refused: bool,
-    applied: bool,
-) -> String {
-    let count = match changes.len() {
+/// What the operator may do about a plan that is not empty.
+fn what_next(command: &TopologyCommand, tool: &Tool, changes: usize, ending: Ending) -> String {
+    let count = match changes {
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
     };
-    match command {
-        _ if refused => "nothing is changed while one of these is refused (!)".to_owned(),
-        _ if applied => format!("{count} made"),
-        TopologyCommand::Plan(settings) => {
-            let given = [target.given(), settings.given()].concat();
-            format!("{count} pending; `quadrille topology apply{given} --write` makes them")
+    match (ending, command) {
+        (Ending::Refused, _) => "nothing is changed while one of these is refused (!)".to_owned(),
+        (Ending::Applied, _) => format!("{count} made"),
+        (Ending::Ready | Ending::Pending, TopologyCommand::Plan(settings)) => {
+            let (name, target, given) = (tool.ui.tool, tool.target.given(), settings.given());
+            format!("{count} pending; `{name} topology apply{target}{given} --write` makes them")
         }
-        TopologyCommand::Apply { .. } => {
+        (Ending::Ready | Ending::Pending, TopologyCommand::Apply { .. }) => {
             format!("{count} pending, none made: give --write to make them")
         }
     }

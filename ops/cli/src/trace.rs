@@ -1,5 +1,5 @@
-//! `quadrille trace`: the story of an order, read from the log alone. There is no projection behind
-//! it, so it is there whenever the log is.
+//! `trace`: the story of a saga, read from the log alone. There is no projection behind it, so it is
+//! there whenever the log is.
 
 mod render;
 
@@ -8,28 +8,27 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use jiff::Timestamp;
-use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::log::parked;
 use quadrille::log::story::{self, Phase, Story};
 use quadrille::nats::NatsBroker;
 use quadrille::topology::parked_stream_name;
-use schemas::order_fulfilment::FLOW;
+use quadrille::{Flow, SagaId};
 
-use crate::args::Target;
-use crate::connect::connect;
-use crate::output::{self, Advise, Ui};
-pub(crate) use render::render;
+use crate::output::{self, Advise};
+use crate::tool::Tool;
+
+pub use render::render;
 
 const EXAMPLES: &str = "\
 Examples:
-  quadrille trace A123
-  quadrille trace A123 A124 A125
-  quadrille trace A123 --json | jq .state
+  {tool} trace A123
+  {tool} trace A123 A124 A125
+  {tool} trace A123 --json | jq .state
 
 Where each number comes from:
   time      when the broker stored the event, by the broker's clock, in UTC
-  since     time since the broker stored the order itself
+  since     time since the broker stored the event that opened the saga
   because   the event that was reacted to: `causationseq` of the event
   attempt   of the worker, within one delivery: `attempt` of the event
   wait      from the cause being stored until the worker began: `startedat` of the event, which is
@@ -39,28 +38,35 @@ Undo is marked with an arrow back (←), a refusal with ×. A dash means that th
 
 Exit codes: 0 all were found; 1 at least one is not in the log.";
 
-/// Tell the whole story of an order: who reacted, when, why, and what it waits for
+/// Tell the whole story of a saga: who reacted, when, why, and what it waits for
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct TraceArgs {
-    /// The order's id; may be given again
+pub struct TraceArgs {
+    /// The saga's id; may be given again
     #[arg(required = true, value_name = "ID")]
     ids: Vec<SagaId>,
-    /// Print JSON, one document a line for each order
+    /// Print JSON, one document a line for each saga
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) async fn run(args: &TraceArgs, target: &Target, ui: Ui) -> anyhow::Result<ExitCode> {
-    let connection = connect(target, ui).await?;
-    let now = server_time(&connection.broker).await?;
+/// Tells the stories, in the order of the ids; fails at the end where one is not in the log.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let Tool { flow, ui, .. } = tool;
+    let connection = tool.connect().await?;
+    let now = server_time(&connection.broker, flow).await?;
     let mut code = ExitCode::SUCCESS;
     for (at, saga) in args.ids.iter().enumerate() {
-        let story = read(&connection.broker, saga).await?;
+        let story = read(&connection.broker, flow, saga).await.map_err(|error| {
+            error.advise(format!("`{} topology plan` says whether it is there", ui.tool))
+        })?;
         if story.phase() == Phase::Unknown {
             code = ExitCode::FAILURE;
-            let url = &connection.url;
-            let unknown = anyhow!("no order {saga} was placed in the log {} at {url}", FLOW.stream);
+            let (what, stream, url) = (flow.saga, flow.stream, &connection.url);
+            let unknown = anyhow!("no {what} {saga} was placed in the log {stream} at {url}");
             ui.error(
                 &unknown.advise("upper and lower case differ in ids; is it the right broker?"),
             );
@@ -69,24 +75,30 @@ pub(crate) async fn run(args: &TraceArgs, target: &Target, ui: Ui) -> anyhow::Re
             output::json(&story)?;
         } else if !story.events.is_empty() {
             let gap = if at == 0 { "" } else { "\n" };
-            output::data(&format!("{gap}{}", render(&story, now, ui.on_stdout)))?;
+            output::data(&format!("{gap}{}", render(flow, &story, now, ui.on_stdout)))?;
         }
     }
     Ok(code)
 }
 
-/// Reads the story of one order: two requests, whatever its length.
-pub(crate) async fn read(broker: &NatsBroker, saga: &SagaId) -> anyhow::Result<Story> {
-    let parked_stream = parked_stream_name(&FLOW);
+/// Reads the story of one saga: two requests, whatever its length.
+///
+/// # Errors
+/// When the broker does not answer, or has no log.
+pub async fn read(broker: &NatsBroker, flow: &Flow, saga: &SagaId) -> anyhow::Result<Story> {
+    let parked_stream = parked_stream_name(flow);
     let (events, parked) = tokio::try_join!(
-        broker.last_of_many(FLOW.stream, vec![FLOW.story(saga)]),
-        broker.last_of_many(&parked_stream, vec![parked::filter(&FLOW, saga)]),
+        broker.last_of_many(flow.stream, vec![flow.story(saga)]),
+        broker.last_of_many(&parked_stream, vec![parked::filter(flow, saga)]),
     )
-    .context("the log cannot be read; `quadrille topology plan` says whether it is there")?;
-    Ok(story::tell(&FLOW, saga, &events, &parked))
+    .context("the log cannot be read")?;
+    Ok(story::tell(flow, saga, &events, &parked))
 }
 
 /// The broker's clock: our own may be wrong.
-pub(crate) async fn server_time(broker: &NatsBroker) -> anyhow::Result<Timestamp> {
-    Ok(broker.inspect(&FLOW, FLOW.closing().worker).await?.server_time)
+///
+/// # Errors
+/// When the broker does not answer, or has no log.
+pub async fn server_time(broker: &NatsBroker, flow: &'static Flow) -> anyhow::Result<Timestamp> {
+    Ok(broker.inspect(flow, flow.closing().worker).await?.server_time)
 }

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::SignedDuration;
+use quadrille::Flow;
 use quadrille::topology::{Keep, Profile, Topology};
-use schemas::order_fulfilment::FLOW;
 
+/// What is chosen.
 #[derive(Debug, Args)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// What the log promises to survive: dev, single or cluster; without it copies that exist are
     /// kept, and streams that are missing are made for dev
     #[arg(long)]
     pub(super) profile: Option<Profile>,
-    /// Time after which a message that nobody settled is delivered again; without it that of a
+    /// Time after which a message that no worker settled is delivered again; without it that of a
     /// durable that exists is kept [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     ack_wait: Option<Given<Duration>>,
@@ -41,8 +42,8 @@ struct Given<T> {
 }
 
 impl Settings {
-    pub(super) fn topology(&self) -> Topology {
-        let default = Topology::new(&FLOW, self.profile.unwrap_or(Profile::Dev));
+    pub(super) fn topology(&self, flow: &'static Flow) -> Topology {
+        let default = Topology::new(flow, self.profile.unwrap_or(Profile::Dev));
         let size =
             |given: &Option<Given<u64>>, default| given.as_ref().map_or(default, |it| it.value);
         Topology {
@@ -50,14 +51,18 @@ impl Settings {
             parked_max_bytes: size(&self.parked_max_bytes, default.parked_max_bytes),
             kept_max_bytes: size(&self.stock_max_bytes, default.kept_max_bytes),
             ack_wait: self.ack_wait.as_ref().map_or(default.ack_wait, |it| it.value),
-            keep: Keep { replicas: self.profile.is_none(), ack_wait: self.ack_wait.is_none() },
+            keep: self.keep(),
             ..default
         }
     }
 
+    fn keep(&self) -> Keep {
+        Keep { replicas: self.profile.is_none(), ack_wait: self.ack_wait.is_none() }
+    }
+
     /// The server's names of what stays as it is where it exists.
     pub(super) fn kept(&self) -> Vec<&'static str> {
-        let Keep { replicas, ack_wait } = self.topology().keep;
+        let Keep { replicas, ack_wait } = self.keep();
         let kept = [(replicas, "num_replicas"), (ack_wait, "ack_wait")];
         kept.into_iter().filter_map(|(kept, name)| kept.then_some(name)).collect()
     }
@@ -116,6 +121,7 @@ fn parse_size(text: &str) -> Result<Given<u64>, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use schemas::order_fulfilment::FLOW;
 
     use super::*;
 
@@ -151,10 +157,10 @@ mod tests {
     fn what_is_given_is_repeated_and_what_is_not_is_kept() {
         let given = settings(&["--max-bytes", "64GiB", "--profile", "cluster"]);
         assert_eq!(given.given(), " --profile cluster --max-bytes 64GiB");
-        assert_eq!(given.topology().keep, Keep { replicas: false, ack_wait: true });
+        assert_eq!(given.topology(&FLOW).keep, Keep { replicas: false, ack_wait: true });
         let nothing = settings(&[]);
         assert_eq!(nothing.given(), "");
-        assert_eq!(nothing.topology().keep, Keep { replicas: true, ack_wait: true });
+        assert_eq!(nothing.topology(&FLOW).keep, Keep { replicas: true, ack_wait: true });
         assert_eq!(settings(&["--ack-wait", "1m 30s"]).given(), " --ack-wait '1m 30s'");
     }
 }

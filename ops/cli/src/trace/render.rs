@@ -1,6 +1,7 @@
-//! A story as text: one line an event, then where the order stands.
+//! A story as text: one line an event, then where the saga stands.
 
 use jiff::Timestamp;
+use quadrille::Flow;
 use quadrille::log::story::{Kind, Line, Phase, Story, Turn, Waits, milliseconds};
 
 use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duration, table};
@@ -8,13 +9,13 @@ use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duratio
 const HEADINGS: [&str; 10] =
     ["", "time", " since", "worker", "event", " seq", "because of", " attempt", " wait", " work"];
 
-/// The whole story; `now` is the broker's time, for what is still awaited.
-pub(crate) fn render(story: &Story, now: Timestamp, paint: Paint) -> String {
+/// The whole story, in lines; `now` is the broker's time, for what is still awaited.
+pub fn render(flow: &Flow, story: &Story, now: Timestamp, paint: Paint) -> String {
     let day = story
         .events
         .first()
         .map_or_else(String::new, |line| format!("  {} UTC", line.stored_at.strftime("%Y-%m-%d")));
-    let title = paint.paint(STRONG, format!("order {}", story.id));
+    let title = paint.paint(STRONG, format!("{} {}", flow.saga, story.id));
     let mut text = format!("{title}{day}\n");
     let rows: Vec<_> = story.events.iter().map(row).collect();
     let laid_out = table(&HEADINGS, &rows);

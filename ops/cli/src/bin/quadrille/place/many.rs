@@ -14,11 +14,11 @@ use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::log::open::When;
 use quadrille::nats::NatsBroker;
+use quadrille_cli::output::Ui;
 use tokio::time::{Instant, sleep_until};
 
 use super::one::{Receipt, place};
 use super::order::{Order, Template, random_text};
-use crate::output::Ui;
 
 /// How many, and how fast.
 #[derive(Debug, Args)]
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_rate_is_of_what_was_placed_and_the_sequences_are_the_outermost() {
-        let ui = Ui { read_by_a_person: true, ..Ui::new(true) };
+        let ui = Ui { read_by_a_person: true, ..Ui::new("quadrille", true) };
         let plan = Plan { count: 4, gap: None, prefix: "p".to_owned(), in_flight: 4 };
         let mut tally = Tally::default();
         for (sequence, placed) in [(7, When::Now), (3, When::Before), (9, When::Now)] {

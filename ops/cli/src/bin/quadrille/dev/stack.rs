@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use clap::Args;
 use quadrille::nats::{NatsBroker, provision};
 use quadrille::process::health;
 use quadrille::topology::{Keep, Profile, Topology};
+use quadrille_cli::connect::{Addresses, connect_to};
+use quadrille_cli::output::{Advise, Ui};
+use quadrille_cli::topology::{Permission, apply};
 use schemas::order_fulfilment::FLOW;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::DevArgs;
 use super::child::{Health, Kept, Program, Wish, keep};
-use super::folder::{Addresses, Folder};
-use crate::connect::connect_to;
-use crate::output::{Advise, Ui};
-use crate::topology::{Permission, apply};
+use super::folder::Folder;
 
 /// How long anything may take to become ready: a loaded machine with a long log to recover.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +27,20 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// Enough for thousands of orders; a stock that is there already is not touched.
 const DEMO_STOCK: &str = "ROSE-RED=100000,VASE-GLASS=10000";
+
+/// Where to listen, and which broker to run.
+#[derive(Debug, Args)]
+pub(super) struct StackArgs {
+    /// Port of the broker; a free one without it
+    #[arg(long)]
+    port: Option<u16>,
+    /// Port of the sandbox; a free one without it
+    #[arg(long, value_name = "PORT")]
+    sandbox_port: Option<u16>,
+    /// The nats-server program; looked for on PATH without it
+    #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
+    nats_server: PathBuf,
+}
 
 /// Everything, started or not.
 pub(super) struct Stack {
@@ -45,8 +59,6 @@ pub(super) struct Stack {
 pub(super) struct Running {
     pub(super) addresses: Addresses,
     pub(super) broker: NatsBroker,
-    /// The log began empty, at an address that nobody was told: there are no orders but ours.
-    pub(super) alone: bool,
 }
 
 impl Stack {
@@ -60,11 +72,16 @@ impl Stack {
         self.running.as_ref().context("not everything is up")
     }
 
+    /// Whether nothing of it is kept.
+    pub(super) fn is_temporary(&self) -> bool {
+        self.folder.is_temporary()
+    }
+
     /// Starts everything, and comes back once the first order can flow.
     ///
     /// # Errors
     /// When a program is missing or ends; what runs by then is left to [`Stack::stop`].
-    pub(super) async fn start(&mut self, args: &DevArgs) -> anyhow::Result<()> {
+    pub(super) async fn start(&mut self, args: &StackArgs) -> anyhow::Result<()> {
         let binaries = binaries()?;
         require_server(&args.nats_server)?;
         let broker = self.keep("nats-server", &args.nats_server, self.server_arguments(args.port));
@@ -74,7 +91,7 @@ impl Stack {
             self.ready(broker, || self.server_url(broker)),
             self.ready(sandbox, || self.sandbox_url(sandbox)),
         )?;
-        let connected = connect_to(&nats).await?;
+        let connected = connect_to(&nats, self.ui).await?;
         let keep = Keep { ack_wait: true, ..Keep::default() };
         let topology = Topology { keep, ..Topology::new(&FLOW, Profile::Dev) };
         let changes = provision::plan(&connected, &topology).await?;
@@ -92,8 +109,7 @@ impl Stack {
         let addresses = Addresses { nats, sandbox, data, pid: std::process::id() };
         self.folder.announce(&addresses)?;
         self.restart.send_replace(true);
-        let alone = args.demo_only && self.folder.is_temporary();
-        self.running = Some(Running { addresses, broker: connected, alone });
+        self.running = Some(Running { addresses, broker: connected });
         Ok(())
     }
 

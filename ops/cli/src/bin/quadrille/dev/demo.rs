@@ -11,6 +11,8 @@ use quadrille::broker::Broker;
 use quadrille::http::Client;
 use quadrille::log::story::Story;
 use quadrille::nats::NatsBroker;
+use quadrille_cli::output::{self, BAD, GOOD, STRONG, Ui};
+use quadrille_cli::trace;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
 use schemas::stock::Shown;
@@ -19,10 +21,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use super::stack::Running;
-use crate::output::{self, BAD, GOOD, STRONG, Ui};
 use crate::place::{Order, Sample, Template, place, random_text};
 use crate::stock;
-use crate::trace;
 
 /// The demo orders together take about a tenth of a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,10 +33,18 @@ struct Scene {
     name: &'static str,
     title: &'static str,
     sample: Sample,
-    /// The types of its events, in whatever order they were stored.
+    /// The types of its events, whatever the order in which they were stored.
     events: &'static [&'static str],
     /// Pieces it still holds, and whether it paid and got its label.
     ends: Ends,
+}
+
+/// Which orders there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Orders {
+    /// So the stock can be checked.
+    OnlyOurs,
+    OthersToo,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,8 +108,13 @@ fn scenes() -> [Scene; 3] {
 }
 
 /// Places the orders, waits for their ends, tells their stories and checks them.
-pub(super) async fn play(running: &Running, json: bool, ui: Ui) -> anyhow::Result<ExitCode> {
-    let Running { broker, addresses, alone } = running;
+pub(super) async fn play(
+    running: &Running,
+    placed: Orders,
+    json: bool,
+    ui: Ui,
+) -> anyhow::Result<ExitCode> {
+    let Running { broker, addresses } = running;
     let sandbox = Client::new(&addresses.sandbox, None, Duration::from_secs(5))?;
     let run = random_text(4);
     let mut orders = Vec::new();
@@ -117,26 +130,30 @@ pub(super) async fn play(running: &Running, json: bool, ui: Ui) -> anyhow::Resul
     let now = wait_for_ends(broker, orders.iter().map(|(_, saga)| saga)).await?;
     let mut differs = Vec::new();
     for (scene, saga) in &orders {
-        let story = trace::read(broker, saga).await?;
+        let story = trace::read(broker, &FLOW, saga).await?;
         if json {
             output::json(&story)?;
         } else {
             let title = ui.on_stdout.paint(STRONG, scene.title);
-            output::data(&format!("{title}\n{}\n", trace::render(&story, now, ui.on_stdout)))?;
+            let story = trace::render(&FLOW, &story, now, ui.on_stdout);
+            output::data(&format!("{title}\n{story}\n"))?;
         }
         differs.extend(check_events(scene, &story));
         differs.extend(check_outside(scene, saga, &sandbox).await?);
     }
-    if *alone {
+    if placed == Orders::OnlyOurs {
         let after = level(broker, &sku).await?;
         differs.extend(check_stock(&before, &after));
     }
-    Ok(conclude(&differs, *alone, ui))
+    Ok(conclude(&differs, placed, ui))
 }
 
-fn conclude(differs: &[String], alone: bool, ui: Ui) -> ExitCode {
+fn conclude(differs: &[String], placed: Orders, ui: Ui) -> ExitCode {
     if differs.is_empty() {
-        let what = if alone { "money, parcels and stock" } else { "money and parcels" };
+        let what = match placed {
+            Orders::OnlyOurs => "money, parcels and stock",
+            Orders::OthersToo => "money and parcels",
+        };
         let text = format!("All three ended as documented: events, {what}.");
         ui.note(ui.on_stderr.paint(GOOD, text));
         return ExitCode::SUCCESS;
@@ -159,7 +176,7 @@ async fn wait_for_ends(
     {
         sleep(POLL).await;
     }
-    trace::server_time(broker).await
+    trace::server_time(broker, &FLOW).await
 }
 
 fn check_events(scene: &Scene, story: &Story) -> Vec<String> {

@@ -6,13 +6,11 @@ use anyhow::{Context, anyhow};
 use clap::Subcommand;
 use quadrille::broker::Broker;
 use quadrille::nats::NatsBroker;
+use quadrille_cli::output::{self, Advise};
+use quadrille_cli::tool::Tool;
 use schemas::Sku;
 use schemas::stock::{self, Item, Set, Show, Shown};
 use serde::Serialize;
-
-use crate::args::Target;
-use crate::connect::connect;
-use crate::output::{self, Advise, Ui};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,12 +66,8 @@ fn parse_item(text: &str) -> Result<Item, String> {
     Ok(Item { sku, stocked })
 }
 
-pub(crate) async fn run(
-    command: StockCommand,
-    target: &Target,
-    ui: Ui,
-) -> anyhow::Result<ExitCode> {
-    let connection = connect(target, ui).await?;
+pub(crate) async fn run(command: StockCommand, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let connection = tool.connect().await?;
     match command {
         StockCommand::Set { items, json } => {
             let set = Set::Many { items };
@@ -90,7 +84,7 @@ pub(crate) async fn run(
             if missing.is_empty() {
                 return Ok(ExitCode::SUCCESS);
             }
-            ui.note(format!("never stocked: {}", missing.join(", ")));
+            tool.ui.note(format!("never stocked: {}", missing.join(", ")));
             Ok(ExitCode::FAILURE)
         }
     }

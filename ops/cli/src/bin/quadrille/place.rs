@@ -13,12 +13,13 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Args;
 use quadrille::broker::Broker;
+use quadrille_cli::connect::Connection;
+use quadrille_cli::output::{self, Advise};
+use quadrille_cli::tool::Tool;
 use schemas::order_fulfilment::FLOW;
 
-use crate::args::Target;
-use crate::connect::{Connection, connect};
-use crate::output::{self, Advise, Ui};
 use many::{Many, Plan};
+
 pub(crate) use one::place;
 pub(crate) use order::{Order, Sample, Template, random_text};
 
@@ -61,22 +62,24 @@ enum Wanted {
     Many(Plan),
 }
 
-pub(crate) async fn run(args: &PlaceArgs, target: &Target, ui: Ui) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     // Whatever is wrong with the order is said before anything is sent.
     let template = order::template(args.file.as_deref(), &args.sample)?;
     let wanted = match args.many.plan()? {
         Some(plan) => Wanted::Many(plan),
         None => Wanted::One(template.order(args.id.as_deref())?),
     };
-    let connection = connect(target, ui).await?;
+    let connection = tool.connect().await?;
     require_log(&connection).await?;
     match wanted {
-        Wanted::Many(plan) => many::run(&connection.broker, &template, &plan, args.json, ui).await,
+        Wanted::Many(plan) => {
+            many::run(&connection.broker, &template, &plan, args.json, tool.ui).await
+        }
         Wanted::One(order) => {
             let receipt = place(&connection.broker, &order).await?;
             receipt.print(args.json)?;
             let again = format!("follow it with `quadrille trace {}`", receipt.id);
-            ui.note(ui.on_stderr.paint(output::QUIET, again));
+            tool.ui.note(tool.ui.on_stderr.paint(output::QUIET, again));
             Ok(ExitCode::SUCCESS)
         }
     }

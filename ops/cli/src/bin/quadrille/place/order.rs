@@ -11,13 +11,12 @@ use quadrille::ids::Reference;
 use quadrille::log::envelope::{CLIENT, Envelope, Occasion, Outgoing};
 use quadrille::log::open::{Opening, Sender};
 use quadrille::{BadData, Currency, Event, Money, SagaId, Slot};
+use quadrille_cli::output::Advise;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::{Destination, OrderLine, OrderPlaced};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-use crate::output::Advise;
 
 /// The parts of a sample order that can be chosen.
 #[derive(Debug, Clone, Args)]

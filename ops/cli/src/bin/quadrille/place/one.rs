@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 use quadrille::broker::Broker;
 use quadrille::log::open::{self, Opened, When};
+use quadrille_cli::output::{self, Advise};
 use schemas::order_fulfilment::FLOW;
 use serde::{Serialize, Serializer};
 
 use super::order::Order;
-use crate::output::{self, Advise};
 
 /// How long a publish without an answer is repeated.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -7,34 +7,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use quadrille_cli::connect::{Addresses, DEV_FOLDER, command_line};
+use quadrille_cli::output::{Advise, Ui};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::connect::DEV_FOLDER;
-use crate::output::{Advise, Ui};
-
 /// All that is ever made in the folder, so that a reset deletes nothing else.
 const OURS: [&str; 6] = ["nats", "ledger.jsonl", "ledger.jsonl.journal", "logs", "run", "dev.json"];
 
-/// Where a running `quadrille dev` is to be found: its `dev.json`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Addresses {
-    pub(crate) nats: String,
-    pub(crate) sandbox: String,
-    pub(crate) data: PathBuf,
-    /// Of the supervisor.
-    pub(crate) pid: u32,
-}
-
-impl Addresses {
-    /// Reads a `dev.json`; `None` where there is none, or its process has gone.
-    pub(crate) fn of_running(file: &Path) -> Option<Self> {
-        let addresses: Self = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-        let alive = command_line(addresses.pid).is_some_and(|line| line.contains("quadrille"));
-        alive.then_some(addresses)
-    }
+/// Which folder.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// [`DEV_FOLDER`] of the current folder.
+    Here,
+    At(&'a Path),
+    /// A new one, deleted at the end.
+    Temporary,
 }
 
 /// The folder, held by this process.
@@ -50,20 +40,17 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    pub(super) async fn open(
-        data: Option<&Path>,
-        temporary: bool,
-        reset: bool,
-        ui: Ui,
-    ) -> anyhow::Result<Self> {
-        let temporary = temporary.then(|| tempfile::Builder::new().prefix("quadrille-").tempdir());
-        let temporary = temporary.transpose().context("no temporary folder can be made")?;
-        let path = match (&temporary, data) {
-            (Some(temporary), _) => temporary.path(),
-            (None, Some(data)) => data,
-            (None, None) => Path::new(DEV_FOLDER),
+    pub(super) async fn open(place: Place<'_>, reset: bool, ui: Ui) -> anyhow::Result<Self> {
+        let (path, temporary) = match place {
+            Place::Here => (PathBuf::from(DEV_FOLDER), None),
+            Place::At(path) => (path.to_owned(), None),
+            Place::Temporary => {
+                let made = tempfile::Builder::new().prefix("quadrille-").tempdir();
+                let folder = made.context("no temporary folder can be made")?;
+                (folder.path().to_owned(), Some(folder))
+            }
         };
-        fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let path = path.canonicalize()?;
         let lock = lock(&path)?;
         let registry = Registry::new(path.join("run").join("children.json"));
@@ -72,7 +59,7 @@ impl Folder {
             OURS.iter().try_for_each(|name| remove(&path.join(name)))?;
         }
         remove(&path.join("run"))?;
-        remove(&path.join("dev.json"))?;
+        remove(&Addresses::file(&path))?;
         for name in ["run", "logs"] {
             fs::create_dir_all(path.join(name))?;
         }
@@ -89,8 +76,8 @@ impl Folder {
 
     /// Says where everything is.
     pub(super) fn announce(&self, addresses: &Addresses) -> anyhow::Result<()> {
-        // Renamed into place, so that nobody reads half of it.
-        let (draft, file) = (self.path.join("run/dev.json.new"), self.path.join("dev.json"));
+        // Renamed into place, so that no reader sees half of it.
+        let (draft, file) = (self.path.join("run/dev.json.new"), Addresses::file(&self.path));
         fs::write(&draft, serde_json::to_vec_pretty(addresses)?)?;
         Ok(fs::rename(draft, file)?)
     }
@@ -106,7 +93,7 @@ impl Folder {
 
     pub(super) fn withdraw(&self) {
         // A file that stays names a process that has gone, and is then ignored.
-        let _ = fs::remove_file(self.path.join("dev.json"));
+        let _ = fs::remove_file(Addresses::file(&self.path));
     }
 }
 
@@ -117,7 +104,7 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
-            let whose = Addresses::of_running(&path.join("dev.json"));
+            let whose = Addresses::of_running(&Addresses::file(path));
             let whose = whose.map_or_else(String::new, |it| format!(" (process {})", it.pid));
             Err(anyhow!("a `quadrille dev`{whose} is running in {} already", path.display())
                 .advise("use that one, stop it, or take another folder: --data DIR or --ephemeral"))
@@ -205,26 +192,16 @@ fn send(pid: u32, signal: Signal) {
     }
 }
 
-/// What a process was started with; `None` where there is none, or it is dead already.
-fn command_line(pid: u32) -> Option<String> {
-    if Path::new("/proc/self/cmdline").exists() {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty())?;
-        return Some(String::from_utf8_lossy(&line).replace('\0', " "));
-    }
-    let asked = std::process::Command::new("ps")
-        .args(["-ww", "-o", "command=", "-p", &pid.to_string()])
-        .output();
-    let line = String::from_utf8_lossy(&asked.ok()?.stdout).trim().to_owned();
-    (!line.is_empty()).then_some(line)
-}
-
 #[cfg(test)]
 mod tests {
+    use quadrille_cli::output::Paint;
+
     use super::*;
 
     const UI: Ui = Ui {
-        on_stdout: crate::output::Paint(false),
-        on_stderr: crate::output::Paint(false),
+        tool: "quadrille",
+        on_stdout: Paint(false),
+        on_stderr: Paint(false),
         watched: false,
         read_by_a_person: false,
     };
@@ -233,14 +210,14 @@ mod tests {
     async fn a_folder_has_one_process_at_a_time_and_a_reset_deletes_only_what_is_ours() {
         let there = tempfile::tempdir().unwrap();
         fs::write(there.path().join("mine.txt"), "keep").unwrap();
-        let folder = Folder::open(Some(there.path()), false, false, UI).await.unwrap();
+        let folder = Folder::open(Place::At(there.path()), false, UI).await.unwrap();
         fs::write(folder.path.join("ledger.jsonl"), "old").unwrap();
-        let second = Folder::open(Some(there.path()), false, true, UI).await.unwrap_err();
+        let second = Folder::open(Place::At(there.path()), true, UI).await.unwrap_err();
         assert!(second.to_string().contains("already"), "{second}");
         drop(folder);
         // A child that another test starts has our lock, too, until it is a program of its own.
         let reset = async {
-            while Folder::open(Some(there.path()), false, true, UI).await.is_err() {
+            while Folder::open(Place::At(there.path()), true, UI).await.is_err() {
                 tokio::task::yield_now().await;
             }
         };
@@ -263,7 +240,7 @@ mod tests {
         registry.add("ours", ours.id());
         registry.add("stranger", stranger.id());
         // A zombie has an empty command line, so it counts as gone before it is waited for.
-        let _folder = Folder::open(Some(&path), false, false, UI).await.unwrap();
+        let _folder = Folder::open(Place::At(&path), false, UI).await.unwrap();
         assert!(stranger.try_wait().unwrap().is_none(), "a stranger was ended");
         assert!(!ours.wait().unwrap().success());
         stranger.kill().unwrap();

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use quadrille_cli::output::{Advise, Ui, WAITS};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::folder::Registry;
-use crate::output::{Advise, Ui, WAITS};
 
 /// First and longest wait before a restart.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// Whoever ran this long begins again with the shortest wait.
+/// A program that ran this long begins again with the shortest wait.
 const STEADY: Duration = Duration::from_secs(10);
 /// Above the 20 s that a worker gives itself to finish what it has in hand.
 const GRACE: Duration = Duration::from_secs(25);
@@ -163,7 +163,7 @@ async fn supervise(
     }
 }
 
-/// Waits for its end, whoever brings it about.
+/// Waits for its end, whatever brings it about.
 async fn watch_over(child: &mut Child, wishes: &mut watch::Receiver<Wish>) -> Option<ExitStatus> {
     tokio::select! {
         status = child.wait() => return status.ok(),
@@ -177,7 +177,7 @@ async fn watch_over(child: &mut Child, wishes: &mut watch::Receiver<Wish>) -> Op
     }
 }
 
-/// Ready once the wish is one of these, or nobody is left to wish.
+/// Ready once the wish is one of these, or no handle is left that could wish.
 async fn wished(wishes: &mut watch::Receiver<Wish>, wanted: &[Wish]) {
     let _ = wishes.wait_for(|wish| wanted.contains(wish)).await;
 }

@@ -3,10 +3,11 @@
 //! A supervisor for trying things out: it starts a broker of its own, the sandbox and every worker,
 //! restarts what ends, and stops all in good order. It is no way to run Quadrille for real.
 
-mod child;
-mod demo;
 mod folder;
 mod stack;
+mod demo;
+
+mod child;
 mod tied;
 
 use std::path::PathBuf;
@@ -14,14 +15,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use quadrille_cli::connect::Addresses;
+use quadrille_cli::output::{self, GOOD, QUIET, STRONG, Ui, duration};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-use crate::output::{self, GOOD, QUIET, STRONG, Ui, duration};
 use crate::place::Sample;
-pub(crate) use folder::Addresses;
-use folder::Folder;
-use stack::Stack;
+use demo::Orders;
+use folder::{Folder, Place};
+use stack::{Stack, StackArgs};
+
 pub(crate) use tied::{TiedArgs, tied};
 
 const EXAMPLES: &str = "\
@@ -55,25 +58,27 @@ pub(crate) struct DevArgs {
     /// Delete what the data folder holds before starting
     #[arg(long)]
     reset: bool,
-    /// Port of the broker; a free one without it
-    #[arg(long)]
-    port: Option<u16>,
-    /// Port of the sandbox; a free one without it
-    #[arg(long, value_name = "PORT")]
-    sandbox_port: Option<u16>,
-    /// The nats-server program; looked for on PATH without it
-    #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
-    nats_server: PathBuf,
+    #[command(flatten)]
+    stack: StackArgs,
     /// Print the addresses, then each demo order's story, as JSON, a line each
     #[arg(long)]
     json: bool,
 }
 
+impl DevArgs {
+    fn place(&self) -> Place<'_> {
+        match &self.data {
+            Some(data) => Place::At(data),
+            None if self.ephemeral || self.demo_only => Place::Temporary,
+            None => Place::Here,
+        }
+    }
+}
+
 pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let mut stop = std::pin::pin!(stop_signal()?);
-    let temporary = args.ephemeral || (args.demo_only && args.data.is_none());
-    let folder = Folder::open(args.data.as_deref(), temporary, args.reset, ui).await?;
+    let folder = Folder::open(args.place(), args.reset, ui).await?;
     let mut stack = Stack::new(folder, ui);
     let ended = tokio::select! {
         ended = session(&mut stack, &args, began, ui) => ended,
@@ -82,7 +87,7 @@ pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
     if !args.demo_only && stack.running().is_ok() {
         ui.note("stopping; a second Ctrl-C kills");
     }
-    // Some send one signal twice, to the process and to its group: that is no second wish.
+    // A terminal may send one signal twice, to the process and to its group: that is one wish.
     let again = async {
         sleep(Duration::from_millis(500)).await;
         match stop_signal() {
@@ -110,17 +115,19 @@ async fn session(
     began: Instant,
     ui: Ui,
 ) -> anyhow::Result<ExitCode> {
-    stack.start(args).await?;
+    stack.start(&args.stack).await?;
     let took = duration(began.elapsed().as_secs_f64() * 1e3);
     ui.note(ui.on_stderr.paint(QUIET, format!("broker, sandbox and workers are up after {took}")));
     if args.json {
         output::json(&stack.running()?.addresses)?;
     }
     if args.demo_only {
-        return demo::play(stack.running()?, args.json, ui).await;
+        // The log begins empty, at an address that is told to nobody: no orders but ours.
+        let orders = if stack.is_temporary() { Orders::OnlyOurs } else { Orders::OthersToo };
+        return demo::play(stack.running()?, orders, args.json, ui).await;
     }
     if !args.no_demo && ui.read_by_a_person {
-        demo::play(stack.running()?, args.json, ui).await?;
+        demo::play(stack.running()?, Orders::OthersToo, args.json, ui).await?;
     }
     welcome(stack, ui)?;
     // Children are watched, and restarted, by tasks of their own.

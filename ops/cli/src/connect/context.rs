@@ -1,6 +1,7 @@
 //! Saved contexts of the `nats` command, so that its users need no second file of credentials.
 //!
-//! A setting that changes whom we talk to and that we cannot honour is an error, never left out.
+//! A setting that changes which broker we talk to, and that we cannot honour, is an error: it is
+//! never left out.
 
 use std::path::{Path, PathBuf};
 
@@ -31,9 +32,9 @@ struct Saved {
 }
 
 /// Reads the context `name` from below `config_home`, or `~/.config`.
-pub(crate) fn read(name: &str, config_home: Option<&Path>) -> anyhow::Result<NatsOptions> {
+pub(super) fn read(name: &str, config_home: Option<&Path>) -> anyhow::Result<NatsOptions> {
     if name.contains(['/', '\\']) || name.starts_with('.') {
-        bail!("{name:?} is no name of a context; `nats context ls` lists them");
+        bail!("{name:?} cannot be the name of a context; `nats context ls` lists them");
     }
     let home = || std::env::home_dir().map(|home| home.join(".config"));
     let folder =
@@ -43,7 +44,7 @@ pub(crate) fn read(name: &str, config_home: Option<&Path>) -> anyhow::Result<Nat
         format!("there is no context {name} at {}; `nats context ls` lists them", path.display())
     })?;
     let saved = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is no context of the nats command", path.display()))?;
+        .with_context(|| format!("{} is not a context of the nats command", path.display()))?;
     options(saved).with_context(|| format!("the context {name} cannot be used"))
 }
 

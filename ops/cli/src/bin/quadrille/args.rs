@@ -1,0 +1,92 @@
+//! The command line as a whole; each command's own part is beside its code.
+
+use clap::Subcommand;
+use quadrille_cli::{Verb, tool};
+
+use crate::{dev, place, stock};
+
+const EXAMPLES: &str = "\
+Examples:
+  quadrille dev                          everything on this machine, with demo orders
+  quadrille place                        place the sample order
+  quadrille trace A123                   the whole story of one order
+  quadrille topology plan                what the broker lacks
+  quadrille stock show --json            what is in stock, for a script
+
+Exit codes: 0 done; 1 failed, or something is not as it should be; 2 wrong usage, or changes are
+pending (topology).";
+
+/// The command line, for a program of this name.
+pub(crate) fn line(name: &'static str) -> clap::Command {
+    tool::line::<Command>(name, EXAMPLES)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Run, watch and provision order sagas on NATS JetStream")
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Dev(dev::DevArgs),
+    Place(place::PlaceArgs),
+    #[command(subcommand)]
+    Stock(stock::StockCommand),
+    #[command(flatten)]
+    Verb(Verb),
+    /// Become another program that dies with the one that started it; `dev` starts all by it
+    #[command(
+        hide = true,
+        after_help = "Examples:\n  quadrille tied --to PID -- PROGRAM ARGUMENT…"
+    )]
+    Tied(dev::TiedArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn each(command: &clap::Command, path: &str, check: &mut impl FnMut(&str, &clap::Command)) {
+        let path = format!("{path} {}", command.get_name());
+        check(path.trim(), command);
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            each(inner, &path, check);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        line("quadrille").debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_is_explained_and_every_command_has_an_example() {
+        each(&line("quadrille"), "", &mut |path, command| {
+            assert!(command.get_about().is_some(), "{path} says nothing about itself");
+            let help = command.get_after_help().or(command.get_after_long_help());
+            let help = help.map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{path} has no example");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{path}: {}", argument.get_id());
+            }
+        });
+    }
+
+    #[test]
+    fn every_example_can_be_parsed() {
+        let mut count = 0;
+        each(&line("quadrille"), "", &mut |path, command| {
+            let help = command.get_after_help().or(command.get_after_long_help());
+            let help = help.map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().filter_map(|line| line.strip_prefix("  quadrille ")) {
+                let line = line.split("   ").next().unwrap_or_default();
+                let line = line.split(['|', '>']).next().unwrap_or_default().trim();
+                if line.contains("PROGRAM") {
+                    continue;
+                }
+                let words = std::iter::once("quadrille").chain(line.split_whitespace());
+                let parsed = super::line("quadrille").try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{path}: {line}: {}", parsed.expect_err("it failed"));
+                count += 1;
+            }
+        });
+        assert!(count >= 20, "only {count} examples were found");
+    }
+}

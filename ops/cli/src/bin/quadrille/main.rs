@@ -1,0 +1,32 @@
+//! `quadrille`: runs, watches and provisions order sagas from the command line.
+//!
+//! The commands that any saga has are in the library beside this; here are those that know the
+//! order saga, its workers and its sandbox.
+
+mod args;
+
+mod place;
+mod stock;
+
+mod dev;
+
+use std::process::ExitCode;
+
+use quadrille_cli::tool::{self, Tool};
+use schemas::order_fulfilment::FLOW;
+
+use args::Command;
+
+fn main() -> ExitCode {
+    tool::run(&FLOW, args::line, run)
+}
+
+async fn run(command: Command, tool: &Tool) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev(args) => dev::run(args, tool.ui).await,
+        Command::Place(args) => place::run(&args, tool).await,
+        Command::Stock(command) => stock::run(command, tool).await,
+        Command::Verb(verb) => verb.run(tool).await,
+        Command::Tied(args) => Err(dev::tied(&args)),
+    }
+}

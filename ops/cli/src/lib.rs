@@ -1,0 +1,109 @@
+//! The operator's tool of any saga: `topology`, `trace` and `completions`, with the flow handed in.
+//!
+//! ```no_run
+//! # use quadrille::flow::{Flow, opens, step};
+//! # static FLOW: Flow = Flow {
+//! #     saga: "trip",
+//! #     stream: "TRIPS",
+//! #     subjects: "trips",
+//! #     opens: opens("requested", "trip.requested.v1"),
+//! #     turns: opens("refused", "trip.refused.v1"),
+//! #     steps: &[
+//! #         step("book-hotel")
+//! #             .on("requested")
+//! #             .writes("hotel", "hotel.booked.v1", "hotel.refused.v1")
+//! #             .undone_by("hotel-undo", &["hotel.cancelled.v1"]),
+//! #         step("end-trip").on("hotel").closes("closed", "trip.booked.v1", "trip.cancelled.v1"),
+//! #     ],
+//! # };
+//! fn main() -> std::process::ExitCode {
+//!     quadrille_cli::main(&FLOW)
+//! }
+//! ```
+//!
+//! A tool with commands of its own has a [`Verb`] among them, and runs with [`tool::run`].
+//!
+//! It reads by default. Whatever changes something says so in its name or needs a flag. Data goes
+//! to stdout, everything else to stderr. Nothing here knows a saga: the flow says what there is.
+
+pub mod tool;
+
+pub mod topology;
+pub mod trace;
+
+pub mod connect;
+pub mod output;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use quadrille::Flow;
+
+use tool::Tool;
+
+const EXAMPLES: &str = "\
+Examples:
+  {tool} topology plan               what the broker lacks
+  {tool} trace A123                  the whole story of one saga
+
+Exit codes: 0 done; 1 failed, or something is not as it should be; 2 wrong usage, or changes are
+pending (topology).";
+
+/// The commands that know any flow.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Trace(trace::TraceArgs),
+    #[command(subcommand)]
+    Topology(topology::TopologyCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  {tool} completions bash > ~/.local/share/bash-completion/completions/{tool}
+  {tool} completions zsh > ~/.zfunc/_{tool}")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `main` of a tool for the sagas of `flow` that has these commands and no others. Its name in help
+/// and hints is that of its program.
+pub fn main(flow: &'static Flow) -> ExitCode {
+    let line = |name| {
+        let about = format!("Watch and provision {} sagas on NATS JetStream", flow.saga);
+        tool::line::<Verb>(name, EXAMPLES).about(about)
+    };
+    tool::run(flow, line, async |verb: Verb, tool| verb.run(tool).await)
+}
+
+impl Verb {
+    /// Does what the command says; the exit code tells a script how that went.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, does not answer or refuses a change.
+    pub async fn run(self, tool: &Tool) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Trace(args) => trace::run(&args, tool).await,
+            Self::Topology(command) => topology::run(&command, tool).await,
+            Self::Completions { shell } => {
+                output::data(&tool.completions(shell))?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_calls_itself_by_its_own_name() {
+        let mut line = tool::line::<Verb>("trip", EXAMPLES);
+        line.clone().debug_assert();
+        let help = line.render_help().to_string();
+        assert!(help.contains("  trip trace A123"), "{help}");
+        let completions = line.find_subcommand_mut("completions").unwrap().render_help();
+        assert!(completions.to_string().contains("trip completions zsh > ~/.zfunc/_trip"));
+    }
+}

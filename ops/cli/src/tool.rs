@@ -1,0 +1,102 @@
+//! The frame of a tool: the flags that every tool has, its name, and what each command is given.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use quadrille::Flow;
+
+use crate::connect::{Connection, Target, connect};
+use crate::output::Ui;
+
+/// What every command is given.
+#[derive(Debug)]
+pub struct Tool {
+    pub flow: &'static Flow,
+    pub target: Target,
+    pub ui: Ui,
+    line: clap::Command,
+}
+
+#[derive(Debug, Parser)]
+struct Line<C: Subcommand> {
+    /// Print without colours; they appear on a terminal only
+    #[arg(long, global = true, env = "NO_COLOR", hide_env = true, display_order = 1_000)]
+    #[arg(action = clap::ArgAction::SetTrue, value_parser = is_set)]
+    no_color: bool,
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: C,
+}
+
+/// Any text but an empty one: the convention of NO_COLOR.
+#[expect(clippy::unnecessary_wraps, reason = "the form of a value parser")]
+fn is_set(text: &str) -> Result<bool, std::convert::Infallible> {
+    Ok(!text.is_empty() && text != "false")
+}
+
+/// The command line of a tool `name` with the commands `C`. `{tool}` stands for the name in
+/// `examples`, and in the texts after the help of each command.
+pub fn line<C: Subcommand>(name: &'static str, examples: &str) -> clap::Command {
+    let line = Line::<C>::command().name(name).max_term_width(100).after_help(examples.to_owned());
+    call_by_name(line, name)
+}
+
+fn call_by_name(command: clap::Command, name: &'static str) -> clap::Command {
+    let named = command.get_after_help().map(|text| text.to_string().replace("{tool}", name));
+    let command = match named {
+        Some(text) => command.after_help(text),
+        None => command,
+    };
+    command.mut_subcommands(|inner| call_by_name(inner, name))
+}
+
+/// `main` of a tool: reads the command line, and does what it says. `line` makes the command line
+/// under the name of the program, with [`line()`]; `act` runs a command.
+///
+/// One thread: a child that dies with the thread that started it needs one that lives as long as
+/// the process.
+pub fn run<C: Subcommand>(
+    flow: &'static Flow,
+    line: impl FnOnce(&'static str) -> clap::Command,
+    act: impl AsyncFnOnce(C, &Tool) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
+    let name = name();
+    let line = line(name);
+    let parsed = Line::<C>::from_arg_matches(&line.clone().get_matches());
+    let Line { no_color, target, command } = parsed.unwrap_or_else(|error| error.exit());
+    let ui = Ui::new(name, no_color);
+    let tool = Tool { flow, target, ui, line };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.map_err(anyhow::Error::from);
+    let ended = ended.and_then(|runtime| runtime.block_on(act(command, &tool)));
+    ended.unwrap_or_else(|error| {
+        ui.error(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// The name of this program's file. It is never freed, because it is needed until the end.
+fn name() -> &'static str {
+    let first = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&first).file_name().and_then(|name| name.to_str());
+    String::leak(name.unwrap_or("quadrille").to_owned())
+}
+
+impl Tool {
+    /// Connects to what the command line, the environment or a running `quadrille dev` names.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        connect(&self.target, self.ui).await
+    }
+
+    /// A completion script of the whole command line.
+    pub(crate) fn completions(&self, shell: clap_complete::Shell) -> String {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut self.line.clone(), self.ui.tool, &mut script);
+        String::from_utf8_lossy(&script).into_owned()
+    }
+}
