@@ -26,9 +26,9 @@ pub struct Settings {
     /// The same, for messages that were set aside [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     parked_max_bytes: Option<Given<u64>>,
-    /// The same, for the inventory worker's own stream [default: 256MiB]
+    /// The same, for each stream that a worker keeps for itself [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    stock_max_bytes: Option<Given<u64>>,
+    kept_max_bytes: Option<Given<u64>>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -49,7 +49,7 @@ impl Settings {
         Topology {
             max_bytes: size(&self.max_bytes, default.max_bytes),
             parked_max_bytes: size(&self.parked_max_bytes, default.parked_max_bytes),
-            kept_max_bytes: size(&self.stock_max_bytes, default.kept_max_bytes),
+            kept_max_bytes: size(&self.kept_max_bytes, default.kept_max_bytes),
             ack_wait: self.ack_wait.as_ref().map_or(default.ack_wait, |it| it.value),
             keep: self.keep(),
             ..default
@@ -83,7 +83,7 @@ impl Settings {
             ("--ack-wait", self.ack_wait.as_ref().map(|given| format!("'{}'", given.text))),
             ("--max-bytes", text(&self.max_bytes)),
             ("--parked-max-bytes", text(&self.parked_max_bytes)),
-            ("--stock-max-bytes", text(&self.stock_max_bytes)),
+            ("--kept-max-bytes", text(&self.kept_max_bytes)),
         ];
         let given = flags.into_iter().filter_map(|(flag, text)| Some(format!(" {flag} {}", text?)));
         given.collect()
