@@ -1,7 +1,7 @@
 //! The story of a saga: from the messages that the log holds of it to what happened, why it
 //! happened, and whose turn it is.
 //!
-//! Pure: whoever has read the messages can tell the story, without a broker and without a
+//! Pure: a reader that has the messages can tell the story, without a broker and without a
 //! projection. It prints nothing; a reader that shows a story decides how it looks.
 
 mod state;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
 
 // The services are the same for every worker that is tested against them.
-#[path = "../../charge-customer/tests/services/mod.rs"]
+#[path = "../../charge-customer/tests/http_gateway/services.rs"]
 mod services;
 
 use std::time::Duration;

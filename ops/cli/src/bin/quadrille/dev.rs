@@ -122,7 +122,7 @@ async fn session(
         output::json(&stack.running()?.addresses)?;
     }
     if args.demo_only {
-        // The log begins empty, at an address that is told to nobody: no orders but ours.
+        // The log begins empty, at an address that nobody else knows: no orders but ours.
         let orders = if stack.is_temporary() { Orders::OnlyOurs } else { Orders::OthersToo };
         return demo::play(stack.running()?, orders, args.json, ui).await;
     }

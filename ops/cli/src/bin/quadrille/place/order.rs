@@ -155,7 +155,7 @@ impl Order {
         Ok(Self { opening: Opening { slot, payload, sender }, placed })
     }
 
-    /// Whether the slot holds this very order, whoever wrote it and in whatever form.
+    /// Whether the slot holds this very order, whichever call wrote it and in whatever form.
     pub(crate) fn is_what_is_stored(&self, stored: &Stored) -> bool {
         read(&self.opening.slot, stored).is_ok_and(|there| there == self.placed)
     }
