@@ -1,5 +1,5 @@
-//! `trace`: the story of a saga, read from the log alone. There is no projection behind it, so it is
-//! there whenever the log is.
+//! `trace`: the story of a saga, read from the log alone. There is no projection behind it, so it
+//! can be told whenever the log can be read.
 
 mod render;
 

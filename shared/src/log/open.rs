@@ -5,8 +5,8 @@
 //! means "not stored": once patience is at an end, the answer is "nobody knows", and opening the
 //! saga again is safe.
 //!
-//! A worker has a resolver of its own, in the pipeline: it has a cause, and holds its message for as
-//! long as it takes. Here a caller waits, who must get an answer that it can act on.
+//! A worker's resolver is in the pipeline: it holds its message for as long as it takes, and checks
+//! that an event comes after its cause. Here a caller waits, and gets an answer to act on.
 
 use std::time::Duration;
 
