@@ -101,8 +101,8 @@ impl Stack {
     pub async fn running(replicas: usize) -> Self {
         let mut stack = Self::bare().await;
         for _ in 0..replicas {
-            for step in FLOW.steps {
-                stack.workers.push(stack.launcher.launch(&Launch::of(step.worker)));
+            for row in FLOW.steps {
+                stack.workers.push(stack.launcher.launch(&Launch::of(row.worker)));
             }
         }
         stack.ready().await;
@@ -126,8 +126,8 @@ impl Stack {
 
     /// Starts one replica of every worker but this one.
     pub async fn start_others(&mut self, but: &str) {
-        for step in FLOW.steps.iter().filter(|step| step.worker != but) {
-            self.start(Launch::of(step.worker)).await;
+        for row in FLOW.steps.iter().filter(|row| row.worker != but) {
+            self.start(Launch::of(row.worker)).await;
         }
     }
 
