@@ -16,7 +16,7 @@ use crate::under_test::{UnderTest, next, write};
 async fn a_publish_without_an_answer_may_be_stored_later() {
     let mut server = Server::start().await;
     let test = UnderTest::at(vec![server.url()]).await.with_stream().await;
-    server.kill();
+    server.process.kill();
     let slot = test.slot("payment", "s1");
     let lost = test.broker.publish_once(&slot, Bytes::new()).await;
     assert!(matches!(lost, Published::Unknown(Unknown::NoAnswer(_))), "{lost:?}");
@@ -42,15 +42,15 @@ async fn a_pull_goes_on_after_its_server_was_killed_or_stood_still() {
         }
         take(&test, &mut pull, &mut seen, 20 * round + 10).await;
         if round == 1 {
-            server.pause();
-            // The pull keeps asking, and the client gives up its connection.
+            server.process.pause();
+            // The pull asks all the while, and the client gives its connection up.
             let noticed =
                 eventually("the client notices", async || (!test.broker.connected()).then_some(()));
             tokio::select! {
                 () = noticed => {}
                 () = take(&test, &mut pull, &mut seen, usize::MAX) => {}
             }
-            server.resume();
+            server.process.resume();
         } else {
             server.restart().await;
         }
@@ -71,7 +71,7 @@ async fn a_pull_and_a_publish_go_on_after_the_leader_was_killed() {
                 .clone(),
         };
         test.write("inventory", &format!("before{round}")).await;
-        cluster.node(leader.as_str().unwrap()).kill();
+        cluster.node(leader.as_str().unwrap()).process.kill();
         for at in 0..20 {
             test.write("inventory", &format!("r{round}-{at}")).await;
         }
@@ -104,7 +104,7 @@ async fn a_killed_server_has_stored_a_batch_whole_or_not_at_all() {
         };
         let kill = async {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(100..300))).await;
-            server.kill();
+            server.process.kill();
         };
         tokio::join!(batches, kill);
         server.restart().await;

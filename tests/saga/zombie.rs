@@ -26,9 +26,9 @@ async fn h10_a_zombie_between_effect_and_commit_changes_nothing(
 
     let first = stack.place_all("first", &[fate]).await;
     armed.happens().await;
-    let step = FLOW.row(worker).unwrap();
-    let undo = step.undo.filter(|_| direction == "undo");
-    let slot = FLOW.slot(undo.map_or(step.slot, |undo| undo.slot), &first[0]);
+    let row = FLOW.row(worker).unwrap();
+    let undo = row.undo.filter(|_| direction == "undo");
+    let slot = FLOW.slot(undo.map_or(row.slot, |undo| undo.slot), &first[0]);
     let before = stack.story(&first[0]).await;
     assert!(!before.contains(slot.subject()), "it went on before it was stopped:\n{before}");
     let other = stack.start(Launch::of(worker)).await.pid();

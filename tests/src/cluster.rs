@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::eventually::eventually;
 use crate::server::{Server, Settings};
@@ -27,10 +29,11 @@ impl Cluster {
                 ports[at],
                 routes.join(", ")
             ),
+            ..Settings::default()
         };
         let settings: Vec<_> = (0..size).map(settings).collect();
-        let nodes = futures::future::join_all(settings.iter().map(Server::start_with)).await;
-        let cluster = Self { nodes };
+        let nodes = futures::future::try_join_all(settings.iter().map(Server::start_with)).await;
+        let cluster = Self { nodes: nodes.unwrap_or_else(|error| panic!("{error:#}")) };
         cluster.ready().await;
         cluster
     }
@@ -57,7 +60,7 @@ impl Cluster {
     pub async fn ready(&self) {
         eventually("the cluster has a leader and all of its nodes", async || {
             for (at, node) in self.nodes.iter().enumerate() {
-                let page: Value = serde_json::from_str(&node.monitor("/jsz").await?).ok()?;
+                let page: Value = serde_json::from_str(&monitor(node, "/jsz").await?).ok()?;
                 let meta = &page["meta_cluster"];
                 let followers = meta["replicas"].as_array().map_or(&[][..], Vec::as_slice);
                 let current = followers.iter().filter(|node| node["current"] == true).count();
@@ -72,7 +75,17 @@ impl Cluster {
     }
 }
 
-/// Ports on which no process listens now; held until all are known, so that they differ.
+/// The body of a monitoring page such as `/jsz`; `None` where nobody answers.
+async fn monitor(node: &Server, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(node.monitoring()).await.ok()?;
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+/// Ports nobody listens on now; all held until all are known, so that they differ.
 fn free_ports(count: usize) -> Vec<u16> {
     let listen = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
     let listeners: Vec<_> = (0..count).map(listen).collect();

@@ -23,7 +23,7 @@ pub const KILLS: usize = 3;
 /// One place of one worker, where it is killed.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell {
-    step: &'static Row,
+    row: &'static Row,
     direction: Direction,
     place: &'static str,
 }
@@ -34,22 +34,22 @@ impl Cell {
         FLOW.steps.iter().flat_map(Self::of).collect()
     }
 
-    fn of(step: &'static Row) -> Vec<Self> {
+    fn of(row: &'static Row) -> Vec<Self> {
         let run = [
             Some("before-run"),
-            step.pivot.map(|_| "after-pivot"),
+            row.pivot.map(|_| "after-pivot"),
             Some("after-effect"),
             Some("after-commit"),
-            step.refused.map(|_| "after-refused-signal"),
+            row.refused.map(|_| "after-refused-signal"),
             Some("before-ack"),
         ];
-        let undo: &[&str] = match (step.undo, step.cancelled) {
+        let undo: &[&str] = match (row.undo, row.cancelled) {
             (Some(_), _) => &["before-run", "after-effect", "after-commit", "before-ack"],
             // Closing: the last undo is in the log, and the order is to be closed.
             (None, Some(_)) => &["after-commit", "before-ack"],
             (None, None) => &[],
         };
-        let cell = |direction| move |place| Self { step, direction, place };
+        let cell = |direction| move |place| Self { row, direction, place };
         let run = run.into_iter().flatten().map(cell(Direction::Run));
         run.chain(undo.iter().copied().map(cell(Direction::Undo))).collect()
     }
@@ -61,14 +61,14 @@ impl Cell {
 
     /// Whether an order of this fate passes this place.
     fn meets(&self, fate: Fate) -> bool {
-        let position = |worker| FLOW.steps.iter().position(|step| step.worker == worker);
-        let here = position(self.step.worker);
+        let position = |worker| FLOW.steps.iter().position(|row| row.worker == worker);
+        let here = position(self.row.worker);
         let refused = fate.refused_by().and_then(position);
         match (self.direction, self.place) {
             (Direction::Run, "after-refused-signal") => refused == here,
             (Direction::Run, _) => refused.is_none() || here <= refused,
             (Direction::Undo, _) => {
-                refused.is_some() && (self.step.cancelled.is_some() || here <= refused)
+                refused.is_some() && (self.row.cancelled.is_some() || here <= refused)
             }
         }
     }
@@ -87,7 +87,7 @@ impl Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.step.worker, self.failpoint())
+        write!(f, "{} {}", self.row.worker, self.failpoint())
     }
 }
 
@@ -158,7 +158,7 @@ pub fn table(reports: &[Report]) -> String {
 /// Panics if the cell fails; returns how often the worker was killed.
 async fn run(cell: Cell, orders: usize) -> usize {
     let mut stack = Stack::bare().await;
-    stack.start_others(cell.step.worker).await;
+    stack.start_others(cell.row.worker).await;
     let armed = Armed::at(&stack, "kills", &cell.failpoint());
     let fates = cell.fates(orders);
     let wave = orders.div_ceil(KILLS + 1);
@@ -180,11 +180,11 @@ fn supervise(cell: Cell, stack: &Stack, armed: Armed, wave: usize) -> Supervisor
     Supervisor::keep(stack.launcher(), move |_| {
         let kills = armed.times();
         if kills >= KILLS {
-            return Launch::of(cell.step.worker);
+            return Launch::of(cell.row.worker);
         }
         // The first death comes at the first chance, the later ones among work in hand; more than
         // half of a wave passes this place.
         let hit = (1 + 2 * kills).min(wave.div_ceil(2));
-        armed.kills_at_hit(cell.step.worker, hit)
+        armed.kills_at_hit(cell.row.worker, hit)
     })
 }

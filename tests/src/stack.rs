@@ -5,8 +5,6 @@
 //! ledger is the truth. The workers' output is kept if a test fails. Everything ends with the test.
 
 mod armed;
-mod binaries;
-mod folder;
 mod log;
 mod orders;
 mod sandbox;
@@ -18,6 +16,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::Client;
+use harness::folder::Folder;
+use harness::process::Process;
 use quadrille::broker::Broker;
 use quadrille::nats::{NatsBroker, NatsOptions, connect, provision};
 use quadrille::topology::{Profile, Topology};
@@ -30,15 +30,14 @@ use crate::eventually::{eventually, within_patience};
 use crate::invariants::{self, History};
 use crate::raw::{Answer, Raw};
 use crate::server::Server;
-use folder::Folder;
 
 pub use armed::Armed;
-pub use binaries::{Build, program};
+pub use harness::binaries::{Build, program};
 pub use log::{Follower, Logged};
 pub use orders::{Fate, SKUS, SPARSE_SKU, order};
 pub use sandbox::Sandbox;
 pub use supervisor::{End, Supervisor};
-pub use worker::{Launch, Launcher, Worker};
+pub use worker::{Launch, Launcher};
 
 /// The broker delivers again after this time if no worker settled the message. It is short, so that
 /// a crash costs a test little.
@@ -48,8 +47,8 @@ pub const ACK_WAIT: Duration = Duration::from_secs(1);
 /// order.
 #[derive(Debug)]
 pub struct Stack {
-    /// Started by [`Stack::start`]; only the test ends them.
-    pub workers: Vec<Worker>,
+    /// Started by [`Stack::start`] and never ended but by the test.
+    pub workers: Vec<Process>,
     pub sandbox: Sandbox,
     /// The port that the kernel uses, for guarded writes and for reads.
     pub broker: NatsBroker,
@@ -60,7 +59,8 @@ pub struct Stack {
     pub server: Server,
     /// The other nodes of its cluster, if it has any.
     pub others: Vec<Server>,
-    _folder: Folder,
+    /// Where the processes write: gone with the test, kept where the test fails.
+    folder: Folder,
 }
 
 impl Stack {
@@ -83,16 +83,15 @@ impl Stack {
     }
 
     async fn at(server: Server, others: Vec<Server>, topology: Topology) -> Self {
-        let folder = Folder::new();
-        let sandbox = Sandbox::start(folder.path()).await;
+        let folder = Folder::new("quadrille-");
+        let sandbox = Sandbox::start(&folder).await;
         let url = server.url();
         let options = NatsOptions { urls: vec![url.clone()], ..NatsOptions::default() };
         let broker = connect(&options).await.expect("the server runs");
         let raw = Raw::connect(std::slice::from_ref(&url)).await;
         let launcher = Launcher::new(folder.path(), &url, sandbox.url());
         let workers = Vec::new();
-        let stack =
-            Self { workers, sandbox, broker, raw, launcher, server, others, _folder: folder };
+        let stack = Self { workers, sandbox, broker, raw, launcher, server, others, folder };
         stack.provision(&topology).await;
         stack
     }
@@ -102,8 +101,8 @@ impl Stack {
     pub async fn running(replicas: usize) -> Self {
         let mut stack = Self::bare().await;
         for _ in 0..replicas {
-            for step in FLOW.steps {
-                stack.workers.push(stack.launcher.launch(&Launch::of(step.worker)));
+            for row in FLOW.steps {
+                stack.workers.push(stack.launcher.launch(&Launch::of(row.worker)));
             }
         }
         stack.ready().await;
@@ -118,17 +117,17 @@ impl Stack {
     }
 
     /// Starts one replica of a worker and waits until it takes work.
-    pub async fn start(&mut self, launch: Launch) -> &mut Worker {
+    pub async fn start(&mut self, launch: Launch) -> &mut Process {
         let mut worker = self.launcher.launch(&launch);
-        worker.ready().await;
+        worker.ready().await.unwrap_or_else(|error| panic!("{error:#}"));
         self.workers.push(worker);
         self.workers.last_mut().expect("just pushed")
     }
 
     /// Starts one replica of every worker but this one.
     pub async fn start_others(&mut self, but: &str) {
-        for step in FLOW.steps.iter().filter(|step| step.worker != but) {
-            self.start(Launch::of(step.worker)).await;
+        for row in FLOW.steps.iter().filter(|row| row.worker != but) {
+            self.start(Launch::of(row.worker)).await;
         }
     }
 
@@ -136,14 +135,14 @@ impl Stack {
     ///
     /// # Panics
     /// When none was started.
-    pub fn worker(&mut self, name: &str) -> &mut Worker {
+    pub fn worker(&mut self, name: &str) -> &mut Process {
         self.workers.iter_mut().find(|worker| worker.name() == name).expect("it was started")
     }
 
     /// Waits until every worker takes work.
     pub async fn ready(&mut self) {
         for worker in &mut self.workers {
-            worker.ready().await;
+            worker.ready().await.unwrap_or_else(|error| panic!("{error:#}"));
         }
     }
 
@@ -264,6 +263,15 @@ impl Stack {
     pub async fn check(&self) {
         let violations = invariants::check(&self.history().await);
         assert!(violations.is_empty(), "{}", invariants::listing(&violations));
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.stays();
+            eprintln!("what the processes said is in {}", self.folder.path().display());
+        }
     }
 }
 

@@ -93,7 +93,7 @@ pub async fn run(orders: usize) -> Summary {
             .env("QUADRILLE_FAILPOINT_LOG", log.display())
             .env("QUADRILLE_LOG__LEVEL", "warn")
     };
-    let workers = FLOW.steps.iter().flat_map(|step| [step.worker; REPLICAS]);
+    let workers = FLOW.steps.iter().flat_map(|row| [row.worker; REPLICAS]);
     let replicas = workers.map(|worker| {
         Supervisor::keep(stack.launcher(), {
             let launch = launch.clone();

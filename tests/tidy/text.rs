@@ -9,7 +9,7 @@ const WIDTH: usize = 100;
 
 /// Where a test may let time pass, and why it is no wait for something to become true.
 const SLEEPS: &[(&str, &str)] = &[
-    ("tests/src/eventually.rs", "looks again: everybody else waits by it"),
+    ("tests/harness/src/eventually.rs", "looks again: everybody else waits by it"),
     ("tests/src/storm.rs", "looks again, within the limit of the storm"),
     ("tests/contract/slots.rs", "writers try again after a jittered pause"),
     ("tests/contract/faults.rs", "a fault comes at a random moment"),

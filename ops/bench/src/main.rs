@@ -7,7 +7,6 @@
 mod args;
 mod figures;
 mod kernel;
-mod process;
 mod raw;
 mod report;
 mod run;

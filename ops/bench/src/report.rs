@@ -4,6 +4,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
+use harness::process::Usage;
 use serde::Serialize;
 
 use crate::args::{Args, RATE, Side};
@@ -97,7 +98,7 @@ impl Report {
     }
 
     fn weights(&self, results: &Results) -> Vec<Weight> {
-        let weight = |((side, name), usage): (&(Side, &'static str), &crate::process::Usage)| {
+        let weight = |((side, name), usage): (&(Side, &'static str), &Usage)| {
             let in_flight = self.figures(*side)?.in_flight;
             Some(Weight {
                 side: side.name(),

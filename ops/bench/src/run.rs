@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use harness::process::Usage;
+
 use crate::args::{Args, RATE, Side};
-use crate::process::Usage;
 use crate::raw::driver::{Driver, Size};
 use crate::raw::stock::batches;
 use crate::stage::Stage;
@@ -81,7 +82,7 @@ impl Results {
         let orders = if side == Side::Flow { orders.div_ceil(4) } else { orders };
         let mut stage = Stage::set(args, side, in_flight).await?;
         let measured = async {
-            let driver = Driver::connect(stage.url()).await?;
+            let driver = Driver::connect(&stage.url()).await?;
             driver.rush("warm-up-", WARM_UP.min(orders), in_flight as usize).await?;
             let before = stage.usage();
             let took = driver.rush("", orders, in_flight as usize).await?;
@@ -90,7 +91,6 @@ impl Results {
             anyhow::Ok((took, used))
         };
         let (took, used) = measured.await.map_err(|error| stage.explain(error))?;
-        stage.strike().await;
         let per_order =
             used.into_iter().map(|(name, seconds)| (name, seconds * 1_000.0 / orders as f64));
         Ok(Rush {
@@ -104,7 +104,7 @@ impl Results {
     async fn paced(&mut self, args: &Args, side: Side, seconds: f64) -> anyhow::Result<()> {
         let mut stage = Stage::set(args, side, USUAL_IN_FLIGHT).await?;
         let measured = async {
-            let driver = Driver::connect(stage.url()).await?;
+            let driver = Driver::connect(&stage.url()).await?;
             driver.rush("warm-up-", WARM_UP, USUAL_IN_FLIGHT as usize).await?;
             let before = stage.usage();
             for rate in args.rates.iter().map(|rate| rate.get()) {
@@ -116,16 +116,14 @@ impl Results {
             anyhow::Ok(())
         };
         measured.await.map_err(|error| stage.explain(error))?;
-        stage.strike().await;
         Ok(())
     }
 
     async fn stock(&mut self, args: &Args, seconds: f64) -> anyhow::Result<()> {
         let mut stage = Stage::bare(args).await?;
         let count = (seconds * f64::from(RATE)).ceil() as usize;
-        let measured = batches(stage.url(), RATE, count).await;
+        let measured = batches(&stage.url(), RATE, count).await;
         self.stock_batches.extend(measured.map_err(|error| stage.explain(error))?);
-        stage.strike().await;
         Ok(())
     }
 

@@ -4,12 +4,13 @@
 use std::path::Path;
 use std::process::Command;
 
+use harness::folder::Folder;
 use serde_json::Value;
 
 #[test]
 fn a_quick_run_measures_every_side() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("figures.json");
+    let folder = Folder::new("quadrille-bench-figures-");
+    let file = folder.file("figures.json");
     let output = Command::new(env!("CARGO_BIN_EXE_bench"))
         .arg("--quick")
         .arg("--json")

@@ -37,7 +37,7 @@ async fn h10_the_late_acknowledgement_of_a_zombie_is_true() {
     stack.fill_stock().await;
     let armed = Armed::at(&stack, "zombie", "run.after-effect");
     let mut zombie = stack.launcher().launch(&armed.stops("charge-customer"));
-    zombie.ready().await;
+    zombie.ready().await.unwrap();
     let ids = stack.place_all("zombie", &[Fate::Completes]).await;
     armed.happens().await;
     // The other replica holds the message for three times the time in which the first one should
@@ -46,7 +46,7 @@ async fn h10_the_late_acknowledgement_of_a_zombie_is_true() {
     stack.sandbox.set_faults("payment", &slow).await;
     let slow = Launch::of("charge-customer").env("QUADRILLE_CHARGE_CUSTOMER__TIMEOUT", "9s");
     let mut other = stack.launcher().launch(&slow);
-    other.ready().await;
+    other.ready().await.unwrap();
     eventually("the other replica is at work", async || {
         (stack.sandbox.calls_for(&ids[0], "create").await == 2).then_some(())
     })

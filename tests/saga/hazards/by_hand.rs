@@ -71,10 +71,10 @@ pub(crate) async fn write(
 
 /// Refuses a step on its behalf, as a deadline does, and leaves the signal to others.
 pub(crate) async fn refuse_without_signal(stack: &Stack, id: &SagaId, worker: &str) {
-    let step = FLOW.row(worker).expect("a row of the table");
-    let refused = step.refused.expect("it can say no");
-    let cause = caused_by(stack, id, step.on).await;
-    write(stack, id, (step.slot, CLOSING), (refused, json!({ "reason": "deadline" })), cause).await;
+    let row = FLOW.row(worker).expect("a row of the table");
+    let refused = row.refused.expect("it can say no");
+    let cause = caused_by(stack, id, row.on).await;
+    write(stack, id, (row.slot, CLOSING), (refused, json!({ "reason": "deadline" })), cause).await;
 }
 
 /// Refuses a step on its behalf: the refusal, then the signal.

@@ -8,12 +8,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harness::process::Process;
 use jiff::{SignedDuration, Timestamp};
 use quadrille::log::envelope::Cause;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
-use tests::stack::{Fate, Launch, Stack, Worker};
+use tests::stack::{Fate, Launch, Stack};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
@@ -47,8 +48,8 @@ fn with_clock(launch: Launch, library: &Path, file: &Path) -> Launch {
         .env("DONT_FAKE_MONOTONIC", 1)
 }
 
-/// How far the clock of a worker's log lines is from this machine's.
-fn shift(worker: &Worker) -> SignedDuration {
+/// How far the clock by which a worker's log is written is from this machine's.
+fn shift(worker: &Process) -> SignedDuration {
     let said = worker.said();
     let line: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
     let at: Timestamp = line["timestamp"].as_str().unwrap().parse().unwrap();

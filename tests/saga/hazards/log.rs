@@ -4,22 +4,23 @@
 //! stream is the task of the server's permissions. For example, the server accepts `retention:
 //! interest`, whatever `deny_delete` says, and drops every event that all durables have settled.
 
+use harness::process::Process;
 use quadrille::topology::{Profile, Topology};
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::within_patience;
-use tests::stack::{ACK_WAIT, Fate, Launch, Stack, Worker};
+use tests::stack::{ACK_WAIT, Fate, Launch, Stack};
 
 /// A worker that compares the live settings with the flow's five times a second.
-async fn watchful(stack: &Stack, worker: &'static str) -> Worker {
+async fn watchful(stack: &Stack, worker: &'static str) -> Process {
     let launch = Launch::of(worker).env("QUADRILLE_WORKER__INSPECT_EVERY", "200ms");
     let mut worker = stack.launcher().launch(&launch);
-    worker.ready().await;
+    worker.ready().await.unwrap();
     worker
 }
 
 /// Waits until a worker has stopped by itself, and says why in one line.
-async fn stopped_because(worker: &mut Worker) -> String {
+async fn stopped_because(worker: &mut Process) -> String {
     let name = worker.name();
     let status = within_patience(&format!("{name} stops"), worker.ended()).await;
     assert!(!status.success(), "{name} ended as if nothing were wrong");

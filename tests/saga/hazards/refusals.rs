@@ -42,7 +42,7 @@ async fn h08_an_order_turns_around_though_its_refuser_died_before_the_signal() {
     for (worker, fate) in refusers {
         let armed = Armed::at(&stack, worker, "run.after-commit");
         let mut refuser = stack.launcher().launch(&armed.kills(worker));
-        refuser.ready().await;
+        refuser.ready().await.unwrap();
         if worker == "reserve-inventory" {
             stack.fill_stock().await;
         }

@@ -44,7 +44,7 @@ async fn h44_restarts_under_load_lose_nothing_and_delay_nothing() {
             let status = worker.shut_down().await;
             assert!(status.success(), "{}", worker.said());
             *worker = launcher.launch(&Launch::of(worker.name()));
-            worker.ready().await;
+            worker.ready().await.unwrap();
         }
     };
     let load = async {
@@ -88,7 +88,7 @@ async fn h44_work_that_cannot_be_finished_is_at_another_replica_within_a_second(
         .env("QUADRILLE_WORKER__DEADLINE", "30s")
         .env("QUADRILLE_WORKER__DRAIN_LIMIT", "1s");
     let mut first = stack.launcher().launch(&launch);
-    first.ready().await;
+    first.ready().await.unwrap();
     let hangs = json!({ "operations": ["create"], "hang_rate": 1, "times": 3 });
     stack.sandbox.set_faults("payment", &hangs).await;
     let ids = stack.place_all("in-hand", &[Fate::Completes; 3]).await;
@@ -100,7 +100,7 @@ async fn h44_work_that_cannot_be_finished_is_at_another_replica_within_a_second(
     };
     calls(3).await;
     let mut second = stack.launcher().launch(&launch);
-    second.ready().await;
+    second.ready().await.unwrap();
     first.shut_down().await;
     let given_back = Instant::now();
     calls(6).await;

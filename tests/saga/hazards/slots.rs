@@ -104,7 +104,7 @@ async fn h05_two_replicas_that_decide_the_same_undo_nothing() {
     // One replica charges, and is stopped before it can record that.
     let armed = Armed::at(&stack, "charged", "run.after-effect");
     let mut first = stack.launcher().launch(&armed.stops("charge-customer"));
-    first.ready().await;
+    first.ready().await.unwrap();
     let ids = stack.place_all("twice", &[Fate::Completes]).await;
     armed.happens().await;
     // The other one gets the message too, charges under the same idempotency key and decides.

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use quadrille::ids::{Direction, event_id};
+use quadrille::ids::Direction::{Run, Undo};
+use quadrille::ids::event_id;
 use quadrille::{IdempotencyKey, SagaId};
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 
+use super::ledger::Request;
 use super::{Effect, History, Rule, check};
 use crate::stack::{Fate, Logged, order};
 
@@ -58,11 +60,11 @@ impl Writer {
         self.history.log.push(logged(subject, sequence, &event));
     }
 
-    fn effect(&mut self, order: &str, effect: &str, of: (&str, Direction, &str)) {
-        let (worker, direction, request) = of;
+    fn effect(&mut self, order: &str, effect: &str, of: &Request) {
+        let Request { worker, direction, name } = of;
         let id = SagaId::parse(order).unwrap();
-        let key = IdempotencyKey::derive(FLOW.saga, &id, worker, direction, request);
-        let money = worker == "charge-customer";
+        let key = IdempotencyKey::derive(FLOW.saga, &id, worker, *direction, name);
+        let money = *worker == "charge-customer";
         self.history.ledger.push(Effect {
             at: time(self.history.log.len()),
             effect: effect.to_owned(),
@@ -94,8 +96,8 @@ impl Writer {
     }
 
     fn charge(&mut self, order: &str) {
-        self.effect(order, "intent-created", ("charge-customer", Direction::Run, "create"));
-        self.effect(order, "captured", ("charge-customer", Direction::Run, "confirm"));
+        self.effect(order, "intent-created", &Request::of("charge-customer", Run, "create"));
+        self.effect(order, "captured", &Request::of("charge-customer", Run, "confirm"));
         let data = json!({ "payment": format!("pi_{order}") });
         self.event(order, "payment", ("payment.charged.v1", "charge-customer"), "inventory", data);
         self.event(order, "pivot", ("order.go.v1", "ship-order"), "payment", json!({}));
@@ -109,7 +111,7 @@ impl Writer {
 
     fn refund(&mut self, order: &str, cause: &str) {
         let request = format!("refund pi_{order}");
-        self.effect(order, "refunded", ("charge-customer", Direction::Undo, &request));
+        self.effect(order, "refunded", &Request::of("charge-customer", Undo, request));
         let data = json!({ "payment": format!("pi_{order}") });
         let of = ("payment.refunded.v1", "charge-customer");
         self.event(order, "payment-undo", of, cause, data);
@@ -138,7 +140,7 @@ fn history_without(order: &'static str, slot: &'static str) -> History {
     it.place("done", Fate::Completes);
     it.reserve("done");
     it.charge("done");
-    it.effect("done", "label-bought", ("ship-order", Direction::Run, "label"));
+    it.effect("done", "label-bought", &Request::of("ship-order", Run, "label"));
     let data = json!({ "label": "lbl_done" });
     it.event("done", "shipment", ("shipment.dispatched.v1", "ship-order"), "payment", data);
     it.close("done", "order.completed.v1", "shipment");
@@ -150,10 +152,10 @@ fn history_without(order: &'static str, slot: &'static str) -> History {
 
     it.place("poor", Fate::Declined);
     it.reserve("poor");
-    it.effect("poor", "intent-created", ("charge-customer", Direction::Run, "create"));
-    it.effect("poor", "declined", ("charge-customer", Direction::Run, "confirm"));
+    it.effect("poor", "intent-created", &Request::of("charge-customer", Run, "create"));
+    it.effect("poor", "declined", &Request::of("charge-customer", Run, "confirm"));
     it.turn("poor", "payment", "charge-customer", "inventory");
-    it.effect("poor", "canceled", ("charge-customer", Direction::Undo, "cancel pi_poor"));
+    it.effect("poor", "canceled", &Request::of("charge-customer", Undo, "cancel pi_poor"));
     let of = ("payment.voided.v1", "charge-customer");
     it.event("poor", "payment-undo", of, "refused", json!({}));
     it.release("poor", "payment-undo");
@@ -162,7 +164,7 @@ fn history_without(order: &'static str, slot: &'static str) -> History {
     it.place("far", Fate::NoCarrier);
     it.reserve("far");
     it.charge("far");
-    it.effect("far", "destination-refused", ("ship-order", Direction::Run, "label"));
+    it.effect("far", "destination-refused", &Request::of("ship-order", Run, "label"));
     it.turn("far", "shipment", "ship-order", "payment");
     it.refund("far", "refused");
     it.release("far", "payment-undo");
@@ -284,7 +286,7 @@ fn a_cancelled_order_that_did_not_turn_in_order_is_flagged() {
         it.place("early", Fate::NoCarrier);
         it.reserve("early");
         it.charge("early");
-        it.effect("early", "destination-refused", ("ship-order", Direction::Run, "label"));
+        it.effect("early", "destination-refused", &Request::of("ship-order", Run, "label"));
         it.turn("early", "shipment", "ship-order", "payment");
         it.release("early", "refused");
         it.refund("early", "refused");
@@ -332,7 +334,7 @@ fn money_that_does_not_add_up_is_flagged() {
 #[test]
 fn an_effect_without_its_reason_is_flagged() {
     let label = |it: &mut Writer| {
-        it.effect("poor", "label-bought", ("ship-order", Direction::Run, "label"));
+        it.effect("poor", "label-bought", &Request::of("ship-order", Run, "label"));
     };
     flagged(&more(label), &[Rule::Parcel]);
     broken(&[Rule::Parcel], |it| effect(it, "done", "label-bought").at = Timestamp::UNIX_EPOCH);

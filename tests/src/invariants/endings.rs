@@ -18,24 +18,24 @@ pub(super) fn check(story: &Story<'_>, found: &mut Findings) {
     }
 }
 
-fn done(story: &Story<'_>, step: &Row) -> bool {
-    story.event(step.slot, step.done).is_some()
+fn done(story: &Story<'_>, row: &Row) -> bool {
+    story.event(row.slot, row.done).is_some()
 }
 
-fn refused(story: &Story<'_>, step: &Row) -> bool {
-    step.refused.is_some_and(|refused| story.event(step.slot, refused).is_some())
+fn refused(story: &Story<'_>, row: &Row) -> bool {
+    row.refused.is_some_and(|refused| story.event(row.slot, refused).is_some())
 }
 
 fn completed(story: &Story<'_>, found: &mut Findings) {
-    for step in FLOW.steps {
-        let what = format!("completed without {}", step.done);
-        found.demand(done(story, step), Rule::Completed, story, what);
-        if let Some(pivot) = step.pivot {
+    for row in FLOW.steps {
+        let what = format!("completed without {}", row.done);
+        found.demand(done(story, row), Rule::Completed, story, what);
+        if let Some(pivot) = row.pivot {
             let went = story.event(pivot.slot, pivot.go).is_some();
             let what = format!("completed without {}", pivot.go);
             found.demand(went, Rule::Completed, story, what);
         }
-        if let Some(undo) = step.undo {
+        if let Some(undo) = row.undo {
             let undone = story.slot(undo.slot).is_some();
             let what = format!("completed, but {} is written", undo.slot);
             found.demand(!undone, Rule::Completed, story, what);
@@ -45,9 +45,9 @@ fn completed(story: &Story<'_>, found: &mut Findings) {
 
 /// Where the order turned around, as an index into the flow; a stop turns it before its step.
 fn turned_at(story: &Story<'_>) -> Option<usize> {
-    FLOW.steps.iter().position(|step| {
-        let stopped = step.pivot.is_some_and(|pivot| story.event(pivot.slot, pivot.stop).is_some());
-        stopped || refused(story, step)
+    FLOW.steps.iter().position(|row| {
+        let stopped = row.pivot.is_some_and(|pivot| story.event(pivot.slot, pivot.stop).is_some());
+        stopped || refused(story, row)
     })
 }
 
@@ -56,13 +56,13 @@ fn cancelled(story: &Story<'_>, found: &mut Findings) {
         let what = "cancelled, but no worker refused or stopped it";
         return found.demand(false, Rule::Cancelled, story, what);
     };
-    for step in FLOW.steps.iter().skip(turned) {
-        let what = format!("cancelled at {}, but it has {}", FLOW.steps[turned].slot, step.done);
-        found.demand(!done(story, step), Rule::Cancelled, story, what);
+    for row in FLOW.steps.iter().skip(turned) {
+        let what = format!("cancelled at {}, and yet {}", FLOW.steps[turned].slot, row.done);
+        found.demand(!done(story, row), Rule::Cancelled, story, what);
     }
-    for step in FLOW.steps.iter().take(turned) {
-        let what = format!("turned after {}, which it does not have", step.done);
-        found.demand(done(story, step), Rule::Cancelled, story, what);
+    for row in FLOW.steps.iter().take(turned) {
+        let what = format!("turned after {}, which it has not", row.done);
+        found.demand(done(story, row), Rule::Cancelled, story, what);
     }
     let signalled = story.slot(FLOW.turns.slot).is_some();
     found.demand(signalled, Rule::Cancelled, story, "cancelled without the signal");
@@ -76,11 +76,11 @@ fn undone_in_reverse(story: &Story<'_>, turned: usize, found: &mut Findings) {
     // A signal may be forged, or late if a later reader wrote it; the order of the undo slots is
     // what counts.
     let mut last_slot = None;
-    for (at, step) in FLOW.steps.iter().enumerate().rev() {
-        let Some(undo) = step.undo else { continue };
+    for (at, row) in FLOW.steps.iter().enumerate().rev() {
+        let Some(undo) = row.undo else { continue };
         let told = story.slot(undo.slot);
         if at > turned {
-            let what = format!("{} is undone, and it never came so far", step.worker);
+            let what = format!("{} is undone, and it never came so far", row.worker);
             found.demand(told.is_none(), Rule::Cancelled, story, what);
             continue;
         }

@@ -1,7 +1,7 @@
 //! Compares the sandbox's ledger with the log: every effect has an idempotency key that follows
 //! from its order, and a cause; everything recorded has happened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use quadrille::IdempotencyKey;
 use quadrille::ids::Direction::{self, Run, Undo};
@@ -10,16 +10,31 @@ use schemas::order_fulfilment::FLOW;
 use super::story::Story;
 use super::{Effect, Findings, History, Rule};
 
-/// Which request an effect comes from: worker, direction, and its name within the step.
-fn request(effect: &Effect) -> Option<(&'static str, Direction, String)> {
+/// What a step asks of an outside system.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Request {
+    pub(super) worker: &'static str,
+    pub(super) direction: Direction,
+    /// Within the step.
+    pub(super) name: String,
+}
+
+impl Request {
+    pub(super) fn of(worker: &'static str, direction: Direction, name: impl Into<String>) -> Self {
+        Self { worker, direction, name: name.into() }
+    }
+}
+
+/// Which request an effect comes from.
+fn request(effect: &Effect) -> Option<Request> {
     let intent = effect.intent.as_deref().unwrap_or_default();
     match effect.effect.as_str() {
         // An undo that does not know what happened opens the payment as the run would.
-        "intent-created" => Some(("charge-customer", Run, "create".into())),
-        "captured" | "declined" => Some(("charge-customer", Run, "confirm".into())),
-        "canceled" => Some(("charge-customer", Undo, format!("cancel {intent}"))),
-        "refunded" => Some(("charge-customer", Undo, format!("refund {intent}"))),
-        "label-bought" | "destination-refused" => Some(("ship-order", Run, "label".into())),
+        "intent-created" => Some(Request::of("charge-customer", Run, "create")),
+        "captured" | "declined" => Some(Request::of("charge-customer", Run, "confirm")),
+        "canceled" => Some(Request::of("charge-customer", Undo, format!("cancel {intent}"))),
+        "refunded" => Some(Request::of("charge-customer", Undo, format!("refund {intent}"))),
+        "label-bought" | "destination-refused" => Some(Request::of("ship-order", Run, "label")),
         _ => None,
     }
 }
@@ -35,22 +50,22 @@ fn before(effect: &Effect) -> Option<(&'static str, &'static str)> {
 }
 
 pub(super) fn keys(story: &Story<'_>, found: &mut Findings) {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     for effect in &story.effects {
         let name = &effect.effect;
-        let Some((worker, direction, request)) = request(effect) else {
-            // A refund of more than is held, which the sandbox had to refuse.
+        let Some(request) = request(effect) else {
+            // A refund above what is held, which the sandbox had to refuse.
             found.demand(false, Rule::Money, story, format!("the ledger has {name}"));
             continue;
         };
-        let key = IdempotencyKey::derive(FLOW.saga, &story.id, worker, direction, &request);
-        // A worker asks once more under a second key when the gateway saved its own failure under
-        // the first.
+        let Request { worker, direction, name: within } = &request;
+        let key = IdempotencyKey::derive(FLOW.saga, &story.id, worker, *direction, within);
+        // A gateway that saved its own failure under a key is asked once more under a second one.
         let known = effect.key == key.to_string() || effect.key == format!("{key}-2");
         let what = format!("{name} has the key {}, which nothing derives", effect.key);
         found.demand(known, Rule::OneEffectPerKey, story, what);
-        let first = seen.insert((worker, direction.as_str(), request.clone()));
-        let what = format!("{name} is the second effect of {worker}, {request}");
+        let what = format!("{name} is the second effect of {worker}, {within}");
+        let first = seen.insert(request);
         found.demand(first, Rule::OneEffectPerKey, story, what);
         caused(story, effect, found);
     }
@@ -72,7 +87,7 @@ fn caused(story: &Story<'_>, effect: &Effect, found: &mut Findings) {
 pub(super) fn recorded(story: &Story<'_>, found: &mut Findings) {
     let mut demand = |slot: &str, event_type: &str, field: &str, effects: &[&str]| {
         let Some(told) = story.event(slot, event_type) else { return };
-        let worker = FLOW.decides(slot).map(|step| step.worker);
+        let worker = FLOW.decides(slot).map(|row| row.worker);
         if worker.is_some_and(|worker| worker != told.source) {
             // Another worker refused on the step's behalf: the step need not have done anything.
             return;

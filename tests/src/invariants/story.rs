@@ -149,18 +149,18 @@ fn read(slot: &str, id: &SagaId, message: &Logged) -> Told {
 fn authors(slot: &str, event_type: &str) -> Vec<&'static str> {
     let closing = FLOW.closing();
     let mut authors = Vec::new();
-    for step in FLOW.steps {
-        let refused = step.slot == slot && step.refused == Some(event_type);
-        let decides = step.slot == slot
-            && (step.done == event_type || refused || step.cancelled == Some(event_type));
+    for row in FLOW.steps {
+        let refused = row.slot == slot && row.refused == Some(event_type);
+        let decides = row.slot == slot
+            && (row.done == event_type || refused || row.cancelled == Some(event_type));
         let undoes =
-            step.undo.is_some_and(|undo| undo.slot == slot && undo.events.contains(&event_type));
-        let goes = step.pivot.is_some_and(|pivot| pivot.slot == slot && pivot.go == event_type);
-        let stops = step.pivot.is_some_and(|pivot| pivot.slot == slot && pivot.stop == event_type);
+            row.undo.is_some_and(|undo| undo.slot == slot && undo.events.contains(&event_type));
+        let goes = row.pivot.is_some_and(|pivot| pivot.slot == slot && pivot.go == event_type);
+        let stops = row.pivot.is_some_and(|pivot| pivot.slot == slot && pivot.stop == event_type);
         if decides || undoes || goes {
-            authors.push(step.worker);
+            authors.push(row.worker);
         }
-        if stops || (refused && step.undo.is_some()) {
+        if stops || (refused && row.undo.is_some()) {
             authors.push(closing.worker);
         }
     }

@@ -1,8 +1,8 @@
-//! The payment and carrier services as one process, and questions to its ledger.
+//! Questions to the payment and carrier services, and to their ledger.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-
+use harness::binaries::{Build, program};
+use harness::folder::Folder;
+use harness::sandbox;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
@@ -11,48 +11,25 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use quadrille::SagaId;
 use serde_json::Value;
-use tokio::process::{Child, Command};
 
-use super::binaries::{Build, program};
-use crate::eventually::eventually;
 use crate::invariants::Effect;
 
 /// A running sandbox.
 #[derive(Debug)]
 pub struct Sandbox {
-    url: String,
+    running: sandbox::Sandbox,
     http: Client<HttpConnector, Full<Bytes>>,
-    /// Killed with this value.
-    _process: Child,
 }
 
 impl Sandbox {
-    pub(super) async fn start(folder: &Path) -> Self {
-        let file = |name: &str| -> PathBuf { folder.join(name) };
-        let log = std::fs::File::create(file("sandbox.log")).expect("the stack's folder");
-        let process = Command::new(program(Build::Shipped, "sandbox"))
-            .args(["--listen", "127.0.0.1:0", "--seed", "1", "--ledger"])
-            .arg(file("ledger.jsonl"))
-            .arg("--ports-file")
-            .arg(file("sandbox.json"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("a program that is there starts");
-        let url = eventually("the sandbox listens", async || {
-            let ports = std::fs::read_to_string(file("sandbox.json")).ok()?;
-            let ports: Value = serde_json::from_str(&ports).ok()?;
-            ports["http"].as_str().map(str::to_owned)
-        })
-        .await;
-        let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { url, http, _process: process }
+    pub(super) async fn start(folder: &Folder) -> Self {
+        let running = sandbox::Sandbox::start(&program(Build::Shipped, "sandbox"), folder).await;
+        let running = running.unwrap_or_else(|error| panic!("{error:#}"));
+        Self { running, http: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     pub fn url(&self) -> &str {
-        &self.url
+        &self.running.url
     }
 
     /// `payment` or `carrier`; the settings are in the sandbox's README.
@@ -97,7 +74,7 @@ impl Sandbox {
     }
 
     async fn ask(&self, method: Method, path: &str, body: String) -> Value {
-        let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.url()));
         let request = request.header("Idempotency-Key", "by-hand");
         let request = request.header("Content-Type", "application/x-www-form-urlencoded");
         let request = request.body(Full::new(body.into())).expect("a well-formed request");

@@ -4,12 +4,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 
+use harness::process::Process;
 use rustix::process::Signal;
-
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::worker::{Launch, Launcher, Worker};
+use super::worker::{Launch, Launcher};
 
 /// Keeps one replica of a worker running for as long as this value lives.
 #[derive(Debug)]
@@ -78,8 +78,8 @@ impl Supervisor {
     }
 }
 
-/// Waits until it ends, by itself or killed; `None` once the test has ended it for good.
-async fn watch(worker: &mut Worker, orders: &mut mpsc::Receiver<Order>) -> Option<End> {
+/// Until it ends, by itself or killed; `None` once it was told to end for good.
+async fn watch(worker: &mut Process, orders: &mut mpsc::Receiver<Order>) -> Option<End> {
     let mut ordered = false;
     loop {
         tokio::select! {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use anyhow::ensure;
 use tokio::time::{Instant, sleep};
 
 /// Longest wait; generous, because a busy machine must not fail a test.
@@ -13,12 +14,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Panics
 /// After a minute, saying what was waited for.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = until(what, async || Ok(look().await)).await;
+    found.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// As [`eventually`], for a look that can also find that there is nothing more to wait for.
+pub(crate) async fn until<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look().await {
-            return found;
+        if let Some(found) = look().await? {
+            return Ok(found);
         }
-        assert!(Instant::now() < end, "this did not happen in time: {what}");
+        ensure!(Instant::now() < end, "waited in vain for this: {what}");
         sleep(Duration::from_millis(10)).await;
     }
 }
