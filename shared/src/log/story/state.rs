@@ -41,9 +41,9 @@ pub enum Phase {
 /// A worker whose turn it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Waits {
-    /// `charge-customer`.
+    /// `book-hotel`.
     pub worker: String,
-    /// The slot it has to write: `payment`.
+    /// The slot it has to write: `hotel`.
     pub slot: String,
     /// When the broker stored the event that the worker reacts to.
     pub since: Timestamp,
