@@ -2,5 +2,5 @@
 //! `trip trace T1` tells what happened to one trip.
 
 fn main() -> std::process::ExitCode {
-    quadrille_cli::main(&trip::flow::FLOW)
+    quadrille_tool::main(&trip::flow::FLOW)
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use quadrille_cli::connect::{Addresses, DEV_FOLDER, command_line};
-use quadrille_cli::output::{Advise, Ui};
+use quadrille_tool::connect::{Addresses, DEV_FOLDER, command_line};
+use quadrille_tool::output::{Advise, Ui};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -194,7 +194,7 @@ fn send(pid: u32, signal: Signal) {
 
 #[cfg(test)]
 mod tests {
-    use quadrille_cli::output::Paint;
+    use quadrille_tool::output::Paint;
 
     use super::*;
 

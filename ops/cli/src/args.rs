@@ -1,7 +1,7 @@
 //! The command line as a whole; each command's own part is beside its code.
 
 use clap::Subcommand;
-use quadrille_cli::{Verb, tool};
+use quadrille_tool::Verb;
 
 use crate::{dev, place, stock};
 
@@ -18,7 +18,7 @@ pending (topology).";
 
 /// The command line, for a program of this name.
 pub(crate) fn line(name: &'static str) -> clap::Command {
-    tool::line::<Command>(name, EXAMPLES)
+    quadrille_tool::line::<Command>(name, EXAMPLES)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Run, watch and provision order sagas on NATS JetStream")
 }

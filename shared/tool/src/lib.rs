@@ -17,16 +17,16 @@
 //! #     ],
 //! # };
 //! fn main() -> std::process::ExitCode {
-//!     quadrille_cli::main(&FLOW)
+//!     quadrille_tool::main(&FLOW)
 //! }
 //! ```
 //!
-//! A tool with commands of its own has a [`Verb`] among them, and runs with [`tool::run`].
+//! A tool with commands of its own has a [`Verb`] among them, and runs with [`run`].
 //!
 //! It reads by default. Whatever changes something says so in its name or needs a flag. Data goes
 //! to stdout, everything else to stderr. Nothing here knows a saga: the flow says what there is.
 
-pub mod tool;
+mod tool;
 
 pub mod topology;
 pub mod trace;
@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use quadrille::Flow;
 
-use tool::Tool;
+pub use tool::{Tool, line, run};
 
 const EXAMPLES: &str = "\
 Examples:

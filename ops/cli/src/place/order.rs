@@ -11,7 +11,7 @@ use quadrille::ids::Reference;
 use quadrille::log::envelope::{CLIENT, Envelope, Occasion, Outgoing};
 use quadrille::log::open::{Opening, Sender};
 use quadrille::{BadData, Currency, Event, Money, SagaId, Slot};
-use quadrille_cli::output::Advise;
+use quadrille_tool::output::Advise;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::{Destination, OrderLine, OrderPlaced};

@@ -15,8 +15,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use quadrille_cli::connect::Addresses;
-use quadrille_cli::output::{self, GOOD, QUIET, STRONG, Ui, duration};
+use quadrille_tool::connect::Addresses;
+use quadrille_tool::output::{self, GOOD, QUIET, STRONG, Ui, duration};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use quadrille::broker::Broker;
 use quadrille::log::open::{self, Opened, When};
-use quadrille_cli::output::{self, Advise};
+use quadrille_tool::output::{self, Advise};
 use schemas::order_fulfilment::FLOW;
 use serde::{Serialize, Serializer};
 

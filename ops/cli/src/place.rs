@@ -13,9 +13,9 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Args;
 use quadrille::broker::Broker;
-use quadrille_cli::connect::Connection;
-use quadrille_cli::output::{self, Advise};
-use quadrille_cli::tool::Tool;
+use quadrille_tool::Tool;
+use quadrille_tool::connect::Connection;
+use quadrille_tool::output::{self, Advise};
 use schemas::order_fulfilment::FLOW;
 
 use many::{Many, Plan};

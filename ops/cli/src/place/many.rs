@@ -14,7 +14,7 @@ use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::log::open::When;
 use quadrille::nats::NatsBroker;
-use quadrille_cli::output::Ui;
+use quadrille_tool::output::Ui;
 use tokio::time::{Instant, sleep_until};
 
 use super::one::{Receipt, place};

@@ -1,6 +1,6 @@
 //! `quadrille`: runs, watches and provisions order sagas from the command line.
 //!
-//! The commands that any saga has are in the library beside this; here are those that know the
+//! The commands that any saga has are in the library `quadrille-tool`; here are those that know the
 //! order saga, its workers and its sandbox.
 
 mod args;
@@ -12,13 +12,13 @@ mod dev;
 
 use std::process::ExitCode;
 
-use quadrille_cli::tool::{self, Tool};
+use quadrille_tool::Tool;
 use schemas::order_fulfilment::FLOW;
 
 use args::Command;
 
 fn main() -> ExitCode {
-    tool::run(&FLOW, args::line, run)
+    quadrille_tool::run(&FLOW, args::line, run)
 }
 
 async fn run(command: Command, tool: &Tool) -> anyhow::Result<ExitCode> {
