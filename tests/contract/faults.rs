@@ -17,6 +17,8 @@ async fn a_publish_without_an_answer_may_be_stored_later() {
     let mut server = Server::start().await;
     let test = UnderTest::at(vec![server.url()]).await.with_stream().await;
     server.process.kill();
+    // A client that has not noticed yet would lose the publish with its connection.
+    eventually("the client notices", async || (!test.broker.connected()).then_some(())).await;
     let slot = test.slot("payment", "s1");
     let lost = test.broker.publish_once(&slot, Bytes::new()).await;
     assert!(matches!(lost, Published::Unknown(Unknown::NoAnswer(_))), "{lost:?}");

@@ -28,7 +28,7 @@ impl Folder {
         self.path().join(name)
     }
 
-    /// It stays when this value goes, for somebody to look into.
+    /// It stays when this value goes, so that a reader can look into it.
     pub fn stays(&mut self) {
         self.inner.disable_cleanup(true);
     }

@@ -38,7 +38,7 @@ struct Keeper {
     shell: Mutex<Child>,
 }
 
-/// In a group of its own, so that whoever ends ours does not end the keeper first.
+/// In a group of its own, so that a signal to the group of this process does not reach it.
 fn shell(arguments: &[&str]) -> Child {
     let mut command = Command::new("sh");
     command.args(arguments).process_group(0);

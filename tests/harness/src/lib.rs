@@ -1,7 +1,7 @@
 //! A nats-server, the sandbox and workers as child processes, for tests and measurements.
 //!
-//! It knows workers in general and no saga: which workers there are, what they need, and what must
-//! be true of them is said by whoever starts them. Nothing outlives the process that started it.
+//! It knows workers in general and no saga: the caller says which workers there are, what they
+//! need, and what must be true of them. Nothing outlives the process that started it.
 //!
 //! ```no_run
 //! # async fn test() -> anyhow::Result<()> {

@@ -144,7 +144,7 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
-    /// A process that has ended takes no signal, which is nobody's fault.
+    /// A process that has ended takes no signal, and that is no error.
     fn signal(&self, signal: Signal) {
         if self.child.id().is_some() {
             let _ = kill_process(self.pid, signal);
