@@ -1,4 +1,4 @@
-//! Which broker a command talks to, and how it says so when no broker is there.
+//! Which broker a command talks to, and what it says when no broker is there.
 
 mod target;
 
@@ -20,14 +20,14 @@ const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 #[derive(Debug)]
 pub struct Connection {
     pub broker: NatsBroker,
-    /// The URLs, separated by commas; for messages.
+    /// The URLs, separated by commas, as messages show them.
     pub url: String,
 }
 
-/// What to connect to, and who says so.
+/// What to connect to, and where the operator has named it.
 struct Choice {
     options: NatsOptions,
-    /// For messages: `from the context prod`.
+    /// As messages show it: `from the context prod`.
     origin: String,
 }
 

@@ -1,4 +1,4 @@
-//! The operator's tool of any saga: `topology`, `trace` and `completions`, with the flow handed in.
+//! The operator's tool for the sagas of any flow: `topology`, `trace` and `completions`.
 //!
 //! ```no_run
 //! # use quadrille::flow::{Flow, opens, step};
@@ -21,10 +21,11 @@
 //! }
 //! ```
 //!
-//! A tool with commands of its own has a [`Verb`] among them, and runs with [`run`].
+//! A tool that has more commands puts a [`Verb`] among them, and starts with [`run`].
 //!
-//! It reads by default. Whatever changes something says so in its name or needs a flag. Data goes
-//! to stdout, everything else to stderr. Nothing here knows a saga: the flow says what there is.
+//! It reads by default. A command that changes something says so in its name or needs a flag. Data
+//! goes to stdout, the rest to stderr. Nothing here is for one saga alone: the flow says what there
+//! is.
 
 mod tool;
 
@@ -49,7 +50,7 @@ Examples:
 Exit codes: 0 done; 1 failed, or something is not as it should be; 2 wrong usage, or changes are
 pending (topology).";
 
-/// The commands that know any flow.
+/// The commands that work with any flow.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Trace(trace::TraceArgs),
@@ -66,8 +67,8 @@ Examples:
     },
 }
 
-/// `main` of a tool for the sagas of `flow` that has these commands and no others. Its name in help
-/// and hints is that of its program.
+/// `main` of a tool for the sagas of `flow` that has these commands and no others. In help and
+/// hints the tool has the name of its program.
 pub fn main(flow: &'static Flow) -> ExitCode {
     let line = |name| {
         let about = format!("Watch and provision {} sagas on NATS JetStream", flow.saga);

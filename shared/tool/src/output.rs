@@ -9,13 +9,13 @@ pub use clap::builder::styling::Style;
 /// What stderr and stdout can show, and the name of the tool that writes there.
 #[derive(Debug, Clone, Copy)]
 pub struct Ui {
-    /// What its user calls it: `quadrille`.
+    /// The name that its user types: `quadrille`.
     pub tool: &'static str,
     pub on_stdout: Paint,
     pub on_stderr: Paint,
     /// A person looks at stderr: progress may be drawn there.
     pub watched: bool,
-    /// A person looks at stdout: a summary says more than a thousand lines.
+    /// A person looks at stdout: a summary is better there than a thousand lines.
     pub read_by_a_person: bool,
 }
 
@@ -51,13 +51,13 @@ impl Ui {
         }
     }
 
-    /// One line to stderr.
+    /// Prints one line to stderr.
     pub fn note(self, text: impl Display) {
-        // Where stderr itself is gone, no note can reach anybody.
+        // If stderr itself is closed, there is no way left to say so.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
-    /// What failed, why, and what to do next, to stderr.
+    /// Prints to stderr what failed, why, and what to do next.
     pub fn error(self, error: &anyhow::Error) {
         let name = self.on_stderr.paint(BAD, format!("{}:", self.tool));
         match error.downcast_ref::<Advised>() {

@@ -20,7 +20,7 @@ pub struct Tool {
 
 #[derive(Debug, Parser)]
 struct Line<C: Subcommand> {
-    /// Print without colours; they appear on a terminal only
+    /// Print no colours, not even on a terminal
     #[arg(long, global = true, env = "NO_COLOR", hide_env = true, display_order = 1_000)]
     #[arg(action = clap::ArgAction::SetTrue, value_parser = is_set)]
     no_color: bool,
@@ -30,7 +30,7 @@ struct Line<C: Subcommand> {
     command: C,
 }
 
-/// Any text but an empty one: the convention of NO_COLOR.
+/// Any text but an empty one turns colours off: the convention of NO_COLOR.
 #[expect(clippy::unnecessary_wraps, reason = "the form of a value parser")]
 fn is_set(text: &str) -> Result<bool, std::convert::Infallible> {
     Ok(!text.is_empty() && text != "false")
@@ -55,8 +55,8 @@ fn call_by_name(command: clap::Command, name: &'static str) -> clap::Command {
 /// `main` of a tool: reads the command line, and does what it says. `line` makes the command line
 /// under the name of the program, with [`line()`]; `act` runs a command.
 ///
-/// One thread: a child that dies with the thread that started it needs one that lives as long as
-/// the process.
+/// One thread, which lives as long as the process, because a child tied to this process dies with
+/// the thread that started it.
 pub fn run<C: Subcommand>(
     flow: &'static Flow,
     line: impl FnOnce(&'static str) -> clap::Command,

@@ -1,4 +1,4 @@
-//! `topology`: what the broker lacks of what the flow needs, and making it so.
+//! `topology`: compares the broker with what the flow needs, and makes what is missing.
 
 mod settings;
 
@@ -31,9 +31,9 @@ Examples:
   {tool} topology apply --profile single --ack-wait 1m --write
   {tool} topology apply --max-bytes 64GiB --write
 
-What is not given stays as it is where it exists: copies, ack wait, and a size that is larger.
+What the call does not name stays as it is where it exists: copies, ack wait, and a larger size.
 Nothing is ever deleted, and while one change is refused none is made. Exit codes: 0 the broker is
-as it should be; 2 changes are pending (without --write); 1 refused, or failed in part; it is safe
+as it should be; 2 changes are pending (without --write); 1 refused, or failed in part: it is safe
 to apply again.";
 
 const EXAMPLES: &str = "\
@@ -41,7 +41,7 @@ Examples:
   {tool} topology plan
   {tool} topology apply --write";
 
-/// Compare the broker's streams and durables with what the flow needs, or make them so
+/// Compare the broker's streams and durables with what the flow needs, or make them match
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub enum TopologyCommand {
@@ -58,10 +58,10 @@ pub enum TopologyCommand {
     },
 }
 
-/// What turns "would" into "does".
+/// The flag without which a command only says what it would do.
 #[derive(Debug, Args)]
 pub struct WriteFlag {
-    /// Really change the broker
+    /// Change the broker; without it the command only says what it would do
     #[arg(long)]
     write: bool,
 }
@@ -87,7 +87,7 @@ impl Permission {
 
 #[derive(Serialize)]
 struct Report<'c> {
-    /// None: copies are kept.
+    /// `None` where no profile is given, so that copies are kept.
     profile: Option<&'static str>,
     /// Settings that stay as they are where they exist.
     kept: Vec<&'static str>,

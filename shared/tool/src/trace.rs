@@ -1,5 +1,5 @@
-//! `trace`: the story of a saga, read from the log alone. There is no projection behind it, so it
-//! can be told whenever the log can be read.
+//! `trace`: the story of a saga, read from the log alone. There is no projection behind it, so
+//! the command works whenever the log can be read.
 
 mod render;
 
@@ -29,7 +29,7 @@ Examples:
 Where each number comes from:
   time      when the broker stored the event, by the broker's clock, in UTC
   since     time since the broker stored the event that opened the saga
-  because   the event that was reacted to: `causationseq` of the event
+  because   the event that the worker reacted to: `causationseq` of the event
   attempt   of the worker, within one delivery: `attempt` of the event
   wait      from the cause being stored until the worker began: `startedat` of the event, which is
             the worker's estimate of the broker's clock and may be a few milliseconds off
@@ -50,7 +50,7 @@ pub struct TraceArgs {
     json: bool,
 }
 
-/// Tells the stories, in the order of the ids; fails at the end where one is not in the log.
+/// Tells the stories in the order of the ids; fails after the last if one is not in the log.
 ///
 /// # Errors
 /// When the broker does not answer.
@@ -61,7 +61,7 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for (at, saga) in args.ids.iter().enumerate() {
         let story = read(&connection.broker, flow, saga).await.map_err(|error| {
-            error.advise(format!("`{} topology plan` says whether it is there", ui.tool))
+            error.advise(format!("`{} topology plan` says whether the log is there", ui.tool))
         })?;
         if story.phase() == Phase::Unknown {
             code = ExitCode::FAILURE;
@@ -95,7 +95,7 @@ pub async fn read(broker: &NatsBroker, flow: &Flow, saga: &SagaId) -> anyhow::Re
     Ok(story::tell(flow, saga, &events, &parked))
 }
 
-/// The broker's clock: our own may be wrong.
+/// The broker's time, because our own clock may be wrong.
 ///
 /// # Errors
 /// When the broker does not answer, or has no log.

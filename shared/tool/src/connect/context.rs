@@ -1,7 +1,7 @@
 //! Saved contexts of the `nats` command, so that its users need no second file of credentials.
 //!
-//! A setting that changes which broker we talk to, and that we cannot honour, is an error: it is
-//! never left out.
+//! A setting that changes which broker a command talks to, and that it cannot honour, is an error:
+//! it is never ignored.
 
 use std::path::{Path, PathBuf};
 
@@ -60,7 +60,7 @@ fn options(saved: Saved) -> anyhow::Result<NatsOptions> {
         ("jetstream_api_prefix", &saved.jetstream_api_prefix),
     ];
     if let Some((key, _)) = unsupported.iter().find(|(_, value)| !value.is_empty()) {
-        bail!("it sets {key}, which this command does not know; use --nats and --creds instead");
+        bail!("it sets {key}, which this command does not support; use --nats and --creds instead");
     }
     let given = |text: String| (!text.is_empty()).then_some(text);
     let path = |text: String| given(text).map(|text| expand(&text));
@@ -91,7 +91,7 @@ fn seed(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("the nkey cannot be read from {}", path.display()))?;
     let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
-    seed.map(str::to_owned).with_context(|| format!("{} holds no user's seed", path.display()))
+    seed.map(str::to_owned).with_context(|| format!("{} holds no user seed", path.display()))
 }
 
 #[cfg(test)]

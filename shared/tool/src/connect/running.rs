@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Where a `quadrille dev` keeps its data, unless it is told otherwise.
+/// Where a `quadrille dev` keeps its data, unless `--data` names another folder.
 pub const DEV_FOLDER: &str = ".quadrille";
 
 /// Where a running `quadrille dev` can be reached: its `dev.json`.
@@ -14,7 +14,7 @@ pub struct Addresses {
     pub sandbox: String,
     /// The data folder, absolute.
     pub data: PathBuf,
-    /// Of the supervisor.
+    /// The process id of the supervisor.
     pub pid: u32,
 }
 
@@ -24,14 +24,15 @@ impl Addresses {
         folder.join("dev.json")
     }
 
-    /// Reads a `dev.json`; `None` where there is none, or its process has gone.
+    /// Reads a `dev.json`; `None` where there is none, or its process no longer runs.
     pub fn of_running(file: &Path) -> Option<Self> {
         let addresses: Self = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
         let alive = command_line(addresses.pid).is_some_and(|line| line.contains("quadrille"));
         alive.then_some(addresses)
     }
 
-    /// Of the `quadrille dev` that runs in this folder or one above it; with its `dev.json`.
+    /// The `dev.json` of the `quadrille dev` that runs in this folder or one above it, and its
+    /// content.
     pub(super) fn here() -> Option<(PathBuf, Self)> {
         let here = std::env::current_dir().ok()?;
         here.ancestors()
@@ -40,8 +41,8 @@ impl Addresses {
     }
 }
 
-/// What a process was started with, its words separated by spaces; `None` where there is no such
-/// process, or it is dead already.
+/// The command line of a process, its words separated by spaces; `None` where there is no such
+/// process, or it has ended.
 pub fn command_line(pid: u32) -> Option<String> {
     if Path::new("/proc/self/cmdline").exists() {
         let file = format!("/proc/{pid}/cmdline");

@@ -8,8 +8,8 @@ use clap::Args;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Broker")]
 pub struct Target {
-    /// The broker: nats://host:port, several separated by commas. Without it: a `quadrille dev`
-    /// that runs in this folder or above it, otherwise nats://127.0.0.1:4222
+    /// The broker: nats://host:port, several separated by commas. Without it: that of a
+    /// `quadrille dev` that runs in this folder or above it, otherwise nats://127.0.0.1:4222
     #[arg(long, global = true, env = "QUADRILLE_NATS__URL", value_name = "URL")]
     pub nats: Option<String>,
     /// A `.creds` file to log in with
@@ -18,13 +18,13 @@ pub struct Target {
     /// A saved context of the `nats` command, instead of a URL
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// Where contexts are saved, where it is not ~/.config
+    /// The folder in which contexts are saved, if it is not ~/.config
     #[arg(long, global = true, env = "XDG_CONFIG_HOME", hide = true)]
     pub config_home: Option<PathBuf>,
 }
 
 impl Target {
-    /// The flags that lead to the same broker, each after a space; a login in a URL is left out.
+    /// The flags that name the same broker, each after a space; a URL with a login becomes `URL`.
     pub fn given(&self) -> String {
         let url = self.nats.as_deref().map(|url| if url.contains('@') { "URL" } else { url });
         let creds = self.creds.as_ref().map(|file| file.display().to_string());

@@ -1,5 +1,5 @@
-//! What an operator may choose of the streams and durables. What is not given stays as it is where
-//! it exists, so that raising one size on a cluster does not take its copies away.
+//! The settings of streams and durables that an operator may choose. One that is not given stays as
+//! it is where it exists, so that raising one size on a cluster does not take its copies away.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ pub struct Settings {
     /// kept, and streams that are missing are made for dev
     #[arg(long)]
     pub(super) profile: Option<Profile>,
-    /// Time after which a message that no worker settled is delivered again; without it that of a
-    /// durable that exists is kept [default: 30s]
+    /// Time after which a message that no worker settled is delivered again; without it a
+    /// durable that exists keeps its own [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     ack_wait: Option<Given<Duration>>,
-    /// Size at which the log of events refuses more; a larger one that is there already is kept
+    /// Size at which the log of events refuses more; a larger limit that it has already is kept
     /// [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_bytes: Option<Given<u64>>,

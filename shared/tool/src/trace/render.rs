@@ -1,4 +1,4 @@
-//! A story as text: one line an event, then where the saga stands.
+//! A story as text: one line for each event, then the state of the saga.
 
 use jiff::Timestamp;
 use quadrille::Flow;
@@ -9,7 +9,7 @@ use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duratio
 const HEADINGS: [&str; 10] =
     ["", "time", " since", "worker", "event", " seq", "because of", " attempt", " wait", " work"];
 
-/// The whole story, in lines; `now` is the broker's time, for what is still awaited.
+/// The whole story, in lines; `now` is the broker's time, so that a wait is measured by one clock.
 pub fn render(flow: &Flow, story: &Story, now: Timestamp, paint: Paint) -> String {
     let day = story
         .events
@@ -44,7 +44,7 @@ fn row(line: &Line) -> Vec<String> {
     });
     vec![
         mark.to_owned(),
-        // Milliseconds: what people compare across lines.
+        // To the millisecond, because people compare the times of two lines.
         line.stored_at.strftime("%H:%M:%S%.3f").to_string(),
         line.since_placed_ms.map_or_else(|| "-".to_owned(), |ms| format!("+{}", duration(ms))),
         line.source.clone(),
@@ -57,11 +57,11 @@ fn row(line: &Line) -> Vec<String> {
     ]
 }
 
-/// The type without its version, and why.
+/// The type without its version, and the reason of a refusal.
 fn event(line: &Line) -> String {
     let name = line.event_type.rsplit_once(".v").map_or(line.event_type.as_str(), |(name, _)| name);
     match (line.kind, &line.reason) {
-        (Kind::Alien, _) => format!("{} holds what counts for nothing: {name}", line.slot),
+        (Kind::Alien, _) => format!("{} holds an event that does not count: {name}", line.slot),
         (_, Some(reason)) => format!("{name} ({reason})"),
         (_, None) => name.to_owned(),
     }
@@ -96,7 +96,7 @@ fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
         Phase::Cancelling => format!("cancelling{turned}; {waits}"),
         Phase::Open => format!("open: {waits}"),
         Phase::Parked => "set aside, and waits for a human".to_owned(),
-        Phase::Unknown => "never placed: what is here counts for nothing".to_owned(),
+        Phase::Unknown => "never placed: the events here do not count".to_owned(),
     };
     let parked = story.parked.iter().map(|entry| {
         let place = match entry.pointer.as_str() {

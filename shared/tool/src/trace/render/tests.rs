@@ -169,7 +169,7 @@ fn what_nobody_may_have_written_counts_for_nothing() {
     let log = Log::placed().then("inventory", 10, ("mallory", "inventory.reserved.v1"), 1);
     let text = log.text();
     assert!(text.contains("?  12:00:00.010"), "{text}");
-    assert!(text.contains("inventory holds what counts for nothing"), "{text}");
+    assert!(text.contains("inventory holds an event that does not count"), "{text}");
     assert!(log.end().starts_with("open: waits for reserve-inventory"), "{text}");
 }
 
