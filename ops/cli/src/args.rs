@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Stock(stock::StockCommand),
     #[command(flatten)]
     Verb(Verb),
-    /// Become another program that dies with the one that started it; `dev` starts its programs so
+    /// Become another program that dies with the one that started it, as `dev` starts its programs
     #[command(
         hide = true,
         after_help = "Examples:\n  quadrille tied --to PID -- PROGRAM ARGUMENT…"

@@ -1,7 +1,7 @@
 //! `quadrille dev`: all of Quadrille on this machine, and nothing of it left behind.
 //!
 //! A supervisor for trying things out: it starts a broker of its own, the sandbox and every worker,
-//! restarts what ends, and stops all in good order. It is no way to run Quadrille for real.
+//! restarts what ends, and stops all in good order. It is not meant for production.
 
 mod folder;
 mod stack;
@@ -30,20 +30,20 @@ pub(crate) use tied::{TiedArgs, tied};
 const EXAMPLES: &str = "\
 Examples:
   quadrille dev                      run everything until Ctrl-C; demo orders first on a terminal
-  quadrille dev --demo-only          three demo orders, and leave; 0 only if all ended as documented
+  quadrille dev --demo-only          three demo orders, then exit: 0 only if all ended as documented
   quadrille dev --ephemeral          keep nothing
   quadrille dev --reset              begin again with an empty log
   quadrille dev --port 4222 --sandbox-port 8400 --data /tmp/quadrille
 
 The demo orders: one completes; one is declined by the payment gateway, and its stock is released;
 one is refused by the carrier, its payment refunded and its stock released.
-While it runs, the other commands of this folder find its broker by themselves.";
+While it runs, other commands that start in this folder find its broker by themselves.";
 
 /// Run a broker, the sandbox and every worker on this machine
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DevArgs {
-    /// Play the demo orders, check how they ended, and leave; keeps nothing unless --data is given
+    /// Play the demo orders, check how they ended, and exit; keeps nothing unless --data is given
     #[arg(long)]
     demo_only: bool,
     /// Do not play the demo orders
@@ -60,7 +60,7 @@ pub(crate) struct DevArgs {
     reset: bool,
     #[command(flatten)]
     stack: StackArgs,
-    /// Print the addresses, then each demo order's story, as JSON, a line each
+    /// Print the addresses, then each demo order's story, as JSON, one line each
     #[arg(long)]
     json: bool,
 }
@@ -85,9 +85,9 @@ pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
         () = &mut stop => Ok(ExitCode::SUCCESS),
     };
     if !args.demo_only && stack.running().is_ok() {
-        ui.note("stopping; a second Ctrl-C kills");
+        ui.note("stopping; press Ctrl-C again to kill what still runs");
     }
-    // A terminal may send one signal twice, to the process and to its group: that is one wish.
+    // One Ctrl-C may arrive twice, because a terminal may signal the process and also its group.
     let again = async {
         sleep(Duration::from_millis(500)).await;
         match stop_signal() {
@@ -122,7 +122,7 @@ async fn session(
         output::json(&stack.running()?.addresses)?;
     }
     if args.demo_only {
-        // The log begins empty, at an address that nobody else knows: no orders but ours.
+        // The log was empty, and nobody else knows its address, so all its orders are ours.
         let orders = if stack.is_temporary() { Orders::OnlyOurs } else { Orders::OthersToo };
         return demo::play(stack.running()?, orders, args.json, ui).await;
     }
@@ -130,7 +130,7 @@ async fn session(
         demo::play(stack.running()?, Orders::OthersToo, args.json, ui).await?;
     }
     welcome(stack, ui)?;
-    // Children are watched, and restarted, by tasks of their own.
+    // Tasks of their own watch the children, and restart them.
     std::future::pending().await
 }
 
@@ -164,7 +164,7 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// This program as a shell of this folder finds it; it is seldom on PATH.
+/// This program as a user types it in this folder, because it is rarely on PATH.
 fn ourselves() -> String {
     let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("quadrille"));
     let here = std::env::current_dir().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! `quadrille place`: puts orders into their `placed` slots.
 //!
-//! The slot is the proof: an order whose answer was lost is published again until the slot tells
-//! whose it is, so placing twice is harmless.
+//! The slot is the proof: if an answer is lost, the command publishes the order again until the
+//! slot says which order it holds. So placing an order twice is harmless.
 
 mod order;
 mod one;
@@ -33,8 +33,8 @@ Examples:
   quadrille place --count 1000 --rate 200            load: ids load-…-1 to load-…-1000
   quadrille place --json                             {\"id\",\"sequence\",\"placed\",\"subject\"}
 
-Prints the id and the sequence under which the log has it. An order that is there already, with the
-same data, is a success; with other data it is an error, and the first stands.";
+Prints the id and the sequence under which the log has it. An order that is there already is a
+success if its data are the same; otherwise it is an error, and the first order is kept.";
 
 /// Place an order, or many
 #[derive(Debug, Args)]
@@ -44,26 +44,26 @@ pub(crate) struct PlaceArgs {
     #[arg(value_name = "FILE", conflicts_with_all = ["sku", "quantity", "price", "currency",
         "customer", "payment_method", "country", "postcode"])]
     file: Option<PathBuf>,
-    /// The order's id: 1 to 64 of A-Z a-z 0-9 _ -; without it a new one is drawn
+    /// The order's id: 1 to 64 of A-Z a-z 0-9 _ -; without it, a new random one
     #[arg(long)]
     id: Option<String>,
     #[command(flatten)]
     sample: Sample,
     #[command(flatten)]
     many: Many,
-    /// Print JSON, one line an order
+    /// Print JSON, one line for each order
     #[arg(long)]
     json: bool,
 }
 
-/// What is to be placed, checked.
+/// What to place, checked.
 enum Wanted {
     One(Order),
     Many(Plan),
 }
 
 pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
-    // Whatever is wrong with the order is said before anything is sent.
+    // A mistake in the order is reported before anything is sent.
     let template = order::template(args.file.as_deref(), &args.sample)?;
     let wanted = match args.many.plan()? {
         Some(plan) => Wanted::Many(plan),
@@ -93,7 +93,7 @@ async fn require_log(connection: &Connection) -> anyhow::Result<()> {
     let log = asked.map_err(|error| {
         anyhow::Error::new(error)
             .context(format!("nothing was sent: {url} does not say whether it has a log"))
-            .advise("is JetStream on there, and has the log a leader? `nats stream info ORDERS`")
+            .advise("is JetStream on there? Does the log have a leader? `nats stream info ORDERS`")
     })?;
     if log.incarnations.iter().any(|one| one.stream == FLOW.stream) {
         return Ok(());

@@ -31,7 +31,7 @@ Examples:
   quadrille stock set ROSE-RED=1000
   quadrille stock set ROSE-RED=1000 VASE-GLASS=500 --json
 
-Sets what is stocked, held pieces included; what orders hold cannot be taken from them.";
+Sets what is stocked, held pieces included; the pieces that orders hold cannot be taken from them.";
 
 /// Show or set what is in stock
 #[derive(Debug, Subcommand)]
@@ -40,7 +40,7 @@ pub(crate) enum StockCommand {
     /// Print what is in stock
     #[command(after_help = SHOW)]
     Show {
-        /// What to show; all of it, up to 1,024, without any
+        /// What to show; without any SKU, all of them, up to 1,024
         #[arg(value_name = "SKU")]
         skus: Vec<Sku>,
         /// Print JSON
@@ -50,7 +50,7 @@ pub(crate) enum StockCommand {
     /// Set what is in stock
     #[command(after_help = SET)]
     Set {
-        /// Pieces of a SKU; may be given again, up to 1,000 times
+        /// Pieces of a SKU; may be repeated, up to 1,000 times
         #[arg(required = true, value_name = "SKU=PIECES", value_parser = parse_item)]
         items: Vec<Item>,
         /// Print JSON
@@ -94,7 +94,7 @@ fn print(shown: &[Shown], json: bool) -> anyhow::Result<()> {
     if json { output::json(&shown) } else { output::data(&text(shown)) }
 }
 
-/// What is in stock of these SKUs; of all, for none.
+/// What is in stock of these SKUs, or of all if there are none.
 pub(crate) async fn show(broker: &NatsBroker, skus: &[Sku]) -> anyhow::Result<Vec<Shown>> {
     ask(broker, stock::SHOW, &Show { sku: None, skus: skus.to_vec() }).await
 }
@@ -115,7 +115,7 @@ async fn ask(
     match answer {
         Ok(answer) => serde_json::from_slice(&answer).context("the inventory worker's answer"),
         Err(error) if error.code >= 500 => Err(anyhow!("{} ({})", error.message, error.code)
-            .advise("the inventory worker asks for another try")),
+            .advise("the inventory worker could not find out: try again")),
         Err(error) => Err(anyhow!("the inventory worker refuses: {}", error.message)),
     }
 }

@@ -17,7 +17,7 @@ use super::folder::Registry;
 
 /// First and longest wait before a restart.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// A program that ran this long begins again with the shortest wait.
+/// After a program has run this long, its next restart has the shortest wait again.
 const STEADY: Duration = Duration::from_secs(10);
 /// Above the 20 s that a worker gives itself to finish what it has in hand.
 const GRACE: Duration = Duration::from_secs(25);
@@ -27,17 +27,17 @@ const GRACE: Duration = Duration::from_secs(25);
 pub(super) struct Program {
     pub(super) name: &'static str,
     pub(super) path: PathBuf,
-    /// May be changed for the next start: a restarted broker must have its old port.
+    /// May change for the next start, because a restarted broker must have its old port.
     pub(super) arguments: Arc<Mutex<Vec<String>>>,
     pub(super) log: PathBuf,
 }
 
-/// How it is.
+/// What state it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Health {
     Starting,
     Running(u32),
-    /// It ended, or never began, at least once.
+    /// It has ended or failed to start, at least once.
     Ended(Option<ExitStatus>),
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Kept {
 impl Program {
     /// Gives the argument after `name` another value, from the next start on.
     pub(super) fn change(&self, name: &str, value: String) {
-        let mut arguments = self.arguments.lock().expect("nobody panics holding it");
+        let mut arguments = self.arguments.lock().expect("nothing panics under this lock");
         let at = arguments.iter().position(|argument| argument == name);
         if let Some(argument) = at.and_then(|at| arguments.get_mut(at + 1)) {
             *argument = value;
@@ -69,18 +69,18 @@ impl Program {
 
     fn spawn(&self) -> anyhow::Result<Child> {
         let log = self.log()?;
-        let arguments = self.arguments.lock().expect("nobody panics holding it").clone();
+        let arguments = self.arguments.lock().expect("nothing panics under this lock").clone();
         let ourselves = std::env::current_exe()?;
         Command::new(ourselves)
             .args(["tied", "--to", &std::process::id().to_string(), "--"])
             .arg(&self.path)
             .args(arguments)
-            // An error's last lines are shown; they should be words.
+            // The user sees the last lines of an error, so they should be words, not a backtrace.
             .env("RUST_LIB_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C is for us alone: we stop everything, in order.
+            // So that Ctrl-C reaches only this process, which stops everything in order.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -92,7 +92,7 @@ impl Program {
         log.with_context(|| format!("cannot write {}", self.log.display()))
     }
 
-    /// Why it is not running, with the end of what it said.
+    /// Why it is not running, with the last lines of its log.
     pub(super) fn failure(&self, status: Option<ExitStatus>) -> anyhow::Error {
         let how =
             status.map_or_else(|| "did not start".to_owned(), |status| format!("ended ({status})"));
@@ -105,8 +105,8 @@ impl Program {
     }
 }
 
-/// The work of keeping `program` running, and the handle to it. While `restart` is false, the
-/// first end is the last.
+/// The handle to `program`, and the work of keeping it running. While `restart` is false, a program
+/// that ends is not started again.
 pub(super) fn keep(
     program: Program,
     registry: Registry,
@@ -163,7 +163,7 @@ async fn supervise(
     }
 }
 
-/// Waits for its end, whatever brings it about.
+/// Waits until it has ended, by itself or by a wish.
 async fn watch_over(child: &mut Child, wishes: &mut watch::Receiver<Wish>) -> Option<ExitStatus> {
     tokio::select! {
         status = child.wait() => return status.ok(),
@@ -185,7 +185,7 @@ async fn wished(wishes: &mut watch::Receiver<Wish>, wanted: &[Wish]) {
 fn terminate(child: &Child) {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     if let Some(pid) = pid {
-        // It may have ended this moment; then there is nothing to tell it.
+        // An error means that it has just ended by itself.
         let _ = kill_process(pid, Signal::TERM);
     }
 }

@@ -33,7 +33,7 @@ struct Scene {
     name: &'static str,
     title: &'static str,
     sample: Sample,
-    /// The types of its events, whatever the order in which they were stored.
+    /// The types of its events, in any order.
     events: &'static [&'static str],
     /// Pieces it still holds, and whether it paid and got its label.
     ends: Ends,
@@ -42,7 +42,7 @@ struct Scene {
 /// Which orders there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Orders {
-    /// So the stock can be checked.
+    /// So that the stock can be checked.
     OnlyOurs,
     OthersToo,
 }
@@ -163,7 +163,7 @@ fn conclude(differs: &[String], placed: Orders, ui: Ui) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Comes back at the last end, or when waiting longer makes no sense; with the broker's time.
+/// Returns the broker's time once all have ended, or after [`PATIENCE`].
 async fn wait_for_ends(
     broker: &NatsBroker,
     orders: impl Iterator<Item = &SagaId>,
@@ -183,7 +183,7 @@ fn check_events(scene: &Scene, story: &Story) -> Vec<String> {
     let seen: BTreeSet<_> = story.events.iter().map(|line| line.event_type.as_str()).collect();
     let wanted: BTreeSet<_> = scene.events.iter().copied().collect();
     let missing = wanted.difference(&seen).map(|event| format!("{}: no {event}", story.id));
-    // A step that the demo does not know of may say what it likes.
+    // Events of steps that the demo does not know are not checked.
     let known: BTreeSet<_> = scenes().iter().flat_map(|scene| scene.events).copied().collect();
     let extra = seen.difference(&wanted).filter(|event| known.contains(*event));
     let extra = extra.map(|event| format!("{}: {event}, which must not be there", story.id));
@@ -228,7 +228,7 @@ async fn level(broker: &NatsBroker, sku: &Sku) -> anyhow::Result<Shown> {
     shown.into_iter().next().ok_or_else(|| anyhow!("{sku} was never stocked"))
 }
 
-/// True only where no other order runs: one that is open in a kept folder moves the same pieces.
+/// Valid only where no other order runs, because one in a kept folder moves the same pieces.
 fn check_stock(before: &Shown, after: &Shown) -> Option<String> {
     let held = i128::from(after.held) - i128::from(before.held);
     let wanted: i128 = scenes()

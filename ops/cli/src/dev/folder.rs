@@ -1,5 +1,5 @@
-//! The data folder of a `quadrille dev`: one process at a time, nothing of a dead one left, and
-//! where everything is for the commands beside it.
+//! The data folder of a `quadrille dev`: one process at a time holds it, ends what a dead one left
+//! running, and writes down where other commands find everything.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -30,12 +30,12 @@ pub(super) enum Place<'a> {
 /// The folder, held by this process.
 #[derive(Debug)]
 pub(super) struct Folder {
-    /// Absolute: it is in the command line of every child, which tells them from strangers.
+    /// Absolute, because a process is one of our children if its command line holds this path.
     pub(super) path: PathBuf,
     pub(super) registry: Registry,
     /// Locked as long as this process lives.
     _lock: File,
-    /// Deletes the folder in the end, last of all.
+    /// Deletes the folder at the end, after everything else.
     temporary: Option<TempDir>,
 }
 
@@ -74,7 +74,7 @@ impl Folder {
         self.path.join("logs").join(format!("{name}.log"))
     }
 
-    /// Says where everything is.
+    /// Writes down where everything is.
     pub(super) fn announce(&self, addresses: &Addresses) -> anyhow::Result<()> {
         // Renamed into place, so that no reader sees half of it.
         let (draft, file) = (self.path.join("run/dev.json.new"), Addresses::file(&self.path));
@@ -92,7 +92,7 @@ impl Folder {
     }
 
     pub(super) fn withdraw(&self) {
-        // A file that stays names a process that has gone, and is then ignored.
+        // If the file stays, readers ignore it, because its process is gone.
         let _ = fs::remove_file(Addresses::file(&self.path));
     }
 }
@@ -124,7 +124,7 @@ fn remove(path: &Path) -> anyhow::Result<()> {
     removed.with_context(|| format!("cannot delete {}", path.display()))
 }
 
-/// The children that run now, on disk, for a start after a crash.
+/// The children that run now, on disk, so that the next start after a crash can end them.
 #[derive(Debug, Clone)]
 pub(super) struct Registry {
     file: PathBuf,
@@ -151,14 +151,14 @@ impl Registry {
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) {
-        let mut children = self.children.lock().expect("nobody panics holding it");
+        let mut children = self.children.lock().expect("nothing panics under this lock");
         change(&mut children);
-        // Best effort: the kernel ends the children too, where it can.
+        // Best effort, because on Linux the operating system ends the children too.
         let _ = serde_json::to_vec(&*children).map(|text| fs::write(&self.file, text));
     }
 
-    /// Ends children of a supervisor that was killed. The folder is locked by us, so whatever is
-    /// recorded has no supervisor; only a process whose command line names the folder is ours.
+    /// Ends children of a supervisor that was killed. This process has locked the folder, so a
+    /// recorded child has no supervisor; it is ours only if its command line names the folder.
     async fn end_what_is_left(&self, folder: &Path, ui: Ui) {
         let Ok(text) = fs::read(&self.file) else { return };
         let left: Vec<Entry> = serde_json::from_slice(&text).unwrap_or_default();
@@ -187,7 +187,7 @@ impl Registry {
 
 fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself meanwhile.
+        // An error means that it has just ended by itself.
         let _ = kill_process(pid, signal);
     }
 }
@@ -215,7 +215,7 @@ mod tests {
         let second = Folder::open(Place::At(there.path()), true, UI).await.unwrap_err();
         assert!(second.to_string().contains("already"), "{second}");
         drop(folder);
-        // A child that another test starts has our lock, too, until it is a program of its own.
+        // A child that another test starts holds our lock, too, until it executes its own program.
         let reset = async {
             while Folder::open(Place::At(there.path()), true, UI).await.is_err() {
                 tokio::task::yield_now().await;

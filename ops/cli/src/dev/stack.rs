@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use super::child::{Health, Kept, Program, Wish, keep};
 use super::folder::Folder;
 
-/// How long anything may take to become ready: a loaded machine with a long log to recover.
+/// How long anything may take to become ready: enough for a busy machine and a long log.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -31,13 +31,13 @@ const DEMO_STOCK: &str = "ROSE-RED=100000,VASE-GLASS=10000";
 /// Where to listen, and which broker to run.
 #[derive(Debug, Args)]
 pub(super) struct StackArgs {
-    /// Port of the broker; a free one without it
+    /// Port of the broker; without it, a free one
     #[arg(long)]
     port: Option<u16>,
-    /// Port of the sandbox; a free one without it
+    /// Port of the sandbox; without it, a free one
     #[arg(long, value_name = "PORT")]
     sandbox_port: Option<u16>,
-    /// The nats-server program; looked for on PATH without it
+    /// The nats-server program; a name without a folder is looked for on PATH
     #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
     nats_server: PathBuf,
 }
@@ -47,10 +47,10 @@ pub(super) struct Stack {
     folder: Folder,
     ui: Ui,
     kept: Vec<Kept>,
-    /// The broker and the sandbox, which the workers need to stop in good order.
+    /// The broker and the sandbox. They stop last, because workers need them to finish their work.
     base: JoinSet<()>,
     workers: JoinSet<()>,
-    /// Once all are up; before, an end is a failure to start.
+    /// True once all are up; until then, a program that ends has failed to start.
     restart: watch::Sender<bool>,
     running: Option<Running>,
 }
@@ -77,10 +77,10 @@ impl Stack {
         self.folder.is_temporary()
     }
 
-    /// Starts everything, and comes back once the first order can flow.
+    /// Starts everything, and returns once the first order can flow.
     ///
     /// # Errors
-    /// When a program is missing or ends; what runs by then is left to [`Stack::stop`].
+    /// When a program is missing or ends; [`Stack::stop`] then ends what is running.
     pub(super) async fn start(&mut self, args: &StackArgs) -> anyhow::Result<()> {
         let binaries = binaries()?;
         require_server(&args.nats_server)?;
@@ -113,7 +113,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Stops the workers, which finish what they have in hand, then what they stand on.
+    /// Stops the workers, which finish what they have in hand, then the sandbox and the broker.
     pub(super) async fn stop(&mut self) {
         self.folder.withdraw();
         self.end(Wish::Stop).await;
@@ -124,7 +124,7 @@ impl Stack {
         self.end(Wish::Kill).await;
     }
 
-    /// What a failed run leaves behind is worth a look, even where nothing was to be kept.
+    /// Keeps a temporary folder after all, because after a failed run its logs say why.
     pub(super) fn keep_temporary(&mut self) {
         if let Some(path) = self.folder.keep() {
             self.ui.note(format!("logs and data are kept for a look: {}", path.display()));
@@ -143,7 +143,7 @@ impl Stack {
         while self.base.join_next().await.is_some() {}
     }
 
-    /// Keeps a program running from now on; the answer is its place in `kept`.
+    /// Keeps a program running from now on; returns its place in `kept`.
     fn keep(&mut self, name: &'static str, path: &Path, arguments: Vec<String>) -> usize {
         let arguments = std::sync::Arc::new(arguments.into());
         let log = self.folder.log(name);
@@ -174,7 +174,7 @@ impl Stack {
             .to_vec()
     }
 
-    /// As flags, the strongest of settings, so that none of the surroundings' gets in the way.
+    /// As flags, because they override all other settings, such as those in the environment.
     fn worker_arguments(&self, worker: &str, nats: &str, sandbox: &str) -> Vec<String> {
         let address = self.folder.run_file(&format!("{worker}.address"));
         let mut settings = vec![
@@ -191,7 +191,7 @@ impl Stack {
         settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
     }
 
-    /// Asks until there is an answer; an end of the program is one too.
+    /// Asks until there is an answer; fails if the program ends first.
     async fn ready<T>(&self, at: usize, ask: impl Fn() -> Option<T>) -> anyhow::Result<T> {
         let Kept { program, health, .. } = &self.kept[at];
         let give_up = Instant::now() + PATIENCE;
@@ -218,7 +218,7 @@ impl Stack {
         let address = self.ready(at, address).await?;
         let give_up = Instant::now() + PATIENCE;
         while let Err(error) = health::check(address).await {
-            // Also tells when it has ended meanwhile.
+            // After the time limit this fails, and says whether the program has ended.
             self.ready(at, || (Instant::now() < give_up).then_some(())).await?;
             if let Health::Ended(status) = *self.kept[at].health.borrow() {
                 return Err(self.kept[at].program.failure(status));

@@ -1,5 +1,6 @@
-//! A child that dies with its parent, even if the parent is killed: it asks the kernel to, then
-//! becomes the program it is meant to be. Doing so between fork and exec would need unsafe code.
+//! A child that dies with its parent, even if the parent is killed: it asks the operating system to
+//! kill it then, and becomes the program it is meant to be. Asking between fork and exec would need
+//! unsafe code.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -12,7 +13,7 @@ use rustix::process::getppid;
 /// The hidden command's arguments.
 #[derive(Debug, Args)]
 pub(crate) struct TiedArgs {
-    /// The process to die with: the one that runs this
+    /// The process to die with: the one that starts this command
     #[arg(long, value_name = "PID")]
     to: i32,
     /// What to become, and its arguments
@@ -20,7 +21,7 @@ pub(crate) struct TiedArgs {
     program: Vec<OsString>,
 }
 
-/// Becomes the program; comes back only when that failed.
+/// Becomes the program; returns only if that failed.
 pub(crate) fn tied(args: &TiedArgs) -> anyhow::Error {
     let Some((program, arguments)) = args.program.split_first() else {
         return anyhow!("there is no program to become");
@@ -28,7 +29,7 @@ pub(crate) fn tied(args: &TiedArgs) -> anyhow::Error {
     if let Err(error) = die_with_parent() {
         return error;
     }
-    // It may have died before it could be asked for.
+    // The parent may have died before this process asked.
     if getppid().map(|parent| parent.as_raw_nonzero().get()) != Some(args.to) {
         return anyhow!("process {} is gone already", args.to);
     }
@@ -39,11 +40,11 @@ pub(crate) fn tied(args: &TiedArgs) -> anyhow::Error {
 #[cfg(target_os = "linux")]
 fn die_with_parent() -> anyhow::Result<()> {
     use rustix::process::{Signal, set_parent_process_death_signal};
-    // Not to be ignored: a crash should look like one, and a worker would drain for seconds.
+    // SIGKILL, because a crash should look like one; on SIGTERM a worker would drain for seconds.
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// Elsewhere the next start cleans up.
+/// On other systems the next start ends what is left.
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unnecessary_wraps, reason = "the form of the other one")]
 fn die_with_parent() -> anyhow::Result<()> {

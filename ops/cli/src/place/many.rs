@@ -1,5 +1,5 @@
-//! Many orders at an even pace. Never more in flight than asked for, so that a slow broker slows
-//! this down instead of filling memory.
+//! Many orders at an even pace, never more in flight than asked for, so that a slow broker slows
+//! the command down instead of filling its memory.
 
 use std::num::NonZeroU32;
 use std::process::ExitCode;
@@ -23,16 +23,16 @@ use super::order::{Order, Template, random_text};
 /// How many, and how fast.
 #[derive(Debug, Args)]
 pub(super) struct Many {
-    /// Place so many orders, with ids PREFIX-1, PREFIX-2, …
+    /// Place this many orders, with ids PREFIX-1, PREFIX-2, …
     #[arg(long, value_name = "N", conflicts_with = "id")]
     count: Option<NonZeroU32>,
-    /// Orders a second; without it as fast as they are stored
+    /// Orders a second; without it, as fast as the broker stores them
     #[arg(long, value_name = "R", requires = "count")]
     rate: Option<f64>,
-    /// What the ids of many orders begin with; without it a new one is drawn
+    /// What the ids of many orders begin with; without it, a new random text
     #[arg(long, requires = "count")]
     prefix: Option<String>,
-    /// Orders whose answer may be awaited at once
+    /// Orders that may wait for their answer at once
     #[arg(long, value_name = "N", default_value = "64", requires = "count")]
     in_flight: NonZeroU32,
 }
@@ -75,7 +75,7 @@ impl Plan {
     }
 }
 
-/// What became of them all.
+/// What became of all the orders.
 #[derive(Debug, Default)]
 struct Tally {
     placed: u32,

@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Receipt {
     pub(crate) id: String,
     pub(crate) sequence: u64,
-    /// `now`; `before` where it was there already; `unknown` where an answer was lost, and this
-    /// call cannot be told from an earlier one of the same event.
+    /// `now`; `before` where it was there already; `unknown` where an answer was lost, so that the
+    /// command cannot say whether this call stored the event or an earlier one did.
     #[serde(serialize_with = "in_a_word")]
     pub(crate) placed: When,
     pub(crate) subject: String,
@@ -51,7 +51,7 @@ impl Receipt {
 /// Places one order; safe to repeat.
 ///
 /// # Errors
-/// When the slot holds another order, the log is full, or nobody knows whether it was stored.
+/// When the slot holds another order, the log is full, or no answer says whether it was stored.
 pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<Receipt> {
     let same = |stored: &_| order.is_what_is_stored(stored);
     let opened = open::open(broker, &FLOW, &order.opening, same, PATIENCE).await;
@@ -65,7 +65,7 @@ fn explain(order: &Order, error: open::Error) -> anyhow::Error {
     let (id, subject) = (order.opening.slot.saga(), order.opening.slot.subject());
     match error {
         open::Error::Taken { sequence } => anyhow!(
-            "order {id} is already placed, with other data (sequence {sequence}); the first stands"
+            "order {id} is already placed, with other data (sequence {sequence}); that one is kept"
         )
         .advise(format!("see it with `quadrille trace {id}`, or take another id")),
         open::Error::Full => anyhow!("{subject} was not stored: the log is full").advise(format!(
@@ -73,7 +73,7 @@ fn explain(order: &Order, error: open::Error) -> anyhow::Error {
                  with the --nats, --creds or --context of this broker; everything else is kept",
             FLOW.stream
         )),
-        open::Error::NoAnswer(why) => anyhow!("nobody knows whether {subject} was stored: {why}")
+        open::Error::NoAnswer(why) => anyhow!("no answer says whether {subject} was stored: {why}")
             .advise(format!("place it again under the same id, {id}: that is safe")),
         open::Error::TooLarge => anyhow!("{subject}: the event is over 64 KB"),
         open::Error::Rejected { code, description } => {

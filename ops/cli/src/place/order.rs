@@ -30,19 +30,19 @@ pub(crate) struct Sample {
     /// Price of one piece, in minor units (cents)
     #[arg(long, value_name = "MINOR", default_value = "250")]
     pub(crate) price: i64,
-    /// ISO 4217
+    /// Currency of the price: ISO 4217
     #[arg(long, default_value = "EUR")]
     pub(crate) currency: String,
     /// Reference of the customer
     #[arg(long, default_value = "cus_1001")]
     pub(crate) customer: String,
-    /// The gateway's name of it; the sandbox declines pm_card_chargeDeclined and others
+    /// The gateway's name of the card; the sandbox declines pm_card_chargeDeclined and others
     #[arg(long, value_name = "NAME", default_value = "pm_card_visa")]
     pub(crate) payment_method: String,
-    /// Where it goes: ISO 3166-1 alpha-2
+    /// Country of the address: ISO 3166-1 alpha-2
     #[arg(long, default_value = "DE")]
     pub(crate) country: String,
-    /// Where it goes; the sandbox's carrier refuses 00000
+    /// Postcode of the address; the sandbox's carrier refuses 00000
     #[arg(long, default_value = "10115")]
     pub(crate) postcode: String,
 }
@@ -63,7 +63,7 @@ impl Default for Sample {
     }
 }
 
-/// An order that is sound, and what is sent for it.
+/// An order that passed every check, and what is sent for it.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) opening: Opening,
@@ -86,7 +86,7 @@ struct Probe {
     subject: Option<String>,
 }
 
-/// The order in `file`, otherwise the sample; checked as far as it can be without an id.
+/// The order in `file`, otherwise the sample; checked as far as possible without an id.
 pub(crate) fn template(file: Option<&Path>, sample: &Sample) -> anyhow::Result<Template> {
     let Some(file) = file else { return Ok(Template::Bare(sample.placed()?.to_data())) };
     let text = read_input(file)?;
@@ -94,7 +94,7 @@ pub(crate) fn template(file: Option<&Path>, sample: &Sample) -> anyhow::Result<T
 }
 
 fn parse(text: &str) -> Result<Template, BadData> {
-    // `parse` bounds the nesting and says where a document is no JSON.
+    // `parse` bounds the nesting and says where a document is not JSON.
     if let Ok(Probe { specversion: Some(_), subject }) = serde_json::from_str(text) {
         return Ok(Template::Structured { text: text.trim().to_owned(), subject });
     }
@@ -107,7 +107,7 @@ fn parse(text: &str) -> Result<Template, BadData> {
 fn invalid(what: &str, bad: &BadData) -> anyhow::Error {
     let BadData { reason, pointer, message } = bad;
     let place = if pointer.is_empty() { "the whole document" } else { pointer };
-    anyhow!("{what} is no order: {message} (at {place}, {})", reason.code())
+    anyhow!("{what} is not an order: {message} (at {place}, {})", reason.code())
         .advise("nothing was sent; its form is in schemas/json/order_fulfilment/placed.v1.json")
 }
 
@@ -163,13 +163,13 @@ impl Order {
 
 /// The event that is sent for a bare order.
 fn wrap(slot: &Slot, data: &RawValue) -> Bytes {
-    // Only for people to read: a reader that needs a time takes the broker's.
+    // Only people read this time, because a program that needs one takes the broker's.
     let time = Timestamp::now();
     let occasion = Occasion { cause: None, traceparent: None, time, work: None };
     Outgoing::new(&FLOW, slot.clone(), CLIENT, (FLOW.opens.event, data), &occasion).payload
 }
 
-/// The order in a message; an id it names is the slot's, so it makes no difference.
+/// The order in a message, without its id, because that is the same as the slot's.
 fn read(slot: &Slot, stored: &Stored) -> Result<OrderPlaced, BadData> {
     let envelope = Envelope::read(&FLOW, slot.name(), slot.saga(), FLOW.opens.event, stored)?;
     let placed: OrderPlaced = envelope.event(slot.saga())?;
