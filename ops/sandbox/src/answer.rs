@@ -1,5 +1,5 @@
-//! What a request is answered: a status and a JSON body, kept as text because a saved answer is
-//! replayed byte for byte. `Severed` is the answer that is none: the connection closes.
+//! The answer to a request: a status and a JSON body, kept as text because a saved answer is
+//! replayed byte for byte. `Severed` means no answer: the connection closes.
 
 use std::sync::Arc;
 
@@ -36,12 +36,12 @@ impl Answer {
         Self::new(status, &body)
     }
 
-    /// A request to the test's own window (`/ledger`, `/faults`) that makes no sense.
+    /// A request to the paths for tests (`/ledger`, `/faults`) that makes no sense.
     pub(crate) fn bad_control(message: &str) -> Self {
         Self::new(400, &json!({"error": {"message": message}}))
     }
 
-    /// The key is being executed right now.
+    /// A request with this key is being executed right now.
     pub(crate) fn key_in_use(service: Service) -> Self {
         let message = "another request with this key is still executing";
         let body = match service {

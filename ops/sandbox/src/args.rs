@@ -1,4 +1,4 @@
-//! The command line, and how the process says that it is up and is told to stop.
+//! The command line, how the process says that it is up, and the signals that stop it.
 
 use std::fs;
 use std::future::Future;
@@ -58,7 +58,7 @@ impl Args {
     /// Says where the sandbox listens: a line on stdout, and the ports file if one is wanted.
     pub(crate) fn announce(&self, address: SocketAddr) -> anyhow::Result<()> {
         if let Some(path) = &self.ports_file {
-            // Renamed into place, so that whoever waits for the file never reads half of it.
+            // Renamed into place, so that a process that waits for the file never reads half.
             let mut draft = path.clone().into_os_string();
             draft.push(".tmp");
             fs::write(&draft, format!("{{\"http\":\"http://{address}\"}}\n"))
@@ -70,7 +70,7 @@ impl Args {
     }
 }
 
-/// Asks the sandbox of this machine, for a container without a client of its own.
+/// Asks the sandbox of this machine, because its container has no HTTP client.
 pub(crate) async fn healthcheck(listen: &str) -> anyhow::Result<()> {
     let address: SocketAddr = listen.parse().context("--listen must be an address and a port")?;
     let ip = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };

@@ -1,4 +1,4 @@
-//! The carrier: sells labels, and answers one key one way for ever, refusals included.
+//! The carrier: sells labels, and keeps the answer to a key for ever, refusals included.
 //!
 //! A label has no store of its own: it is the answer saved under the key it was bought with.
 
@@ -61,7 +61,7 @@ impl NewLabel {
     }
 }
 
-/// Sells the label or refuses the destination; the key will say the same for ever.
+/// Sells the label or refuses the destination; the key keeps this answer for ever.
 pub(crate) fn decide(new: &NewLabel, key: &str) -> Decision {
     let Destination { country, postcode } = &new.ship_to;
     let refused = country == REFUSED_COUNTRY || postcode == REFUSED_POSTCODE;

@@ -1,5 +1,5 @@
-//! The test's own window, which no client of the services may use: the ledger, the calls, the
-//! faults. Never disturbed by faults and never counted.
+//! The paths for tests, which no client of the services may use: the ledger, the calls, the faults.
+//! Faults never disturb them, and their requests are not counted.
 
 use std::sync::Arc;
 

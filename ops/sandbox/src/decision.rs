@@ -1,5 +1,5 @@
 //! What a service decides about a command. The services make decisions and `world` carries them
-//! out, so this type lies below both, because neither service may know the world.
+//! out. This type is in a module below both, because neither service may know the world.
 
 use crate::answer::Answer;
 use crate::intent::Intent;
@@ -9,7 +9,7 @@ use crate::ledger::Fact;
 #[derive(Debug)]
 pub(crate) struct Decision {
     pub(crate) answer: Answer,
-    /// Whether the key remembers the answer. Not for what failed before execution began.
+    /// Whether the key remembers the answer. False for what failed before execution began.
     pub(crate) keep: bool,
     pub(crate) intent: Option<Intent>,
     pub(crate) facts: Vec<Fact>,

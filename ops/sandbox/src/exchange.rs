@@ -1,7 +1,7 @@
 //! One request from arrival to reply: faults first, then the key, then the execution.
 //!
-//! An execution that has begun is finished even when its client leaves, as at a real service;
-//! that is why latency after the start runs in the background and not in the client's connection.
+//! An execution that has begun is finished even when its client leaves, as at a real service. So
+//! latency after the start runs in the background and not in the client's connection.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl App {
         self.world.lock().expect("a panic under this lock has already failed the test")
     }
 
-    /// Aborts what still executes in the background: it will not have happened.
+    /// Aborts what still executes in the background, so that it never happens.
     pub(crate) async fn stop(&self) {
         let mut background = std::mem::take(&mut *self.tasks());
         background.shutdown().await;
@@ -99,7 +99,7 @@ pub(crate) async fn change(app: Arc<App>, change: Change) -> Reply {
     deliver(&plan, reply)
 }
 
-/// Suffers the fault that comes before any execution. `None`: go on.
+/// Applies the fault that comes before any execution; `None` means that the request goes on.
 async fn disturb(plan: &mut Plan, service: Service) -> Option<Reply> {
     let disturbance = std::mem::take(&mut plan.disturbance);
     let reply = match disturbance {

@@ -1,4 +1,4 @@
-//! Which faults befall which request.
+//! Which faults each request meets.
 //!
 //! All rates are drawn from one seeded source in a fixed order, so the same seed and the same
 //! sequence of requests meet the same faults.
@@ -48,7 +48,7 @@ impl Faults {
         }
     }
 
-    /// Takes the place of the service's settings, counts `times` anew, releases what hangs.
+    /// Replaces the service's settings, counts `times` from zero, releases the requests that hang.
     pub(crate) fn set(&mut self, service: Service, settings: Settings) {
         let active = self.active(service);
         active.settings = settings;
@@ -61,7 +61,7 @@ impl Faults {
         self.set(Service::Carrier, Settings::default());
     }
 
-    /// Lets go of the requests that hang, for a server that stops: they are never answered.
+    /// Closes the requests that hang, without an answer, because the server stops.
     pub(crate) fn abandon_hanging(&mut self) {
         self.payment.release = watch::Sender::new(());
         self.carrier.release = watch::Sender::new(());
@@ -71,7 +71,7 @@ impl Faults {
         Report { payment: &self.payment.settings, carrier: &self.carrier.settings }
     }
 
-    /// How long the payment service's keys live, if the faults say.
+    /// How long the payment service's keys live, if a fault says so.
     pub(crate) fn key_lifetime_ms(&self) -> Option<u64> {
         self.payment.settings.key_lifetime_ms
     }

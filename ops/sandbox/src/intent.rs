@@ -26,7 +26,7 @@ pub(crate) struct Intent {
     object: Object,
     pub(crate) amount: u64,
     pub(crate) amount_received: u64,
-    /// Not Stripe's: there the charge knows it. Saves clients a second look-up.
+    /// Not in Stripe's intent, where the charge has it. Saves clients a second look-up.
     pub(crate) amount_refunded: u64,
     /// Seconds since 1970.
     created: i64,

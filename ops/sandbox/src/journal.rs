@@ -2,7 +2,7 @@
 //! rebuilds intents and saved answers.
 //!
 //! The journal is written first and each line holds all that one request did, so a kill between
-//! the two writes leaves a ledger that is only short; `restore` completes it. No fsync: the files
+//! the two writes leaves a ledger that only lacks lines; `restore` adds them. No fsync: the files
 //! survive the death of the process, not of the machine.
 
 use std::fs::{File, OpenOptions};
@@ -153,7 +153,7 @@ impl Lines {
     }
 }
 
-/// Refuses a ledger that knows more than its journal: someone removed or swapped the journal.
+/// Refuses a ledger that has more than its journal, because the journal was removed or swapped.
 pub(crate) fn ensure_paired(facts: usize, ledger_lines: usize) -> anyhow::Result<()> {
     ensure!(
         ledger_lines <= facts,

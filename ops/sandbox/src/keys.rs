@@ -37,7 +37,7 @@ enum Entry {
     Answered(SavedAnswer),
 }
 
-/// What to do with a request, by what its key says.
+/// What to do with a request, depending on its key.
 #[derive(Debug)]
 pub(crate) enum Begin {
     /// The key was free and is now marked as executing.
@@ -53,7 +53,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Looks the key up and, if it is free, marks it. `lifetime_ms` is today's setting: an answer
+    /// Looks the key up and, if it is free, marks it. `lifetime_ms` is the setting now: an answer
     /// is gone once it is older than that, or than the setting it was saved under.
     pub(crate) fn begin(
         &mut self,

@@ -76,7 +76,7 @@ impl Ledger {
         self.entries.len()
     }
 
-    /// The lines these facts will be, without writing them yet.
+    /// The lines for these facts, without writing them yet.
     pub(crate) fn number(&self, at: Timestamp, facts: &[Fact]) -> Vec<Entry> {
         let next = self.entries.len() as u64 + 1;
         (next..).zip(facts).map(|(n, fact)| Entry { n, at, fact: fact.clone() }).collect()

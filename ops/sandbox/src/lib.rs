@@ -1,18 +1,18 @@
 //! Payment and carrier services to test against, and the ground truth of what they did.
 //!
-//! A request that changes something takes this way:
+//! A request that changes something passes through these modules:
 //!
 //! 1. `routes` reads it, and knows which service it is for.
 //! 2. `exchange` draws its faults and then looks up its idempotency key.
 //! 3. `payment` or `carrier` decides, and changes nothing.
 //! 4. `world` writes the decision down before it takes effect.
 //!
-//! The modules stand in reading order, and each uses only modules below it.
+//! The modules are in reading order, and each uses only modules below it.
 //! Nothing here knows Quadrille: the services would serve any client, so that they can judge ours.
 
 mod server;
 
-// The paths: those of the services, and those of the test's own window.
+// The paths: those of the services, and those for tests.
 mod routes;
 mod control;
 

@@ -1,6 +1,6 @@
 //! The `sandbox` binary: one process, one port, both services.
 //!
-//! One thread is enough: every request is a few microseconds under one lock.
+//! One thread is enough, because every request takes a few microseconds under one lock.
 
 mod args;
 

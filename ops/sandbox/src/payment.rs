@@ -134,7 +134,7 @@ fn cancel(mut intent: Intent, key: &str) -> Decision {
     }
 }
 
-/// Refuses, and tells the ledger, whatever would give back more than is held.
+/// Refuses a refund of more than is held, and records that in the ledger.
 fn refund(mut intent: Intent, amount: Option<u64>, key: &str) -> Decision {
     let held = intent.amount_received - intent.amount_refunded;
     let refused = match amount {

@@ -1,6 +1,6 @@
 //! The paths of both services: from an HTTP request to a change or a question, and to its reply.
 //!
-//! A room above the services, because a route needs `exchange`, which needs `world`, which needs
+//! A module above the services, because a route needs `exchange`, which needs `world`, which needs
 //! the services. So the services themselves never learn how a request reaches them.
 
 mod payment;

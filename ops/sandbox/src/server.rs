@@ -1,7 +1,7 @@
 //! The server: axum's router under an accept loop of our own.
 //!
 //! `axum::serve` cannot close a connection without a status line. Here a severed reply becomes an
-//! error of the hyper service, upon which hyper drops the connection and writes nothing.
+//! error of the hyper service; hyper then drops the connection and writes nothing.
 
 use std::fmt;
 use std::future::Future;
@@ -91,7 +91,7 @@ async fn connection(stream: TcpStream, service: TowerToHyperService<Router>, wat
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| respond(service.clone(), request));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // An error is a severed reply or a client that left; neither is news.
+    // An error is a severed reply or a client that left; neither is worth a line of log.
     let _ = watcher.watch(connection).await;
 }
 

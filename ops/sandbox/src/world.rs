@@ -1,7 +1,7 @@
 //! Everything the sandbox knows, behind one lock that is never held across an await.
 //!
 //! A change is decided, then written to the files, then applied; a restart applies the same
-//! records. So what a client was told, what the ledger says and what a restart knows agree.
+//! records. So the answers to clients, the ledger and a restarted sandbox agree.
 
 use std::path::Path;
 
@@ -56,7 +56,7 @@ impl World {
         Ok(world)
     }
 
-    /// Counts the request and draws the faults that will befall it.
+    /// Counts the request and draws the faults that it will meet.
     pub(crate) fn admit(&mut self, operation: Operation, order: Option<&str>) -> Plan {
         self.calls.count(operation, order);
         self.faults.plan(operation, order)

@@ -1,16 +1,16 @@
 //! The faults drawn for one request. `faults` draws them, `settings` names the error among them,
-//! and `exchange` makes the request suffer them.
+//! and `exchange` applies them.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// What befalls one request. At most one disturbance; the rest may come together.
+/// The faults of one request: at most one disturbance; the rest may come together.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) disturbance: Disturbance,
     pub(crate) latency: Duration,
-    /// The client is told 504 and the effect happens this much later.
+    /// The client gets 504, and the effect happens this much later.
     pub(crate) commit_late: Option<Duration>,
     pub(crate) drop_reply: bool,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Plan {
 pub(crate) enum Disturbance {
     #[default]
     None,
-    /// Waits for a change of the watched value, then goes on as if nothing had been. Once the
+    /// Waits for a change of the watched value, then goes on as if nothing had happened. Once the
     /// value is gone, the connection closes.
     Hang(watch::Receiver<()>),
     DropBefore,
@@ -31,7 +31,7 @@ pub(crate) enum Disturbance {
     Error {
         status: u16,
     },
-    /// The error becomes the answer of the key, so it takes the place of the execution.
+    /// The error becomes the answer of the key, so nothing is executed.
     SaveError {
         status: u16,
     },

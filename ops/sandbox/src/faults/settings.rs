@@ -1,5 +1,5 @@
 //! What a test may ask for with `PUT /faults/{payment|carrier}`, checked field by field so that a
-//! typing error is told at once and does not look like a service without faults.
+//! typing error is reported at once and does not look like a service without faults.
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     operations: Option<Vec<Operation>>,
     /// Only requests about this order.
     order: Option<String>,
-    /// Only the first so many requests that the two fields above let through.
+    /// Only this many requests: the first that the two fields above let through.
     pub(super) times: Option<u64>,
     pub(super) latency_ms: u64,
     /// Added to the latency: anything from zero to this.
@@ -35,7 +35,7 @@ pub(crate) struct Settings {
     pub(super) drop_reply_rate: f64,
     pub(super) hang_rate: f64,
     pub(super) commit_late_ms: Option<u64>,
-    /// Of the service as a whole, whatever `operations`, `order` and `times` say.
+    /// Applies to the service as a whole, whatever `operations`, `order` and `times` say.
     pub(super) key_lifetime_ms: Option<u64>,
 }
 
@@ -119,7 +119,7 @@ impl Settings {
             return Err("error_status: not between 400 and 599".into());
         }
         if service == Service::Carrier && self.key_lifetime_ms.is_some() {
-            return Err("key_lifetime_ms: the carrier answers one key one way for ever".into());
+            return Err("key_lifetime_ms: the carrier keeps the answer to a key for ever".into());
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::operation::Operation;
 #[derive(Debug)]
 pub(crate) enum Command {
     Create(NewIntent),
-    /// A payment method takes the place of the intent's, which may have been declined.
+    /// A payment method replaces the intent's, which may have been declined.
     Confirm {
         intent: String,
         payment_method: Option<String>,

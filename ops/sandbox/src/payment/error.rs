@@ -23,7 +23,7 @@ fn invalid_request(status: u16, param: &str, code: &str, message: &str) -> Answe
     Answer::new(status, &json!({ "error": error }))
 }
 
-/// The intent has moved on; its status tells where to.
+/// The intent's status no longer allows the request; the answer holds the intent.
 pub(super) fn unexpected_state(intent: &Intent) -> Answer {
     let error = json!({
         "type": "invalid_request_error",

@@ -89,7 +89,7 @@ fn the_help_has_examples() {
 #[test]
 fn the_commands_of_the_readme_work() {
     if Command::new("curl").arg("--version").output().is_err() {
-        return eprintln!("there is no curl here, which these commands are of: not tested");
+        return eprintln!("there is no curl here, which these commands need: not tested");
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let process = Process::start(directory.path());
