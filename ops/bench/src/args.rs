@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Orders of one throughput measurement; a quarter of it for the flow
     #[arg(long, default_value = "4000", value_name = "N")]
     pub(crate) orders: NonZeroU32,
-    /// Messages a process has in hand at once, the placing one included; the best one counts
+    /// Messages a process has in hand at once, the placing one included; the best number counts
     #[arg(long, default_value = "16,64,256", value_delimiter = ',', value_name = "N,…")]
     pub(crate) in_flight: Vec<NonZeroU32>,
     /// Orders per second at which times are measured; 200 is always among them
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Threads of each worker process, on every side
     #[arg(long, default_value = "1", value_name = "N")]
     pub(crate) threads: NonZeroU32,
-    /// Few orders, one round: shows that everything runs, and no more
+    /// Few orders, one round: only shows that everything runs
     #[arg(long, conflicts_with_all = ["rounds", "orders", "in_flight", "rates", "seconds"])]
     quick: bool,
     /// Writes the figures to this file, too
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// Server to measure on
     #[arg(long, env = "QUADRILLE_NATS_SERVER", default_value = "nats-server", value_name = "FILE")]
     pub(crate) nats_server: PathBuf,
-    /// Folder of the workers' and the sandbox's binaries; that of this one without it
+    /// Folder of the workers' and the sandbox's binaries; without it, the folder of this one
     #[arg(long, env = "QUADRILLE_BIN_DIR", value_name = "FOLDER")]
     pub(crate) bin_dir: Option<PathBuf>,
 }
@@ -81,7 +81,7 @@ impl Side {
 pub(crate) const RATE: u32 = 200;
 
 impl Args {
-    /// Fills in what `--quick` stands for, and what is always measured.
+    /// Fills in what `--quick` means, and what is always measured.
     pub(crate) fn complete(mut self) -> Self {
         if self.quick {
             self.rounds = NonZeroU32::MIN;
@@ -102,5 +102,5 @@ impl Args {
 }
 
 fn number(value: u32) -> NonZeroU32 {
-    NonZeroU32::new(value).expect("not zero as it is written")
+    NonZeroU32::new(value).expect("no caller passes zero")
 }

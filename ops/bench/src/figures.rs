@@ -1,5 +1,5 @@
-//! From times to figures: percentiles by sorting, for nothing is so large here that it would need
-//! an approximation.
+//! From times to figures: percentiles by sorting, because no list here is so long that it would
+//! need an approximation.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Latency {
     }
 }
 
-/// The middle one, or the mean of the two in the middle; 0 of none.
+/// The middle one, or the mean of the two in the middle; 0 if there is none.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

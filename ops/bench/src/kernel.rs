@@ -1,7 +1,7 @@
 //! The four workers without outside effects: what is left of a worker when its step costs nothing
 //! is Quadrille itself.
 //!
-//! Written as any step is, on the public API. Each says "done" at once, with the data of the golden
+//! They use the public API, as any step does. Each says "done" at once, with the data of the golden
 //! sample, so that its events are as long as real ones.
 
 use std::process::ExitCode;

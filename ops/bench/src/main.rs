@@ -1,8 +1,8 @@
 //! What Quadrille costs: measured against the same protocol written by hand in plain async-nats.
 //!
-//! One binary plays every process of the measurement and is told by its own name (`argv[0]`) which
-//! one, as busybox is. So a worker's command line is the worker's alone, and nothing but this
-//! binary and the real workers has to be built.
+//! One binary plays every process of the measurement; the name under which it starts (`argv[0]`)
+//! says which one, as in busybox. So a worker's command line is the worker's alone, and only this
+//! binary and the real workers have to be built.
 
 mod args;
 mod figures;

@@ -1,7 +1,7 @@
-//! The baseline: the same protocol by hand, in plain async-nats, as somebody would write it who
+//! The baseline: the same protocol by hand, in plain async-nats, as an engineer would write it who
 //! needs nothing but speed.
 //!
-//! Guarded publishes, each awaited, then the acknowledgement of what they answer; no decoding, no
+//! It awaits each guarded publish, then acknowledges the message that caused it; no decoding, no
 //! checks, no retries. Only this file and its folder name the NATS client.
 
 pub(crate) mod driver;
@@ -29,7 +29,7 @@ struct Arguments {
     in_flight: usize,
     /// Threads of the process
     threads: usize,
-    /// Written once it takes work
+    /// File that the process writes once it takes work
     ready: PathBuf,
 }
 

@@ -147,7 +147,7 @@ fn at_most(what: String, value: f64, limit: f64) -> Criterion {
     Criterion { what, value: round(value), limit, met: value <= limit }
 }
 
-/// One ratio a round, for a machine that slows down slows both sides of a round.
+/// One ratio for each round, because a machine that slows down slows both sides of a round.
 fn ratios(results: &Results, raw: u32, product: u32) -> Vec<f64> {
     let raw = rates(results, Side::Raw, raw);
     let product = rates(results, Side::Product, product);

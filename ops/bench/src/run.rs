@@ -1,5 +1,5 @@
-//! The order of the measurements: all sides in turn, within minutes, so that whatever else this
-//! machine does meets them alike.
+//! The order of the measurements: all sides in turn, within minutes, so that the other work of this
+//! machine slows all of them equally.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::raw::driver::{Driver, Size};
 use crate::raw::stock::batches;
 use crate::stage::Stage;
 
-/// Orders before a throughput measurement: connections, buffers and pulls are then as they stay.
+/// Orders before a throughput measurement; after them, connections, buffers and pulls are steady.
 const WARM_UP: usize = 100;
-/// In hand at once while times are measured: what workers have unless told otherwise.
+/// In hand at once while times are measured: the default of workers.
 const USUAL_IN_FLIGHT: u32 = 64;
 const MOST_SLICES: u32 = 3;
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Results> {
     let rounds = args.rounds.get();
     for round in 0..rounds {
         for in_flight in &args.in_flight {
-            // Turned around every time, so that none is always first.
+            // The order is reversed each time, so that no side is always first.
             for side in in_turn(&args.sides, round) {
                 let rush = results.rush(args, side, in_flight.get()).await?;
                 eprintln!(

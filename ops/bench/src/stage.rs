@@ -42,7 +42,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// A server with streams and durables, and nobody who works.
+    /// A server with streams and durables, and no workers.
     pub(crate) async fn bare(args: &Args) -> anyhow::Result<Self> {
         let program = Some(args.nats_server.clone());
         let server = Server::start_with(&Settings { program, ..Settings::default() }).await?;

@@ -1,5 +1,5 @@
-//! The benchmark runs from end to end, and its figures are where scripts look for them. How large
-//! they are is no test's business: that depends on the machine and on what else it does.
+//! The benchmark runs from end to end, and its figures are where scripts look for them. No test
+//! checks how large they are, because that depends on the machine and on what else it does.
 
 use std::path::Path;
 use std::process::Command;

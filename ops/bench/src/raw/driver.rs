@@ -1,7 +1,7 @@
 //! Places orders and sees them closed, the same for every side: one connection, one clock.
 //!
-//! In the paced runs an order's time begins when it was due, not when it was sent: a driver or a
-//! server that stalls must not make the orders behind it look quick.
+//! In the paced runs an order's time begins when it was due, not when it was sent, because a driver
+//! or a server that stalls must not make the orders behind it look fast.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ impl Driver {
         Ok(began.elapsed())
     }
 
-    /// Places `count` orders, `rate` a second, whatever becomes of them, and returns the time of
+    /// Places `count` orders, `rate` a second without waiting for any, and returns the time of
     /// each from when it was due to when it was closed.
     pub(crate) async fn paced(
         &self,
@@ -78,7 +78,7 @@ impl Driver {
         let first = Instant::now() + LEAD;
         let due = move |number: usize| first + Duration::from_secs(1) * number as u32 / rate;
         let (ticks, mut ticking) = mpsc::unbounded_channel();
-        // The runtime's timer has steps of 1 ms, which is as long as what is measured here.
+        // Tokio's timer has steps of 1 ms, which is as long as the times measured here.
         let pacer = spawn_blocking(move || {
             for number in 0..count {
                 std::thread::sleep(due(number).duration_since(Instant::now()));
@@ -157,6 +157,6 @@ async fn next(closed: &mut Subscriber, missing: usize) -> anyhow::Result<async_n
 fn number_of(closed: &async_nats::Message) -> anyhow::Result<usize> {
     match closed.subject.rsplit('-').next().map(str::parse) {
         Some(Ok(number)) => Ok(number),
-        _ => bail!("{} is none of the orders placed", closed.subject),
+        _ => bail!("{} is not one of the orders placed", closed.subject),
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::connect;
 
-/// What a SKU or a hold takes on the log.
+/// As many bytes as a SKU or a hold takes in the log.
 const PAYLOAD: [u8; 120] = [b'x'; 120];
 
 /// Commits `count` batches of two messages, `rate` a second, one after the other, and returns the
@@ -30,7 +30,7 @@ pub(crate) async fn batches(url: &str, rate: u32, count: usize) -> anyhow::Resul
     Ok(times)
 }
 
-/// A hold that must be new, and a SKU that must be as it was; returns where the SKU now is.
+/// A hold that must be new, and a SKU that must be unchanged; returns the SKU's new sequence.
 async fn batch(client: &Client, number: usize, sku_at: u64) -> anyhow::Result<u64> {
     let id = format!("batch-{number}");
     let hold = headers(&id, 1, 0);

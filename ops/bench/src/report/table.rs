@@ -73,7 +73,7 @@ fn weights(report: &Report) {
         );
     }
     if report.processes.is_empty() {
-        println!("this system has no /proc, so processes were not weighed");
+        println!("this system has no /proc, so processes were not measured");
     }
 }
 
