@@ -1,5 +1,4 @@
-//! `tests/HAZARDS.md` says no more and no less than what is there: each hazard's tests by name, and
-//! its mutant.
+//! `tests/HAZARDS.md` lists exactly what is there: each hazard's tests by name, and its mutant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +33,7 @@ fn rows() -> BTreeMap<String, Row> {
             tests: quoted(tests).into_iter().collect(),
             mutant: quoted(mutant).into_iter().next(),
         };
-        assert!(rows.insert(id.to_lowercase(), row).is_none(), "{PAGE}:{line}: {id} again");
+        assert!(rows.insert(id.to_lowercase(), row).is_none(), "{PAGE}:{line}: {id} is here twice");
     }
     rows
 }
@@ -105,7 +104,7 @@ fn every_mutant_is_named_and_says_what_it_takes_out_and_which_test_must_fail() {
             findings.push(format!("{path}:1: say `Test: TARGET FILTER`, with a test of {id}"));
         }
         if text.lines().next().is_none_or(|line| !line.ends_with('.')) {
-            findings.push(format!("{path}:1: begin with a sentence on what is taken out"));
+            findings.push(format!("{path}:1: begin with a sentence on what it takes out"));
         }
     }
     for row in rows.values() {

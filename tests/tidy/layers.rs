@@ -1,10 +1,10 @@
-//! Who may know of what.
+//! Which code may know of what.
 
 use schemas::CONTRACTS;
 
 use crate::tree::{File, assert_tidy, files};
 
-/// The client library is spoken here, and nowhere else.
+/// The client library is used here, and nowhere else.
 const CLIENT: &[(&str, &str)] = &[
     ("shared/src/nats.rs", "the adapter"),
     ("shared/src/nats/", "the adapter"),
@@ -21,7 +21,7 @@ fn the_broker_is_named_only_in_its_adapter() {
         if CLIENT.iter().any(|(home, _why)| file.path.starts_with(home)) {
             continue;
         }
-        // A test may well send such a subject as bad input.
+        // A test may send such a subject as bad input.
         let names = if file.is_test() { vec![client] } else { vec![client, subjects] };
         for (number, _) in file.lines().filter(|(_, l)| names.iter().any(|name| l.contains(name))) {
             let path = &file.path;
@@ -40,14 +40,14 @@ fn the_contract_knows_of_no_runtime() {
         let named = |line: &str| strangers.iter().any(|name| line.starts_with(&format!("{name}.")));
         for (number, _) in manifest.lines().filter(|(_, line)| named(line)) {
             findings.push(format!(
-                "{path}:{number}: plain types only; whatever needs this lives in shared/"
+                "{path}:{number}: plain types only; code that needs this belongs in shared/"
             ));
         }
     }
     assert_tidy(&findings);
 }
 
-/// Where a saga of anybody's is served: none of these folders knows this repository's own.
+/// These folders serve any saga, so none of them knows this repository's own.
 const LIBRARY: &[&str] = &["shared/src/", "shared/vocabulary/src/", "shared/tool/src/"];
 
 /// What only the order saga has: its module, workers, streams of their own, and fields. A field
@@ -70,7 +70,7 @@ fn own_words() -> Vec<String> {
     words
 }
 
-/// The lines of a file that are no test's, comments included.
+/// The lines of a file outside its tests, comments included.
 fn lines_outside_tests(file: &File) -> impl Iterator<Item = (usize, &str)> {
     let mut in_tests = false;
     file.lines().filter(move |(_, line)| {

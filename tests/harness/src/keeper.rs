@@ -3,7 +3,7 @@
 //! No destructor runs when a process is killed, nor for a static that several tests share. So all
 //! children are one process group, and a shell outside it kills that group, and removes what is
 //! left of our folders, once its standard input closes, which the operating system does for us.
-//! Linux could kill a child with its parent, but takes the thread that started it for the parent.
+//! Linux could kill a child with its parent, but for it the parent is the thread that started it.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -51,19 +51,19 @@ pub(crate) fn group() -> i32 {
     KEEPER.leader.id().cast_signed()
 }
 
-/// From now on, this folder is gone when this process is.
+/// From now on, this folder is removed when this process ends.
 pub(crate) fn keep(folder: &str) {
     tell('+', folder);
 }
 
-/// This folder is gone already, or is meant to stay.
+/// This folder is removed already, or is meant to stay.
 pub(crate) fn forget(folder: &str) {
     tell('-', folder);
 }
 
 fn tell(sign: char, folder: &str) {
-    let mut shell = KEEPER.shell.lock().expect("nobody panics holding it");
+    let mut shell = KEEPER.shell.lock().expect("nothing panics under this lock");
     let input = shell.stdin.as_mut().expect("it is piped");
-    // One write a line; a shell that is gone keeps nothing, and that is no reason to fail.
+    // One write for each line. A shell that has ended removes nothing; that is no reason to fail.
     let _ = input.write_all(format!("{sign}{folder}\n").as_bytes());
 }

@@ -1,4 +1,4 @@
-//! A child process: its output in a file, signals by its id, and what it uses.
+//! A child process: its output in a file, signals by its id, and the resources it uses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use crate::eventually::{until, within_patience};
 use crate::keeper;
 
-/// Killed with this value, and dead once the value is gone.
+/// Killed when this value is dropped, and dead after that.
 #[derive(Debug)]
 pub struct Process {
     name: &'static str,
@@ -36,7 +36,7 @@ impl Process {
         let (log, address_file) = (file("log"), file("address"));
         let output = fs::File::create(&log)?;
         let child = command
-            // A program that is no worker does not know it.
+            // Programs other than workers ignore it.
             .env("QUADRILLE_HEALTH__ADDRESS_FILE", &address_file)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -49,7 +49,7 @@ impl Process {
                 format!("cannot start {program}; `ops/test` and `ops/bench/run` build or find it")
             })?;
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let pid = pid.expect("nobody has waited for it");
+        let pid = pid.expect("it was not waited for yet");
         Ok(Self { name, child, pid, log, address_file })
     }
 
@@ -110,7 +110,7 @@ impl Process {
         within_patience(&format!("{} ends", self.name), self.ended_some_day()).await
     }
 
-    /// Waits until it has ended, for as long as it takes: a supervisor expects no end.
+    /// Waits until it has ended, for as long as it takes, because a supervisor expects no end.
     pub async fn ended_some_day(&mut self) -> ExitStatus {
         self.child.wait().await.expect("our own child")
     }
@@ -163,7 +163,8 @@ impl Drop for Process {
     }
 }
 
-/// `/proc` counts in these, whatever timer Linux itself uses: they are its interface (`USER_HZ`).
+/// `/proc` counts time in these, whatever timer Linux itself uses: they are part of its interface
+/// (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What a process has used since its start.

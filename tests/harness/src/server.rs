@@ -1,4 +1,4 @@
-//! A real nats-server with JetStream: its own ports, its own store, gone with its value.
+//! A real nats-server with JetStream: its own ports and store, removed when its value is dropped.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ impl Server {
         format!("{}:{}", Ipv4Addr::LOCALHOST, self.ports.monitoring)
     }
 
-    /// Starts again, with the same store and ports; kills first where it still runs.
+    /// Starts again, with the same store and ports; kills it first if it still runs.
     ///
     /// # Panics
     /// When it does not start; says why.
