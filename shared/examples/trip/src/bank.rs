@@ -28,14 +28,14 @@ pub trait Bank: Send + Sync + 'static {
         key: IdempotencyKey,
     ) -> impl Future<Output = Result<Charge, StepError>> + Send;
 
-    /// Gives back what was or will be charged under this key; a success too if that is nothing.
+    /// Gives back what was or will be charged under this key; also a success if that is nothing.
     fn release(
         &self,
         charged: IdempotencyKey,
     ) -> impl Future<Output = Result<(), StepError>> + Send;
 }
 
-/// Declines whatever is over a thousand (100,000 minor units).
+/// Declines any charge over a thousand (100,000 minor units).
 #[derive(Debug, Clone)]
 pub struct FakeBank(pub Book);
 

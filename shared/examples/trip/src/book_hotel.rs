@@ -33,8 +33,8 @@ impl<H: Hotel> Step for BookHotel<H> {
 impl<H: Hotel> Undo for BookHotel<H> {
     type Undone = HotelFreed;
 
-    /// Whatever the evidence: cancelling under the key of `run` frees the room that it booked, and
-    /// keeps a late one from being booked.
+    /// Does the same for any evidence: cancelling under the key of `run` frees the room that `run`
+    /// booked, and keeps a late `run` from booking one.
     async fn undo(
         &self,
         _: &TripRequested,

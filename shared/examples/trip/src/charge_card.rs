@@ -30,7 +30,7 @@ impl<B: Bank> Step for ChargeCard<B> {
 impl<B: Bank> Undo for ChargeCard<B> {
     type Undone = CardReleased;
 
-    /// As [`BookHotel`](crate::book_hotel::BookHotel) does it, whatever the evidence.
+    /// Does the same for any evidence, as [`BookHotel`](crate::book_hotel::BookHotel) does.
     async fn undo(
         &self,
         _: &HotelBooked,

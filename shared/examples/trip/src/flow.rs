@@ -26,7 +26,7 @@ pub static FLOW: Flow = Flow {
     ],
 };
 
-/// Somebody wants to travel.
+/// A customer wants to travel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TripRequested {
     /// Must be the id in the subject, where it is given.
@@ -52,7 +52,7 @@ pub struct HotelRefused {
 }
 event!(HotelRefused = "hotel.refused.v1");
 
-/// No room is booked, or none any longer.
+/// No room was booked, or its booking is cancelled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HotelFreed {}
 event!(HotelFreed = "hotel.freed.v1");
@@ -69,7 +69,7 @@ pub struct CardRefused {
 }
 event!(CardRefused = "card.refused.v1");
 
-/// Nothing is charged, or nothing any longer.
+/// Nothing was charged, or it was given back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardReleased {}
 event!(CardReleased = "card.released.v1");

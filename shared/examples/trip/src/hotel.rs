@@ -26,11 +26,11 @@ pub trait Hotel: Send + Sync + 'static {
         key: IdempotencyKey,
     ) -> impl Future<Output = Result<Booking, StepError>> + Send;
 
-    /// Frees the room that was or will be booked under this key; a success too if there is none.
+    /// Frees the room that was or will be booked under this key; also a success if there is none.
     fn cancel(&self, booked: IdempotencyKey) -> impl Future<Output = Result<(), StepError>> + Send;
 }
 
-/// Has a room for everybody, except in the hotel named `Full House`.
+/// Has a room for every guest, except in the hotel named `Full House`.
 #[derive(Debug, Clone)]
 pub struct FakeHotel(pub Book);
 

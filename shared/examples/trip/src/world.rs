@@ -1,5 +1,5 @@
-//! What stands in for the servers of hotel and bank: a book each, a text file that the workers of
-//! several processes share and a person can read. Gone once real adapters are there.
+//! What replaces the servers of hotel and bank: a book each, a text file that the workers of
+//! several processes share and a person can read. Delete it once you have real adapters.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The folder of the books; where the worker was started, if this is empty.
+    /// The folder of the books; if this is empty, the folder where the worker was started.
     pub world: PathBuf,
     /// How long an answer takes, once the book is written.
     #[serde(with = "quadrille::config::duration")]
@@ -37,12 +37,12 @@ impl Book {
         Self { file, answers_after: settings.answers_after, faults: Faults::none() }
     }
 
-    /// At the end of a line with these faults, as the laws of the steps want it.
+    /// The same book, reached with these faults, which the laws of the steps need.
     pub fn with(self, faults: Faults) -> Self {
         Self { faults, ..self }
     }
 
-    /// Does it, once for each key. False: this key is struck off.
+    /// Does it, once for each key; false if this key is struck off.
     pub async fn enter(&self, key: IdempotencyKey) -> Result<bool, StepError> {
         let entry = |last: Option<&str>| if last.is_none() { Some("done") } else { None };
         let last = self.write(key, entry).await?;

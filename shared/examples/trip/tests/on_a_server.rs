@@ -137,7 +137,7 @@ impl Stack {
     }
 }
 
-/// Its store, ports and log lie in `folder`.
+/// Its store, ports and log are in `folder`.
 async fn nats_server(folder: &Path) -> (Program, String) {
     let named = std::env::vars().find(|(name, _)| name == "QUADRILLE_NATS_SERVER");
     let program = named.map_or_else(|| "nats-server".to_owned(), |(_, program)| program);
