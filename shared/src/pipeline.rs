@@ -32,14 +32,13 @@ mod write;
 mod delivery;
 mod park;
 
-mod retry;
+pub(crate) mod retry;
 
 pub(crate) use attempts::{Attempts, Seen};
 pub(crate) use commit::{Committed, alien};
 pub(crate) use delivery::{Delivery, Ending};
 pub(crate) use park::park;
 pub(crate) use part::{Final, Part, Undoable};
-pub(crate) use retry::{BROKER, LOOK};
 pub(crate) use worker::{Limits, Worker};
 pub(crate) use write::{Resolved, write_once};
 

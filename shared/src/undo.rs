@@ -16,8 +16,9 @@ use crate::broker::Stored;
 use crate::ids::Direction;
 use crate::log::envelope::{Envelope, Occasion, Outgoing, Work};
 use crate::log::slots::{self, Entry, Record};
-use crate::pipeline::{self, Attempts, Committed, Delivery, Ending, Resolved, Seen, Worker};
-use crate::pipeline::{alien, write_once};
+use crate::pipeline::{
+    Attempts, Committed, Delivery, Ending, Resolved, Seen, Worker, alien, retry, write_once,
+};
 use crate::step::{Evidence, Step, Undo};
 use crate::{BadData, Event, Reason, SagaId, failpoint};
 use view::{Verdict, View};
@@ -34,7 +35,7 @@ pub(crate) async fn handle<S: Undo>(worker: &Worker, step: &S, delivery: Deliver
 
 async fn decide<S: Undo>(worker: &Worker, step: &S, delivery: &Delivery) -> Result<Ending, Ending> {
     let view = View::look_until_answered(worker, &delivery.saga).await?;
-    let again = || Ending::GiveBack(pipeline::LOOK.wait(waking::attempts(delivery)));
+    let again = || Ending::GiveBack(retry::LOOK.wait(waking::attempts(delivery)));
     let recorded = match view.verdict(worker.flow, worker.row) {
         Verdict::Settled(why, record) => {
             tracing::debug!(saga = %delivery.saga, why, "nothing to undo here");

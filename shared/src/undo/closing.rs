@@ -8,8 +8,9 @@ use super::waking;
 use crate::ids::Direction;
 use crate::log::envelope::Outgoing;
 use crate::log::slots::{self, Entry};
-use crate::pipeline::{self, Committed, Delivery, Ending, Resolved, Worker};
-use crate::pipeline::{alien, write_once};
+use crate::pipeline::{
+    Committed, Delivery, Ending, Resolved, Worker, alien, retry, write_once,
+};
 use crate::{event, failpoint};
 
 /// Handles one delivery of the closing durable, to its settlement.
@@ -29,7 +30,7 @@ async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> 
         return Ok(Ending::Committed(Committed::seen(&closed)));
     }
     if !view.all_undone(flow) {
-        return Err(Ending::GiveBack(pipeline::LOOK.wait(waking::attempts(delivery))));
+        return Err(Ending::GiveBack(retry::LOOK.wait(waking::attempts(delivery))));
     }
     let cancelled = step.cancelled.expect("checked at start: the closing worker's row");
     let slot = worker.slot(step.slot, &delivery.saga);

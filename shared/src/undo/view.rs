@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::broker::{Stored, Unavailable};
 use crate::flow::Row;
 use crate::log::slots::{self, Entry, Record};
-use crate::pipeline::{self, Ending, Worker};
+use crate::pipeline::{Ending, Worker, retry};
 use crate::{Flow, SagaId, telemetry};
 
 /// The slots of one saga, as far as an undo or a closing looks at them.
@@ -86,7 +86,7 @@ impl View {
                 Ok(view) => return Ok(view),
                 Err(Unavailable(why)) => {
                     telemetry::unanswered(worker.name(), &why, attempt);
-                    worker.pause(pipeline::BROKER.wait(attempt), held_since).await?;
+                    worker.pause(retry::BROKER.wait(attempt), held_since).await?;
                 }
             }
         }

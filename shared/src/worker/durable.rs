@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::Handler;
 use crate::broker::{Delivered, Pulled, Receipt, Settle, Unavailable};
 use crate::flow::Durable;
-use crate::pipeline::{self, Delivery, Worker, park};
+use crate::pipeline::{Delivery, Worker, park, retry};
 use crate::process::shutdown::Stop;
 use crate::{BadData, Reason, telemetry};
 
@@ -31,7 +31,7 @@ pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, places: usize, 
             Err(Unavailable(why)) => {
                 telemetry::unanswered(worker.name(), &why, attempt);
                 tokio::select! {
-                    () = tokio::time::sleep(pipeline::BROKER.wait(attempt)) => {}
+                    () = tokio::time::sleep(retry::BROKER.wait(attempt)) => {}
                     _ = shutdown.asked() => return,
                 }
             }

@@ -8,7 +8,7 @@ use anyhow::bail;
 
 use crate::broker::{Broker, Inspection};
 use crate::clock::Asked;
-use crate::pipeline::{self, Worker};
+use crate::pipeline::{Worker, retry};
 use crate::{Flow, nats};
 
 /// Checks, before the worker takes any message, that the streams exist and are as the flow demands.
@@ -24,7 +24,7 @@ pub(super) async fn inspect(
         match broker.inspect(flow, name).await {
             Ok(inspection) => break (asked, inspection),
             Err(why) if attempt >= 10 => return Err(why.into()),
-            Err(_) => tokio::time::sleep(pipeline::BROKER.wait(attempt)).await,
+            Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
         }
     };
     match inspection.drift.as_slice() {
