@@ -1,5 +1,5 @@
-//! Creates and changes streams and durables; only `quadrille topology apply` does this. It never
-//! deletes, and refuses what would lose an event or strand an open saga.
+//! Creates and changes streams and durables; only `topology apply` of the operator's tool does
+//! this. It never deletes, and refuses what would lose an event or strand an open saga.
 //!
 //! The stream's metadata holds the flow that it was made for. It distinguishes two cases: a lost
 //! durable is created again where its work begins; a changed flow is not applied to a stream with
