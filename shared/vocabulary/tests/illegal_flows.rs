@@ -56,11 +56,11 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
 )]
 #[case::a_stream_of_its_own_that_is_the_log(
     &[HOLD, BILL.keeps("STAYS", &["bills.*"]), LEND, END],
-    "bill: the stream STAYS holds the log already"
+    "bill: the stream STAYS is the log's"
 )]
 #[case::a_stream_of_its_own_that_is_another_workers(
     &[HOLD.keeps("ROOMS", &["rooms.*"]), BILL.keeps("ROOMS", &["bills.*"]), LEND, END],
-    "bill: the stream ROOMS holds hold already"
+    "bill: the stream ROOMS belongs to hold already"
 )]
 #[case::a_stream_of_its_own_without_subjects(
     &[HOLD.keeps("ROOMS", &[]), BILL, LEND, END],

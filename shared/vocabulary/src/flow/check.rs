@@ -180,15 +180,17 @@ impl Flow {
     /// worker's.
     fn check_kept(&self, say: &mut impl FnMut(String)) {
         let parked = format!("{}_PARKED", self.stream);
-        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-        owners.extend([(self.stream, "the log"), (parked.as_str(), "parked messages")]);
+        let mut owned: BTreeMap<&str, String> = BTreeMap::new();
+        owned.insert(self.stream, "is the log's".to_owned());
+        owned.insert(&parked, "is that of parked messages".to_owned());
         for row in self.steps {
             let Some(kept) = row.keeps else { continue };
             if kept.subjects.is_empty() {
                 say(format!("{}: its stream {} has no subjects", row.worker, kept.stream));
             }
-            if let Some(other) = owners.insert(kept.stream, row.worker) {
-                say(format!("{}: the stream {} holds {other} already", row.worker, kept.stream));
+            let by_this_row = format!("belongs to {} already", row.worker);
+            if let Some(already) = owned.insert(kept.stream, by_this_row) {
+                say(format!("{}: the stream {} {already}", row.worker, kept.stream));
             }
         }
     }
