@@ -262,25 +262,25 @@ fn an_order_may_name_itself() {
 fn more_lines_than_the_cap_are_set_aside() {
     let lines = |count| with("/lines", json!(vec![good()["lines"][0].clone(); count]));
     assert!(read(&lines(200)).is_ok());
-    assert_set_aside(&lines(201), Reason::Own("too-many-lines"), "/lines");
+    assert_set_aside(&lines(201), Reason::Rule("too-many-lines"), "/lines");
 }
 
 #[test]
 fn mixed_currencies_are_set_aside_at_the_first_other_one() {
     let place = "/lines/1/unit_price/currency";
-    assert_set_aside(&with(place, json!("USD")), Reason::Own("mixed-currencies"), place);
+    assert_set_aside(&with(place, json!("USD")), Reason::Rule("mixed-currencies"), place);
 }
 
 #[test]
 fn a_total_that_does_not_fit_is_set_aside() {
     let one_line = with("/lines/0/unit_price/amount", json!(i64::MAX));
-    assert_set_aside(&one_line, Reason::Own("total-overflows"), "/lines");
+    assert_set_aside(&one_line, Reason::Rule("total-overflows"), "/lines");
 
     let line = line("ROSE-RED", 1, i64::MAX);
     assert!(read(&with("/lines", json!([line]))).is_ok());
     assert_set_aside(
         &with("/lines", json!([line, line])),
-        Reason::Own("total-overflows"),
+        Reason::Rule("total-overflows"),
         "/lines",
     );
 }
@@ -355,9 +355,9 @@ fn a_reason_has_one_spelling() {
         Reason::NotJson,
         Reason::TooLarge,
         Reason::InvalidField,
-        Reason::Own("too-many-lines"),
-        Reason::Own("mixed-currencies"),
-        Reason::Own("total-overflows"),
+        Reason::Rule("too-many-lines"),
+        Reason::Rule("mixed-currencies"),
+        Reason::Rule("total-overflows"),
         Reason::IdMismatch,
         Reason::UnknownType,
         Reason::UnknownVersion,

@@ -120,11 +120,11 @@ proptest! {
             }
             (Ok(_), Err(_)) => prop_assert!(false, "a total of {} was accepted", exact),
             (Err(bad), _) if !one_currency => {
-                prop_assert_eq!(bad.reason, Reason::Own("mixed-currencies"));
+                prop_assert_eq!(bad.reason, Reason::Rule("mixed-currencies"));
             }
             (Err(bad), Ok(_)) => prop_assert!(false, "refused: {bad}"),
             (Err(bad), Err(_)) => {
-                prop_assert_eq!(bad.reason, Reason::Own("total-overflows"));
+                prop_assert_eq!(bad.reason, Reason::Rule("total-overflows"));
                 prop_assert_eq!(bad.pointer, "/lines");
             }
         }

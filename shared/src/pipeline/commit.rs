@@ -12,7 +12,7 @@ use super::delivery::Ending;
 use super::worker::Worker;
 use super::write::{Resolved, write_once};
 use super::{retry, signal};
-use crate::event::own::Turned;
+use crate::event::runtime::Signal;
 use crate::ids::Direction;
 use crate::log::envelope::{Occasion, Outgoing, Work};
 use crate::log::slots::{self, Entry, Record};
@@ -65,8 +65,8 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
         Resolved::Written => {
             if let Outcome::Refused(refused) = outcome {
                 let (step, by) = (worker.name().to_owned(), worker.name().to_owned());
-                let turned = Turned { step, reason: refused.reason().to_owned(), by };
-                Box::pin(signal::give(worker, trigger, turned)).await?;
+                let signal = Signal { step, reason: refused.reason().to_owned(), by };
+                Box::pin(signal::give(worker, trigger, signal)).await?;
             }
             return Ok(Commit::Settled(Committed { _made_here: () }));
         }

@@ -8,7 +8,7 @@ use super::decode::Trigger;
 use super::delivery::Ending;
 use super::worker::Worker;
 use super::write::{Resolved, write_once};
-use crate::event::{self, own::Turned};
+use crate::event::{self, runtime::Signal};
 use crate::failpoint;
 use crate::ids::Direction;
 use crate::log::envelope::Outgoing;
@@ -19,23 +19,23 @@ const MAX_REASON: usize = 256;
 
 /// What the signal says about a refusal or a stop that is in the log. `step` is the worker that was
 /// refused, or the pivot's slot.
-pub(crate) fn of(step: &str, refusal: &Record) -> Turned {
+pub(crate) fn of(step: &str, refusal: &Record) -> Signal {
     let Record { reason, source, .. } = refusal;
-    Turned { step: step.to_owned(), reason: reason.clone(), by: source.clone() }
+    Signal { step: step.to_owned(), reason: reason.clone(), by: source.clone() }
 }
 
 /// Makes sure that the signal is in the log.
 pub(crate) async fn give<On>(
     worker: &Worker,
     trigger: &Trigger<On>,
-    mut turned: Turned,
+    mut signal: Signal,
 ) -> Result<(), Ending> {
     let turns = worker.flow.turns;
     // A service's reason may be long; the refusal itself has all of it.
-    turned.reason.truncate(turned.reason.floor_char_boundary(MAX_REASON));
+    signal.reason.truncate(signal.reason.floor_char_boundary(MAX_REASON));
     let slot = worker.slot(turns.slot, &trigger.saga);
     let occasion = worker.occasion(trigger.this.clone(), trigger.traceparent.clone());
-    let signal = (turns.event, &*event::data(&turned));
+    let signal = (turns.event, &*event::data(&signal));
     let signal = Outgoing::new(worker.flow, slot, worker.name(), signal, &occasion);
     match write_once(worker, &signal, trigger.this.sequence).await? {
         Resolved::Written | Resolved::Found(_) => {}

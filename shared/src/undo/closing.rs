@@ -5,13 +5,12 @@
 
 use super::view::View;
 use super::waking;
+use crate::event::{self, runtime::Cancelled};
+use crate::failpoint;
 use crate::ids::Direction;
 use crate::log::envelope::Outgoing;
 use crate::log::slots::{self, Entry};
-use crate::pipeline::{
-    Committed, Delivery, Ending, Resolved, Worker, alien, retry, write_once,
-};
-use crate::{event, failpoint};
+use crate::pipeline::{Committed, Delivery, Ending, Resolved, Worker, alien, retry, write_once};
 
 /// Handles one delivery of the closing durable, to its settlement.
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
@@ -37,7 +36,7 @@ async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> 
     let (cause, traceparent) = waking::woken_by(worker, delivery);
     let after = cause.sequence;
     let occasion = worker.occasion(cause, traceparent);
-    let event = (cancelled, event::own::nothing_more());
+    let event = (cancelled, &*event::data(&Cancelled {}));
     let event = Outgoing::new(flow, slot, step.worker, event, &occasion);
     let resolved = write_once(worker, &event, after).await?;
     failpoint::hit(Direction::Undo, "after-commit");

@@ -4,7 +4,7 @@
 //! the committed JSON Schemas, picture and table are always those of the code.
 
 use crate::event::Kind;
-use crate::event::own::{Cancelled, Go, Stop, Turned};
+use crate::event::runtime::{Cancelled, Go, Signal, Stop};
 use crate::flow::Flow;
 
 /// A flow with the types of its events.
@@ -29,11 +29,12 @@ impl Contract {
     /// Every type the flow's table names, each once: the saga's own, then what the runtime writes.
     pub fn kinds(&self) -> Vec<Kind> {
         let pivot = self.flow.steps.iter().find_map(|row| row.pivot);
-        let pivot = pivot.map(|pivot| [Kind::own::<Go>(pivot.go), Kind::own::<Stop>(pivot.stop)]);
-        let cancelled = self.flow.closing().cancelled.map(Kind::own::<Cancelled>);
-        let turned = Kind::own::<Turned>(self.flow.turns.event);
-        let own = pivot.into_iter().flatten().chain(cancelled).chain([turned]);
-        self.events.iter().copied().chain(own).collect()
+        let go = pivot.map(|pivot| Kind::of_runtime::<Go>(pivot.go));
+        let stop = pivot.map(|pivot| Kind::of_runtime::<Stop>(pivot.stop));
+        let cancelled = self.flow.closing().cancelled.map(Kind::of_runtime::<Cancelled>);
+        let signal = Kind::of_runtime::<Signal>(self.flow.turns.event);
+        let of_runtime = go.into_iter().chain(stop).chain(cancelled).chain([signal]);
+        self.events.iter().copied().chain(of_runtime).collect()
     }
 
     /// The file of one event type, within `json/` and `samples/`: without the saga's name, so that

@@ -5,8 +5,8 @@
 
 mod kind;
 mod objects;
-pub mod own;
 mod parse;
+pub mod runtime;
 
 pub use kind::Kind;
 pub use parse::{MAX_DEPTH, parse};
@@ -77,7 +77,7 @@ pub enum Reason {
     InvalidField,
     InvalidId,
     /// An event's own rule is broken: its code, lower case with dashes.
-    Own(&'static str),
+    Rule(&'static str),
     /// The event names a saga other than its subject's.
     IdMismatch,
     /// A type that this slot cannot hold.
@@ -104,7 +104,7 @@ impl Reason {
             Self::TooLarge => "too-large",
             Self::InvalidField => "invalid-field",
             Self::InvalidId => "invalid-id",
-            Self::Own(code) => code,
+            Self::Rule(code) => code,
             Self::IdMismatch => "id-mismatch",
             Self::UnknownType => "unknown-type",
             Self::UnknownVersion => "unknown-version",
@@ -142,16 +142,18 @@ impl BadData {
     }
 }
 
-/// The JSON of an event's `data`; for [`event!`](crate::event!).
+/// The JSON of an event's `data`.
 ///
 /// # Panics
 /// When `event` is no plain struct: a map whose keys are not text, for example.
+#[doc(hidden)] // For `event!` and the runtime; everyone else has `Event::to_data`.
 pub fn data(event: &impl Serialize) -> Box<RawValue> {
     serde_json::value::to_raw_value(event).expect("plain structs always serialise")
 }
 
 /// # Errors
 /// [`Reason::TooLarge`] when `data` has more than `max_bytes` bytes.
+#[doc(hidden)] // For `event!`, whose `max_bytes` it checks.
 pub fn fits(data: &str, max_bytes: usize) -> Result<(), BadData> {
     if data.len() <= max_bytes {
         return Ok(());

@@ -81,14 +81,14 @@ impl OrderPlaced {
         };
         if self.lines.len() > MAX_LINES {
             let what = "an order has at most 200 lines";
-            return Err(BadData::new(Reason::Own("too-many-lines"), "/lines", what));
+            return Err(BadData::new(Reason::Rule("too-many-lines"), "/lines", what));
         }
         self.ship_to.check()?;
         for (at, line) in self.lines.iter().enumerate() {
             line.check(at, first)?;
         }
         self.total().map(drop).map_err(|error| {
-            BadData::new(Reason::Own("total-overflows"), "/lines", error.to_string())
+            BadData::new(Reason::Rule("total-overflows"), "/lines", error.to_string())
         })
     }
 }
@@ -124,7 +124,7 @@ impl OrderLine {
         if self.unit_price.currency != first.unit_price.currency {
             let place = format!("/lines/{at}/unit_price/currency");
             let what = "all lines have the currency of the first";
-            return Err(BadData::new(Reason::Own("mixed-currencies"), place, what));
+            return Err(BadData::new(Reason::Rule("mixed-currencies"), place, what));
         }
         Ok(())
     }

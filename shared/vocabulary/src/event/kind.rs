@@ -28,9 +28,11 @@ impl Kind {
         }
     }
 
-    /// The kind of an event that the runtime writes ([`own`](super::own)), under the type that a
-    /// table gives it.
-    pub fn own<T: Serialize + DeserializeOwned + JsonSchema>(event_type: &'static str) -> Self {
+    /// The kind of an event that the runtime writes ([`runtime`](super::runtime)), under the type
+    /// that a table gives it.
+    pub(crate) fn of_runtime<T: Serialize + DeserializeOwned + JsonSchema>(
+        event_type: &'static str,
+    ) -> Self {
         Self {
             event_type,
             schema: || SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>(),

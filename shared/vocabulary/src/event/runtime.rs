@@ -3,11 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RawValue;
-
 /// The signal that turns a saga around. Only a wake-up: the slots decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Turned {
+pub struct Signal {
     /// The step that was refused, or the pivot's slot for a stop.
     pub step: String,
     /// The refusal's own reason.
@@ -32,11 +30,3 @@ pub struct Stop {
 /// Everything is taken back: nothing is held, charged or owed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancelled {}
-
-/// The `data` of [`Go`] and [`Cancelled`]: empty, because the type says everything.
-///
-/// # Panics
-/// Never.
-pub fn nothing_more() -> &'static RawValue {
-    serde_json::from_str("{}").expect("an empty object is JSON")
-}
