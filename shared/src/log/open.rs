@@ -2,7 +2,7 @@
 //!
 //! A publish that looks failed may have been stored. So an opening without an answer is published
 //! again, with the same guard, until the slot says what it holds. No time-out and no empty read
-//! means "not stored": once patience is at an end, the answer is "nobody knows", and opening the
+//! means "not stored": once patience is at an end, the answer is [`Error::NoAnswer`], and opening the
 //! saga again is safe.
 //!
 //! A worker's resolver is in the pipeline: it holds its message for as long as it takes, and checks
@@ -25,19 +25,21 @@ const WAIT_MS: std::ops::Range<u64> = 20..200;
 pub struct Opening {
     /// The flow's opening slot of the saga: `orders.placed.A123`.
     pub slot: Slot,
-    /// A message in any form that [`Envelope`](super::envelope::Envelope) reads; at most 64 KB.
+    /// A CloudEvent in the structured form, as [`Outgoing`](super::envelope::Outgoing) makes it; at
+    /// most 64 KB. It is sent as such (`application/cloudevents+json`), so workers would park a bare
+    /// body, and the saga's opening slot would be spent.
     pub payload: Bytes,
-    /// Which calls may send these very bytes.
+    /// Whether another call may send these very bytes.
     pub sender: Sender,
 }
 
-/// Which calls may send the same bytes.
+/// Which call it was that stored the bytes of an opening, if they are in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
-    /// Only this one, because the time of the call is in them.
-    ThisCall,
-    /// Any: a document that is sent as it is.
-    AnyCall,
+    /// This one, because the time of the call is in them.
+    OnlyThisCall,
+    /// This one or another: they are a document that each call sends as it is.
+    PerhapsAnother,
 }
 
 /// A saga whose opening is in the log.
@@ -70,7 +72,7 @@ pub enum Error {
     Full,
     /// Stored or not: the broker gave no answer that says which. Open the saga again, under the
     /// same id.
-    #[error("nobody knows whether it was stored: {0}")]
+    #[error("no answer says whether it was stored: {0}")]
     NoAnswer(String),
     /// Not stored, and never will be: the message is over 64 KB.
     #[error("the event is over 64 KB")]
@@ -120,10 +122,15 @@ pub async fn open(
                 lost = true;
                 why
             }
-            Published::Unknown(Unknown::Full) => sure(Error::Full, lost)?,
-            Published::TooLarge => sure(Error::TooLarge, lost)?,
+            Published::Unknown(Unknown::Full) if lost => Error::Full.to_string(),
+            Published::TooLarge if lost => Error::TooLarge.to_string(),
+            Published::Rejected { code, description } if lost => {
+                Error::Rejected { code, description }.to_string()
+            }
+            Published::Unknown(Unknown::Full) => return Err(Error::Full),
+            Published::TooLarge => return Err(Error::TooLarge),
             Published::Rejected { code, description } => {
-                sure(Error::Rejected { code, description }, lost)?
+                return Err(Error::Rejected { code, description });
             }
         };
         if Instant::now() >= give_up {
@@ -133,18 +140,13 @@ pub async fn open(
     }
 }
 
-/// A refusal of this publish, unless an earlier one may be stored: then only why it was refused.
-fn sure(refused: Error, lost: bool) -> Result<String, Error> {
-    if lost { Ok(refused.to_string()) } else { Err(refused) }
-}
-
 impl Opening {
     /// Which call stored what says the same. Without a lost answer it cannot be this one.
     fn found(&self, stored: &Stored, lost: bool) -> Opened {
         let when = match (lost && stored.payload == self.payload, self.sender) {
             (false, _) => When::Before,
-            (true, Sender::ThisCall) => When::Now,
-            (true, Sender::AnyCall) => When::Unknown,
+            (true, Sender::OnlyThisCall) => When::Now,
+            (true, Sender::PerhapsAnother) => When::Unknown,
         };
         Opened { sequence: stored.sequence, when }
     }

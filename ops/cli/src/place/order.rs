@@ -147,9 +147,11 @@ impl Order {
     pub(crate) fn new(template: &Template, saga: &SagaId) -> Result<Self, BadData> {
         let slot = FLOW.slot(FLOW.opens.slot, saga);
         let (payload, sender) = match template {
-            Template::Structured { text, .. } => (Bytes::from(text.clone()), Sender::AnyCall),
+            Template::Structured { text, .. } => {
+                (Bytes::from(text.clone()), Sender::PerhapsAnother)
+            }
             // The envelope holds the time of this call.
-            Template::Bare(data) => (wrap(&slot, data), Sender::ThisCall),
+            Template::Bare(data) => (wrap(&slot, data), Sender::OnlyThisCall),
         };
         let placed = read(&slot, &unsent(&slot, payload.clone()))?;
         Ok(Self { opening: Opening { slot, payload, sender }, placed })

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use schemas::order_fulfilment::FLOW;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
 use super::*;
@@ -14,6 +15,7 @@ use crate::SagaId;
 use crate::broker::{
     BatchMessage, Inspection, Pull, Receipt, Request, ServiceError, Settle, Unavailable,
 };
+use crate::log::envelope::{CLIENT, Occasion, Outgoing};
 
 /// Answers to publishes, the last one again and again; and what the slot holds.
 struct Script {
@@ -23,9 +25,16 @@ struct Script {
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
-fn opening(payload: &'static str, sender: Sender) -> Opening {
-    let saga = SagaId::parse("A1").unwrap();
-    Opening { slot: FLOW.slot(FLOW.opens.slot, &saga), payload: payload.into(), sender }
+fn slot() -> Slot {
+    FLOW.slot(FLOW.opens.slot, &SagaId::parse("A1").unwrap())
+}
+
+/// A client's opening in the structured form.
+fn event(data: &'static str) -> Bytes {
+    let time = Timestamp::UNIX_EPOCH;
+    let occasion = Occasion { cause: None, traceparent: None, time, work: None };
+    let event = (FLOW.opens.event, serde_json::from_str(data).unwrap());
+    Outgoing::new(&FLOW, slot(), CLIENT, event, &occasion).payload
 }
 
 fn lost() -> Published {
@@ -38,16 +47,20 @@ async fn opened<const N: usize>(
     holds: Option<&'static str>,
     sender: Sender,
 ) -> Result<Opened, Error> {
-    let stored = holds.map(|payload| Stored {
+    let stored = holds.map(|data| Stored {
         subject: "orders.placed.A1".to_owned(),
         sequence: 7,
         stored_at: Timestamp::UNIX_EPOCH,
         headers: Vec::new(),
-        payload: payload.into(),
+        payload: event(data),
     });
     let broker = Script { answers: Mutex::new(answers.into()), stored };
-    let same = |stored: &Stored| stored.payload.starts_with(b"{\"a\":");
-    open(&broker, &FLOW, &opening(r#"{"a":1}"#, sender), same, PATIENCE).await
+    let data = |stored: &Stored| -> Value {
+        serde_json::from_slice::<Value>(&stored.payload).unwrap()["data"].take()
+    };
+    let same = |stored: &Stored| data(stored) == json!({ "a": 1 });
+    let opening = Opening { slot: slot(), payload: event(r#"{"a":1}"#), sender };
+    open(&broker, &FLOW, &opening, same, PATIENCE).await
 }
 
 fn at(sequence: u64, when: When) -> Result<Opened, Error> {
@@ -56,47 +69,48 @@ fn at(sequence: u64, when: When) -> Result<Opened, Error> {
 
 #[tokio::test]
 async fn an_empty_slot_is_written() {
-    let opened = opened([Published::Stored { sequence: 3 }], None, Sender::ThisCall).await;
+    let opened = opened([Published::Stored { sequence: 3 }], None, Sender::OnlyThisCall).await;
     assert_eq!(opened, at(3, When::Now));
 }
 
 #[tokio::test]
 async fn a_taken_slot_tells_whether_it_holds_the_same() {
     let conflict = || [Published::Conflict];
-    let same = opened(conflict(), Some(r#"{"a": 1}"#), Sender::ThisCall).await;
+    let same = opened(conflict(), Some(r#"{"a": 1}"#), Sender::OnlyThisCall).await;
     assert_eq!(same, at(7, When::Before));
-    let other = opened(conflict(), Some(r#"{"b":1}"#), Sender::ThisCall).await;
+    let other = opened(conflict(), Some(r#"{"b":1}"#), Sender::OnlyThisCall).await;
     assert_eq!(other, Err(Error::Taken { sequence: 7 }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_lost_answer_the_bytes_tell_who_stored_it() {
     let answers = || [lost(), Published::Conflict];
-    let mine = opened(answers(), Some(r#"{"a":1}"#), Sender::ThisCall).await;
+    let mine = opened(answers(), Some(r#"{"a":1}"#), Sender::OnlyThisCall).await;
     assert_eq!(mine, at(7, When::Now));
-    let anyones = opened(answers(), Some(r#"{"a":1}"#), Sender::AnyCall).await;
+    let anyones = opened(answers(), Some(r#"{"a":1}"#), Sender::PerhapsAnother).await;
     assert_eq!(anyones, at(7, When::Unknown));
-    let in_another_form = opened(answers(), Some(r#"{"a": 1}"#), Sender::ThisCall).await;
+    let in_another_form = opened(answers(), Some(r#"{"a": 1}"#), Sender::OnlyThisCall).await;
     assert_eq!(in_another_form, at(7, When::Before));
 }
 
 #[tokio::test(start_paused = true)]
 async fn silence_is_never_taken_for_not_stored() {
-    let silence = opened([lost()], None, Sender::ThisCall).await;
+    let silence = opened([lost()], None, Sender::OnlyThisCall).await;
     assert_eq!(silence, Err(Error::NoAnswer("no acknowledgement in time".into())));
-    let unreadable = opened([Published::Conflict], None, Sender::ThisCall).await;
+    let unreadable = opened([Published::Conflict], None, Sender::OnlyThisCall).await;
     assert!(matches!(unreadable, Err(Error::NoAnswer(_))), "{unreadable:?}");
-    let late = opened([lost(), lost(), Published::Stored { sequence: 9 }], None, Sender::AnyCall);
+    let late =
+        opened([lost(), lost(), Published::Stored { sequence: 9 }], None, Sender::PerhapsAnother);
     assert_eq!(late.await, at(9, When::Now));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_log_is_named_unless_an_earlier_publish_may_be_stored() {
     let full = || Published::Unknown(Unknown::Full);
-    assert_eq!(opened([full()], None, Sender::ThisCall).await, Err(Error::Full));
+    assert_eq!(opened([full()], None, Sender::OnlyThisCall).await, Err(Error::Full));
     let busy = [Published::Unknown(Unknown::Busy), full()];
-    assert_eq!(opened(busy, None, Sender::ThisCall).await, Err(Error::Full));
-    let after_silence = opened([lost(), full()], None, Sender::ThisCall).await;
+    assert_eq!(opened(busy, None, Sender::OnlyThisCall).await, Err(Error::Full));
+    let after_silence = opened([lost(), full()], None, Sender::OnlyThisCall).await;
     assert_eq!(after_silence, Err(Error::NoAnswer("the log is full".into())));
 }
 
