@@ -7,6 +7,8 @@ pub mod events;
 
 use quadrille_vocabulary::flow::{Flow, opens, step};
 
+use crate::stock;
+
 #[rustfmt::skip]
 pub static FLOW: Flow = Flow {
     saga: "order",
@@ -19,7 +21,7 @@ pub static FLOW: Flow = Flow {
             .on("placed")
             .writes("inventory", "inventory.reserved.v1", "inventory.refused.v1")
             .undone_by("inventory-undo", &["inventory.released.v1"])
-            .keeps("STOCK", &["stock.sku.*", "stock.hold.*"]),
+            .keeps(stock::STREAM, &[stock::SKUS, stock::HOLDS]),
         step("charge-customer")
             .on("inventory")
             .writes("payment", "payment.charged.v1", "payment.refused.v1")

@@ -1,10 +1,12 @@
 //! What is asked of the stock, and what it answers: requests to the worker that keeps it, over its
 //! endpoints `inventory.stock.set` and `inventory.stock.show`.
 //!
-//! Not events: nothing of it is in the log. One definition for the worker and for its callers. An
+//! Not events: nothing of it is in the log. One definition for the worker and for its callers, and
+//! one for the subjects of the stock's own records, which the flow's row gives to the worker. An
 //! answer is a list of [`Shown`], or an error with a code as in HTTP: 400 for a request that cannot
 //! be read, 409 for fewer pieces than orders hold, 503 for "try again".
 
+use quadrille_vocabulary::SagaId;
 use serde::{Deserialize, Serialize};
 
 use crate::Sku;
@@ -20,6 +22,23 @@ pub const ENDPOINTS: &[&str] = &[SET, SHOW];
 
 /// SKUs in one request, at most, so that what is set fits one atomic batch of the broker.
 pub const MOST_SKUS: usize = 1_000;
+
+/// The stream of the stock's own records.
+pub const STREAM: &str = "STOCK";
+/// The subjects of its levels, one for each SKU: [`sku_subject`].
+pub const SKUS: &str = "stock.sku.*";
+/// The subjects of its holds, one for each order: [`hold_subject`].
+pub const HOLDS: &str = "stock.hold.*";
+
+/// Where the level of a SKU is: `stock.sku.ROSE-RED`.
+pub fn sku_subject(sku: &Sku) -> String {
+    SKUS.replace('*', &sku.subject_token())
+}
+
+/// Where the hold of an order is: `stock.hold.A123`.
+pub fn hold_subject(order: &SagaId) -> String {
+    HOLDS.replace('*', order.as_str())
+}
 
 /// Sets what is stocked, held pieces included: all of it or nothing.
 #[derive(Debug, Serialize, Deserialize)]

@@ -251,7 +251,7 @@ impl Stack {
         History {
             log: within_patience("the log is read", read("ORDERS")).await,
             parked: within_patience("the parked stream is read", read("ORDERS_PARKED")).await,
-            stock: within_patience("the stock is read", read("STOCK")).await,
+            stock: within_patience("the stock is read", read(schemas::stock::STREAM)).await,
             ledger: self.sandbox.ledger().await,
         }
     }

@@ -13,10 +13,11 @@ use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
-use reserve_inventory::stock::{Held, Hold, Pieces, STREAM, Stock, StockLog};
+use reserve_inventory::stock::{Held, Hold, Pieces, Stock, StockLog};
 use reserve_inventory::stock_service;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
+use schemas::stock::{HOLDS, STREAM};
 use serde_json::{Value, json};
 use tests::eventually::within_patience;
 use tests::server::Server;
@@ -52,7 +53,7 @@ impl Shelves {
     /// Free pieces of each SKU, after a look at every hold: pieces are neither lost nor invented.
     async fn free(&self) -> BTreeMap<String, u64> {
         let levels = self.stock.show(&[]).await.expect("the server answers");
-        let stored = self.broker.last_of_many(STREAM, vec!["stock.hold.*".into()]).await;
+        let stored = self.broker.last_of_many(STREAM, vec![HOLDS.into()]).await;
         let holds = stored.expect("the server answers").into_iter();
         let holds: Vec<Hold> =
             holds.map(|hold| serde_json::from_slice(&hold.payload).expect("a hold")).collect();

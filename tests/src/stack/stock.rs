@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use quadrille::SagaId;
 use quadrille::broker::Broker;
+use schemas::stock;
 use serde_json::{Value, json};
 
 use super::{SKUS, SPARSE_SKU, Stack};
@@ -38,9 +39,9 @@ impl Stack {
 
     /// What the stock has recorded for an order: `{"pieces": […], "released": false}`.
     pub async fn hold(&self, order: &SagaId) -> Option<Value> {
-        let subject = format!("stock.hold.{order}");
+        let subject = stock::hold_subject(order);
         eventually("the server answers", async || {
-            let stored = self.broker.last("STOCK", &subject).await.ok()?;
+            let stored = self.broker.last(stock::STREAM, &subject).await.ok()?;
             Some(stored.map(|stored| serde_json::from_slice(&stored.payload).expect("a hold")))
         })
         .await

@@ -13,7 +13,7 @@ use quadrille::step::StepError;
 use schemas::Sku;
 
 pub use books::{Hold, Level, No, Piece, Pieces};
-pub use log::{STREAM, StockLog};
+pub use log::StockLog;
 pub use scripted::ScriptedStock;
 
 /// Whether an order's stock is held.

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use async_nats::{Client, HeaderMap};
+use quadrille::SagaId;
+use schemas::Sku;
+use schemas::stock::{hold_subject, sku_subject};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -34,11 +37,11 @@ pub(crate) async fn batches(url: &str, rate: u32, count: usize) -> anyhow::Resul
 async fn batch(client: &Client, number: usize, sku_at: u64) -> anyhow::Result<u64> {
     let id = format!("batch-{number}");
     let hold = headers(&id, 1, 0);
-    let subject = format!("stock.hold.{number}");
+    let subject = hold_subject(&SagaId::parse(&number.to_string())?);
     client.publish_with_headers(subject, hold, PAYLOAD.to_vec().into()).await?;
     let mut sku = headers(&id, 2, sku_at);
     sku.insert("Nats-Batch-Commit", "1");
-    let subject = "stock.sku.BENCH".to_owned();
+    let subject = sku_subject(&Sku::parse("BENCH")?);
     let answer = client.request_with_headers(subject, sku, PAYLOAD.to_vec().into()).await?;
     let answer: serde_json::Value = serde_json::from_slice(&answer.payload)?;
     ensure!(answer.get("error").is_none(), "a batch of two messages was refused: {answer}");

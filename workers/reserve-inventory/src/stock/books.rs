@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quadrille::SagaId;
 use quadrille::broker::BatchMessage;
 use schemas::Sku;
+use schemas::stock::{hold_subject, sku_subject};
 use serde::{Deserialize, Serialize};
 
 /// Pieces of each SKU.
@@ -168,18 +169,10 @@ impl Changes {
         });
         let levels = self.levels.iter().map(|(sku, level)| {
             let revision = books.levels.get(sku).map_or(0, |known| known.revision);
-            message(level_subject(sku), revision, level)
+            message(sku_subject(sku), revision, level)
         });
         holds.chain(levels).collect()
     }
-}
-
-pub(super) fn hold_subject(order: &SagaId) -> String {
-    format!("stock.hold.{order}")
-}
-
-pub(super) fn level_subject(sku: &Sku) -> String {
-    format!("stock.sku.{}", sku.subject_token())
 }
 
 fn message<T: Serialize>(subject: String, expected_last: u64, value: &T) -> BatchMessage {

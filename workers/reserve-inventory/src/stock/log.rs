@@ -18,15 +18,13 @@ use quadrille::SagaId;
 use quadrille::broker::{Broker, Published, Unknown};
 use quadrille::step::StepError;
 use schemas::Sku;
+use schemas::stock::{SKUS, STREAM, hold_subject, sku_subject};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex as Driver, oneshot};
 
-use super::books::{Books, Changes, Known, Level, No, Pieces, Want, hold_subject, level_subject};
+use super::books::{Books, Changes, Known, Level, No, Pieces, Want};
 use super::draft::Draft;
 use super::{Held, Stock, Trouble};
-
-/// The stream of the stock's own data, as its row in the flow says.
-pub const STREAM: &str = "STOCK";
 
 /// Requests in one group. With a few SKUs they fill a batch of a few hundred messages; larger
 /// batches bring no gain (measured).
@@ -100,8 +98,8 @@ impl StockLog {
     /// When the broker gives no answer.
     pub async fn show(&self, skus: &[Sku]) -> Result<Vec<Level>, Trouble> {
         let filters = match skus {
-            [] => vec!["stock.sku.*".to_owned()],
-            skus => skus.iter().map(level_subject).collect(),
+            [] => vec![SKUS.to_owned()],
+            skus => skus.iter().map(sku_subject).collect(),
         };
         let stored = self.broker.last_of_many(STREAM, filters).await?;
         let levels = stored.iter().map(|stored| read(&stored.subject, &stored.payload));
@@ -255,7 +253,7 @@ impl StockLog {
 
     async fn read_levels(&self, books: &mut Books, wants: &[&Want]) -> Result<(), Trouble> {
         let skus = books.unknown_skus(wants);
-        books.levels.extend(self.last_of(skus, level_subject).await?);
+        books.levels.extend(self.last_of(skus, sku_subject).await?);
         Ok(())
     }
 
