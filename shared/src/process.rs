@@ -1,8 +1,5 @@
-//! A process, no matter what its part in a saga is: settings, logs, health, signals, and an orderly
-//! end.
-//!
-//! A worker is a process that has a row in the flow table. A process without a row, which only
-//! reads or only takes commands, begins and ends the same way.
+//! The process around a worker: settings, logs, health, signals, and an orderly end. What it does
+//! in between is in `worker`.
 
 mod args;
 pub mod health;
@@ -27,7 +24,7 @@ use health::Readiness;
 use shutdown::{Shutdown, Stop, Stopper, shutdown};
 
 /// A process that has read its settings and reached the broker, and does nothing yet.
-pub struct Process {
+pub(crate) struct Process {
     pub(crate) name: &'static str,
     pub(crate) flow: &'static Flow,
     pub(crate) settings: Settings,
@@ -38,7 +35,7 @@ pub struct Process {
 
 /// `main` of a process: reads the command line and the settings, reaches the broker, and does what
 /// `build` says. `name` is its section of the settings.
-pub fn main<F>(
+pub(crate) fn main<F>(
     flow: &'static Flow,
     name: &'static str,
     build: impl FnOnce(Process) -> F,
@@ -64,30 +61,21 @@ impl Process {
     ///
     /// # Errors
     /// When a key is unknown or a value has another form than expected.
-    pub fn settings<S: DeserializeOwned>(&self) -> anyhow::Result<S> {
+    pub(crate) fn settings<S: DeserializeOwned>(&self) -> anyhow::Result<S> {
         Ok(self.sources.section(self.name)?)
     }
 
-    /// The broker, for a process that keeps or reads data of its own there.
-    pub fn broker(&self) -> Arc<dyn Broker> {
+    /// The broker, for a step that keeps data of its own in it.
+    pub(crate) fn broker(&self) -> Arc<dyn Broker> {
         Arc::new(self.broker.clone())
     }
 
     /// Runs something beside the process's own work, such as a service endpoint, for as long as
     /// that work runs.
     #[must_use]
-    pub fn beside(mut self, work: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(crate) fn beside(mut self, work: impl Future<Output = ()> + Send + 'static) -> Self {
         self.beside.push(Box::pin(work));
         self
-    }
-
-    /// Runs only what was added with [`beside`](Self::beside), until a signal: for a process
-    /// without a row in the flow table.
-    ///
-    /// # Errors
-    /// When health cannot be served, or the connection to the broker is gone for good.
-    pub async fn run(self) -> anyhow::Result<()> {
-        self.start().await?.until_the_end(JoinSet::new()).await
     }
 
     /// Serves health, hears signals, and notices when the connection is gone for good.
