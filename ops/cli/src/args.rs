@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use quadrille_tool::Verb;
 
-use crate::{dev, place, stock};
+use crate::{dev, place, running, stock};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +21,7 @@ pub(crate) fn line(name: &'static str) -> clap::Command {
     quadrille_tool::line::<Command>(name, EXAMPLES)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Run, watch and provision order sagas on NATS JetStream")
+        .mut_arg("nats", |argument| argument.help(running::NATS_HELP))
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,12 +15,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use quadrille_tool::connect::Addresses;
 use quadrille_tool::output::{self, GOOD, QUIET, STRONG, Ui, duration};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::place::Sample;
+use crate::running::Addresses;
 use demo::Orders;
 use folder::{Folder, Place};
 use stack::{Stack, StackArgs};

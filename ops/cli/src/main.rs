@@ -9,6 +9,7 @@ mod place;
 mod stock;
 
 mod dev;
+mod running;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ use schemas::order_fulfilment::FLOW;
 use args::Command;
 
 fn main() -> ExitCode {
-    quadrille_tool::run(&FLOW, args::line, run)
+    quadrille_tool::run(&FLOW, running::BROKER, args::line, run)
 }
 
 async fn run(command: Command, tool: &Tool) -> anyhow::Result<ExitCode> {

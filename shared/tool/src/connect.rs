@@ -1,20 +1,18 @@
 //! Which broker a command talks to, and what it says when no broker is there.
 
 mod target;
-
 mod context;
-mod running;
 
 use std::path::PathBuf;
 
 use quadrille::nats::{self, NatsBroker, NatsOptions};
 
-use crate::output::{self, Advise, Ui};
+use crate::output::{Advise, Ui};
 
-pub use running::{Addresses, DEV_FOLDER, command_line};
 pub use target::Target;
 
-const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
+/// Where a nats-server listens if it is not told otherwise.
+pub const LOCAL: &str = "nats://127.0.0.1:4222";
 
 /// A connection, and what to call it.
 #[derive(Debug)]
@@ -24,6 +22,35 @@ pub struct Connection {
     pub url: String,
 }
 
+/// The broker of a command that names none; each tool has its own rule.
+#[derive(Debug, Clone, Copy)]
+pub struct DefaultBroker {
+    /// Asked only if the operator names no broker.
+    pub find: fn(Ui) -> Found,
+    /// What the operator can do when no broker answers.
+    pub advice: &'static str,
+}
+
+/// A broker that the operator did not name.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// One URL, or several separated by commas.
+    pub url: String,
+    /// As messages show it: `the default: …`, or `from FILE`.
+    pub origin: String,
+}
+
+impl DefaultBroker {
+    /// [`LOCAL`], and no other.
+    pub const LOCAL: Self = Self {
+        find: |_| Found {
+            url: LOCAL.to_owned(),
+            origin: "the default: neither --nats nor --context is given".to_owned(),
+        },
+        advice: "name one with --nats URL or --context NAME",
+    };
+}
+
 /// What to connect to, and where the operator has named it.
 struct Choice {
     options: NatsOptions,
@@ -31,30 +58,25 @@ struct Choice {
     origin: String,
 }
 
-/// Connects to what the command line, the environment or a running `quadrille dev` names.
+/// Connects to what the command line or the environment names, otherwise to what `default_broker` finds.
 ///
 /// # Errors
 /// When the context cannot be used, or no broker answers there.
-pub async fn connect(target: &Target, ui: Ui) -> anyhow::Result<Connection> {
-    let Choice { options, origin } = choose(target, ui)?;
+pub async fn connect(
+    target: &Target,
+    default_broker: DefaultBroker,
+    ui: Ui,
+) -> anyhow::Result<Connection> {
+    let Choice { options, origin } = choose(target, default_broker, ui)?;
     let url = options.urls.join(",");
     let broker = nats::connect(&options).await.map_err(|error| {
         let error = anyhow::Error::new(error).context(format!("no broker ({origin})"));
-        error
-            .advise("start one with `quadrille dev`, or name one with --nats URL or --context NAME")
+        error.advise(default_broker.advice)
     })?;
     Ok(Connection { broker, url })
 }
 
-/// Connects to a broker that this process has started.
-///
-/// # Errors
-/// When it does not answer.
-pub async fn connect_to(url: &str, ui: Ui) -> anyhow::Result<NatsBroker> {
-    Ok(nats::connect(&options(url, None, ui)).await?)
-}
-
-fn choose(target: &Target, ui: Ui) -> anyhow::Result<Choice> {
+fn choose(target: &Target, default_broker: DefaultBroker, ui: Ui) -> anyhow::Result<Choice> {
     let creds = target.creds.clone();
     if let Some(name) = &target.context {
         let mut options = context::read(name, target.config_home.as_deref())?;
@@ -66,15 +88,8 @@ fn choose(target: &Target, ui: Ui) -> anyhow::Result<Choice> {
         let origin = "from --nats or QUADRILLE_NATS__URL".to_owned();
         return Ok(Choice { options: options(url, creds, ui), origin });
     }
-    if let Some((file, running)) = Addresses::here() {
-        let origin = format!("from {}", file.display());
-        let note = format!("using the broker of the running `quadrille dev`: {}", running.nats);
-        ui.note(ui.on_stderr.paint(output::QUIET, format!("{note} ({})", file.display())));
-        return Ok(Choice { options: options(&running.nats, creds, ui), origin });
-    }
-    let origin =
-        "the default: neither --nats nor --context is given, and no `quadrille dev` runs here";
-    Ok(Choice { options: options(DEFAULT_URL, creds, ui), origin: origin.to_owned() })
+    let Found { url, origin } = (default_broker.find)(ui);
+    Ok(Choice { options: options(&url, creds, ui), origin })
 }
 
 fn options(url: &str, credentials: Option<PathBuf>, ui: Ui) -> NatsOptions {

@@ -40,6 +40,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use quadrille::Flow;
 
+use connect::DefaultBroker;
+
 pub use tool::{Tool, line, run};
 
 const EXAMPLES: &str = "\
@@ -68,13 +70,14 @@ Examples:
 }
 
 /// `main` of a tool for the sagas of `flow` that has these commands and no others. In help and
-/// hints the tool has the name of its program.
+/// hints the tool has the name of its program. A command that names no broker talks to
+/// [`connect::LOCAL`].
 pub fn main(flow: &'static Flow) -> ExitCode {
     let line = |name| {
         let about = format!("Watch and provision {} sagas on NATS JetStream", flow.saga);
         tool::line::<Verb>(name, EXAMPLES).about(about)
     };
-    tool::run(flow, line, async |verb: Verb, tool| verb.run(tool).await)
+    tool::run(flow, DefaultBroker::LOCAL, line, async |verb: Verb, tool| verb.run(tool).await)
 }
 
 impl Verb {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quadrille::Flow;
 
-use crate::connect::{Connection, Target, connect};
+use crate::connect::{Connection, DefaultBroker, Target, connect};
 use crate::output::Ui;
 
 /// What every command is given.
@@ -14,6 +14,7 @@ use crate::output::Ui;
 pub struct Tool {
     pub flow: &'static Flow,
     pub target: Target,
+    pub default_broker: DefaultBroker,
     pub ui: Ui,
     line: clap::Command,
 }
@@ -53,12 +54,14 @@ fn call_by_name(command: clap::Command, name: &'static str) -> clap::Command {
 }
 
 /// `main` of a tool: reads the command line, and does what it says. `line` makes the command line
-/// under the name of the program, with [`line()`]; `act` runs a command.
+/// under the name of the program, with [`line()`]; `act` runs a command. A command that names no
+/// broker talks to the one that `default_broker` finds.
 ///
 /// One thread, which lives as long as the process, because a child tied to this process dies with
 /// the thread that started it.
 pub fn run<C: Subcommand>(
     flow: &'static Flow,
+    default_broker: DefaultBroker,
     line: impl FnOnce(&'static str) -> clap::Command,
     act: impl AsyncFnOnce(C, &Tool) -> anyhow::Result<ExitCode>,
 ) -> ExitCode {
@@ -67,7 +70,7 @@ pub fn run<C: Subcommand>(
     let parsed = Line::<C>::from_arg_matches(&line.clone().get_matches());
     let Line { no_color, target, command } = parsed.unwrap_or_else(|error| error.exit());
     let ui = Ui::new(name, no_color);
-    let tool = Tool { flow, target, ui, line };
+    let tool = Tool { flow, target, default_broker, ui, line };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.map_err(anyhow::Error::from);
     let ended = ended.and_then(|runtime| runtime.block_on(act(command, &tool)));
@@ -81,16 +84,17 @@ pub fn run<C: Subcommand>(
 fn name() -> &'static str {
     let first = std::env::args_os().next().unwrap_or_default();
     let name = Path::new(&first).file_name().and_then(|name| name.to_str());
-    String::leak(name.unwrap_or("quadrille").to_owned())
+    String::leak(name.unwrap_or("tool").to_owned())
 }
 
 impl Tool {
-    /// Connects to what the command line, the environment or a running `quadrille dev` names.
+    /// Connects to what the command line or the environment names, otherwise to the tool's own
+    /// default.
     ///
     /// # Errors
     /// As [`connect`].
     pub async fn connect(&self) -> anyhow::Result<Connection> {
-        connect(&self.target, self.ui).await
+        connect(&self.target, self.default_broker, self.ui).await
     }
 
     /// A completion script of the whole command line.

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use quadrille_tool::connect::{Addresses, DEV_FOLDER, command_line};
 use quadrille_tool::output::{Advise, Ui};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
+
+use crate::running::{Addresses, DEV_FOLDER, command_line};
 
 /// All that is ever made in the folder, so that a reset deletes nothing else.
 const OURS: [&str; 6] = ["nats", "ledger.jsonl", "ledger.jsonl.journal", "logs", "run", "dev.json"];

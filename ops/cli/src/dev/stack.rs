@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use quadrille::nats::{NatsBroker, provision};
+use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::process::health;
 use quadrille::topology::{Keep, Profile, Topology};
-use quadrille_tool::connect::{Addresses, connect_to};
 use quadrille_tool::output::{Advise, Ui};
 use quadrille_tool::topology::{Permission, apply};
 use schemas::order_fulfilment::FLOW;
@@ -20,6 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::child::{Health, Kept, Program, Wish, keep};
 use super::folder::Folder;
+use crate::running::Addresses;
 
 /// How long anything may take to become ready: enough for a busy machine and a long log.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,7 +91,9 @@ impl Stack {
             self.ready(broker, || self.server_url(broker)),
             self.ready(sandbox, || self.sandbox_url(sandbox)),
         )?;
-        let connected = connect_to(&nats, self.ui).await?;
+        let (urls, name) = (vec![nats.clone()], Some(self.ui.tool.to_owned()));
+        let connected =
+            nats::connect(&NatsOptions { urls, name, ..NatsOptions::default() }).await?;
         let keep = Keep { ack_wait: true, ..Keep::default() };
         let topology = Topology { keep, ..Topology::new(&FLOW, Profile::Dev) };
         let changes = provision::plan(&connected, &topology).await?;

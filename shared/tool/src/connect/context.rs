@@ -65,7 +65,7 @@ fn options(saved: Saved) -> anyhow::Result<NatsOptions> {
     let given = |text: String| (!text.is_empty()).then_some(text);
     let path = |text: String| given(text).map(|text| expand(&text));
     let nkey = path(saved.nkey).map(|path| seed(&path)).transpose()?;
-    let url = given(saved.url).unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned());
+    let url = given(saved.url).unwrap_or_else(|| super::LOCAL.to_owned());
     Ok(NatsOptions {
         urls: url.split(',').map(|url| url.trim().to_owned()).collect(),
         credentials: path(saved.creds),

@@ -8,8 +8,8 @@ use clap::Args;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Broker")]
 pub struct Target {
-    /// The broker: nats://host:port, several separated by commas. Without it: that of a
-    /// `quadrille dev` that runs in this folder or above it, otherwise nats://127.0.0.1:4222
+    /// The broker: nats://host:port, several separated by commas. Without it:
+    /// nats://127.0.0.1:4222
     #[arg(long, global = true, env = "QUADRILLE_NATS__URL", value_name = "URL")]
     pub nats: Option<String>,
     /// A `.creds` file to log in with
