@@ -186,7 +186,7 @@ async fn a_new_key_for_each_attempt_breaks_running_again() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "refused an order whose effect it could not find out")]
+#[should_panic(expected = "refused a saga whose effect it could not find out")]
 async fn a_refusal_on_doubt_breaks_running_again() {
     let world = world(Flaw::RefusesOnDoubt);
     laws::failing_anywhere_and_running_again_is_running_once(world, &reserved()).await;

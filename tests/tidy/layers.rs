@@ -50,12 +50,17 @@ fn the_contract_knows_of_no_runtime() {
 /// These folders serve any saga, so none of them knows this repository's own.
 const LIBRARY: &[&str] = &["shared/src/", "shared/vocabulary/src/", "shared/tool/src/"];
 
-/// What only the order saga has: its module, workers, streams of their own, and fields. A field
-/// that is one plain word, such as `lines`, may mean anything.
+/// What `trace --json` says in any saga: a new name would break the scripts that read it.
+const EXCEPTION: (&str, &str) = ("shared/src/log/story.rs", r#"rename = "since_placed_ms""#);
+
+/// What only the order saga has: its module, its opening, workers, streams of their own, and
+/// fields. A field that is one plain word, such as `lines`, may mean anything. And what only this
+/// repository has: a sandbox, and a `quadrille dev` to run it.
 fn own_words() -> Vec<String> {
-    let mut words = vec!["sku".to_owned()];
+    let mut words = ["sku", "sandbox", "quadrille dev"].map(str::to_owned).to_vec();
     for contract in CONTRACTS {
         words.push(contract.name.to_owned());
+        words.push(contract.flow.opens.slot.to_owned());
         for row in contract.flow.steps {
             words.push(row.worker.to_owned());
             words.extend(row.keeps.map(|kept| kept.stream.to_owned()));
@@ -82,7 +87,7 @@ fn lines_outside_tests(file: &File) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn has_word(line: &str, word: &str) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let is_part = |c: char| c.is_alphanumeric() || c == '-';
     line.match_indices(word).any(|(at, _)| {
         let (before, after) = (&line[..at], &line[at + word.len()..]);
         !before.ends_with(is_part) && !after.starts_with(is_part)
@@ -96,11 +101,14 @@ fn the_library_names_no_one_saga() {
     let is_test = |file: &File| file.path.ends_with("/tests.rs");
     let in_library = |file: &File| LIBRARY.iter().any(|home| file.path.starts_with(home));
     for file in files(&[".rs"]).iter().filter(|file| in_library(file) && !is_test(file)) {
-        for (number, line) in lines_outside_tests(file) {
+        let (path, text) = EXCEPTION;
+        let stays = |line: &str| file.path == path && line.contains(text);
+        for (number, line) in lines_outside_tests(file).filter(|(_, line)| !stays(line)) {
             for word in words.iter().filter(|word| has_word(line, word)) {
                 let path = &file.path;
                 findings.push(format!(
-                    "{path}:{number}: {word} is the order saga's: take it from the flow"
+                    "{path}:{number}: {word} is the order saga's or this repository's: take it \
+                     from the flow, or from the caller"
                 ));
             }
         }

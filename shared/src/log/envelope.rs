@@ -67,7 +67,7 @@ struct Structured<'m> {
     data: Option<&'m RawValue>,
 }
 
-/// Enough of a document to tell an envelope from a bare order.
+/// Enough of a document to tell an envelope from a bare opening.
 #[derive(Deserialize)]
 struct Probe {
     specversion: Option<serde::de::IgnoredAny>,

@@ -2,8 +2,8 @@
 //!
 //! A publish that looks failed may have been stored. So an opening without an answer is published
 //! again, with the same guard, until the slot says what it holds. No time-out and no empty read
-//! means "not stored": once patience is at an end, the answer is [`Error::NoAnswer`], and opening the
-//! saga again is safe.
+//! means "not stored": once patience is at an end, the answer is [`Error::NoAnswer`], and opening
+//! the saga again is safe.
 //!
 //! A worker's resolver is in the pipeline: it holds its message for as long as it takes, and checks
 //! that an event comes after its cause. Here a caller waits, and gets an answer to act on.
@@ -23,11 +23,11 @@ const WAIT_MS: std::ops::Range<u64> = 20..200;
 /// What opens a saga.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// The flow's opening slot of the saga: `orders.placed.A123`.
+    /// The flow's opening slot of the saga: `trips.requested.T1`.
     pub slot: Slot,
     /// A CloudEvent in the structured form, as [`Outgoing`](super::envelope::Outgoing) makes it; at
-    /// most 64 KB. It is sent as such (`application/cloudevents+json`), so workers would park a bare
-    /// body, and the saga's opening slot would be spent.
+    /// most 64 KB. It is sent as one (`application/cloudevents+json`), so workers would park a
+    /// bare body, and the saga's opening slot would be spent.
     pub payload: Bytes,
     /// Whether another call may send these very bytes.
     pub sender: Sender,

@@ -49,8 +49,10 @@ pub struct Line {
     /// Of a refusal or a stop.
     pub reason: Option<String>,
     pub stored_at: Timestamp,
-    /// From the opening until this event was stored.
-    pub since_placed_ms: Option<f64>,
+    /// From the opening until this event was stored. Its name in JSON is the order saga's, and
+    /// stays, because scripts read it.
+    #[serde(rename = "since_placed_ms")]
+    pub since_opened_ms: Option<f64>,
     /// What was reacted to.
     pub cause: Option<Cause>,
     /// The one that succeeded, of those of one process at one delivery; 1 for the first.
@@ -152,7 +154,7 @@ impl<'e> Log<'e> {
             source: record.as_ref().map_or_else(String::new, |it| it.source.clone()),
             reason: record.map(|record| record.reason).filter(|reason| !reason.is_empty()),
             stored_at: event.stored_at,
-            since_placed_ms: opened_at.map(|opened| milliseconds(opened, event.stored_at)),
+            since_opened_ms: opened_at.map(|opened| milliseconds(opened, event.stored_at)),
             attempt: marks.attempt,
             wait_ms: wait.map(|(cause, began)| milliseconds(cause.stored_at, began)),
             work_ms: began.map(|began| milliseconds(began, event.stored_at)),

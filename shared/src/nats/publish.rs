@@ -161,7 +161,7 @@ fn published(answer: &Message, kind: Kind) -> Published {
 }
 
 /// What a refusal means. Anything that the server may accept later is `Unknown`: one write too many
-/// costs a round trip, a write given up wrongly costs an order.
+/// costs a round trip, a write given up wrongly costs a saga.
 fn refused(error: &ApiError, kind: Kind) -> Published {
     match error.err_code {
         code::WRONG_LAST_SEQUENCE => Published::Conflict,

@@ -1,6 +1,6 @@
 //! Is the event that a trigger names as its cause in the log?
 //!
-//! A step that acts on an event whose order was never placed ships a parcel that nobody ordered. So
+//! A step that acts on an event of a saga that was never opened does what no client asked for. So
 //! the causing slot must hold exactly the message that the trigger names. If it does not, the
 //! worker waits for it, and in the end sets the trigger aside.
 //!

@@ -22,7 +22,7 @@ pub(crate) const BUSY: Backoff = Backoff::new(Duration::from_millis(20), Duratio
 /// The stream is full: a human has to raise the limit.
 pub(crate) const FULL: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
 /// The log does not say yet why an undo was woken. After a stale read this lasts moments, after a
-/// forged signal until the order is closed.
+/// forged signal until the saga is closed.
 pub(crate) const LOOK: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
 
 impl Backoff {

@@ -92,7 +92,7 @@ pub async fn failing_anywhere_and_running_again_is_running_once<S>(
         if let Ok(first) = first {
             assert_eq!(
                 first, outcome,
-                "the step refused an order whose effect it could not find out"
+                "the step refused a saga whose effect it could not find out"
             );
         }
         let law = format!("failing {when:?} call {call} and running again is running once");

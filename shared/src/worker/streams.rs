@@ -30,7 +30,8 @@ pub(super) async fn inspect(
     match inspection.drift.as_slice() {
         [] => Ok((asked, inspection)),
         drift => bail!(
-            "the broker is not as the flow demands; see `topology plan` of the operator's tool\n  {}",
+            "the broker is not as the flow demands; see `topology plan` of the operator's tool\
+             \n  {}",
             drift.join("\n  ")
         ),
     }

@@ -58,7 +58,8 @@ struct Choice {
     origin: String,
 }
 
-/// Connects to what the command line or the environment names, otherwise to what `default_broker` finds.
+/// Connects to what the command line or the environment names, otherwise to what `default_broker`
+/// finds.
 ///
 /// # Errors
 /// When the context cannot be used, or no broker answers there.

@@ -36,7 +36,7 @@ pub struct Flow {
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
     pub slot: &'static str,
-    /// A CloudEvents type: `order.placed.v1`.
+    /// A CloudEvents type: `trip.requested.v1`.
     pub event: &'static str,
 }
 

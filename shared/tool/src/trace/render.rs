@@ -46,7 +46,7 @@ fn row(line: &Line) -> Vec<String> {
         mark.to_owned(),
         // To the millisecond, because people compare the times of two lines.
         line.stored_at.strftime("%H:%M:%S%.3f").to_string(),
-        line.since_placed_ms.map_or_else(|| "-".to_owned(), |ms| format!("+{}", duration(ms))),
+        line.since_opened_ms.map_or_else(|| "-".to_owned(), |ms| format!("+{}", duration(ms))),
         line.source.clone(),
         event(line),
         format!("#{}", line.sequence),
@@ -96,7 +96,7 @@ fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
         Phase::Cancelling => format!("cancelling{turned}; {waits}"),
         Phase::Open => format!("open: {waits}"),
         Phase::Parked => "set aside, and waits for a human".to_owned(),
-        Phase::Unknown => "never placed: the events here do not count".to_owned(),
+        Phase::Unknown => "never opened: the events here do not count".to_owned(),
     };
     let parked = story.parked.iter().map(|entry| {
         let place = match entry.pointer.as_str() {
