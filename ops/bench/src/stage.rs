@@ -2,8 +2,10 @@
 //! production, the four workers, and for the flow its stock and services.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow, bail};
+use futures::future::{select_all, try_join_all};
 use harness::binaries::{self, Build};
 use harness::folder::Folder;
 use harness::process::{Process, Usage};
@@ -13,12 +15,15 @@ use quadrille::nats::{self, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
 use schemas::order_fulfilment::FLOW;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::args::{Args, Side};
 use crate::samples;
 
 /// Pieces of each SKU: more than any measurement orders.
 const PLENTY: u64 = 1_000_000_000;
+/// How long processes may take to be ready; a machine that needs longer is too busy to measure on.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// What this process is called in the figures.
 const DRIVER: &str = "bench (places orders)";
 /// Lines of a process's log that are shown when something went wrong.
@@ -45,7 +50,9 @@ impl Stage {
     /// A server with streams and durables, and no workers.
     pub(crate) async fn bare(args: &Args) -> anyhow::Result<Self> {
         let program = Some(args.nats_server.clone());
-        let server = Server::start_with(&Settings { program, ..Settings::default() }).await?;
+        let settings = Settings { program, ..Settings::default() };
+        let server = timeout(PATIENCE, Server::start_with(&settings)).await;
+        let server = server.with_context(|| format!("the server is not up in {PATIENCE:?}"))??;
         let folder = Folder::new("quadrille-bench-");
         let mut stage = Self { workers: Vec::new(), sandbox: None, server, folder };
         let provisioned = stage.provision().await;
@@ -100,20 +107,24 @@ impl Stage {
             };
             self.workers.push(Process::start(row.worker, command, self.folder.path())?);
         }
-        for worker in &mut self.workers {
-            let file = self.folder.file(&ready_file(worker.name()));
-            match side {
-                Side::Raw => {
-                    worker.until("is ready", async || file.exists().then_some(())).await?;
-                }
-                Side::Product | Side::Flow => worker.ready().await?,
+        let folder = &self.folder;
+        let ready = self.workers.iter_mut().map(async |worker| match side {
+            Side::Raw => {
+                let file = folder.file(&ready_file(worker.name()));
+                worker.until("is ready", async || file.exists().then_some(())).await
             }
-        }
+            Side::Product | Side::Flow => worker.ready().await,
+        });
+        let sandbox = self.sandbox.as_mut().map(|sandbox| &mut sandbox.process);
+        let base = [&mut self.server.process].into_iter().chain(sandbox);
+        while_they_run(base, try_join_all(ready)).await?;
         Ok(())
     }
 
     async fn start_sandbox(&mut self, args: &Args) -> anyhow::Result<Vec<String>> {
-        let sandbox = Sandbox::start(&args.binary("sandbox"), &self.folder).await?;
+        let program = args.binary("sandbox");
+        let started = Sandbox::start(&program, &self.folder);
+        let sandbox = while_they_run([&mut self.server.process], started).await?;
         let url = &self.sandbox.insert(sandbox).url;
         let stock =
             samples::skus()?.iter().map(|sku| format!("{sku}={PLENTY}")).collect::<Vec<_>>();
@@ -156,6 +167,18 @@ impl Stage {
         ] {
             command.arg("--set").arg(setting);
         }
+    }
+}
+
+/// Waits until something is up, unless a process that it needs ends, or it takes too long.
+async fn while_they_run<T>(
+    needed: impl IntoIterator<Item = &mut Process>,
+    up: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let ends = needed.into_iter().map(|process| Box::pin(process.ended_some_day()));
+    tokio::select! {
+        up = timeout(PATIENCE, up) => up.with_context(|| format!("not up in {PATIENCE:?}"))?,
+        _ = select_all(ends) => bail!("a process has ended early"),
     }
 }
 
