@@ -1,7 +1,8 @@
 //! A nats-server, the sandbox and workers as child processes, for tests and measurements.
 //!
-//! It knows workers in general and no saga: the caller says which workers there are, what they
-//! need, and what must be true of them. Nothing outlives the process that started it.
+//! It knows no saga: the caller says which workers there are, what they need, and what must be true
+//! of them. Of this repository it knows one program besides the workers, the sandbox, which stands
+//! in for the outside services. Nothing outlives the process that started it.
 //!
 //! ```no_run
 //! # async fn test() -> anyhow::Result<()> {

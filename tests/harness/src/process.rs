@@ -135,13 +135,26 @@ impl Process {
     }
 
     /// SIGSTOP: it answers nothing and closes nothing.
+    ///
+    /// # Panics
+    /// When it has ended, because a test that pauses nothing proves nothing.
     pub fn pause(&self) {
+        assert!(self.runs(), "{} runs", self.name);
         self.signal(Signal::STOP);
     }
 
     /// SIGCONT.
+    ///
+    /// # Panics
+    /// When it has ended.
     pub fn resume(&self) {
+        assert!(self.runs(), "{} runs", self.name);
         self.signal(Signal::CONT);
+    }
+
+    fn runs(&self) -> bool {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        matches!(waitid(WaitId::Pid(self.pid), ended), Ok(None))
     }
 
     /// A process that has ended takes no signal, and that is no error.
