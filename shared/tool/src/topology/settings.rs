@@ -27,7 +27,7 @@ pub struct Settings {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     parked_max_bytes: Option<Given<u64>>,
     /// The same, for each stream that a worker keeps for itself [default: 256MiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, alias = "stock-max-bytes", value_name = "SIZE", value_parser = parse_size)]
     kept_max_bytes: Option<Given<u64>>,
     /// Print JSON
     #[arg(long)]
