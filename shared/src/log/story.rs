@@ -92,13 +92,6 @@ struct Marks {
     startedat: Option<Timestamp>,
 }
 
-impl Story {
-    /// Where the saga stands.
-    pub fn phase(&self) -> Phase {
-        self.state.phase
-    }
-}
-
 /// Tells the story of `saga`.
 ///
 /// `events` are all messages of [`Flow::story`] in stream order, at most one a slot; `parked` are

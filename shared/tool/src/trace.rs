@@ -63,7 +63,7 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         let story = read(&connection.broker, flow, saga).await.map_err(|error| {
             error.advise(format!("`{} topology plan` says whether the log is there", ui.tool))
         })?;
-        if story.phase() == Phase::Unknown {
+        if story.state.phase == Phase::Unknown {
             code = ExitCode::FAILURE;
             let (what, stream, url) = (flow.saga, flow.stream, &connection.url);
             let unknown = anyhow!("no {what} {saga} was opened in the log {stream} at {url}");

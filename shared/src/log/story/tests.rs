@@ -85,7 +85,7 @@ fn a_cancelling_saga_waits_for_the_signal_and_then_for_the_last_undo() {
 fn an_event_of_a_stranger_decides_nothing() {
     let (slot, _, event_type) = RESERVED;
     let story = Messages::placed().then((slot, "mallory", event_type), 10, 1).story();
-    assert_eq!((story.events[1].kind, story.phase()), (Kind::Alien, Phase::Open));
+    assert_eq!((story.events[1].kind, story.state.phase), (Kind::Alien, Phase::Open));
     assert_eq!(story.state.waits_for.unwrap().worker, "reserve-inventory");
 }
 
@@ -99,14 +99,14 @@ fn what_the_waiting_worker_set_aside_makes_a_saga_parked() {
         });
         [stored("parked.orders.reserve-inventory.A1".into(), 7, 20, entry)]
     };
-    assert_eq!(Messages::placed().story_with(&entry(1)).phase(), Phase::Parked);
+    assert_eq!(Messages::placed().story_with(&entry(1)).state.phase, Phase::Parked);
     let of_another_log = Messages::placed().story_with(&entry(2));
-    assert_eq!((of_another_log.phase(), of_another_log.parked.len()), (Phase::Open, 1));
+    assert_eq!((of_another_log.state.phase, of_another_log.parked.len()), (Phase::Open, 1));
 }
 
 #[test]
 fn a_saga_that_was_never_opened_is_unknown() {
-    assert_eq!(Messages(Vec::new()).story().phase(), Phase::Unknown);
+    assert_eq!(Messages(Vec::new()).story().state.phase, Phase::Unknown);
 }
 
 #[test]

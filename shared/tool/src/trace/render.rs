@@ -25,7 +25,7 @@ pub fn render(flow: &Flow, story: &Story, now: Timestamp, paint: Paint) -> Strin
         text.push_str(&format!("{}\n", paint.paint(style, line)));
     }
     for line in closing_lines(story, now) {
-        text.push_str(&format!("{}\n", paint.paint(phase_style(story.phase()), line)));
+        text.push_str(&format!("{}\n", paint.paint(phase_style(story.state.phase), line)));
     }
     text
 }
@@ -88,7 +88,7 @@ fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
     let took = story.took_ms.map_or_else(|| "an unknown time".to_owned(), duration);
     let turned = story.state.turned_by.as_ref().map_or_else(String::new, because);
     let waits = story.state.waits_for.as_ref().map_or_else(String::new, |who| awaited(who, now));
-    let first = match story.phase() {
+    let first = match story.state.phase {
         Phase::Completed => format!("completed in {took}"),
         Phase::Cancelled => {
             format!("cancelled after {took}{turned}; nothing is held, charged or owed")
