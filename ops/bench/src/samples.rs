@@ -3,10 +3,7 @@
 
 use anyhow::Context;
 use quadrille::SagaId;
-use quadrille::log::envelope::Cause;
-use quadrille::log::envelope::Occasion;
-use quadrille::log::envelope::Outgoing;
-use quadrille::log::envelope::Work;
+use quadrille::log::envelope::{Cause, Occasion, Outgoing, Work};
 use schemas::order_fulfilment::FLOW;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -3,10 +3,7 @@
 
 use jiff::Timestamp;
 use quadrille::broker::{Broker, Published};
-use quadrille::log::envelope::Cause;
-use quadrille::log::envelope::Envelope;
-use quadrille::log::envelope::Occasion;
-use quadrille::log::envelope::Outgoing;
+use quadrille::log::envelope::{Cause, Envelope, Occasion, Outgoing};
 use quadrille::{Flow, SagaId};
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
