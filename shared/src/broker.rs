@@ -1,4 +1,4 @@
-//! The broker as the kernel needs it: a small port, so that the protocol can be read, and later
+//! The broker as the runtime needs it: a small port, so that the protocol can be read, and later
 //! simulated, without any broker.
 //!
 //! `Unknown` is a value, not an error: a publish whose answer is lost may have been stored, and

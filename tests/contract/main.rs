@@ -1,4 +1,4 @@
-//! What the kernel (the runtime's protocol) relies on, checked on real servers: every case runs on
+//! What the runtime's protocol relies on, checked on real servers: every case runs on
 //! one server and on a cluster of three. A broker that replaces them in tests must pass the same
 //! cases, surprises included.
 

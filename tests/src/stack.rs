@@ -50,7 +50,7 @@ pub struct Stack {
     /// Started by [`Stack::start`] and never ended but by the test.
     pub workers: Vec<Process>,
     pub sandbox: Sandbox,
-    /// The port that the kernel uses, for guarded writes and for reads.
+    /// The port that the runtime uses, for guarded writes and for reads.
     pub broker: NatsBroker,
     /// A stock client.
     pub raw: Raw,

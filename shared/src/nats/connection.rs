@@ -171,7 +171,7 @@ fn reason(error: &async_nats::ConnectError) -> String {
     format!("{error}{hint}")
 }
 
-/// This event is the only answer to a denied publish, hence the levels.
+/// A denied publish has no other answer than such an event, so a refusal is logged as an error.
 fn log(event: &Event) {
     match event {
         Event::Connected => tracing::info!("connected to NATS"),

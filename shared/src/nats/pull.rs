@@ -101,7 +101,7 @@ impl DurablePull {
             }
             match self.hear().await {
                 Heard::Message(message) => self.take(message),
-                Heard::Disconnected => self.count_anew(),
+                Heard::Disconnected => self.count_again(),
                 Heard::Nothing => {}
                 Heard::End => Box::pin(self.replace_inbox()).await,
             }
@@ -179,20 +179,20 @@ impl DurablePull {
             (503, _) => {
                 self.absences += 1;
                 self.doubted |= self.absences >= ABSENCES;
-                self.count_anew();
+                self.count_again();
                 self.back_off();
             }
             (status, _) => {
                 // Leader change, shutdown, or a limit: no request of ours is certain any longer.
                 tracing::debug!(status, description, pull = self.request, "a pull was ended");
-                self.count_anew();
+                self.count_again();
                 self.back_off();
             }
         }
     }
 
     /// Forgets every outstanding request; what has already arrived still counts.
-    fn count_anew(&mut self) {
+    fn count_again(&mut self) {
         while let Some(Some(message)) = self.subscriber.next().now_or_never() {
             self.silent_requests = 0;
             if message.reply.is_some() {
@@ -200,12 +200,12 @@ impl DurablePull {
             }
         }
         self.generation += 1;
-        self.count.anew(self.ready.len());
+        self.count.expect_only(self.ready.len());
     }
 
     async fn run_out(&mut self) {
         self.silent_requests += 1;
-        self.count_anew();
+        self.count_again();
         if self.silent_requests >= SILENT_REQUESTS {
             tracing::warn!(pull = self.request, "a pull went silent; asking from a new inbox");
             self.replace_inbox().await;
@@ -213,7 +213,7 @@ impl DurablePull {
     }
 
     async fn replace_inbox(&mut self) {
-        self.count_anew();
+        self.count_again();
         match subscribe(&self.client).await {
             Ok((inbox, subscriber)) => {
                 (self.inbox, self.subscriber) = (inbox, subscriber);
@@ -267,7 +267,7 @@ impl DurablePull {
                 Ok(None) | Err(_) => break,
             }
         }
-        self.count_anew();
+        self.count_again();
         let _ = self.subscriber.unsubscribe().await;
         let _ = timeout_at(end + EXPIRES, self.client.flush()).await;
         self.ready.into()

@@ -52,7 +52,7 @@ impl Count {
     }
 
     /// Expects no more messages besides those that have `arrived`.
-    pub(super) fn anew(&mut self, arrived: usize) {
+    pub(super) fn expect_only(&mut self, arrived: usize) {
         self.asked = arrived;
     }
 
@@ -99,7 +99,7 @@ mod tests {
         count.less(50);
         let later = now + PROVE + Duration::from_millis(1);
         assert_eq!(count.wanted(64, later), 0);
-        count.anew(0);
+        count.expect_only(0);
         assert_eq!(count.wanted(64, later), 64);
     }
 }
