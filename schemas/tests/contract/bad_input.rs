@@ -3,7 +3,7 @@
 
 mod any_text;
 
-use quadrille_vocabulary::{BadData, Event, Reason};
+use quadrille_vocabulary::{BadData, Event, Reason, SagaId};
 use rstest::rstest;
 use schemas::CONTRACTS;
 use schemas::order_fulfilment::events::{MAX_PLACED_BYTES, OrderPlaced};
@@ -251,10 +251,9 @@ fn an_order_id_that_is_none_is_set_aside(#[case] id: &str) {
 
 #[test]
 fn an_order_may_name_itself() {
-    assert_eq!(
-        read(&and(r#""order_id":"A123""#)).unwrap().named_saga().unwrap().1.as_str(),
-        "A123"
-    );
+    let id = SagaId::parse("A123").unwrap();
+    let named = read(&and(r#""order_id":"A123""#)).unwrap();
+    assert_eq!(named.named_saga(), Some(("/order_id", &id)));
     assert_eq!(read(&and(r#""order_id":null"#)).unwrap().named_saga(), None);
 }
 
@@ -351,21 +350,21 @@ fn the_message_says_what_was_expected() {
 
 #[test]
 fn a_reason_has_one_spelling() {
-    for reason in [
-        Reason::NotJson,
-        Reason::TooLarge,
-        Reason::InvalidField,
-        Reason::Rule("too-many-lines"),
-        Reason::Rule("mixed-currencies"),
-        Reason::Rule("total-overflows"),
-        Reason::IdMismatch,
-        Reason::UnknownType,
-        Reason::UnknownVersion,
-        Reason::WrongSource,
-        Reason::NoCause,
-        Reason::BadMessage,
-        Reason::OrphanEffect,
+    for (reason, spelling) in [
+        (Reason::NotJson, "not-json"),
+        (Reason::TooLarge, "too-large"),
+        (Reason::InvalidField, "invalid-field"),
+        (Reason::InvalidId, "invalid-id"),
+        (Reason::Rule("too-many-lines"), "too-many-lines"),
+        (Reason::IdMismatch, "id-mismatch"),
+        (Reason::UnknownType, "unknown-type"),
+        (Reason::UnknownVersion, "unknown-version"),
+        (Reason::WrongSource, "wrong-source"),
+        (Reason::NoCause, "no-cause"),
+        (Reason::BadMessage, "bad-message"),
+        (Reason::OrphanEffect, "orphan-effect"),
+        (Reason::FencedOff, "fenced-off"),
     ] {
-        assert_eq!(json!(reason), reason.code());
+        assert_eq!((reason.code(), json!(reason)), (spelling, json!(spelling)));
     }
 }
