@@ -94,7 +94,8 @@ impl Stack {
 
     fn worker(&self, program: &str, settings: &[(&str, &str)]) -> Program {
         Program::start(program, |command| {
-            command.current_dir(&self.folder).env("QUADRILLE_NATS__URL", &self.url);
+            // A setting of another saga in our environment would make it refuse to start.
+            command.env_clear().env("QUADRILLE_NATS__URL", &self.url).current_dir(&self.folder);
             command.envs(settings.iter().copied());
         })
     }
