@@ -4,9 +4,7 @@
 //! it is the whole saga on one screen.
 
 pub mod order_fulfilment;
-
 pub mod stock;
-
 pub mod generated;
 mod sku;
 

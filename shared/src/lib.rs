@@ -22,24 +22,18 @@ pub mod testing;
 // The way of a message.
 mod pipeline;
 mod undo;
-
 pub mod log;
 
 // The process.
 pub mod worker;
-
 pub mod process;
-
 pub mod config;
 pub mod telemetry;
-
 mod clock;
 mod failpoint;
 
 // What it is built on.
 pub mod broker;
 pub mod topology;
-
 pub mod nats;
-
 pub mod http;

@@ -14,15 +14,11 @@
 mod worker;
 
 mod decode;
-
 mod cause;
 mod idempotency;
 mod pivot;
-
 mod part;
-
 mod attempts;
-
 mod commit;
 mod signal;
 mod write;

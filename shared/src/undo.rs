@@ -5,9 +5,7 @@
 //! worker never parks an undo and never gives it up.
 
 mod view;
-
 mod waking;
-
 pub(crate) mod closing;
 
 use tokio::time::timeout_at;

@@ -4,10 +4,8 @@
 //! order saga, its workers and its sandbox.
 
 mod args;
-
 mod place;
 mod stock;
-
 mod dev;
 mod running;
 

@@ -4,9 +4,7 @@
 //! cannot disagree. [`Flow::check`](crate::flow::Flow::check) says what makes a table illegal.
 
 mod check;
-
 mod durable;
-
 mod picture;
 mod table;
 

@@ -6,11 +6,9 @@
 //! re-exports all of it, so a step names only `quadrille`.
 
 pub mod flow;
-
 pub mod event;
 pub mod ids;
 pub mod money;
-
 pub mod contract;
 
 pub use contract::Contract;
