@@ -19,6 +19,8 @@ pub use quadrille_vocabulary::{contract, event, flow, id, ids, money, one_of, re
 pub mod step;
 pub mod testing;
 
+pub mod breaker;
+
 // The way of a message.
 mod pipeline;
 mod undo;

@@ -1,0 +1,147 @@
+//! Lets the pull loop wait for its gate and a message for its permit: the async edge of a replica.
+//!
+//! One [`Limiter`] per dependency, shared by all durables of the worker; a [`Gate`] per durable is
+//! the AND of the limiters of its dependencies. One task drives each limiter by
+//! [`Limiter::turn`], because nothing here spawns. No call is made here and no key is read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::select_all;
+use tokio::sync::watch;
+
+use super::machine::Parking;
+use super::{Message, MessageId};
+
+mod limiter;
+mod permit;
+#[cfg(test)]
+mod tests;
+
+use limiter::Answer;
+pub use limiter::Limiter;
+pub use permit::Permit;
+
+/// What one durable waits at: open when every dependency that its step requires is.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    limiters: Vec<Arc<Limiter>>,
+    source: u16,
+    undo: bool,
+}
+
+impl Gate {
+    /// `source` is the durable's number in its worker; without limiters the gate is always open.
+    pub fn new(source: u16, undo: bool, limiters: Vec<Arc<Limiter>>) -> Self {
+        Self { limiters, source, undo }
+    }
+
+    /// A message that this durable has just pulled; `attempts` as written down when it was given
+    /// back earlier.
+    pub fn pulled(&self, number: u64, attempts: u32) -> Message {
+        let id = MessageId { source: self.source, number };
+        for limiter in self.limiters.iter().filter(|_| attempts > 0) {
+            limiter.drive(|replica, _| replica.remember(id, attempts));
+        }
+        Message::new(id, self.undo, self.limiters.first().map_or(Duration::ZERO, |one| one.now()))
+    }
+
+    /// How many messages may be pulled, now and whenever that changes.
+    pub fn rooms(&self) -> Rooms {
+        Rooms(self.limiters.iter().map(|limiter| limiter.room.subscribe()).collect())
+    }
+
+    /// Says after every pull whether the durable has more than was pulled: as long as it has, what
+    /// failed gets at most half of the slots.
+    pub fn more(&self, more: bool) {
+        for limiter in &self.limiters {
+            limiter.drive(|replica, _| replica.more(self.source, more));
+        }
+    }
+
+    /// Waits for the message's turn at all dependencies. Cancel safe.
+    ///
+    /// A permit of one dependency is never kept while waiting for another, because a paused one
+    /// would then take the slots of the others.
+    pub async fn permit(&self, message: Message) -> Admission {
+        // The usual case: one dependency, and a slot is free.
+        if let [only] = &self.limiters[..]
+            && let Some(slot) = only.try_call(message)
+        {
+            return Admission::Call(Permit::new(message, vec![slot]));
+        }
+        let mut waits_at = 0;
+        loop {
+            let Some(limiter) = self.limiters.get(waits_at) else {
+                return Admission::Call(Permit::new(message, Vec::new()));
+            };
+            let slot = match limiter.wait(message).await {
+                Answer::Call(slot) => slot,
+                Answer::Park(why) => {
+                    self.forget(message.id);
+                    return Admission::Park(why);
+                }
+                Answer::GiveBack { delay, charged } => {
+                    self.forget(message.id);
+                    return Admission::GiveBack { delay, charged };
+                }
+            };
+            let mut slots = vec![slot];
+            let mut others = self.limiters.iter().enumerate().filter(|(at, _)| *at != waits_at);
+            let shut = others.find_map(|(at, other)| match other.try_call(message) {
+                Some(slot) => {
+                    slots.push(slot);
+                    None
+                }
+                None => Some(at),
+            });
+            match shut {
+                None => return Admission::Call(Permit::new(message, slots)),
+                Some(at) => waits_at = at,
+            }
+        }
+    }
+
+    fn forget(&self, message: MessageId) {
+        for limiter in &self.limiters {
+            limiter.drive(|replica, _| replica.forget(message));
+        }
+    }
+}
+
+/// How many messages a durable may pull: the least that one of its dependencies allows, and no
+/// pull at all while it is zero.
+#[derive(Debug)]
+pub struct Rooms(Vec<watch::Receiver<u32>>);
+
+impl Rooms {
+    /// How many now; `None` where the step requires no dependency. Exact whenever it is asked.
+    pub fn now(&mut self) -> Option<usize> {
+        let room = self.0.iter_mut().map(|room| *room.borrow_and_update()).min()?;
+        Some(usize::try_from(room).unwrap_or(usize::MAX))
+    }
+
+    /// Waits until the gate opens or shuts, or half of its slots are free, or no longer are.
+    /// Cancel safe.
+    pub async fn changed(&mut self) {
+        let changes = self.0.iter_mut().map(|room| Box::pin(room.changed()));
+        if changes.len() == 0 {
+            return std::future::pending().await;
+        }
+        // It cannot fail: the gate holds the limiters, and their senders with them.
+        let _ = select_all(changes).await;
+    }
+}
+
+/// What a message that waited for a permit is to do.
+#[derive(Debug)]
+pub enum Admission {
+    /// Make the call, and tell the permit what it came to.
+    Call(Permit),
+    Park(Parking),
+    /// Back to the broker with this delay; write `charged` down if it is not zero.
+    GiveBack {
+        delay: Duration,
+        charged: u32,
+    },
+}

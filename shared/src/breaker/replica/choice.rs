@@ -1,0 +1,72 @@
+//! Who is called next, and how many new messages may be pulled.
+
+use std::time::Duration;
+
+use super::{NEW_WORK_FIRST, Replica};
+use crate::breaker::machine::{Offer, State};
+use crate::breaker::{Message, MessageId};
+
+impl Replica {
+    /// How many new messages may be pulled now. Zero: the gate is shut.
+    pub fn room(&self, now: Duration) -> u32 {
+        let in_hand_first = || self.held.values().any(|held| held.not_before <= now);
+        let room = match self.machine.offer(now) {
+            Offer::Nothing => return 0,
+            Offer::Free { free, .. } => free,
+            Offer::Single { .. } => 1,
+            Offer::Probe { first: true, .. } if in_hand_first() => return 0,
+            Offer::Probe { .. } => 1,
+        };
+        let waiting = self.held.values().filter(|held| held.is_first_try()).count();
+        room.saturating_sub(u32::try_from(waiting).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn choose(&self, now: Duration) -> Option<MessageId> {
+        let allowed = || self.held.values().filter(|held| held.not_before <= now);
+        let untried = || allowed().filter(|held| held.is_first_try());
+        let late = |since: Duration| now >= since + NEW_WORK_FIRST;
+        match self.machine.offer(now) {
+            Offer::Nothing => None,
+            Offer::Free { retries, .. } => {
+                let new_work = !self.more.is_empty() || untried().next().is_some();
+                let due = allowed().filter(|held| held.due <= now);
+                let undo_first = !self.machine.is_full_speed();
+                let by_turn = |held: &&Message| (undo_first && !held.undo, held.due);
+                let due = due.filter(|held| held.is_first_try() || retries > 0 || !new_work);
+                due.min_by_key(by_turn).map(|held| held.id)
+            }
+            Offer::Single { since } => {
+                first(untried()).or_else(|| late(since).then(|| first(allowed())).flatten())
+            }
+            Offer::Probe { first: true, since } => {
+                first(allowed()).or_else(|| late(since).then(|| first(untried())).flatten())
+            }
+            Offer::Probe { first: false, since } => {
+                let left = || allowed().filter(|held| !self.had_its_turn(held));
+                first(untried()).or_else(|| late(since).then(|| first(left())).flatten())
+            }
+        }
+    }
+
+    /// The prober looked for new work and has none of its own left.
+    pub(super) fn has_nothing_to_probe(&self, now: Duration) -> bool {
+        match self.machine.offer(now) {
+            Offer::Nothing | Offer::Free { .. } | Offer::Single { .. } => false,
+            Offer::Probe { since, .. } => {
+                now >= since + NEW_WORK_FIRST && self.choose(now).is_none()
+            }
+        }
+    }
+
+    fn had_its_turn(&self, held: &Message) -> bool {
+        match self.machine.state() {
+            State::Probing(probe) => probe.has_tried(held.id),
+            State::Flowing | State::Doubting(_) | State::Shut => false,
+        }
+    }
+}
+
+/// Undo before forward, then the one due first.
+fn first<'a>(held: impl Iterator<Item = &'a Message>) -> Option<MessageId> {
+    held.min_by_key(|held| (!held.undo, held.due)).map(|held| held.id)
+}
