@@ -19,6 +19,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
+use crate::step::NotSent;
+
 pub use answer::Answer;
 
 /// Largest answer that is read: 1 MB, far above any that a gateway gives.
@@ -54,17 +56,32 @@ pub enum BadSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing can have happened, because there was no connection, or no time left.
-    #[error("nothing was sent to the service")]
-    NothingSent(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the request was not made")]
+    NothingSent(#[source] NotSent),
     /// The request may have been carried out: send it again with the same key.
     #[error("the service may or may not have done it")]
-    OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+    OutcomeUnknown(#[source] NoAnswer),
     /// The service says that it failed, or that this is not the time.
     #[error("the service answers {0}")]
     Failed(StatusCode),
     /// The service answered, but its answer cannot be read.
     #[error("the service answers {0}, which cannot be read")]
     Unreadable(StatusCode, #[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// How an answer was missed after the request was on its way.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    #[error("{host} gave no answer within {limit:?}, the setting `timeout` of this service")]
+    Timeout { host: String, limit: Duration },
+    #[error("{host} gave no answer before the deadline of this attempt, `worker.deadline`")]
+    Deadline { host: String },
+    #[error("the connection to {host} was lost")]
+    Lost {
+        host: String,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// What a request carries.
@@ -79,6 +96,8 @@ pub enum Body<'a> {
 /// One service, below one base URL.
 pub struct Client {
     base: String,
+    /// With its port, for errors.
+    host: String,
     secret: Option<HeaderValue>,
     timeout: Duration,
     pool: Connections,
@@ -117,8 +136,10 @@ impl Client {
             }
             Some(_) | None => return Err(BadSettings::Url),
         };
+        let host = uri.authority().ok_or(BadSettings::Url)?;
+        let host = host.as_str().rsplit('@').next().unwrap_or_default().to_owned();
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { base, secret: secret.map(bearer).transpose()?, timeout, pool })
+        Ok(Self { base, host, secret: secret.map(bearer).transpose()?, timeout, pool })
     }
 
     /// Reads; `path` begins with a slash, and its query is already encoded ([`encode`]).
@@ -152,16 +173,22 @@ impl Client {
         deadline: Instant,
     ) -> Result<Answer, Error> {
         let request = self.request(method, path, body, key);
-        let request = request.map_err(|bad| Error::NothingSent(bad.into()))?;
+        let request = request.map_err(|bad| self.nothing_sent(bad))?;
         let now = Instant::now();
         if deadline <= now {
             // A process that was suspended for a day must not act on what it looked up before.
-            return Err(Error::NothingSent("the deadline has passed".into()));
+            return Err(self.nothing_sent("the deadline of this attempt has passed"));
         }
-        let deadline = deadline.min(now + self.timeout);
-        match timeout_at(deadline, self.exchange(request)).await {
+        let own = now + self.timeout;
+        match timeout_at(deadline.min(own), self.exchange(request)).await {
             Ok(answer) => answer,
-            Err(late) => Err(Error::OutcomeUnknown(late.into())),
+            Err(_) => {
+                let (host, limit) = (self.host.clone(), self.timeout);
+                Err(Error::OutcomeUnknown(match own <= deadline {
+                    true => NoAnswer::Timeout { host, limit },
+                    false => NoAnswer::Deadline { host },
+                }))
+            }
         }
     }
 
@@ -193,11 +220,18 @@ impl Client {
         }
     }
 
+    fn nothing_sent(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::NothingSent(NotSent::new(self.host.clone(), cause))
+    }
+
     async fn exchange(&self, request: hyper::Request<Full<Bytes>>) -> Result<Answer, Error> {
         let response =
             self.pool.request(request).await.map_err(|error| match error.is_connect() {
-                true => Error::NothingSent(error.into()),
-                false => Error::OutcomeUnknown(error.into()),
+                true => self.nothing_sent(error),
+                false => {
+                    let host = self.host.clone();
+                    Error::OutcomeUnknown(NoAnswer::Lost { host, cause: error.into() })
+                }
             })?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::breaker::class::Class;
 use crate::ids::Direction;
 use crate::{Event, IdempotencyKey, Refusal, SagaId};
 
@@ -142,8 +143,8 @@ impl Refusal for Never {
 /// Why a step could not find out what happened.
 #[derive(Debug)]
 pub enum StepError {
-    /// Try again, but no sooner than `after` if it is given.
-    TryAgain { after: Option<Duration>, source: Box<dyn std::error::Error + Send + Sync> },
+    /// Try again. The class says what the call to the outside service came to.
+    TryAgain { class: Class, source: Box<dyn std::error::Error + Send + Sync> },
     /// Trying again cannot help: the runtime parks the message (a *dead letter*). Says why, without
     /// the payload.
     BadMessage(String),
@@ -151,17 +152,62 @@ pub enum StepError {
     Superseded,
 }
 
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
 impl StepError {
-    /// Try again, as `?` does.
-    pub fn try_again(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::TryAgain { after: None, source: source.into() }
+    /// No answer, or none that can be read: what `?` means on any error.
+    pub fn try_again(source: impl Into<BoxedError>) -> Self {
+        Self::TryAgain { class: Class::Failed, source: source.into() }
+    }
+
+    /// The service asks for time: this long, if it says so. Counts neither against the service nor
+    /// against the message.
+    pub fn busy(after: Option<Duration>, source: impl Into<BoxedError>) -> Self {
+        Self::TryAgain { class: Class::Busy(after), source: source.into() }
+    }
+
+    /// The service does not accept our credentials, which no retry within seconds mends.
+    pub fn credentials(source: impl Into<BoxedError>) -> Self {
+        Self::TryAgain { class: Class::Credentials, source: source.into() }
+    }
+
+    /// The call was not made or not finished for a reason of our own: it says nothing about the
+    /// service.
+    pub fn local(source: impl Into<BoxedError>) -> Self {
+        Self::TryAgain { class: Class::Local, source: source.into() }
     }
 }
 
-/// `?` on any error means: could not find out, try again.
+/// `?` on any error means: could not find out, try again. An error that a [`NotSent`] caused says
+/// so by its class.
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for StepError {
     fn from(error: E) -> Self {
-        Self::try_again(error)
+        let first: &(dyn std::error::Error + 'static) = &error;
+        let mut chain = std::iter::successors(Some(first), |error| error.source());
+        let class = match chain.any(|error| error.is::<NotSent>()) {
+            true => Class::NotSent,
+            false => Class::Failed,
+        };
+        Self::TryAgain { class, source: error.into() }
+    }
+}
+
+/// Nothing was sent to an outside service, so nothing can have happened there: the name was not
+/// found, the connection was refused, TLS failed, or no time was left. An adapter puts it into the
+/// chain of its error's sources.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was sent to {host}")]
+pub struct NotSent {
+    /// Host and port, as far as they are known.
+    host: String,
+    #[source]
+    cause: BoxedError,
+}
+
+impl NotSent {
+    /// `host` is that of the service: `payments.example:443`.
+    pub fn new(host: impl Into<String>, cause: impl Into<BoxedError>) -> Self {
+        Self { host: host.into(), cause: cause.into() }
     }
 }
 

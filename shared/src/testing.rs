@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::breaker::class::Class;
 use crate::ids::Direction;
 use crate::{Event, SagaId};
 
@@ -118,7 +119,8 @@ impl<T: Debug> Happened<T> {
     #[track_caller]
     pub fn then_try_again(self) -> Option<Duration> {
         match self.0 {
-            Err(StepError::TryAgain { after, .. }) => after,
+            Err(StepError::TryAgain { class: Class::Busy(after), .. }) => after,
+            Err(StepError::TryAgain { .. }) => None,
             other => panic!("expected to try again, got {other:?}"),
         }
     }

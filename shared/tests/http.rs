@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use quadrille::breaker::class::Class;
 use quadrille::http::{Body, Client, Error};
+use quadrille::step::StepError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -55,10 +57,14 @@ async fn a_whole_answer_of_any_status_is_an_answer() {
 #[tokio::test]
 async fn a_refused_connection_means_that_nothing_was_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = client(&format!("http://{}", listener.local_addr().unwrap()));
+    let host = listener.local_addr().unwrap().to_string();
+    let client = client(&format!("http://{host}"));
     drop(listener);
     let error = client.post("/things", &Body::Nothing, "key-1", soon()).await.unwrap_err();
     assert!(matches!(error, Error::NothingSent(_)), "{error:?}");
+    let told = chain(&error);
+    assert!(told.contains(&host) && told.contains("refused"), "{told}");
+    assert_eq!(class(error), Class::NotSent);
 }
 
 #[tokio::test]
@@ -80,10 +86,23 @@ async fn a_connection_closed_without_an_answer_leaves_the_outcome_unknown() {
 }
 
 #[tokio::test]
-async fn silence_until_the_deadline_leaves_the_outcome_unknown() {
+async fn silence_until_the_time_out_leaves_the_outcome_unknown() {
     let held = std::sync::Mutex::new(Vec::new());
     let error = service(async |stream| held.lock().unwrap().push(stream)).await.unwrap_err();
     assert!(matches!(error, Error::OutcomeUnknown(_)), "{error:?}");
+    let told = chain(&error);
+    assert!(told.contains("127.0.0.1:") && told.contains("the setting `timeout`"), "{told}");
+    assert_eq!(class(error), Class::Failed);
+}
+
+#[tokio::test]
+async fn silence_until_the_deadline_of_the_attempt_names_that_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let client = Client::new(&base, None, Duration::from_secs(60)).unwrap();
+    let error = client.get("/", Instant::now() + Duration::from_millis(50)).await.unwrap_err();
+    let told = chain(&error);
+    assert!(told.contains("`worker.deadline`"), "{told}");
 }
 
 #[tokio::test]
@@ -122,5 +141,20 @@ fn a_base_url_is_checked_at_start() {
     }
     for base in ["http://127.0.0.1:1", "https://api.example.com/v1/"] {
         assert!(Client::new(base, None, Duration::from_secs(1)).is_ok(), "{base:?}");
+    }
+}
+
+/// An error with all that caused it.
+fn chain(error: &Error) -> String {
+    let first: &dyn std::error::Error = error;
+    let chain = std::iter::successors(Some(first), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// What the runtime makes of an error that a step passes on with `?`.
+fn class(error: Error) -> Class {
+    match StepError::from(error) {
+        StepError::TryAgain { class, .. } => class,
+        other => panic!("{other:?}"),
     }
 }

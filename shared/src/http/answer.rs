@@ -9,10 +9,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Error;
+use crate::breaker::class::MAX_RETRY_AFTER;
 use crate::step::StepError;
 
-/// Longest wait a service may ask for; a longer one is cut to this.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// What the request under way with the same key needs, where the service does not say.
+const LOCKED: Duration = Duration::from_secs(1);
 
 /// A whole answer, of any status.
 #[derive(Debug, Clone)]
@@ -54,23 +55,27 @@ impl Answer {
         serde_json::from_slice::<Failure>(&self.body).unwrap_or_default().error.code
     }
 
-    /// What an answer means if the adapter gives it no meaning of its own. A request that can never
-    /// succeed is a bad message; everything else may be tried again, at the time the service says.
-    /// A 404 or 405 without `error.code` is tried again, because the URL or a proxy may be wrong.
+    /// What an answer means if the adapter gives it no meaning of its own.
+    ///
+    /// A request that can never succeed is a bad message. A service that asks for time (429, a 503
+    /// that says how long), or that still works on a request with this key (409, 425), is busy.
+    /// 401 and 403 are about our credentials. Everything else is no answer: 5xx, 3xx, and a 404 or
+    /// 405 without `error.code`, because the URL or a proxy may be wrong.
     pub fn failure(&self) -> StepError {
-        let status = self.status;
+        let (status, after) = (self.status, self.retry_after);
         let code: String = self.code().chars().filter(char::is_ascii_graphic).collect();
+        let failed = || Error::Failed(status);
         match status.as_u16() {
-            404 | 405 if code.is_empty() => self.try_again(),
-            400 | 404 | 405 | 409 | 410 | 413 | 415 | 422 => {
+            401 | 403 => StepError::credentials(failed()),
+            429 => StepError::busy(after, failed()),
+            503 if after.is_some() => StepError::busy(after, failed()),
+            409 | 425 => StepError::busy(after.or(Some(LOCKED)), failed()),
+            404 | 405 if code.is_empty() => StepError::try_again(failed()),
+            400 | 404 | 405 | 410 | 413 | 415 | 422 => {
                 StepError::BadMessage(format!("the service answers {status}: {code:.64}"))
             }
-            _ => self.try_again(),
+            _ => StepError::try_again(failed()),
         }
-    }
-
-    fn try_again(&self) -> StepError {
-        StepError::TryAgain { after: self.retry_after, source: Error::Failed(self.status).into() }
     }
 }
 
@@ -93,6 +98,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::class::Class;
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Answer {
         let status = StatusCode::from_u16(status).unwrap();
@@ -125,14 +131,36 @@ mod tests {
     #[test]
     fn only_a_request_that_can_never_succeed_is_a_bad_message() {
         let bad = |status| matches!(answer(status, &[], "").failure(), StepError::BadMessage(_));
-        for status in [400, 409, 410, 413, 415, 422] {
+        for status in [400, 410, 413, 415, 422] {
             assert!(bad(status), "{status}");
         }
-        for status in [301, 401, 403, 404, 405, 408, 425, 429, 500, 502, 503, 504] {
+        for status in [301, 401, 403, 404, 405, 408, 409, 425, 429, 500, 502, 503, 504] {
             assert!(!bad(status), "{status}");
         }
         let known = answer(404, &[], "{\"error\":{\"code\":\"resource_missing\"}}").failure();
         assert!(matches!(known, StepError::BadMessage(_)));
+    }
+
+    #[test]
+    fn only_a_service_that_asks_for_time_or_works_on_the_same_key_is_busy() {
+        let class = |status, headers: &[_]| match answer(status, headers, "").failure() {
+            StepError::TryAgain { class, .. } => class,
+            other => panic!("{status}: {other:?}"),
+        };
+        let soon = ("retry-after", "7");
+        let seven = Some(Duration::from_secs(7));
+        assert_eq!(class(429, &[]), Class::Busy(None));
+        assert_eq!(class(429, &[soon]), Class::Busy(seven));
+        assert_eq!(class(503, &[soon]), Class::Busy(seven));
+        assert_eq!(class(503, &[]), Class::Failed);
+        assert_eq!(class(409, &[]), Class::Busy(Some(LOCKED)));
+        assert_eq!(class(425, &[]), Class::Busy(Some(LOCKED)));
+        for status in [401, 403] {
+            assert_eq!(class(status, &[]), Class::Credentials);
+        }
+        for status in [301, 404, 405, 408, 500, 502, 504] {
+            assert_eq!(class(status, &[]), Class::Failed, "{status}");
+        }
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! Reads an answer strictly: what it cannot interpret is tried again, and never counts as a
 //! refusal.
 
-use std::time::Duration;
-
 use quadrille::http::{Answer, BadSettings, Body, Client, Error, encode};
 use quadrille::step::StepError;
 use quadrille::{Currency, IdempotencyKey, Money, Reference, SagaId};
@@ -101,7 +99,7 @@ impl PaymentGateway for HttpGateway {
         match (answer.status.as_u16(), answer.code().as_str()) {
             (200, _) => answer.json::<Refund>()?.must_have_worked(),
             (400, "charge_already_refunded") => Ok(()),
-            _ => Err(failure(&answer)),
+            _ => Err(answer.failure()),
         }
     }
 
@@ -113,7 +111,7 @@ impl PaymentGateway for HttpGateway {
         );
         let answer = self.client.get(&path, deadline).await?;
         if answer.status != 200 {
-            return Err(failure(&answer));
+            return Err(answer.failure());
         }
         answer.json::<Found>()?.data.into_iter().map(Intent::payment).collect()
     }
@@ -128,7 +126,7 @@ fn payment(answer: &Answer) -> Result<Payment, StepError> {
             let intent = answer.json::<Failed>()?.error.payment_intent;
             intent.ok_or(Unclear::NoIntent)?.payment()
         }
-        _ => Err(failure(answer)),
+        _ => Err(answer.failure()),
     }
 }
 
@@ -136,18 +134,6 @@ fn payment(answer: &Answer) -> Result<Payment, StepError> {
 fn is_about_the_key(answer: &Answer) -> bool {
     let typed = answer.json::<Typed>();
     typed.is_ok_and(|answer| answer.error.kind.as_deref() == Some("idempotency_error"))
-}
-
-/// An answer that is neither done nor declined. A request that is still being carried out needs a
-/// second or two.
-fn failure(answer: &Answer) -> StepError {
-    match answer.failure() {
-        StepError::BadMessage(_) if answer.status == 409 => StepError::TryAgain {
-            after: Some(Duration::from_millis(fastrand::u64(1_000..2_000))),
-            source: Error::Failed(answer.status).into(),
-        },
-        other => other,
-    }
 }
 
 /// Answers of the gateway with which the step cannot go on.

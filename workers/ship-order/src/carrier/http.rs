@@ -1,9 +1,7 @@
 //! The carrier over HTTP and JSON.
 
-use std::time::Duration;
-
 use quadrille::IdempotencyKey;
-use quadrille::http::{self, BadSettings, Body, Client, Error, encode};
+use quadrille::http::{self, BadSettings, Body, Client, encode};
 use quadrille::ids::Reference;
 use quadrille::step::StepError;
 use serde::Deserialize;
@@ -62,11 +60,6 @@ impl Carrier for HttpCarrier {
             (200 | 201, _) => label(&answer),
             (422, "destination_refused") => Ok(Answer::Refused("destination_refused".into())),
             (409, "key_reused") => self.bought(key, &answer, deadline).await,
-            (409, "key_in_use") => Err(StepError::TryAgain {
-                // The request that is being carried out needs a second or two.
-                after: Some(Duration::from_millis(fastrand::u64(1_000..2_000))),
-                source: Error::Failed(answer.status).into(),
-            }),
             _ => Err(answer.failure()),
         }
     }
