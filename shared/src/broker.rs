@@ -4,6 +4,9 @@
 //! `Unknown` is a value, not an error: a publish whose answer is lost may have been stored, and
 //! every caller must say what it does about that. The adapter is `nats`.
 
+mod bucket;
+mod inspection;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +14,9 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::Slot;
+
+pub use bucket::{Entry, Pause, Seen, Watch};
+pub use inspection::{Incarnation, Inspection};
 
 /// What a publish came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +81,8 @@ pub struct Delivered {
     pub message: Stored,
     /// 1 on the first delivery.
     pub deliveries: u64,
+    /// Messages that the durable had still to deliver, when the broker sent this one.
+    pub pending: u64,
     pub receipt: Receipt,
 }
 
@@ -114,33 +122,6 @@ pub trait Pull: Send {
 
     /// Stops asking, and returns what was delivered but never handed out by [`Pull::next`].
     fn stop(self: Box<Self>) -> BoxFuture<'static, Vec<Delivered>>;
-}
-
-/// One of the streams that have had this name, identified by its time of creation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incarnation {
-    pub stream: String,
-    pub created: Timestamp,
-}
-
-impl std::fmt::Display for Incarnation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {}", self.stream, self.created)
-    }
-}
-
-/// What a look at the streams and durables found.
-#[derive(Debug, Clone)]
-pub struct Inspection {
-    /// The broker's clock at about the time of the answer.
-    pub server_time: Timestamp,
-    /// Of every permanent stream the worker relies on; the flow's comes first.
-    pub incarnations: Vec<Incarnation>,
-    /// The shortest one among the worker's durables: the broker delivers a message again that has
-    /// been in hand for longer.
-    pub ack_wait: Duration,
-    /// One sentence per setting that is not what the flow demands.
-    pub drift: Vec<String>,
 }
 
 /// A request to a service endpoint of this process.
@@ -230,4 +211,89 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Resolves when everything sent so far has left this process.
     fn flush(&self) -> BoxFuture<'_, ()>;
+
+    /// The entry of a key, from the leader; `None` if there is none, or no longer. As with
+    /// [`Broker::last`], an old leader may answer: decide by [`Broker::compare_and_set`].
+    ///
+    /// A key is `[A-Za-z0-9_=/-]{1,}`, or several of these joined by dots.
+    fn entry<'a>(
+        &'a self,
+        _bucket: &'a str,
+        _key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Entry>, Unavailable>> {
+        no_fleet()
+    }
+
+    /// Writes a key if its current entry has the revision `expected`; 0 if it must have none, a
+    /// deleted or expired one included. `Stored` says the new revision.
+    ///
+    /// With `time_to_live`, rounded up to whole seconds and at least 1 s, the entry ends by itself.
+    /// Without, it stays as long as the bucket keeps entries: a renewal must say it again. Only
+    /// [`topology::BREAKERS`](crate::topology::BREAKERS) takes it.
+    ///
+    /// A repeated call whose first answer was lost says `Conflict` of the caller's own entry: read
+    /// the key.
+    fn compare_and_set<'a>(
+        &'a self,
+        _bucket: &'a str,
+        _key: &'a str,
+        _expected: u64,
+        _value: Bytes,
+        _time_to_live: Option<Duration>,
+    ) -> BoxFuture<'a, Published> {
+        Box::pin(async { Published::Unknown(Unknown::NoAnswer(NO_FLEET.to_owned())) })
+    }
+
+    /// Watches the key `prefix` and all keys below it (`<prefix>.…`), or the whole bucket if it is
+    /// empty. Costs the broker a consumer, so a process needs one watch for all of its keys.
+    fn watch<'a>(
+        &'a self,
+        _bucket: &'a str,
+        _prefix: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Watch>, Unavailable>> {
+        no_fleet()
+    }
+
+    /// Whether a durable is paused.
+    fn paused<'a>(
+        &'a self,
+        _stream: &'a str,
+        _durable: &'a str,
+    ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
+        no_fleet()
+    }
+
+    /// Pauses a durable for every replica until `until` by the broker's clock, and says how it is
+    /// paused then. A longer pause is left as it is ([`Pause::is_longer_than`]); `Off` means that
+    /// the time is over. What was delivered before may still be on its way.
+    ///
+    /// The broker cannot compare and set a pause, so only one process at a time should call this,
+    /// and [`Broker::resume`], for a durable.
+    fn pause<'a>(
+        &'a self,
+        _stream: &'a str,
+        _durable: &'a str,
+        _until: Timestamp,
+    ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
+        no_fleet()
+    }
+
+    /// Ends a pause that was asked for until `until`, or for less, and says how it is paused then.
+    /// A longer pause is left as it is.
+    fn resume<'a>(
+        &'a self,
+        _stream: &'a str,
+        _durable: &'a str,
+        _until: Timestamp,
+    ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
+        no_fleet()
+    }
+}
+
+const NO_FLEET: &str = "this broker has no buckets and no pause";
+
+/// The answer of a broker that does not have what a fleet needs, such as the one of a test; a
+/// breaker then decides alone.
+fn no_fleet<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, Unavailable>> {
+    Box::pin(async { Err(Unavailable(NO_FLEET.to_owned())) })
 }

@@ -6,9 +6,11 @@
 //! any moment how many messages it has asked for.
 
 mod api;
+mod bucket;
 mod connection;
 mod inspect;
 mod message;
+mod pause;
 pub mod provision;
 mod publish;
 mod pull;
@@ -17,10 +19,12 @@ mod service;
 mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::{Flow, Slot};
@@ -28,8 +32,8 @@ use crate::{Flow, Slot};
 pub use connection::{ConnectError, NatsOptions, connect};
 
 use crate::broker::{
-    BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError, Settle,
-    Stored, Unavailable,
+    BatchMessage, Broker, Entry, Inspection, Pause, Published, Pull, Receipt, Request,
+    ServiceError, Settle, Stored, Unavailable, Watch,
 };
 
 /// One connection to NATS, shared by everything in the process; cheap to clone.
@@ -142,5 +146,63 @@ impl Broker for NatsBroker {
                 tracing::warn!("the connection was not flushed; what was lost is delivered again");
             }
         })
+    }
+
+    fn entry<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Entry>, Unavailable>> {
+        Box::pin(bucket::entry(&self.client, bucket, key))
+    }
+
+    fn compare_and_set<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        expected: u64,
+        value: Bytes,
+        time_to_live: Option<Duration>,
+    ) -> BoxFuture<'a, Published> {
+        let client = &self.client;
+        Box::pin(bucket::compare_and_set(client, bucket, key, expected, value, time_to_live))
+    }
+
+    fn watch<'a>(
+        &'a self,
+        bucket: &'a str,
+        prefix: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn Watch>, Unavailable>> {
+        Box::pin(async move {
+            let disconnects = self.disconnects.subscribe();
+            let watch = bucket::BucketWatch::new(&self.client, disconnects, bucket, prefix).await?;
+            Ok(Box::new(watch) as Box<dyn Watch>)
+        })
+    }
+
+    fn paused<'a>(
+        &'a self,
+        stream: &'a str,
+        durable: &'a str,
+    ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
+        Box::pin(pause::paused(&self.client, stream, durable))
+    }
+
+    fn pause<'a>(
+        &'a self,
+        stream: &'a str,
+        durable: &'a str,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
+        Box::pin(pause::pause(&self.client, stream, durable, until))
+    }
+
+    fn resume<'a>(
+        &'a self,
+        stream: &'a str,
+        durable: &'a str,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
+        Box::pin(pause::resume(&self.client, stream, durable, until))
     }
 }

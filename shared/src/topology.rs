@@ -1,8 +1,10 @@
 //! The streams and durables that a flow needs, derived from its table: plain data, so that
 //! provisioning, the workers' start-up check and the documentation cannot disagree.
 //!
-//! Each setting here removes a hazard: see [`Keeps`] and [`StreamSpec`]. No stream deletes anything
-//! by age, and a full stream refuses new messages instead of dropping old ones.
+//! Each setting here removes a hazard: see [`Keeps`] and [`StreamSpec`]. Only a bucket deletes
+//! anything by age, and a full stream refuses new messages instead of dropping old ones.
+
+mod buckets;
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +12,9 @@ use std::time::Duration;
 
 use crate::Flow;
 use crate::flow::{Role, Row};
+
+pub use buckets::{ATTEMPTS, BREAKERS, Lives};
+pub(crate) use buckets::{STREAM_PREFIX, SUBJECT_PREFIX};
 
 /// Largest event of a flow's stream, in bytes, headers included; the broker refuses larger ones.
 pub const EVENT_BYTES: usize = 64 * 1024;
@@ -98,6 +103,8 @@ pub struct StreamSpec {
     pub keeps: Keeps,
     /// No client may delete or purge; this setting cannot be taken back.
     pub permanent: bool,
+    /// How long an entry lives, if it is a bucket, in the form that stock tools know.
+    pub lives: Option<Lives>,
     /// Accepts several messages at once, all or nothing.
     pub atomic_publish: bool,
     pub max_message_bytes: usize,
@@ -107,6 +114,14 @@ pub struct StreamSpec {
 }
 
 impl StreamSpec {
+    /// `stream ORDERS` or `bucket breakers`, for people.
+    pub fn title(&self) -> String {
+        match self.lives {
+            None => format!("stream {}", self.name),
+            Some(_) => format!("bucket {}", self.name.trim_start_matches(STREAM_PREFIX)),
+        }
+    }
+
     /// Whether `worker` writes to it.
     pub fn is_used_by(&self, worker: &str) -> bool {
         self.owner.is_none_or(|owner| owner == worker)
@@ -183,6 +198,11 @@ impl Topology {
         streams
     }
 
+    /// What all flows of an account share; the same for each of them, except for the copies.
+    pub fn buckets(&self) -> Vec<StreamSpec> {
+        buckets::specs(self.profile.replicas())
+    }
+
     /// The durables of one worker; of every worker for `None`.
     pub fn durables(&self, worker: Option<&str>) -> Vec<DurableSpec> {
         let spec = |durable: crate::flow::Durable| DurableSpec {
@@ -206,6 +226,7 @@ fn flow_stream(flow: &Flow) -> StreamSpec {
         owner: None,
         keeps: Keeps::First,
         permanent: true,
+        lives: None,
         atomic_publish: false,
         max_message_bytes: EVENT_BYTES,
         max_bytes: 0,
@@ -226,6 +247,7 @@ fn parked_stream(flow: &Flow) -> StreamSpec {
         owner: None,
         keeps: Keeps::All,
         permanent: false,
+        lives: None,
         atomic_publish: false,
         max_message_bytes: PARKED_BYTES,
         max_bytes: 0,
@@ -242,6 +264,7 @@ fn kept_stream(step: &Row) -> Option<StreamSpec> {
         owner: Some(step.worker),
         keeps: Keeps::Newest,
         permanent: true,
+        lives: None,
         atomic_publish: true,
         max_message_bytes: EVENT_BYTES,
         max_bytes: 0,
@@ -260,6 +283,8 @@ mod tests {
             topology.streams().into_iter().map(|stream| (stream.name, stream.replicas)).collect();
         let expected = ["ORDERS", "ORDERS_PARKED", "STOCK"].map(|name| (name.to_owned(), 3));
         assert_eq!(streams, expected);
+        let buckets: Vec<_> = topology.buckets().iter().map(StreamSpec::title).collect();
+        assert_eq!(buckets, ["bucket breakers", "bucket attempts"]);
         let durables = topology.durables(Some("charge-customer"));
         let names: Vec<_> = durables.iter().map(|durable| durable.name.as_str()).collect();
         assert_eq!(names, ["charge-customer", "charge-customer-undo"]);

@@ -44,6 +44,7 @@ mod under_test;
 mod answers;
 mod batches;
 mod faults;
+mod kv;
 mod provisioning;
 mod pulls;
 mod reads;

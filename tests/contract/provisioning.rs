@@ -40,6 +40,7 @@ async fn what_was_applied_needs_no_further_change(test: UnderTest) {
     for worker in test.flow.steps.iter().map(|step| step.worker) {
         let seen = test.broker.inspect(test.flow, worker).await.unwrap();
         assert_eq!((seen.drift, seen.ack_wait), (Vec::new(), test.topology.ack_wait));
+        assert_eq!(seen.bucket_drift, Vec::<String>::new());
         let streams: Vec<_> = seen.incarnations.iter().map(|one| one.stream.as_str()).collect();
         let own: &[_] = if worker == "reserve-inventory" { &["STOCK"] } else { &[] };
         assert_eq!(streams, [&[test.flow.stream], own].concat());

@@ -3,6 +3,7 @@
 //! loss.
 
 use async_nats::Client;
+use futures::future::join_all;
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -10,7 +11,7 @@ use super::api::{self, code};
 use super::settings::{Settings, differences, durable_promises, stream_promises};
 use crate::Flow;
 use crate::broker::{Incarnation, Inspection, Unavailable};
-use crate::topology::{OLDEST_SERVER, Profile, Topology};
+use crate::topology::{OLDEST_SERVER, Profile, StreamSpec, Topology};
 
 /// What `STREAM.INFO` says.
 #[derive(Deserialize)]
@@ -33,6 +34,13 @@ pub(super) struct StreamState {
 #[derive(Deserialize)]
 pub(super) struct DurableInfo {
     pub(super) config: Settings,
+    #[serde(default)]
+    pub(super) paused: bool,
+    /// Nanoseconds.
+    #[serde(default)]
+    pub(super) pause_remaining: u64,
+    /// The server's clock.
+    pub(super) ts: Timestamp,
 }
 
 pub(super) async fn stream(client: &Client, name: &str) -> Result<Option<StreamInfo>, Unavailable> {
@@ -49,14 +57,26 @@ pub(super) async fn durable(
     info.found(&[code::CONSUMER_NOT_FOUND, code::STREAM_NOT_FOUND])
 }
 
-/// Compares the streams that a worker relies on, and its durables; their sizes are the operator's
-/// choice.
+/// Compares the streams that a worker relies on, its durables, and the buckets; their sizes are the
+/// operator's choice.
 pub(super) async fn inspect(
     client: &Client,
     flow: &'static Flow,
     worker: &str,
 ) -> Result<Inspection, Unavailable> {
     let topology = Topology::new(flow, Profile::Dev);
+    let buckets = topology.buckets();
+    let buckets = join_all(buckets.iter().map(|spec| bucket_drift(client, spec)));
+    let (seen, buckets) = tokio::join!(inspect_flow(client, &topology, worker), buckets);
+    Ok(Inspection { bucket_drift: buckets.concat(), ..seen? })
+}
+
+/// Everything but the buckets.
+async fn inspect_flow(
+    client: &Client,
+    topology: &Topology,
+    worker: &str,
+) -> Result<Inspection, Unavailable> {
     let mut drift = Vec::new();
     drift.extend(too_old(client, OLDEST_SERVER));
     let mut server_time = Timestamp::UNIX_EPOCH;
@@ -90,7 +110,22 @@ pub(super) async fn inspect(
         incarnations,
         ack_wait: ack_wait.unwrap_or(topology.ack_wait),
         drift,
+        bucket_drift: Vec::new(),
     })
+}
+
+/// No answer is a sentence like any other here, because no worker stops because of a bucket, even
+/// if it may not look at it.
+async fn bucket_drift(client: &Client, spec: &StreamSpec) -> Vec<String> {
+    let title = spec.title();
+    match stream(client, &spec.name).await {
+        Ok(Some(info)) => {
+            let found = differences(stream_promises(spec), &info.config);
+            found.iter().map(|found| format!("{title}: {found}")).collect()
+        }
+        Ok(None) => vec![format!("{title} does not exist")],
+        Err(why) => vec![format!("{title} cannot be inspected: {why}")],
+    }
 }
 
 /// One line if the server is older than `oldest`.

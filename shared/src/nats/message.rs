@@ -17,22 +17,35 @@ use crate::broker::{Delivered, Headers, Receipt, Settle, Stored};
 /// The acknowledgement subject decides, not the status line, because a publisher may forge that.
 pub(super) fn delivered(message: Message) -> Option<Delivered> {
     let reply = message.reply?;
-    let (deliveries, sequence, stored_at) = parse_reply(&reply)?;
+    let position = position(&reply)?;
     Some(Delivered {
         message: Stored {
             subject: message.subject.to_string(),
-            sequence,
-            stored_at,
+            sequence: position.sequence,
+            stored_at: position.stored_at,
             headers: message.headers.as_ref().map(useful).unwrap_or_default(),
             payload: message.payload,
         },
-        deliveries,
+        deliveries: position.deliveries,
+        pending: position.pending,
         receipt: Receipt(reply.to_string()),
     })
 }
 
-/// Deliveries, stream sequence and storing time of an acknowledgement subject.
-fn parse_reply(reply: &str) -> Option<(u64, u64, Timestamp)> {
+/// What an acknowledgement subject says of a delivery.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) deliveries: u64,
+    /// In the stream.
+    pub(super) sequence: u64,
+    /// Among all deliveries of its consumer, from 1.
+    pub(super) delivery: u64,
+    pub(super) stored_at: Timestamp,
+    /// Messages that the consumer has yet to deliver.
+    pub(super) pending: u64,
+}
+
+pub(super) fn position(reply: &str) -> Option<Position> {
     let rest = reply.strip_prefix("$JS.ACK.")?;
     let skipped = match rest.split('.').count() {
         7 => 2,
@@ -40,10 +53,10 @@ fn parse_reply(reply: &str) -> Option<(u64, u64, Timestamp)> {
         _ => return None,
     };
     let mut tokens = rest.split('.').skip(skipped);
-    let deliveries = tokens.next()?.parse().ok()?;
-    let sequence = tokens.next()?.parse().ok()?;
-    let nanoseconds: i64 = tokens.nth(1)?.parse().ok()?;
-    Some((deliveries, sequence, Timestamp::from_nanosecond(nanoseconds.into()).ok()?))
+    let mut number = || tokens.next()?.parse::<u64>().ok();
+    let (deliveries, sequence, delivery) = (number()?, number()?, number()?);
+    let stored_at = Timestamp::from_nanosecond(number()?.into()).ok()?;
+    Some(Position { deliveries, sequence, delivery, stored_at, pending: number()? })
 }
 
 /// Whether the envelope can use a header of this name, given in lower case.
@@ -134,10 +147,17 @@ mod tests {
         let short = "$JS.ACK.ORDERS.charge-customer.2.17.9.1700000000000000001.4";
         let long = "$JS.ACK._.h4sh.ORDERS.charge-customer.2.17.9.1700000000000000001.4.rnd";
         let nanosecond = Timestamp::from_nanosecond(1_700_000_000_000_000_001).unwrap();
-        assert_eq!(parse_reply(short), Some((2, 17, nanosecond)));
-        assert_eq!(parse_reply(long), parse_reply(short));
-        assert_eq!(parse_reply("$JS.ACK.ORDERS.charge-customer"), None);
-        assert_eq!(parse_reply("_INBOX.x.1"), None);
+        let expected = Position {
+            deliveries: 2,
+            sequence: 17,
+            delivery: 9,
+            stored_at: nanosecond,
+            pending: 4,
+        };
+        assert_eq!(position(short), Some(expected));
+        assert_eq!(position(long), position(short));
+        assert_eq!(position("$JS.ACK.ORDERS.charge-customer"), None);
+        assert_eq!(position("_INBOX.x.1"), None);
     }
 
     #[test]

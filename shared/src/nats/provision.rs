@@ -29,7 +29,7 @@ const FLOW: &str = "quadrille.flow";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     pub kind: ChangeKind,
-    /// `stream ORDERS`, `durable book-hotel`, `server`.
+    /// `stream ORDERS`, `bucket breakers`, `durable book-hotel`, `server`.
     pub object: String,
     /// The whole change, for people.
     pub sentence: String,
@@ -82,7 +82,7 @@ pub async fn plan(broker: &NatsBroker, topology: &Topology) -> Result<Vec<Change
     let flow_text = flow_text(topology);
     // Of the flow's stream, which is the first.
     let mut kept_replicas = None;
-    for mut spec in topology.streams() {
+    for mut spec in topology.streams().into_iter().chain(topology.buckets()) {
         let text = (spec.name == topology.flow.stream).then_some(flow_text.as_str());
         let live = inspect::stream(&broker.client, &spec.name).await?;
         if topology.keep.replicas {
@@ -162,7 +162,7 @@ fn create_stream(spec: &StreamSpec, flow_text: Option<&str>) -> Change {
     let copies = if copies == 1 { "one copy".to_owned() } else { format!("{copies} copies") };
     Change {
         kind: ChangeKind::Create,
-        object: format!("stream {}", spec.name),
+        object: spec.title(),
         sentence: format!("create it for {subjects}, {copies}, at most {} bytes", spec.max_bytes),
         actions: vec![Action {
             subject: format!("$JS.API.STREAM.CREATE.{}", spec.name),
@@ -179,7 +179,7 @@ async fn update_stream(
     flow_text: Option<&str>,
 ) -> Result<Vec<Change>, Unavailable> {
     let mut config = live.config.clone();
-    let object = format!("stream {}", spec.name);
+    let object = spec.title();
     let (mut changes, mut sentences) = (Vec::new(), Vec::new());
     for found in stream_changes(spec, live) {
         match found {

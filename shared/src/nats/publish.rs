@@ -19,6 +19,7 @@ use crate::log::envelope::CONTENT_TYPE;
 use crate::topology::{EVENT_BYTES, PARKED_BYTES};
 
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
+const TIME_TO_LIVE: &str = "Nats-TTL";
 const BATCH_ID: &str = "Nats-Batch-Id";
 const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
 const BATCH_COMMIT: &str = "Nats-Batch-Commit";
@@ -124,6 +125,31 @@ fn batch_headers(id: &str, at: usize, expected_last: u64) -> HeaderMap {
     headers
 }
 
+/// Writes a subject whose last message must be `expected_last`; 0 when it must have none. Sends
+/// guard and life together, because a message that replaces another does not inherit its life.
+pub(super) async fn compare_and_set(
+    client: &Client,
+    subject: &str,
+    expected_last: u64,
+    payload: Bytes,
+    time_to_live: Option<Duration>,
+) -> Published {
+    if payload.len() > EVENT_BYTES {
+        return Published::TooLarge;
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(EXPECTED_LAST, expected_last.to_string());
+    if let Some(life) = time_to_live {
+        headers.insert(TIME_TO_LIVE, format!("{}s", whole_seconds(life)));
+    }
+    send(client, subject, Request::new().payload(payload).headers(headers), Kind::Single).await
+}
+
+/// Rounded up; the server knows no shorter life than one second.
+fn whole_seconds(life: Duration) -> u64 {
+    (life.as_secs() + u64::from(life.subsec_nanos() > 0)).max(1)
+}
+
 /// One request through the client's shared inbox, so that no publish costs a subscription.
 async fn send(client: &Client, subject: &str, request: Request, kind: Kind) -> Published {
     let request = client.send_request(subject.to_owned(), request.timeout(None));
@@ -224,6 +250,12 @@ mod tests {
         assert_eq!(single, Published::Unknown(Unknown::Busy));
         let batch = answer(400, 10164, "wrong last sequence", Kind::Batch);
         assert!(matches!(batch, Published::Rejected { code: 10164, .. }));
+    }
+
+    #[test]
+    fn a_life_is_never_shorter_than_asked() {
+        let asked = [0, 1, 1_000, 1_001, 15_000].map(Duration::from_millis);
+        assert_eq!(asked.map(whole_seconds), [1, 1, 1, 2, 15]);
     }
 
     #[test]

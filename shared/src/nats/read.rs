@@ -25,11 +25,21 @@ struct Raw {
     subject: String,
     seq: u64,
     time: Timestamp,
-    /// Base64; absent if there are none.
+    /// Absent if there are none.
     #[serde(default)]
-    hdrs: String,
+    hdrs: Base64,
     #[serde(default)]
-    data: String,
+    data: Base64,
+}
+
+#[derive(Default, Deserialize)]
+struct Base64(String);
+
+impl Base64 {
+    fn bytes(&self) -> Result<Vec<u8>, Unavailable> {
+        let decoded = BASE64_STANDARD.decode(&self.0);
+        decoded.map_err(|error| Unavailable(format!("base64: {error}")))
+    }
 }
 
 pub(super) async fn last(
@@ -37,23 +47,29 @@ pub(super) async fn last(
     stream: &str,
     subject: &str,
 ) -> Result<Option<Stored>, Unavailable> {
-    let body = serde_json::json!({ "last_by_subj": subject }).to_string();
-    let answer = api::request::<Answer>(client, format!("$JS.API.STREAM.MSG.GET.{stream}"), body);
-    let Some(answer) = answer.await.found(&[code::MESSAGE_NOT_FOUND])? else { return Ok(None) };
-    stored(answer.message).map(Some)
+    Ok(last_with_headers(client, stream, subject).await?.map(|(stored, _)| stored))
 }
 
-fn stored(raw: Raw) -> Result<Stored, Unavailable> {
-    let decode = |text: &str| {
-        BASE64_STANDARD.decode(text).map_err(|error| Unavailable(format!("base64: {error}")))
+/// The last message of an exact subject, and its header bytes as they are stored.
+pub(super) async fn last_with_headers(
+    client: &Client,
+    stream: &str,
+    subject: &str,
+) -> Result<Option<(Stored, Vec<u8>)>, Unavailable> {
+    let body = serde_json::json!({ "last_by_subj": subject }).to_string();
+    let answer = api::request::<Answer>(client, format!("$JS.API.STREAM.MSG.GET.{stream}"), body);
+    let Some(Answer { message }) = answer.await.found(&[code::MESSAGE_NOT_FOUND])? else {
+        return Ok(None);
     };
-    Ok(Stored {
-        headers: parse_headers(&decode(&raw.hdrs)?),
-        payload: decode(&raw.data)?.into(),
-        subject: raw.subject,
-        sequence: raw.seq,
-        stored_at: raw.time,
-    })
+    let headers = message.hdrs.bytes()?;
+    let stored = Stored {
+        headers: parse_headers(&headers),
+        payload: message.data.bytes()?.into(),
+        subject: message.subject,
+        sequence: message.seq,
+        stored_at: message.time,
+    };
+    Ok(Some((stored, headers)))
 }
 
 pub(super) async fn last_of_many(

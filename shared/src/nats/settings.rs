@@ -2,9 +2,11 @@
 //!
 //! Compared key by key and not as a whole, because a newer server adds keys of its own.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
-use crate::topology::{DurableSpec, Keeps, StreamSpec};
+use crate::topology::{DurableSpec, Keeps, Lives, StreamSpec};
 
 pub(super) type Settings = Map<String, Value>;
 
@@ -32,6 +34,13 @@ type Pairs = Vec<(&'static str, Value)>;
 /// all the time.
 pub(super) fn stream_promises(spec: &StreamSpec) -> Pairs {
     let per_subject = if spec.keeps == Keeps::All { -1 } else { 1 };
+    let is_bucket = spec.lives.is_some();
+    let (max_age, own_ttl) = match spec.lives {
+        None => (0, false),
+        Some(Lives::AsWritten) => (0, true),
+        Some(Lives::For(age)) => (nanoseconds(age), false),
+    };
+    let marker_ttl = if own_ttl { nanoseconds(Duration::from_secs(1)) } else { 0 };
     vec![
         ("subjects", json!(spec.subjects)),
         ("storage", json!("file")),
@@ -41,12 +50,15 @@ pub(super) fn stream_promises(spec: &StreamSpec) -> Pairs {
         ("discard_new_per_subject", json!(spec.keeps == Keeps::First)),
         ("max_msgs_per_subject", json!(per_subject)),
         ("max_msgs", json!(-1)),
-        ("max_age", json!(0)),
+        ("max_age", json!(max_age)),
         ("max_msg_size", json!(spec.max_message_bytes)),
-        ("deny_delete", json!(spec.permanent)),
+        // Of a bucket as stock tools make it, which could not be taken back.
+        ("deny_delete", json!(spec.permanent || is_bucket)),
         ("deny_purge", json!(spec.permanent)),
-        ("allow_rollup_hdrs", json!(false)),
-        ("allow_msg_ttl", json!(false)),
+        // Stock tools purge a key with it, and the server turns it on for markers.
+        ("allow_rollup_hdrs", json!(is_bucket)),
+        ("allow_msg_ttl", json!(own_ttl)),
+        ("subject_delete_marker_ttl", json!(marker_ttl)),
         // Schedules turn purging on and let a publisher write to any subject of the stream.
         ("allow_msg_schedules", json!(false)),
         ("allow_msg_counter", json!(false)),
@@ -89,8 +101,14 @@ pub(super) fn durable_promises(spec: &DurableSpec) -> Pairs {
 }
 
 pub(super) fn durable_sizes(spec: &DurableSpec) -> Pairs {
-    let ack_wait = u64::try_from(spec.ack_wait.as_nanos()).expect("it is seconds, not centuries");
-    vec![("ack_wait", json!(ack_wait)), ("max_ack_pending", json!(spec.max_in_flight))]
+    vec![
+        ("ack_wait", json!(nanoseconds(spec.ack_wait))),
+        ("max_ack_pending", json!(spec.max_in_flight)),
+    ]
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).expect("it is seconds or days, not centuries")
 }
 
 /// The settings to send: all pairs that differ from the server's defaults.

@@ -15,18 +15,24 @@ pub(super) enum Lasting {
 
 pub(super) fn stream_changes(spec: &StreamSpec, live: &StreamInfo) -> Vec<Lasting> {
     let wanted = stream_promises(spec).into_iter().chain(stream_sizes(spec));
-    differences(wanted, &live.config).into_iter().filter_map(|found| change(found, live)).collect()
+    let change = |found| change(found, live, spec.lives.is_some());
+    differences(wanted, &live.config).into_iter().filter_map(change).collect()
 }
 
 /// `None` for a difference that is left as it is.
-fn change(found: Difference, live: &StreamInfo) -> Option<Lasting> {
+fn change(found: Difference, live: &StreamInfo, is_bucket: bool) -> Option<Lasting> {
     let sentence = found.to_string();
     let refuse = |why: &str| Some(Lasting::Refuse(format!("{sentence}; {why}")));
     match found.key {
         "max_bytes" => return larger(found, live),
+        // Another flow of a higher profile shares it.
+        "num_replicas" if is_bucket && found.wanted.as_u64() < found.live.as_u64() => return None,
         "num_replicas" if found.wanted.as_u64() < found.live.as_u64() => {
             let sentence = format!("{sentence}; it then survives fewer lost nodes");
             return Some(Lasting::Update { key: found.key, value: found.wanted, sentence });
+        }
+        "storage" | "retention" | "mirror" | "sources" | "sealed" | "persist_mode" if is_bucket => {
+            return refuse("the server cannot change that: delete the bucket, and apply again");
         }
         "storage" | "retention" | "mirror" | "sources" | "sealed" | "persist_mode" => {
             return refuse("the server cannot change that: use another stream");
@@ -34,6 +40,8 @@ fn change(found: Difference, live: &StreamInfo) -> Option<Lasting> {
         "deny_delete" | "deny_purge" if found.live == json!(true) => {
             return refuse("the server cannot take that back: use another stream");
         }
+        // A bucket's history is no event.
+        "max_msgs_per_subject" if is_bucket => {}
         "max_msgs_per_subject" if live.state.messages > 0 => {
             return refuse("changing it may delete what the stream holds");
         }

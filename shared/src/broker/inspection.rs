@@ -1,0 +1,35 @@
+//! What a look at the streams and durables says.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// One of the streams that have had this name, identified by its time of creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incarnation {
+    pub stream: String,
+    pub created: Timestamp,
+}
+
+impl std::fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.stream, self.created)
+    }
+}
+
+/// What a look at the streams and durables found.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// The broker's clock at about the time of the answer.
+    pub server_time: Timestamp,
+    /// Of every permanent stream the worker relies on; the flow's comes first.
+    pub incarnations: Vec<Incarnation>,
+    /// The shortest one among the worker's durables: the broker delivers a message again that has
+    /// been in hand for longer.
+    pub ack_wait: Duration,
+    /// One sentence per setting that is not what the flow demands.
+    pub drift: Vec<String>,
+    /// The same for the buckets, and one for a bucket that cannot be inspected. Warn of it; the
+    /// worker goes on, because without its bucket a breaker only decides alone.
+    pub bucket_drift: Vec<String>,
+}
