@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::Flow;
 
 pub use settings::{
-    HealthSettings, LogFormat, LogSettings, NatsSettings, Settings, WorkerSettings,
+    BreakerSettings, HealthSettings, LogFormat, LogSettings, NatsSettings, Settings, WorkerSettings,
 };
 
 /// A setting that cannot be used.
@@ -146,7 +146,7 @@ impl Sources {
 
     fn refuse_unknown_sections(&self, is_own: &impl Fn(&str) -> bool) -> Result<(), Invalid> {
         let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
-        let ours = ["nats", "worker", "health", "log"];
+        let ours = ["nats", "worker", "breaker", "health", "log"];
         for section in sections.keys() {
             let known = ours.contains(&section.as_str()) || is_own(section);
             if !known {
@@ -167,7 +167,12 @@ impl Sources {
 fn key_of_variable(section: &str, key: &str, is_own: &impl Fn(&str) -> bool) -> String {
     let section = section.to_ascii_lowercase();
     let name = section.replace('_', "-");
-    format!("{}.{}", if is_own(&name) { name } else { section }, key.to_ascii_lowercase())
+    let key = key.to_ascii_lowercase();
+    match key.split_once("__") {
+        // Only breakers have a section each: `BREAKER` and `CARD_BANK__RUN`.
+        Some((inner, key)) => format!("{section}.{}.{key}", inner.replace('_', "-")),
+        None => format!("{}.{key}", if is_own(&name) { name } else { section }),
+    }
 }
 
 type Builder = config::ConfigBuilder<config::builder::DefaultState>;
@@ -180,8 +185,7 @@ fn set(builder: Builder, key: &str, origin: &str, value: String) -> Result<Build
     };
     match key.split_once('.') {
         Some((section, rest)) if !section.is_empty() && !rest.is_empty() => {
-            let source = Layer { section: section.to_owned(), key: rest.to_owned(), value };
-            Ok(builder.add_source(source))
+            Ok(builder.add_source(Layer { key: key.to_owned(), value }))
         }
         _ => Err(problem(config::ConfigError::Message(
             "must name a section and a key, as in worker.concurrency".into(),
@@ -192,7 +196,7 @@ fn set(builder: Builder, key: &str, origin: &str, value: String) -> Result<Build
 /// One value, as a source of its own: sources merge table by table.
 #[derive(Debug, Clone)]
 struct Layer {
-    section: String,
+    /// `worker.concurrency`, or `breaker.payments.run`.
     key: String,
     value: String,
 }
@@ -203,11 +207,14 @@ impl config::Source for Layer {
     }
 
     fn collect(&self) -> Result<config::Map<String, Value>, config::ConfigError> {
-        let mut keys = config::Map::new();
-        keys.insert(self.key.clone(), Value::new(None, self.value.clone()));
-        let mut sections = config::Map::new();
-        sections.insert(self.section.clone(), Value::new(None, ValueKind::Table(keys)));
-        Ok(sections)
+        let table = |name: &str, value| config::Map::from([(name.to_owned(), value)]);
+        let mut names = self.key.rsplit('.');
+        let last = names.next().unwrap_or_default();
+        let mut all = table(last, Value::new(None, self.value.clone()));
+        for name in names {
+            all = table(name, Value::new(None, ValueKind::Table(all)));
+        }
+        Ok(all)
     }
 }
 
@@ -284,6 +291,15 @@ mod tests {
                 assert!(error.contains(part), "{error:?} lacks {part:?}");
             }
         }
+    }
+
+    #[test]
+    fn each_breaker_has_a_section_also_in_the_environment() {
+        let environment = [("QUADRILLE_BREAKER__PAYMENT_GATEWAY__RUN", "4")];
+        let settings = read(&environment, &["breaker.carrier.wait=1s"]).expect("sound");
+        assert_eq!(settings.breaker["payment-gateway"].run, 4);
+        assert_eq!(settings.breaker["carrier"].wait, Duration::from_secs(1));
+        assert_eq!(settings.breaker["carrier"].run, BreakerSettings::default().run);
     }
 
     #[test]

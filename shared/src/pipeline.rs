@@ -16,6 +16,7 @@ mod worker;
 mod decode;
 mod cause;
 mod idempotency;
+mod permit;
 mod pivot;
 mod part;
 mod attempts;
@@ -35,6 +36,7 @@ pub(crate) use commit::{Committed, alien};
 pub(crate) use delivery::{Delivery, Ending};
 pub(crate) use park::park;
 pub(crate) use part::{Final, Part, Undoable};
+pub(crate) use permit::Turn;
 pub(crate) use worker::{Limits, Worker};
 pub(crate) use write::{Resolved, write_once};
 
@@ -61,14 +63,17 @@ async fn decide<P: Part>(worker: &Worker, part: &P, delivery: &Delivery) -> Resu
     let trigger = decode::<On<P>>(worker, delivery)?;
     cause::check(worker, &trigger).await?;
     idempotency::route(worker, &trigger).await?;
+    let (saga, seen, turn) = (&trigger.saga, trigger.seen(), &delivery.turn);
+    let attempts = Attempts::begin(worker, Direction::Run, saga, seen, turn).await?;
+    // Only now: while a service is away, a cancellation can still win the pivot.
     pivot::pass(worker, &trigger).await?;
-    let (outcome, work) = run(worker, part, &trigger).await?;
+    let (outcome, work) = run(worker, part, &trigger, attempts).await?;
     match commit::commit(worker, &trigger, &outcome, work).await? {
         Commit::Settled(committed) => Ok(Ending::Committed(committed)),
         Commit::TakeBack(refusal) => {
             // Signal first: this message may be the only one that can still give the signal.
             let told = Box::pin(commit::refused(worker, &trigger, &refusal)).await?;
-            Box::pin(take_back(worker, part, &trigger, &outcome)).await?;
+            Box::pin(take_back(worker, part, &trigger, turn, &outcome)).await?;
             Ok(Ending::Committed(told))
         }
     }
@@ -79,9 +84,9 @@ async fn run<P: Part>(
     worker: &Worker,
     part: &P,
     trigger: &Trigger<On<P>>,
+    mut attempts: Attempts<'_>,
 ) -> Result<(Outcome<Done<P>, Refused<P>>, Work), Ending> {
     let started = worker.clock.now();
-    let mut attempts = Attempts::new(worker, Direction::Run, &trigger.saga, trigger.seen());
     failpoint::hit(Direction::Run, "before-run");
     loop {
         let context = attempts.context();
@@ -89,14 +94,17 @@ async fn run<P: Part>(
         match timeout_at(context.deadline(), ran).await {
             Ok(Ok(outcome)) => {
                 failpoint::hit(Direction::Run, "after-effect");
-                return Ok((outcome, Work { attempt: context.attempt(), started }));
+                let work = Work { attempt: context.attempt(), started };
+                attempts.answered();
+                return Ok((outcome, work));
             }
             Ok(Err(StepError::Superseded)) => {
+                attempts.answered();
                 let committed = Box::pin(commit::superseded(worker, trigger)).await?;
                 return Err(Ending::Committed(committed));
             }
-            Ok(Err(error)) => Box::pin(attempts.failed(Some(error))).await?,
-            Err(_) => Box::pin(attempts.failed(None)).await?,
+            Ok(Err(error)) => attempts = Box::pin(attempts.failed(Some(error))).await?,
+            Err(_) => attempts = Box::pin(attempts.failed(None)).await?,
         }
     }
 }
@@ -106,20 +114,25 @@ async fn take_back<P: Part>(
     worker: &Worker,
     part: &P,
     trigger: &Trigger<On<P>>,
+    turn: &Turn,
     outcome: &Outcome<Done<P>, Refused<P>>,
 ) -> Result<(), Ending> {
     let Outcome::Done(done) = outcome else { return Ok(()) };
-    let mut attempts = Attempts::new(worker, Direction::Undo, &trigger.saga, trigger.seen());
+    let (saga, seen) = (&trigger.saga, trigger.seen());
+    let mut attempts = Attempts::begin(worker, Direction::Undo, saga, seen, turn).await?;
     loop {
         let context = attempts.context();
         match timeout_at(context.deadline(), part.take_back(&trigger.on, done, context)).await {
-            Ok(Ok(TakenBack::Yes)) => return Ok(()),
+            Ok(Ok(TakenBack::Yes)) => {
+                attempts.answered();
+                return Ok(());
+            }
             Ok(Ok(TakenBack::Never)) => {
                 let what = "the step acted, and its slot holds a refusal";
                 return Err(commit::orphan_effect(worker, trigger, what));
             }
-            Ok(Err(error)) => attempts.failed(Some(error)).await?,
-            Err(_) => attempts.failed(None).await?,
+            Ok(Err(error)) => attempts = attempts.failed(Some(error)).await?,
+            Err(_) => attempts = attempts.failed(None).await?,
         }
     }
 }

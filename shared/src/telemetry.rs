@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+use crate::breaker::fleet::{Entry, News, Override, Phase};
 use crate::config::{LogFormat, LogSettings};
 use crate::{BadData, SagaId};
 
@@ -21,6 +22,11 @@ pub const UNANSWERED: &str = "quadrille_broker_unanswered_total";
 pub const PARKED: &str = "quadrille_parked_total";
 /// Undos that cannot go on until a human looks, by worker.
 pub const UNDO_BLOCKED: &str = "quadrille_undo_blocked_total";
+
+/// 1 while a replica gets no answers from a service that its step requires, by dependency.
+pub const DOUBTING: &str = "quadrille_breaker_doubting";
+/// 1 for the phase that the fleet is in, 0 for the others, by dependency.
+pub const PHASE: &str = "quadrille_breaker_phase";
 
 /// Sends logs where the settings say; a second call changes nothing.
 pub fn start_logs(settings: &LogSettings) {
@@ -48,6 +54,19 @@ pub(crate) fn start_metrics() -> PrometheusHandle {
     handle
 }
 
+/// An error with all that caused it, in one line: `the request was not made: nothing was sent to
+/// payments:443: connection refused`. A cause that its error repeats already is left out.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
 pub(crate) fn attempt_failed(worker: &'static str, saga: &SagaId, attempt: u32, why: &str) {
     metrics::counter!(RETRIES, "worker" => worker).increment(1);
     tracing::warn!(worker, %saga, attempt, why, "could not find out, trying again");
@@ -58,6 +77,69 @@ pub(crate) fn unanswered(worker: &'static str, what: &str, attempt: u32) {
     metrics::counter!(UNANSWERED, "worker" => worker).increment(1);
     if attempt >= 4 && attempt.is_power_of_two() {
         tracing::warn!(worker, what, attempt, "the broker gives no answer; messages are held");
+    }
+}
+
+/// All series of a breaker exist from the start.
+pub(crate) fn breaker_starts(dependency: &str) {
+    doubting(dependency, false);
+    phase(dependency, Phase::Flowing);
+}
+
+/// One line and the gauges for each transition of a breaker.
+pub(crate) fn breaker(dependency: &str, news: &News) {
+    match news {
+        News::Doubting(reason) => {
+            doubting(dependency, true);
+            tracing::warn!(dependency, ?reason, "no answers: taking one message at a time");
+        }
+        News::Answered => {
+            doubting(dependency, false);
+            tracing::info!(dependency, "answers again: taking more messages, one by one");
+        }
+        News::Entered(entry) => {
+            phase(dependency, entry.phase);
+            let Entry { phase, by, reason, wait_ms, .. } = entry;
+            match phase {
+                Phase::Flowing => tracing::info!(dependency, by, ?reason, "flowing"),
+                Phase::Suspected => tracing::info!(dependency, by, ?reason, "suspected"),
+                Phase::Paused => tracing::warn!(dependency, by, ?reason, wait_ms, "paused"),
+                Phase::Probing => tracing::info!(dependency, by, "probing"),
+            }
+        }
+        News::LocalSuspect => {
+            tracing::warn!(dependency, "local_suspect: others are answered, this replica is not");
+        }
+        News::KeyUnreadable => {
+            tracing::warn!(dependency, "the breakers' bucket cannot be read: on its own");
+        }
+        News::KeyReadable => tracing::info!(dependency, "the breakers' bucket can be read again"),
+        News::Override(Some(forced)) => {
+            let Override { mode, by, reason, .. } = forced;
+            tracing::warn!(dependency, ?mode, by, reason, "an operator decides");
+        }
+        News::Override(None) => tracing::info!(dependency, "no operator decides any longer"),
+        News::WouldWrite(entry) => {
+            tracing::info!(dependency, phase = ?entry.phase, "observing: would write this");
+        }
+    }
+}
+
+fn doubting(dependency: &str, doubts: bool) {
+    let doubts = if doubts { 1.0 } else { 0.0 };
+    metrics::gauge!(DOUBTING, "dependency" => dependency.to_owned()).set(doubts);
+}
+
+fn phase(dependency: &str, now: Phase) {
+    let phases = [
+        (Phase::Flowing, "flowing"),
+        (Phase::Suspected, "suspected"),
+        (Phase::Paused, "paused"),
+        (Phase::Probing, "probing"),
+    ];
+    for (phase, name) in phases {
+        let is = if phase == now { 1.0 } else { 0.0 };
+        metrics::gauge!(PHASE, "dependency" => dependency.to_owned(), "phase" => name).set(is);
     }
 }
 

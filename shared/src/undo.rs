@@ -87,20 +87,23 @@ async fn undo<S: Undo>(
     trigger: &Stored,
     (on, evidence): (&S::On, Evidence<&S::Done>),
 ) -> Result<(S::Undone, Work), Ending> {
-    let started = worker.clock.now();
     let deliveries = delivery.delivered.deliveries;
     let seen = Seen { stored_at: trigger.stored_at, deliveries };
-    let mut attempts = Attempts::new(worker, Direction::Undo, &delivery.saga, seen);
+    let (saga, turn) = (&delivery.saga, &delivery.turn);
+    let mut attempts = Attempts::begin(worker, Direction::Undo, saga, seen, turn).await?;
+    let started = worker.clock.now();
     failpoint::hit(Direction::Undo, "before-run");
     loop {
         let context = attempts.context();
         match timeout_at(context.deadline(), step.undo(on, evidence, context)).await {
             Ok(Ok(undone)) => {
                 failpoint::hit(Direction::Undo, "after-effect");
-                return Ok((undone, Work { attempt: context.attempt(), started }));
+                let work = Work { attempt: context.attempt(), started };
+                attempts.answered();
+                return Ok((undone, work));
             }
-            Ok(Err(error)) => attempts.failed(Some(error)).await?,
-            Err(_) => attempts.failed(None).await?,
+            Ok(Err(error)) => attempts = attempts.failed(Some(error)).await?,
+            Err(_) => attempts = attempts.failed(None).await?,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod check;
 mod streams;
 
+mod breakers;
 mod durable;
 
 use std::future::Future;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Flow;
+use crate::breaker::gate::Gate;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::WorkerSettings;
@@ -27,6 +29,7 @@ use crate::pipeline::{self, Delivery, Final, Limits, Part, Undoable, Worker};
 use crate::process::{self, Process};
 use crate::step::{Step, Undo};
 use crate::undo::{self, closing};
+use breakers::Breakers;
 
 /// A worker that has read its settings and reached the broker, and waits for its step.
 pub struct Start(Process);
@@ -100,6 +103,7 @@ impl Start {
         let (flow, name) = (process.flow, process.name);
         let row = flow.row(name).context("checked with the step's types")?;
         let settings = process.settings.worker.clone();
+        let limiters = breakers::limiters(row, &process.settings.breaker, &settings)?;
         let (asked, inspection) = streams::inspect(&process.broker, flow, name).await?;
         let (lookup, questions) = lookup::lookup();
         let broker = process.broker();
@@ -118,14 +122,26 @@ impl Start {
         });
         running.around.spawn(streams::watch(worker.clone(), settings.inspect_every));
         running.around.spawn(lookup::answer_all(broker, flow.stream, questions));
+        let gated = flow.durables(Some(name)).into_iter();
+        let gated = gated.filter(|durable| durable.role != Role::Closing && !limiters.is_empty());
+        let gated = gated.map(|durable| durable.name).collect();
+        let breakers = Breakers::new(worker.clone(), limiters.clone(), gated);
+        for limiter in &limiters {
+            running.around.spawn(breakers.clone().drive(limiter.clone()));
+        }
+        if !limiters.is_empty() {
+            running.around.spawn(breakers.hear());
+        }
         let mut durables = JoinSet::new();
-        for durable in flow.durables(Some(name)) {
-            let places = match durable.role {
-                Role::Forward => settings.concurrency,
-                Role::Undo | Role::Closing => settings.undo_concurrency,
+        for (source, durable) in (0..).zip(flow.durables(Some(name))) {
+            let (places, limiters) = match durable.role {
+                Role::Forward => (settings.concurrency, limiters.clone()),
+                Role::Undo => (settings.undo_concurrency, limiters.clone()),
+                Role::Closing => (settings.undo_concurrency, Vec::new()),
             };
+            let gate = Gate::new(source, durable.role == Role::Undo, limiters);
             let handle = handler(&durable, part.clone(), undo);
-            durables.spawn(durable::serve(worker.clone(), durable, places, handle));
+            durables.spawn(durable::serve(worker.clone(), durable, places, gate, handle));
         }
         tracing::info!(worker = name, "takes work");
         running.until_the_end(durables).await

@@ -1,5 +1,6 @@
 //! The settings every worker has, with their defaults.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::duration;
+use crate::breaker::{self, FleetMode};
 use crate::nats::NatsOptions;
 
 /// How to reach the broker.
@@ -83,6 +85,52 @@ impl Default for WorkerSettings {
     }
 }
 
+/// When a worker stops taking messages for an outside service, and how it begins again.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerSettings {
+    /// Most calls at once, of run and undo together; `worker.concurrency` if it is not given.
+    pub concurrency: Option<usize>,
+    /// After so many first tries without an answer the worker takes one message at a time; at
+    /// least 3.
+    pub run: u32,
+    /// The first wait of a pause.
+    #[serde(with = "duration")]
+    pub wait: Duration,
+    /// The longest wait between two single tries.
+    #[serde(with = "duration")]
+    pub wait_max: Duration,
+    /// A message is parked after so many attempts without an answer, counted only while the
+    /// service answers for other messages.
+    pub max_attempts: u32,
+    /// Most messages held in hand; those beyond it go back to the stream.
+    pub holds: usize,
+    /// The longest that a call to the service takes: as long as the service's own `timeout`.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Whether the replicas decide together (`on`), each for itself (`off`), or decide, log and do
+    /// nothing (`observe`).
+    pub fleet: FleetMode,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        let breaker::Settings { timeout, run, wait, wait_max, max_attempts, holds, fleet, .. } =
+            breaker::Settings::default();
+        Self { concurrency: None, run, wait, wait_max, max_attempts, holds, timeout, fleet }
+    }
+}
+
+impl BreakerSettings {
+    /// As the breaker takes them; `concurrency` is the worker's, where the breaker has none.
+    pub(crate) fn settings(self, concurrency: usize) -> breaker::Settings {
+        let Self { run, wait, wait_max, max_attempts, holds, timeout, fleet, .. } = self;
+        let concurrency = self.concurrency.unwrap_or(concurrency);
+        let concurrency = u32::try_from(concurrency).unwrap_or(u32::MAX);
+        breaker::Settings { timeout, concurrency, run, wait, wait_max, max_attempts, holds, fleet }
+    }
+}
+
 /// Where a worker reports its health.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -129,6 +177,8 @@ pub enum LogFormat {
 pub struct Settings {
     pub nats: NatsSettings,
     pub worker: WorkerSettings,
+    /// By the name of an outside service in the flow's `requires`: `[breaker.payment-gateway]`.
+    pub breaker: BTreeMap<String, BreakerSettings>,
     pub health: HealthSettings,
     pub log: LogSettings,
 }

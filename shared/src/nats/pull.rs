@@ -28,9 +28,6 @@ use count::Count;
 /// after the gate has closed. Its price is one request a second from an idle durable.
 const EXPIRES: Duration = Duration::from_secs(1);
 
-/// Between two looks at a pull that may ask for nothing.
-const REST: Duration = Duration::from_secs(60);
-
 /// Requests in a row that ended without a word from the server before the inbox is replaced.
 const SILENT_REQUESTS: u32 = 3;
 
@@ -138,7 +135,7 @@ impl DurablePull {
     async fn hear(&mut self, free: usize) -> Heard {
         let wake = match self.count.asked() {
             // Nothing is to come, and nothing may be asked for: only the caller can change that.
-            0 if free == 0 => Instant::now() + REST,
+            0 if free == 0 => Instant::now() + EXPIRES * 60,
             0 => self.not_before,
             _ if self.not_before > Instant::now() => self.not_before.min(self.count.runs_out()),
             _ => self.count.runs_out(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::commit::Committed;
 use super::decode::NotOurs;
 use super::park::{self, SetAside};
+use super::permit::Turn;
 use super::worker::{GiveBack, Worker};
 use crate::broker::{Delivered, Settle, Stored};
 use crate::{BadData, SagaId, failpoint};
@@ -38,6 +39,8 @@ pub(crate) struct Delivery {
     pub(crate) saga: SagaId,
     /// The durable that handed it out.
     pub(crate) durable: String,
+    /// Its turn at the services that the step requires.
+    pub(crate) turn: Turn,
 }
 
 impl Delivery {
@@ -52,7 +55,7 @@ impl Delivery {
             Ending::NotOurs(NotOurs { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::GiveBack(delay) => self.settle(worker, Settle::Retry(delay)).await,
             Ending::Park(bad) => {
-                let Self { delivered, saga, durable } = &self;
+                let Self { delivered, saga, durable, .. } = &self;
                 let parked = park::park(worker, delivered, durable, Some(saga), &bad);
                 let SetAside { .. } = Box::pin(parked).await;
                 self.settle(worker, Settle::Term(bad.reason.code())).await;

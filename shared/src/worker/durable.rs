@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Handler;
+use crate::breaker::gate::Gate;
 use crate::broker::{Delivered, Pulled, Receipt, Settle, Unavailable};
 use crate::flow::Durable;
-use crate::pipeline::{Delivery, Worker, park, retry};
+use crate::pipeline::{Delivery, Turn, Worker, park, retry};
 use crate::process::shutdown::Stop;
 use crate::{BadData, Reason, telemetry};
 
@@ -21,7 +22,16 @@ use crate::{BadData, Reason, telemetry};
 pub(super) type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Serves a durable until the process stops and everything in hand is settled or given back.
-pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, places: usize, handle: Handler) {
+///
+/// `places` is how many messages may be in hand where the step requires no service; where it does,
+/// the breakers say how many may be pulled, and what waits for them takes no place.
+pub(super) async fn serve(
+    worker: Arc<Worker>,
+    durable: Durable,
+    places: usize,
+    gate: Gate,
+    handle: Handler,
+) {
     let mut shutdown = worker.shutdown.clone();
     let mut attempt = 0;
     let mut pull = loop {
@@ -40,18 +50,27 @@ pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, places: usize, 
     // Looked up once, because this is the hot path.
     let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
     let mut in_hand = JoinSet::new();
+    let (mut rooms, mut more) = (gate.rooms(), false);
     let mut asked = pin!(shutdown.asked());
     loop {
         while in_hand.try_join_next().is_some() {}
-        let free = places - in_hand.len();
+        let room = rooms.now();
+        let is_gated = room.is_some();
+        let free = room.unwrap_or_else(|| places - in_hand.len());
         tokio::select! {
             biased;
             _ = &mut asked => break,
-            Some(_) = in_hand.join_next(), if free <= places / 2 => {}
-            pulled = pull.next(free), if free > 0 => match pulled {
+            Some(_) = in_hand.join_next(), if !is_gated && free <= places / 2 => {}
+            () = rooms.changed() => {}
+            // With no room left it asks for nothing, and hands out what is on its way.
+            pulled = pull.next(free), if is_gated || free > 0 => match pulled {
                 Pulled::Message(delivered) => {
+                    if more != (delivered.pending > 0) {
+                        more = delivered.pending > 0;
+                        gate.more(more);
+                    }
                     let receipt = delivered.receipt.clone();
-                    let handling = start(&worker, &durable, delivered, &handle);
+                    let handling = start(&worker, &durable, delivered, &gate, &handle);
                     let (worker, took) = (worker.clone(), took.clone());
                     in_hand.spawn(attend(worker, receipt, took, handling));
                 }
@@ -73,11 +92,15 @@ fn start(
     worker: &Arc<Worker>,
     durable: &Durable,
     delivered: Delivered,
+    gate: &Gate,
     handle: &Handler,
 ) -> Handling {
     let (worker, durable) = (worker.clone(), durable.name.clone());
     match worker.flow.parse_subject(&delivered.message.subject) {
-        Some((_, saga)) => handle(worker, Delivery { delivered, saga, durable }),
+        Some((_, saga)) => {
+            let turn = Turn::of(gate, delivered.message.sequence);
+            handle(worker, Delivery { delivered, saga, durable, turn })
+        }
         None => Box::pin(set_aside(worker, durable, delivered)),
     }
 }

@@ -27,6 +27,7 @@ pub(super) async fn inspect(
             Err(_) => tokio::time::sleep(retry::BROKER.wait(attempt)).await,
         }
     };
+    say_bucket_drift(&inspection.bucket_drift);
     match inspection.drift.as_slice() {
         [] => Ok((asked, inspection)),
         drift => bail!(
@@ -37,10 +38,21 @@ pub(super) async fn inspect(
     }
 }
 
+/// Never stops a worker: without a bucket each replica's breakers decide for themselves.
+fn say_bucket_drift(drift: &[String]) {
+    for sentence in drift {
+        tracing::warn!(
+            "{sentence}; the replicas' circuit breakers may not act together: see \
+             `quadrille topology plan`"
+        );
+    }
+}
+
 /// Compares the live settings with the flow's for as long as the worker runs. A stream that may
 /// lose its history, or another stream of the same name, stops the worker.
 pub(super) async fn watch(worker: Arc<Worker>, every: Duration) {
     let mut tick = tokio::time::interval(every);
+    let mut said = Vec::new();
     tick.tick().await;
     loop {
         tick.tick().await;
@@ -50,6 +62,10 @@ pub(super) async fn watch(worker: Arc<Worker>, every: Duration) {
         };
         if let Some(drift) = seen.drift.first() {
             return worker.halt(drift.clone()).await;
+        }
+        if seen.bucket_drift != said {
+            say_bucket_drift(&seen.bucket_drift);
+            said = seen.bucket_drift.clone();
         }
         if seen.incarnations != worker.incarnations {
             worker.same_streams().await;

@@ -14,6 +14,7 @@ use quadrille::breaker::replica::{Next, Replica};
 use quadrille::breaker::{Message, MessageId, Settings};
 
 mod event;
+mod key;
 mod report;
 pub(crate) mod scenarios;
 
@@ -355,59 +356,5 @@ impl Simulation {
     fn give_back(&mut self, message: Message, delay: Duration) {
         self.counts.given_back += 1;
         self.at(delay, Event::Queue(message.id.number, true));
-    }
-
-    fn effects(&mut self, replica: usize) {
-        let effects = self.seats[replica].replica.take_effects();
-        for effect in effects {
-            match effect {
-                Effect::Write { expected, entry } => self.write(replica, expected, entry),
-                Effect::PauseServer(_) | Effect::ResumeServer => {}
-                Effect::Log(News::Doubting(_)) => self.counts.doubts += 1,
-                Effect::Log(News::LocalSuspect) => self.counts.sick += 1,
-                Effect::Log(_) => {}
-            }
-        }
-    }
-
-    fn write(&mut self, replica: usize, expected: u64, entry: Entry) {
-        self.counts.writes += 1;
-        if !self.key_is_readable || self.key.1 != expected {
-            return;
-        }
-        let was = self.key.0.phase;
-        self.key = (entry.clone(), expected + 1);
-        self.log.push((self.now, entry.phase, format!("{} {:?}", entry.by, entry.reason)));
-        match entry.phase {
-            Phase::Paused => {
-                self.counts.pauses += 1;
-                self.paused_since.get_or_insert(self.now);
-            }
-            Phase::Flowing => {
-                if let Some(since) = self.paused_since.take() {
-                    self.counts.paused += self.now - since;
-                }
-            }
-            Phase::Probing => self.counts.probings += 1,
-            Phase::Suspected => {}
-        }
-        assert!(
-            entry.phase != Phase::Paused || matches!(was, Phase::Suspected | Phase::Probing),
-            "paused out of nothing"
-        );
-        for other in 0..self.seats.len() {
-            let wait = Duration::from_micros(self.rng.u64(1000..5000));
-            let entry = entry.clone();
-            self.at(wait, Event::See { replica: other, entry, revision: expected + 1 });
-        }
-        if let Some((phase, all)) = self.kill_on
-            && phase == entry.phase
-        {
-            self.kill_on = None;
-            let killed = if all { 0..self.seats.len() } else { replica..replica + 1 };
-            for replica in killed {
-                self.at(Duration::from_micros(5100), Event::Kill(replica));
-            }
-        }
     }
 }

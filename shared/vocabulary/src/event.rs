@@ -90,6 +90,8 @@ pub enum Reason {
     NoCause,
     /// The step says that trying again cannot help.
     BadMessage,
+    /// The service gave no answer again and again, while it answered for other messages.
+    AttemptsUsedUp,
     /// An effect outside the log that no slot records.
     OrphanEffect,
     /// The effect was taken back, but not by us.
@@ -111,6 +113,7 @@ impl Reason {
             Self::WrongSource => "wrong-source",
             Self::NoCause => "no-cause",
             Self::BadMessage => "bad-message",
+            Self::AttemptsUsedUp => "attempts-used-up",
             Self::OrphanEffect => "orphan-effect",
             Self::FencedOff => "fenced-off",
         }

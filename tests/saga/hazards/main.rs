@@ -17,6 +17,7 @@ mod durables;
 mod log;
 
 mod calls;
+mod outages;
 mod causes;
 
 mod fences;

@@ -1,3 +1,5 @@
+//! The call breaker, with paused time.
+
 use std::future::{pending, ready};
 
 use super::*;

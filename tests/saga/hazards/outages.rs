@@ -1,0 +1,164 @@
+//! A service goes away and comes back, or goes on failing for one message: what is asked of it
+//! meanwhile, and what that costs the messages.
+
+use quadrille::broker::Broker;
+use quadrille::topology::BREAKERS;
+use serde_json::{Value, json};
+use tests::eventually::eventually;
+use tests::stack::{Fate, Launch, Stack};
+
+const GATEWAY: &str = "payment-gateway";
+/// Calls that a replica may have in flight.
+const CONCURRENCY: usize = 8;
+
+/// A replica with few slots and short waits, so that a test sees several probes in seconds.
+fn charging() -> Launch {
+    Launch::of("charge-customer")
+        .env("QUADRILLE_WORKER__CONCURRENCY", CONCURRENCY)
+        .env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__TIMEOUT", "300ms")
+        .env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__WAIT", "1s")
+        .env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__WAIT_MAX", "2s")
+}
+
+async fn stack_with(replicas: usize) -> Stack {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    for _ in 0..replicas {
+        stack.start(charging()).await;
+    }
+    stack.fill_stock().await;
+    stack
+}
+
+/// What the replicas have agreed on; null for nothing.
+async fn agreed(stack: &Stack) -> Value {
+    let entry = stack.broker.entry(BREAKERS, GATEWAY).await.expect("the server answers");
+    entry.map_or(Value::Null, |entry| serde_json::from_slice(&entry.value).expect("JSON"))
+}
+
+async fn is_paused_on_the_server(stack: &Stack) -> bool {
+    stack.raw.durable("ORDERS", "charge-customer").await["paused"] == true
+}
+
+async fn redelivered(stack: &Stack) -> u64 {
+    let durable = stack.raw.durable("ORDERS", "charge-customer").await;
+    durable["num_redelivered"].as_u64().expect("a number")
+}
+
+async fn until_phase(stack: &Stack, wanted: &str) {
+    eventually(&format!("the gateway's breaker is {wanted}"), async || {
+        (agreed(stack).await["phase"] == wanted).then_some(())
+    })
+    .await;
+}
+
+/// A phase may be too short to be seen; that probes failed stays in the entry.
+async fn until_probes_failed(stack: &Stack, times: u64) {
+    eventually("probes fail and the pause goes on", async || {
+        (agreed(stack).await["k"].as_u64() >= Some(times)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn h15_an_outage_costs_no_delivery_and_no_attempt_and_parks_nothing() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    for _ in 0..2 {
+        // One failure of its own is enough to park a message.
+        stack.start(charging().env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__MAX_ATTEMPTS", 1)).await;
+    }
+    stack.fill_stock().await;
+    let before = stack.place_all("before", &[Fate::Completes; 20]).await;
+    stack.closed(&before).await;
+    let down = json!({ "operations": ["create", "confirm"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &down).await;
+    let ids = stack.place_all("outage", &[Fate::Completes; 60]).await;
+    until_probes_failed(&stack, 2).await;
+    assert_eq!(redelivered(&stack).await, 0, "a held message burns no delivery");
+    stack.sandbox.clear_faults().await;
+    stack.closed(&ids).await;
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
+    until_phase(&stack, "flowing").await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h40_a_service_that_gives_no_answer_is_asked_by_probes_alone() {
+    let replicas = 3;
+    let stack = stack_with(replicas).await;
+    let down = json!({ "operations": ["create"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &down).await;
+    let ids = stack.place_all("down", &[Fate::Completes; 120]).await;
+    until_phase(&stack, "paused").await;
+    eventually("the durable is paused on the server", async || {
+        is_paused_on_the_server(&stack).await.then_some(())
+    })
+    .await;
+    until_probes_failed(&stack, 3).await;
+    let calls = stack.sandbox.calls("create").await;
+    // What each replica has in flight, the run that makes it doubt, and two calls a probe.
+    let most = replicas * (CONCURRENCY + 24) + 2 * 4;
+    assert!(calls <= most as u64, "{calls} calls, and at most {most} are allowed");
+    stack.sandbox.clear_faults().await;
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h41_a_message_that_always_fails_is_parked_alone_and_pauses_nobody() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.start(charging().env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__MAX_ATTEMPTS", 3)).await;
+    stack.fill_stock().await;
+    let fails = json!({ "order": "poison-0", "operations": ["create"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &fails).await;
+    let good = stack.place_all("before", &[Fate::Completes; 20]).await;
+    stack.closed(&good).await;
+    stack.place_all("poison", &[Fate::Completes]).await;
+    let mut round = 0;
+    eventually("the message is parked", async || {
+        // Others are answered between its attempts, so that a failure is its own.
+        let more = stack.place_all(&format!("good-{round}"), &[Fate::Completes; 5]).await;
+        round += 1;
+        stack.closed(&more).await;
+        assert_eq!(agreed(&stack).await, Value::Null, "no replica ever doubted");
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    let parked: Value = serde_json::from_slice(&stack.history().await.parked[0].payload).unwrap();
+    assert_eq!(parked["reason"], "attempts-used-up");
+    assert_eq!(parked["subject"], "orders.inventory.poison-0");
+    assert_eq!(parked["deliveries"], 1);
+    let poison = "poison-0".parse().unwrap();
+    assert_eq!(stack.sandbox.calls_for(&poison, "create").await, 3);
+}
+
+#[tokio::test]
+async fn h42_a_pause_ends_though_every_replica_died_in_it() {
+    let mut stack = stack_with(2).await;
+    let down = json!({ "operations": ["create"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &down).await;
+    let ids = stack.place_all("dead", &[Fate::Completes; 40]).await;
+    eventually("the durable is paused on the server", async || {
+        is_paused_on_the_server(&stack).await.then_some(())
+    })
+    .await;
+    for worker in &mut stack.workers {
+        if worker.name() == "charge-customer" {
+            worker.kill();
+            worker.ended().await;
+        }
+    }
+    stack.sandbox.clear_faults().await;
+    eventually("the durable runs again by itself", async || {
+        (!is_paused_on_the_server(&stack).await).then_some(())
+    })
+    .await;
+    stack.start(charging()).await;
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
+}
