@@ -1,6 +1,6 @@
 //! The order saga: who reacts to what, what it decides, and what takes that back.
 //!
-//! Nothing executes this table. Subjects, filters, durables, permissions, the README's picture and
+//! Nothing executes this table. Subjects, filters, durables, the README's picture and
 //! the start-up checks are derived from it, and tests refuse a table that cannot work.
 
 pub mod events;
