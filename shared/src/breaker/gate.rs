@@ -22,6 +22,10 @@ use limiter::Answer;
 pub use limiter::Limiter;
 pub use permit::Permit;
 
+/// When the broker, which missed our in-progress acks, is to deliver again what waits here already.
+/// The next of these acks puts it off further.
+const TWICE: Duration = Duration::from_secs(5);
+
 /// What one durable waits at: open when every dependency that its step requires is.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -85,6 +89,7 @@ impl Gate {
                     self.forget(message.id);
                     return Admission::GiveBack { delay, charged };
                 }
+                Answer::Twice => return Admission::GiveBack { delay: TWICE, charged: 0 },
             };
             let mut slots = vec![slot];
             let mut others = self.limiters.iter().enumerate().filter(|(at, _)| *at != waits_at);

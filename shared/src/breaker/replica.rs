@@ -145,6 +145,9 @@ impl Replica {
             // It is parked instead, which `next` sees to once it is held.
             return None;
         }
+        if self.held.contains_key(&message.id) {
+            return None;
+        }
         self.held.insert(message.id, message);
         let is_its_turn = self.choose(now) == Some(message.id);
         self.held.remove(&message.id);

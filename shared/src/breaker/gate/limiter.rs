@@ -1,6 +1,6 @@
 //! One dependency of a worker: its replica behind a lock, those who wait, and the timer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +37,12 @@ struct State {
 pub(super) enum Answer {
     Call(Slot),
     Park(Parking),
-    GiveBack { delay: Duration, charged: u32 },
+    GiveBack {
+        delay: Duration,
+        charged: u32,
+    },
+    /// An earlier delivery of the same message waits here already, and keeps its place.
+    Twice,
 }
 
 impl Limiter {
@@ -181,10 +186,19 @@ impl Limiter {
     /// Waits for this dependency's permit. Cancel safe.
     pub(super) async fn wait(self: &Arc<Self>, message: Message) -> Answer {
         let (waiter, answer) = oneshot::channel();
-        let _leave = Leave { limiter: self, message: message.id };
-        self.lock().waiting.insert(message.id, waiter);
+        match self.lock().waiting.entry(message.id) {
+            hash_map::Entry::Occupied(_) => return Answer::Twice,
+            hash_map::Entry::Vacant(place) => {
+                place.insert(waiter);
+            }
+        }
+        let leave = Leave { limiter: self, message: message.id };
         self.drive(|replica, now| replica.hold(message, now));
-        answer.await.unwrap_or(Answer::GiveBack { delay: Duration::ZERO, charged: 0 })
+        // Without an answer: another delivery of it was granted, cancelled, and took this one along.
+        let answer = answer.await.unwrap_or(Answer::Twice);
+        // It is out already, and by now another delivery of it may wait.
+        std::mem::forget(leave);
+        answer
     }
 
     pub(super) fn try_call(self: &Arc<Self>, message: Message) -> Option<Slot> {
@@ -193,7 +207,7 @@ impl Limiter {
     }
 }
 
-/// Takes a message out of the waiting ones, whichever way the waiting ends.
+/// Takes a message out of the waiting ones if its waiting is cancelled.
 struct Leave<'a> {
     limiter: &'a Arc<Limiter>,
     message: MessageId,

@@ -66,3 +66,42 @@ async fn drive(limiter: &Arc<Limiter>) {
         limiter.turn().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_second_delivery_leaves_the_first_one_its_place() {
+    let payment = limiter_of("payment", 1);
+    let gate = Gate::new(0, false, vec![payment.clone()]);
+    let out_there = permit(&gate, 1).await;
+    let mut first = pin!(gate.permit(gate.pulled(2, 0)));
+    assert!(is_pending(&mut first).await);
+
+    let again = gate.permit(gate.pulled(2, 0)).await;
+    assert!(matches!(again, Admission::GiveBack { delay: TWICE, charged: 0 }), "{again:?}");
+    assert!(is_pending(&mut first).await);
+
+    // The first one is granted, and does not know it yet: another delivery may wait behind it.
+    let _settles = out_there.finish(Class::Answered);
+    let mut second = pin!(gate.permit(gate.pulled(2, 0)));
+    assert!(is_pending(&mut second).await);
+    let Admission::Call(called) = first.await else { panic!("the first one waits no more") };
+    assert!(is_pending(&mut second).await);
+    let _settles = called.finish(Class::Answered);
+    assert!(matches!(second.await, Admission::Call(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_delivery_does_not_overtake_a_wait_between_two_attempts() {
+    let payment = limiter_of("payment", 4);
+    let gate = Gate::new(0, false, vec![payment.clone()]);
+    let Verdict::Hold(held) = permit(&gate, 1).await.finish(Class::Failed) else {
+        panic!("a first failure is not the last")
+    };
+    let mut first = pin!(gate.permit(held));
+    assert!(is_pending(&mut first).await);
+
+    let again = gate.permit(gate.pulled(1, 0)).await;
+    assert!(matches!(again, Admission::GiveBack { .. }), "{again:?}");
+    let driven = pin!(drive(&payment));
+    let admission = futures::future::select(first, driven).await;
+    assert!(matches!(admission, futures::future::Either::Left((Admission::Call(_), _))));
+}
