@@ -37,7 +37,10 @@ impl HttpCarrier {
         let answer = self.client.get(&path, deadline).await?;
         match answer.status.as_u16() {
             200 => label(&answer),
-            404 => Err(reused.failure()),
+            404 => Err(StepError::BadMessage(format!(
+                "the carrier answers {}: the key bought no label, and came with another parcel",
+                reused.status,
+            ))),
             _ => Err(answer.failure()),
         }
     }
