@@ -67,6 +67,8 @@ async fn decide<P: Part>(worker: &Worker, part: &P, delivery: &Delivery) -> Resu
     let attempts = Attempts::begin(worker, Direction::Run, saga, seen, turn).await?;
     // Only now: while a service is away, a cancellation can still win the pivot.
     pivot::pass(worker, &trigger).await?;
+    // And its time counts from here: a slow broker is not the service's fault.
+    let attempts = attempts.starts_now(Direction::Run, saga);
     let (outcome, work) = run(worker, part, &trigger, attempts).await?;
     match commit::commit(worker, &trigger, &outcome, work).await? {
         Commit::Settled(committed) => Ok(Ending::Committed(committed)),

@@ -50,6 +50,11 @@ impl<'w> Attempts<'w> {
         Ok(Self { worker, context, seen, turn, permit, held_since })
     }
 
+    /// Gives the first attempt its deadline and its age anew.
+    pub(crate) fn starts_now(self, direction: Direction, saga: &SagaId) -> Self {
+        Self { context: self.worker.context(direction, saga, self.seen.stored_at), ..self }
+    }
+
     pub(crate) fn context(&self) -> &StepContext {
         &self.context
     }
