@@ -5,10 +5,11 @@
 //! [`Limiter::turn`], because nothing here spawns. No call is made here and no key is read.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::future::select_all;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::machine::Parking;
 use super::{Message, MessageId};
@@ -32,12 +33,36 @@ pub struct Gate {
     limiters: Vec<Arc<Limiter>>,
     source: u16,
     undo: bool,
+    waiting: Arc<Waiting>,
+}
+
+/// How many messages of a durable wait for a permit, and whoever wants to know of one more.
+#[derive(Debug, Default)]
+struct Waiting {
+    count: AtomicUsize,
+    one_more: Notify,
+}
+
+impl Waiting {
+    fn enter(&self) -> Waits<'_> {
+        self.count.fetch_add(1, Relaxed);
+        self.one_more.notify_one();
+        Waits(self)
+    }
+}
+
+struct Waits<'a>(&'a Waiting);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Gate {
     /// `source` is the durable's number in its worker; without limiters the gate is always open.
     pub fn new(source: u16, undo: bool, limiters: Vec<Arc<Limiter>>) -> Self {
-        Self { limiters, source, undo }
+        Self { limiters, source, undo, waiting: Arc::default() }
     }
 
     /// A message that this durable has just pulled; `attempts` as written down when it was given
@@ -53,6 +78,16 @@ impl Gate {
     /// How many messages may be pulled, now and whenever that changes.
     pub fn rooms(&self) -> Rooms {
         Rooms(self.limiters.iter().map(|limiter| limiter.room.subscribe()).collect())
+    }
+
+    /// How many messages wait for a permit.
+    pub fn waiting(&self) -> usize {
+        self.waiting.count.load(Relaxed)
+    }
+
+    /// Waits until one more message waits; now and then it says so though none does. Cancel safe.
+    pub async fn waits(&self) {
+        self.waiting.one_more.notified().await;
     }
 
     /// Says after every pull whether the durable has more than was pulled: as long as it has, what
@@ -74,6 +109,7 @@ impl Gate {
         {
             return Admission::Call(Permit::new(message, vec![slot]));
         }
+        let _waits = self.waiting.enter();
         let mut waits_at = 0;
         loop {
             let Some(limiter) = self.limiters.get(waits_at) else {

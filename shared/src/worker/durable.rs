@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use metrics::Histogram;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::Handler;
 use crate::breaker::gate::Gate;
@@ -23,8 +23,8 @@ pub(super) type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Serves a durable until the process stops and everything in hand is settled or given back.
 ///
-/// `places` is how many messages may be in hand where the step requires no service; where it does,
-/// the breakers say how many may be pulled, and what waits for them takes no place.
+/// `places` is how many messages may be in hand. Where the step requires a service, its breakers
+/// allow less, and what waits for them takes no place.
 pub(super) async fn serve(
     worker: Arc<Worker>,
     durable: Durable,
@@ -56,12 +56,14 @@ pub(super) async fn serve(
         while in_hand.try_join_next().is_some() {}
         let room = rooms.now();
         let is_gated = room.is_some();
-        let free = room.unwrap_or_else(|| places - in_hand.len());
+        let places_left = places.saturating_sub(in_hand.len().saturating_sub(gate.waiting()));
+        let free = room.map_or(places_left, |room| room.min(places_left));
         tokio::select! {
             biased;
             _ = &mut asked => break,
-            Some(_) = in_hand.join_next(), if !is_gated && free <= places / 2 => {}
+            Some(_) = in_hand.join_next(), if places_left <= places / 2 => {}
             () = rooms.changed() => {}
+            () = gate.waits(), if is_gated && places_left == 0 => {}
             // With no room left it asks for nothing, and hands out what is on its way.
             pulled = pull.next(free), if is_gated || free > 0 => match pulled {
                 Pulled::Message(delivered) => {
@@ -118,16 +120,19 @@ async fn set_aside(worker: Arc<Worker>, durable: String, delivered: Delivered) {
 /// there is no more time.
 async fn attend(worker: Arc<Worker>, receipt: Receipt, took: Histogram, mut handling: Handling) {
     let began = Instant::now();
-    let every = *worker.ack_wait.borrow() / 3;
-    let mut progress = interval_at(began + every, every);
-    progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = worker.shutdown.clone();
     let mut let_go = pin!(shutdown.let_go());
+    let mut reported = began;
     loop {
+        // Looked at each time: an operator may change it while the message is held.
+        let due = reported + *worker.ack_wait.borrow() / 3;
         tokio::select! {
             biased;
             () = &mut handling => break,
-            _ = progress.tick() => worker.broker.settle(&receipt, Settle::Progress).await,
+            () = sleep_until(due) => {
+                worker.broker.settle(&receipt, Settle::Progress).await;
+                reported = Instant::now();
+            }
             stop = &mut let_go => {
                 if stop == Stop::LetGo {
                     worker.broker.settle(&receipt, Settle::Retry(Duration::ZERO)).await;

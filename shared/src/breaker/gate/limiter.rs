@@ -194,7 +194,7 @@ impl Limiter {
         }
         let leave = Leave { limiter: self, message: message.id };
         self.drive(|replica, now| replica.hold(message, now));
-        // Without an answer: another delivery of it was granted, cancelled, and took this one along.
+        // Without an answer: an earlier delivery was granted, cancelled, and took this one along.
         let answer = answer.await.unwrap_or(Answer::Twice);
         // It is out already, and by now another delivery of it may wait.
         std::mem::forget(leave);

@@ -105,3 +105,23 @@ async fn a_second_delivery_does_not_overtake_a_wait_between_two_attempts() {
     let admission = futures::future::select(first, driven).await;
     assert!(matches!(admission, futures::future::Either::Left((Admission::Call(_), _))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_what_waits_for_a_permit_takes_no_place() {
+    let payment = limiter_of("payment", 1);
+    let gate = Gate::new(0, false, vec![payment.clone()]);
+    let called = permit(&gate, 1).await;
+    assert_eq!(gate.waiting(), 0);
+    let mut second = Box::pin(gate.permit(gate.pulled(2, 0)));
+    assert!(is_pending(&mut second).await);
+    gate.waits().await;
+    assert_eq!(gate.waiting(), 1);
+    let _settles = called.finish(Class::Answered);
+    drop(second.await);
+    assert_eq!(gate.waiting(), 0);
+    let mut third = Box::pin(gate.permit(gate.pulled(3, 0)));
+    let _busy = permit(&gate, 4).await;
+    assert!(is_pending(&mut third).await);
+    drop(third);
+    assert_eq!(gate.waiting(), 0);
+}
