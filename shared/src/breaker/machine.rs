@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::class::Class;
+use super::replica::NEW_WORK_FIRST;
 use super::window::Window;
 use super::{Message, Settings};
 
@@ -118,13 +119,13 @@ impl Machine {
     /// Which calls may start now.
     pub fn offer(&self, now: Duration) -> Offer {
         if !self.acting {
-            return self.free(self.settings.concurrency);
+            return self.free(self.settings.concurrency, now);
         }
         if now < self.busy.until() {
             return Offer::Nothing;
         }
         match &self.state {
-            State::Flowing if now >= self.opens_at => self.free(self.limit),
+            State::Flowing if now >= self.opens_at => self.free(self.limit, now),
             State::Doubting(doubt) if self.out == 0 && now >= doubt.next => {
                 Offer::Single { since: doubt.next.max(self.idle_since).max(self.busy.until()) }
             }
@@ -133,12 +134,14 @@ impl Machine {
         }
     }
 
-    fn free(&self, limit: u32) -> Offer {
+    fn free(&self, limit: u32, now: Duration) -> Offer {
         match limit.saturating_sub(self.out) {
             0 => Offer::Nothing,
             free => {
-                // With one slot they take turns: otherwise the few that always fail would keep it.
-                let turn = u32::from(!self.was_retry);
+                // With one slot they take turns, or the few that always fail would keep it; but the
+                // new work may have gone to other replicas.
+                let nothing_new = self.out == 0 && now >= self.idle_since + NEW_WORK_FIRST;
+                let turn = u32::from(!self.was_retry || nothing_new);
                 let most = if limit == 1 { turn } else { limit / 2 };
                 Offer::Free { free, retries: most.saturating_sub(self.retries_out) }
             }

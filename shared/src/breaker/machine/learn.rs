@@ -23,7 +23,7 @@ impl Machine {
         let wait = hold_wait(message.tries, longest, self.random.0.f64());
         match class {
             Class::Answered | Class::Bad => message,
-            Class::Local => Message { due: now, ..message },
+            Class::Local => Message { due: now + wait, ..message },
             Class::Busy(Some(asked)) => {
                 let due = now + retry_after(asked, self.random.0.f64());
                 Message { tries, due, not_before: due, ..message }

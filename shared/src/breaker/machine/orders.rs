@@ -148,7 +148,7 @@ impl Machine {
     /// When [`Self::offer`] may change by time alone.
     pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
         let (by_state, is_single) = match &self.state {
-            State::Flowing => (self.opens_at, false),
+            State::Flowing => (self.opens_at.max(self.idle_since), self.limit == 1),
             State::Doubting(doubt) => (doubt.next.max(self.idle_since), true),
             State::Shut => (Duration::ZERO, false),
             State::Probing(probe) => (probe.since(), true),

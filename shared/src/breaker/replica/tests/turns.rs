@@ -49,6 +49,22 @@ fn new_messages_in_hand_are_new_work_too() {
 }
 
 #[test]
+fn with_one_slot_what_was_tried_does_not_wait_for_new_work_that_others_took() {
+    let mut bench = flowing();
+    bench.replica.more(0, true);
+    bench.limit_of(1);
+    bench.hold_tried(1);
+    let failed = bench.ticket().expect("its turn");
+    bench.finish(failed, Class::Failed);
+    bench.hold_tried(2);
+    assert!(bench.start_all().is_empty(), "the next turn is new work's");
+    let wakes_at = bench.replica.wakes_at(bench.now).expect("by itself");
+    assert!(wakes_at <= bench.now + NEW_WORK_FIRST);
+    bench.now = wakes_at;
+    assert_eq!(bench.start_all(), [2]);
+}
+
+#[test]
 fn with_one_slot_new_work_and_what_was_tried_take_turns() {
     let mut bench = flowing();
     bench.limit_of(1);
