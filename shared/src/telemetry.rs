@@ -90,11 +90,9 @@ pub(crate) fn breaker_starts(dependency: &str) {
 pub(crate) fn breaker(dependency: &str, news: &News) {
     match news {
         News::Doubting(reason) => {
-            doubting(dependency, true);
             tracing::warn!(dependency, ?reason, "no answers: taking one message at a time");
         }
         News::Answered => {
-            doubting(dependency, false);
             tracing::info!(dependency, "answers again: taking more messages, one by one");
         }
         News::Entered(entry) => {
@@ -125,7 +123,8 @@ pub(crate) fn breaker(dependency: &str, news: &News) {
     }
 }
 
-fn doubting(dependency: &str, doubts: bool) {
+/// Whether this replica has no answers and takes one message at a time.
+pub(crate) fn doubting(dependency: &str, doubts: bool) {
     let doubts = if doubts { 1.0 } else { 0.0 };
     metrics::gauge!(DOUBTING, "dependency" => dependency.to_owned()).set(doubts);
 }

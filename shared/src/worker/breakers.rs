@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::breaker::fleet::{Effect, Entry, Phase};
 use crate::breaker::gate::Limiter;
+use crate::breaker::replica::Replica;
 use crate::broker::{Published, Seen, Unavailable, Watch};
 use crate::config::{BreakerSettings, WorkerSettings};
 use crate::flow::Row;
@@ -75,6 +76,8 @@ impl Breakers {
                     Effect::Log(news) => telemetry::breaker(limiter.name(), &news),
                 }
             }
+            let doubts = |replica: &Replica| replica.machine().doubting_since().is_some();
+            telemetry::doubting(limiter.name(), limiter.look(doubts));
         }
     }
 
@@ -131,9 +134,11 @@ impl Breakers {
     fn tell(&self, key: &str, entry: Option<&crate::broker::Entry>) {
         for limiter in &self.limiters {
             if key == limiter.name() {
-                // A key that is gone was deleted by hand: the next decision writes it again.
-                let Some(entry) = entry else { continue };
-                let (entry, revision) = key::read(entry);
+                if entry.is_none() {
+                    // It was deleted by hand. Revisions only grow, unless the key is lost.
+                    limiter.unreadable();
+                }
+                let (entry, revision) = entry.map_or((Entry::default(), 0), key::read);
                 limiter.seen(entry, revision);
             } else if key == key::of_override(limiter.name()) {
                 limiter.overridden(entry.and_then(|entry| key::read_override(entry, self.now())));
@@ -153,10 +158,18 @@ impl Breakers {
             self.paused().insert(name.to_owned(), until);
         }
         let value = key::write(&entry);
-        let written = self.worker.broker.compare_and_set(BREAKERS, name, expected, value, None);
-        // Where that fails, the watch brings what is stored, and the proposal is made again.
-        if let Ok(Published::Stored { sequence }) = timeout(WRITE_TIME, written).await {
-            limiter.seen(entry, sequence);
+        let broker = &self.worker.broker;
+        let written = broker.compare_and_set(BREAKERS, name, expected, value, None);
+        match timeout(WRITE_TIME, written).await {
+            Ok(Published::Stored { sequence }) => limiter.seen(entry, sequence),
+            // The watch brings what is stored, but it says nothing of a key that was purged.
+            Ok(Published::Conflict) => {
+                if let Ok(Ok(None)) = timeout(WRITE_TIME, broker.entry(BREAKERS, name)).await {
+                    self.tell(name, None);
+                }
+            }
+            // The proposal is made again.
+            Ok(_) | Err(_) => {}
         }
     }
 

@@ -162,3 +162,28 @@ async fn h42_a_pause_ends_though_every_replica_died_in_it() {
     stack.quiet().await;
     stack.check().await;
 }
+
+#[tokio::test]
+async fn h40_a_key_that_is_deleted_or_purged_in_a_pause_stops_nobody() {
+    let stack = stack_with(2).await;
+    let down = json!({ "operations": ["create"], "error_rate": 1 });
+    for (round, way) in ["deleted", "purged"].into_iter().enumerate() {
+        stack.sandbox.set_faults("payment", &down).await;
+        let ids = stack.place_all(way, &[Fate::Completes; 40]).await;
+        until_probes_failed(&stack, 1).await;
+        if round == 0 {
+            let key = format!("$KV.{BREAKERS}.{GATEWAY}");
+            stack.raw.publish(&key, &[("KV-Operation", "DEL")], "").await.expect("stored");
+        } else {
+            let purge = format!("STREAM.PURGE.KV_{BREAKERS}");
+            stack.raw.api(&purge, Value::Null).await.expect("the bucket allows it");
+        }
+        // They agree on it anew, because the service still gives no answer.
+        until_phase(&stack, "paused").await;
+        stack.sandbox.clear_faults().await;
+        stack.closed(&ids).await;
+        until_phase(&stack, "flowing").await;
+    }
+    stack.quiet().await;
+    stack.check().await;
+}
