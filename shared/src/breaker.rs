@@ -75,6 +75,8 @@ pub enum Contradiction {
     ShortRun,
     #[error("`wait` must not exceed `wait_max`")]
     WaitAboveMaximum,
+    #[error("`wait_max` must not exceed {} s", fleet::LONGEST_PAUSE.as_secs())]
+    LongWait,
 }
 
 impl Settings {
@@ -96,6 +98,9 @@ impl Settings {
         }
         if self.wait > self.wait_max {
             return Err(Contradiction::WaitAboveMaximum);
+        }
+        if self.wait_max > fleet::LONGEST_PAUSE {
+            return Err(Contradiction::LongWait);
         }
         Ok(())
     }
@@ -153,5 +158,7 @@ mod tests {
         assert_eq!(check(Settings { run: 2, ..settings }), Contradiction::ShortRun);
         let wait = Duration::from_secs(16);
         assert_eq!(check(Settings { wait, ..settings }), Contradiction::WaitAboveMaximum);
+        let wait_max = Duration::from_secs(301);
+        assert_eq!(check(Settings { wait_max, ..settings }), Contradiction::LongWait);
     }
 }

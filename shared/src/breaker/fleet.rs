@@ -38,7 +38,7 @@ const CALM: Duration = Duration::from_secs(60);
 /// Nobody mends credentials in two seconds, and many services lock out who keeps trying.
 const CREDENTIALS_WAIT: Duration = Duration::from_secs(60);
 /// Whatever the key says, no pause blocks for longer: it may have been written by another version.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// One replica's part in the fleet, for one dependency.
 #[derive(Debug, Clone)]
