@@ -42,9 +42,9 @@ impl NatsSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerSettings {
-    /// Messages in hand at once, per forward durable.
+    /// Messages in hand at once, per forward durable, without those that wait for a service.
     pub concurrency: usize,
-    /// Messages in hand at once, per undo or closing durable.
+    /// Messages in hand at once, per undo or closing durable, without those that wait for a service.
     pub undo_concurrency: usize,
     /// Threads of the process. One is best, unless a step computes, because what all messages in
     /// hand have to send then leaves in one write. For more work, start more replicas.
@@ -52,7 +52,8 @@ pub struct WorkerSettings {
     /// One attempt of a step.
     #[serde(with = "duration")]
     pub deadline: Duration,
-    /// How long a worker holds a message that it cannot decide, at its first delivery.
+    /// How long a worker holds a message that it cannot decide, at its first delivery. A message
+    /// that waits for a service is held for as long as that takes.
     #[serde(with = "duration")]
     pub hold_max: Duration,
     /// Triggers older than this may have been decided: a worker reads their slot before the run.
