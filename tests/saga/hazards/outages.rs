@@ -164,7 +164,7 @@ async fn h42_a_pause_ends_though_every_replica_died_in_it() {
 }
 
 #[tokio::test]
-async fn h40_a_key_that_is_deleted_or_purged_in_a_pause_stops_nobody() {
+async fn h42_a_key_that_is_deleted_or_purged_in_a_pause_stops_nobody() {
     let stack = stack_with(2).await;
     let down = json!({ "operations": ["create"], "error_rate": 1 });
     for (round, way) in ["deleted", "purged"].into_iter().enumerate() {
