@@ -44,7 +44,8 @@ impl NatsSettings {
 pub struct WorkerSettings {
     /// Messages in hand at once, per forward durable, without those that wait for a service.
     pub concurrency: usize,
-    /// Messages in hand at once, per undo or closing durable, without those that wait for a service.
+    /// Messages in hand at once, per undo or closing durable, without those that wait for a
+    /// service.
     pub undo_concurrency: usize,
     /// Threads of the process. One is best, unless a step computes, because what all messages in
     /// hand have to send then leaves in one write. For more work, start more replicas.
