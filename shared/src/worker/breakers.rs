@@ -164,8 +164,8 @@ impl Breakers {
             Ok(Published::Stored { sequence }) => limiter.seen(entry, sequence),
             // The watch brings what is stored, but it says nothing of a key that was purged.
             Ok(Published::Conflict) => {
-                if let Ok(Ok(None)) = timeout(WRITE_TIME, broker.entry(BREAKERS, name)).await {
-                    self.tell(name, None);
+                if let Ok(Ok(found)) = timeout(WRITE_TIME, broker.entry(BREAKERS, name)).await {
+                    self.tell(name, found.as_ref());
                 }
             }
             // The proposal is made again.
