@@ -9,6 +9,11 @@
 #[inline(always)]
 pub(crate) fn hit(_direction: crate::ids::Direction, _place: &str) {}
 
+/// Dies here, if the environment says that this saga kills each process that runs or undoes it.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub(crate) fn poisoned(_direction: crate::ids::Direction, _saga: &crate::SagaId) {}
+
 /// Whether the next acknowledgement is to be lost on its way.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
@@ -17,7 +22,7 @@ pub(crate) fn loses_ack() -> bool {
 }
 
 #[cfg(feature = "failpoints")]
-pub(crate) use armed::{hit, loses_ack};
+pub(crate) use armed::{hit, loses_ack, poisoned};
 
 #[cfg(feature = "failpoints")]
 mod armed {
@@ -48,6 +53,10 @@ mod armed {
             .unwrap_or(0.0)
     });
 
+    /// `run.A17`
+    static POISON: LazyLock<Option<String>> =
+        LazyLock::new(|| variable("QUADRILLE_FAILPOINT_POISON"));
+
     #[expect(clippy::disallowed_methods, reason = "test-only: no configuration knows of it")]
     fn variable(name: &str) -> Option<String> {
         std::env::var(name).ok()
@@ -73,6 +82,16 @@ mod armed {
         let _ = kill_process(getpid(), armed.signal);
         // The stop signal may reach another thread first; this one must not go on before it stops.
         std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+
+    pub(crate) fn poisoned(direction: Direction, saga: &crate::SagaId) {
+        let Some((on, who)) = POISON.as_deref().and_then(|poison| poison.split_once('.')) else {
+            return;
+        };
+        if on == direction.as_str() && who == saga.as_str() {
+            note("poisoned");
+            std::process::abort();
+        }
     }
 
     pub(crate) fn loses_ack() -> bool {

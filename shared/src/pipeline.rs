@@ -19,6 +19,8 @@ mod idempotency;
 mod permit;
 mod pivot;
 mod part;
+mod earlier;
+mod alone;
 mod attempts;
 mod commit;
 mod signal;
@@ -31,7 +33,7 @@ mod park;
 
 pub(crate) mod retry;
 
-pub(crate) use attempts::{Attempts, Seen};
+pub(crate) use attempts::Attempts;
 pub(crate) use commit::{Committed, alien};
 pub(crate) use delivery::{Delivery, Ending};
 pub(crate) use park::park;
@@ -63,19 +65,19 @@ async fn decide<P: Part>(worker: &Worker, part: &P, delivery: &Delivery) -> Resu
     let trigger = decode::<On<P>>(worker, delivery)?;
     cause::check(worker, &trigger).await?;
     idempotency::route(worker, &trigger).await?;
-    let (saga, seen, turn) = (&trigger.saga, trigger.seen(), &delivery.turn);
-    let attempts = Attempts::begin(worker, Direction::Run, saga, seen, turn).await?;
+    let attempts = Attempts::begin(worker, Direction::Run, delivery, trigger.stored_at).await?;
+    idempotency::route_after(worker, &trigger, attempts.waited()).await?;
     // Only now: while a service is away, a cancellation can still win the pivot.
     pivot::pass(worker, &trigger).await?;
     // And its time counts from here: a slow broker is not the service's fault.
-    let attempts = attempts.starts_now(Direction::Run, saga);
+    let attempts = attempts.starts_now(Direction::Run, &trigger.saga);
     let (outcome, work) = run(worker, part, &trigger, attempts).await?;
     match commit::commit(worker, &trigger, &outcome, work).await? {
         Commit::Settled(committed) => Ok(Ending::Committed(committed)),
         Commit::TakeBack(refusal) => {
             // Signal first: this message may be the only one that can still give the signal.
             let told = Box::pin(commit::refused(worker, &trigger, &refusal)).await?;
-            Box::pin(take_back(worker, part, &trigger, turn, &outcome)).await?;
+            Box::pin(take_back(worker, part, &trigger, delivery, &outcome)).await?;
             Ok(Ending::Committed(told))
         }
     }
@@ -90,6 +92,7 @@ async fn run<P: Part>(
 ) -> Result<(Outcome<Done<P>, Refused<P>>, Work), Ending> {
     let started = worker.clock.now();
     failpoint::hit(Direction::Run, "before-run");
+    failpoint::poisoned(Direction::Run, &trigger.saga);
     loop {
         let context = attempts.context();
         let ran = part.step().run(&trigger.on, context);
@@ -97,17 +100,18 @@ async fn run<P: Part>(
             Ok(Ok(outcome)) => {
                 failpoint::hit(Direction::Run, "after-effect");
                 let work = Work { attempt: context.attempt(), started };
-                attempts.answered();
+                attempts.answered().await;
                 return Ok((outcome, work));
             }
             Ok(Err(StepError::Superseded)) => {
-                attempts.answered();
+                attempts.answered().await;
                 let committed = Box::pin(commit::superseded(worker, trigger)).await?;
                 return Err(Ending::Committed(committed));
             }
             Ok(Err(error)) => attempts = Box::pin(attempts.failed(Some(error))).await?,
             Err(_) => attempts = Box::pin(attempts.failed(None)).await?,
         }
+        idempotency::route_after(worker, trigger, attempts.waited()).await?;
     }
 }
 
@@ -116,17 +120,17 @@ async fn take_back<P: Part>(
     worker: &Worker,
     part: &P,
     trigger: &Trigger<On<P>>,
-    turn: &Turn,
+    delivery: &Delivery,
     outcome: &Outcome<Done<P>, Refused<P>>,
 ) -> Result<(), Ending> {
     let Outcome::Done(done) = outcome else { return Ok(()) };
-    let (saga, seen) = (&trigger.saga, trigger.seen());
-    let mut attempts = Attempts::begin(worker, Direction::Undo, saga, seen, turn).await?;
+    let stored_at = trigger.stored_at;
+    let mut attempts = Attempts::begin(worker, Direction::Undo, delivery, stored_at).await?;
     loop {
         let context = attempts.context();
         match timeout_at(context.deadline(), part.take_back(&trigger.on, done, context)).await {
             Ok(Ok(TakenBack::Yes)) => {
-                attempts.answered();
+                attempts.answered().await;
                 return Ok(());
             }
             Ok(Ok(TakenBack::Never)) => {

@@ -166,6 +166,12 @@ impl StepError {
         Self::TryAgain { class: Class::Busy(after), source: source.into() }
     }
 
+    /// The service works on it and has not decided: ask again later. Counts neither against the
+    /// service nor against the message.
+    pub fn undecided(source: impl Into<BoxedError>) -> Self {
+        Self::TryAgain { class: Class::Undecided, source: source.into() }
+    }
+
     /// The service does not accept our credentials, which no retry within seconds mends.
     pub fn credentials(source: impl Into<BoxedError>) -> Self {
         Self::TryAgain { class: Class::Credentials, source: source.into() }

@@ -15,7 +15,7 @@ use crate::ids::Direction;
 use crate::log::envelope::{Envelope, Occasion, Outgoing, Work};
 use crate::log::slots::{self, Entry, Record};
 use crate::pipeline::{
-    Attempts, Committed, Delivery, Ending, Resolved, Seen, Worker, alien, retry, write_once,
+    Attempts, Committed, Delivery, Ending, Resolved, Worker, alien, retry, write_once,
 };
 use crate::step::{Evidence, Step, Undo};
 use crate::{BadData, Event, Reason, SagaId, failpoint};
@@ -87,19 +87,18 @@ async fn undo<S: Undo>(
     trigger: &Stored,
     (on, evidence): (&S::On, Evidence<&S::Done>),
 ) -> Result<(S::Undone, Work), Ending> {
-    let deliveries = delivery.delivered.deliveries;
-    let seen = Seen { stored_at: trigger.stored_at, deliveries };
-    let (saga, turn) = (&delivery.saga, &delivery.turn);
-    let mut attempts = Attempts::begin(worker, Direction::Undo, saga, seen, turn).await?;
+    let stored_at = trigger.stored_at;
+    let mut attempts = Attempts::begin(worker, Direction::Undo, delivery, stored_at).await?;
     let started = worker.clock.now();
     failpoint::hit(Direction::Undo, "before-run");
+    failpoint::poisoned(Direction::Undo, &delivery.saga);
     loop {
         let context = attempts.context();
         match timeout_at(context.deadline(), step.undo(on, evidence, context)).await {
             Ok(Ok(undone)) => {
                 failpoint::hit(Direction::Undo, "after-effect");
                 let work = Work { attempt: context.attempt(), started };
-                attempts.answered();
+                attempts.answered().await;
                 return Ok((undone, work));
             }
             Ok(Err(error)) => attempts = attempts.failed(Some(error)).await?,

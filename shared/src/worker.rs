@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
 
 use crate::Flow;
@@ -117,6 +117,7 @@ impl Start {
             incarnations: inspection.incarnations,
             ack_wait: watch::Sender::new(inspection.ack_wait),
             limits: limits(&settings),
+            runs: RwLock::default(),
             stopper: running.stopper.clone(),
             shutdown: running.shutdown.clone(),
         });

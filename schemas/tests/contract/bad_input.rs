@@ -363,6 +363,7 @@ fn a_reason_has_one_spelling() {
         (Reason::NoCause, "no-cause"),
         (Reason::BadMessage, "bad-message"),
         (Reason::OrphanEffect, "orphan-effect"),
+        (Reason::CrashLoop, "crash-loop"),
         (Reason::FencedOff, "fenced-off"),
     ] {
         assert_eq!((reason.code(), json!(reason)), (spelling, json!(spelling)));

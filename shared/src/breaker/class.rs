@@ -3,6 +3,7 @@
 //! | class | signals | health | attempt charged | the message |
 //! |---|---|---|---|---|
 //! | `Answered` | 2xx, a business no | answer | – | settled with its outcome |
+//! | `Undecided` | it works on it: a payment that is `processing` | answer | no | held |
 //! | `Bad` | 400, 405, 410, 413, 415, 422: our request is wrong | neutral | at once | parked |
 //! | `Busy` | 429, 503 with Retry-After, "this key is in use" | neutral | no | waits |
 //! | `NotSent` | refused, DNS, TLS, no connection in time | failure | never | held |
@@ -23,8 +24,10 @@ const RETRY_AFTER_SPREAD: f64 = 0.2;
 pub enum Class {
     /// The service spoke, yes or no.
     Answered,
-    /// Our request is wrong. An edge may say so while the service behind it is dead, so this says
-    /// nothing of its health.
+    /// The service spoke, and has not decided yet: ask it again.
+    Undecided,
+    /// Our request is wrong. An edge may say so while the service behind it is dead: this says
+    /// nothing of its health, and parks a message only while the calls flow.
     Bad,
     /// Not now: wait this long if it said so. Read it through [`retry_after`].
     Busy(Option<Duration>),
@@ -43,7 +46,16 @@ impl Class {
     pub fn is_failure(self) -> bool {
         match self {
             Self::NotSent | Self::Failed | Self::Credentials => true,
-            Self::Answered | Self::Bad | Self::Busy(_) | Self::Local => false,
+            Self::Answered | Self::Undecided | Self::Bad | Self::Busy(_) | Self::Local => false,
+        }
+    }
+
+    /// Whether the service spoke: it is there.
+    pub fn is_answer(self) -> bool {
+        match self {
+            Self::Answered | Self::Undecided => true,
+            Self::Bad | Self::Busy(_) | Self::NotSent | Self::Failed => false,
+            Self::Credentials | Self::Local => false,
         }
     }
 
@@ -51,7 +63,8 @@ impl Class {
     pub fn is_chargeable(self) -> bool {
         match self {
             Self::Failed | Self::Credentials => true,
-            Self::Answered | Self::Bad | Self::Busy(_) | Self::NotSent | Self::Local => false,
+            Self::Answered | Self::Undecided | Self::Bad | Self::Busy(_) => false,
+            Self::NotSent | Self::Local => false,
         }
     }
 }
@@ -90,6 +103,7 @@ mod tests {
         let of = |wanted: fn(Class) -> bool| {
             [
                 Class::Answered,
+                Class::Undecided,
                 Class::Bad,
                 Class::Busy(None),
                 Class::NotSent,
@@ -99,7 +113,10 @@ mod tests {
             ]
             .map(wanted)
         };
-        assert_eq!(of(Class::is_chargeable), [false, false, false, false, true, true, false]);
-        assert_eq!(of(Class::is_failure), [false, false, false, true, true, true, false]);
+        assert_eq!(
+            of(Class::is_chargeable),
+            [false, false, false, false, false, true, true, false]
+        );
+        assert_eq!(of(Class::is_failure), [false, false, false, false, true, true, true, false]);
     }
 }

@@ -55,6 +55,7 @@ pub struct Fleet {
     open_since: Duration,
     quiet_until: Duration,
     asked: Option<Duration>,
+    holds: bool,
 }
 
 /// Whether the key can be read.
@@ -101,7 +102,14 @@ impl Fleet {
             open_since: Duration::ZERO,
             quiet_until: Duration::ZERO,
             asked: None,
+            holds: false,
         }
+    }
+
+    /// Whether there are messages in hand: a prober without any can find out nothing while others
+    /// hold some.
+    pub fn holds(&mut self, holds: bool) {
+        self.holds = holds;
     }
 
     /// The key was read, by the watch or because this replica wrote it. Older revisions are

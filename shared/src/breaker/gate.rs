@@ -5,7 +5,7 @@
 //! [`Limiter::turn`], because nothing here spawns. No call is made here and no key is read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::future::select_all;
@@ -65,14 +65,39 @@ impl Gate {
         Self { limiters, source, undo, waiting: Arc::default() }
     }
 
-    /// A message that this durable has just pulled; `attempts` as written down when it was given
-    /// back earlier.
-    pub fn pulled(&self, number: u64, attempts: u32) -> Message {
+    /// A message that this durable has just pulled.
+    pub fn pulled(&self, number: u64) -> Message {
         let id = MessageId { source: self.source, number };
-        for limiter in self.limiters.iter().filter(|_| attempts > 0) {
-            limiter.drive(|replica, _| replica.remember(id, attempts));
-        }
         Message::new(id, self.undo, self.limiters.first().map_or(Duration::ZERO, |one| one.now()))
+    }
+
+    /// A pulled message is on its way here: no prober says meanwhile that it has nothing to probe
+    /// with.
+    pub fn expects_one(&self) -> Expected {
+        for limiter in &self.limiters {
+            limiter.expects_one();
+        }
+        Expected { limiters: self.limiters.clone(), came: AtomicBool::new(false) }
+    }
+
+    /// Failures that count against a message, as written down when it was given back earlier.
+    pub fn remember(&self, message: MessageId, charged: u32) {
+        for limiter in self.limiters.iter().filter(|_| charged > 0) {
+            limiter.drive(|replica, _| replica.remember(message, charged));
+        }
+    }
+
+    /// Failures that count against a message in hand.
+    pub fn charged(&self, message: MessageId) -> u32 {
+        let charged = |one: &Arc<Limiter>| one.look(|replica| replica.machine().attempts(message));
+        self.limiters.iter().map(charged).max().unwrap_or_default()
+    }
+
+    /// Whether a message in hand failed as often as it may.
+    pub fn has_used_up(&self, message: MessageId) -> bool {
+        let used_up =
+            |one: &Arc<Limiter>| one.look(|replica| replica.machine().has_used_up(message));
+        self.limiters.iter().any(used_up)
     }
 
     /// How many messages may be pulled, now and whenever that changes.
@@ -147,6 +172,31 @@ impl Gate {
         for limiter in &self.limiters {
             limiter.drive(|replica, _| replica.forget(message));
         }
+    }
+}
+
+/// A message between its pull and its first question for a permit. Dropped, it was settled without
+/// one.
+#[derive(Debug)]
+pub struct Expected {
+    limiters: Vec<Arc<Limiter>>,
+    came: AtomicBool,
+}
+
+impl Expected {
+    /// It is here. Asked again, it changes nothing.
+    pub fn comes(&self) {
+        if !self.came.swap(true, Relaxed) {
+            for limiter in &self.limiters {
+                limiter.one_came();
+            }
+        }
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.comes();
     }
 }
 

@@ -175,7 +175,7 @@ impl Machine {
         if ticket.epoch == self.epoch {
             self.learn(&ticket, class, message.due, now);
         }
-        let verdict = self.verdict(message, class);
+        let verdict = self.verdict(message, class, ticket.kind);
         match verdict {
             Verdict::Hold(_) => {}
             Verdict::Settle | Verdict::Park(_) | Verdict::GiveBack { .. } => {

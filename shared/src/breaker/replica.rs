@@ -33,6 +33,8 @@ pub struct Replica {
     leaving: BTreeMap<MessageId, Duration>,
     /// Subscriptions that have more than was pulled.
     more: BTreeSet<u16>,
+    /// A message was pulled and has not come here yet.
+    expects: bool,
     effects: Vec<Effect>,
 }
 
@@ -66,6 +68,7 @@ impl Replica {
             held: BTreeMap::new(),
             leaving: BTreeMap::new(),
             more: BTreeSet::new(),
+            expects: false,
             effects: Vec::new(),
         }
     }
@@ -73,6 +76,7 @@ impl Replica {
     /// A message is in hand and waits for a call. If there are too many, the one due last leaves.
     pub fn hold(&mut self, message: Message, now: Duration) {
         self.held.insert(message.id, message);
+        self.fleet.holds(true);
         if self.held.len() > self.settings.holds {
             // Not what was just pulled, or it would go round and round.
             let staying = |held: &&Message| !self.leaving.contains_key(&held.id);
@@ -109,6 +113,11 @@ impl Replica {
         } else {
             self.more.remove(&source);
         }
+    }
+
+    /// Whether a pulled message is on its way here.
+    pub fn expects(&mut self, expects: bool) {
+        self.expects = expects;
     }
 
     /// What happens next to a message in hand; call it until it says `None`.
@@ -159,7 +168,7 @@ impl Replica {
         let doubted = self.machine.doubting_since();
         let began = ticket.began();
         let verdict = self.machine.finish(ticket, class, now);
-        if class == Class::Answered {
+        if class.is_answer() {
             self.fleet.answered(began);
         }
         match (doubted, self.machine.state()) {
@@ -241,6 +250,7 @@ impl Replica {
     }
 
     fn decide(&mut self, now: Duration) {
+        self.fleet.holds(!self.held.is_empty());
         let effects = self.fleet.decide(&mut self.machine, now);
         self.effects.extend(effects);
     }

@@ -6,72 +6,82 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::delivery::Ending;
-use super::permit::{Turn, used_up};
+use super::alone::{self, Running};
+use super::delivery::{Delivery, Ending};
+use super::earlier::Earlier;
+use super::permit::{Denied, Turn, used_up};
 use super::retry;
 use super::worker::Worker;
 use crate::breaker::class::Class;
 use crate::breaker::gate::Permit;
-use crate::breaker::machine::Verdict;
+use crate::breaker::machine::{Parking, Verdict};
 use crate::ids::Direction;
 use crate::step::{StepContext, StepError};
 use crate::{BadData, Reason, SagaId, telemetry};
 
-/// What the broker says of the message in hand.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    /// When it stored the trigger of the run.
-    pub(crate) stored_at: Timestamp,
-    /// How often it has delivered the message, from 1.
-    pub(crate) deliveries: u64,
-}
-
 pub(crate) struct Attempts<'w> {
     worker: &'w Worker,
     context: StepContext,
-    seen: Seen,
+    /// When the broker stored the trigger of the run.
+    stored_at: Timestamp,
+    earlier: Earlier<'w>,
     turn: Turn,
     permit: Permit,
+    running: Running<'w>,
     held_since: Instant,
+    waited: Duration,
 }
 
 impl<'w> Attempts<'w> {
-    /// Waits for the permit of the first attempt.
+    /// Waits for the permit of the first attempt. `stored_at` is the time of the run's trigger,
+    /// which for an undo is not the delivered message.
     pub(crate) async fn begin(
         worker: &'w Worker,
         direction: Direction,
-        saga: &SagaId,
-        seen: Seen,
-        turn: &Turn,
+        delivery: &'w Delivery,
+        stored_at: Timestamp,
     ) -> Result<Self, Ending> {
-        let permit = turn.permit(worker).await?;
-        let context = worker.context(direction, saga, seen.stored_at);
-        let (turn, held_since) = (turn.clone(), Instant::now());
-        Ok(Self { worker, context, seen, turn, permit, held_since })
+        let held_since = Instant::now();
+        let mut earlier = Earlier::of(worker, delivery).await;
+        alone::check(worker, direction, &earlier)?;
+        let turn = delivery.turn.remembers(earlier.charged(), direction == Direction::Undo);
+        let permit = match turn.permit(worker).await {
+            Ok(permit) => permit,
+            Err(denied) => return Err(Box::pin(deny(worker, earlier, denied)).await),
+        };
+        let waited = held_since.elapsed();
+        let running = Running::first(worker, &mut earlier).await;
+        let context = worker.context(direction, &delivery.saga, stored_at);
+        Ok(Self { worker, context, stored_at, earlier, turn, permit, running, held_since, waited })
     }
 
     /// Gives the first attempt its deadline and its age anew.
     pub(crate) fn starts_now(self, direction: Direction, saga: &SagaId) -> Self {
-        Self { context: self.worker.context(direction, saga, self.seen.stored_at), ..self }
+        Self { context: self.worker.context(direction, saga, self.stored_at), ..self }
     }
 
     pub(crate) fn context(&self) -> &StepContext {
         &self.context
     }
 
+    /// How long the message waited for the permit of this attempt.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// The service spoke, yes or no.
-    pub(crate) fn answered(self) {
+    pub(crate) async fn answered(mut self) {
         let _settles: Verdict = self.permit.finish(Class::Answered);
+        self.running.end(self.worker, &mut self.earlier).await;
     }
 
     /// Waits for the next attempt; `None` for one that ran out of time.
     pub(crate) async fn failed(self, error: Option<StepError>) -> Result<Self, Ending> {
-        let Self { worker, context, seen, turn, permit, held_since } = self;
+        let Self { worker, context, stored_at, mut earlier, turn, permit, running, .. } = self;
+        let held_since = self.held_since;
+        running.end(worker, &mut earlier).await;
         let (class, why) = match error {
-            Some(StepError::BadMessage(why)) => {
-                let _parks: Verdict = permit.finish(Class::Bad);
-                return Err(Ending::Park(BadData::new(Reason::BadMessage, "", why)));
-            }
+            Some(StepError::BadMessage(why)) => (Class::Bad, why),
             Some(StepError::TryAgain { class, source }) => (class, telemetry::chain(&*source)),
             Some(StepError::Superseded) => {
                 (Class::Answered, "an undo cannot be superseded".to_owned())
@@ -81,41 +91,56 @@ impl<'w> Attempts<'w> {
         telemetry::attempt_failed(worker.name(), context.saga_id(), context.attempt(), &why);
         let turn = match permit.finish(class) {
             Verdict::Hold(message) => turn.again(message),
-            Verdict::GiveBack { delay, .. } => return Err(Ending::GiveBack(delay)),
-            Verdict::Park(_) => return Err(used_up()),
+            Verdict::GiveBack { delay, charged } => {
+                return Err(deny(worker, earlier, Denied::GiveBack { delay, charged }).await);
+            }
+            Verdict::Park(Parking::Attempts) => return Err(used_up()),
+            Verdict::Park(Parking::Bad) => return Err(bad_message(why)),
+            Verdict::Settle if class == Class::Bad => return Err(bad_message(why)),
             // No breaker has a say: the step requires no service, or an undo says what it cannot.
             Verdict::Settle => {
                 let after = match class {
                     Class::Busy(after) => after.unwrap_or_default(),
-                    Class::Answered | Class::Bad | Class::NotSent | Class::Failed => Duration::ZERO,
+                    Class::Answered | Class::Undecided | Class::Bad => Duration::ZERO,
+                    Class::NotSent | Class::Failed => Duration::ZERO,
                     Class::Credentials | Class::Local => Duration::ZERO,
                 };
-                back_off(worker, context.attempt(), seen, after, held_since).await?;
+                if let Some(delay) = earlier.leaves_after(after) {
+                    let denied = Denied::GiveBack { delay, charged: 0 };
+                    return Err(deny(worker, earlier, denied).await);
+                }
+                worker.pause(retry::STEP.wait(context.attempt()).max(after), held_since).await?;
                 turn
             }
         };
-        let permit = turn.permit(worker).await?;
+        if turn.is_blocked() {
+            let bad = BadData::new(Reason::AttemptsUsedUp, "", why);
+            telemetry::undo_blocked(worker.name(), context.saga_id(), &bad);
+        }
+        let asked = Instant::now();
+        let permit = match turn.permit(worker).await {
+            Ok(permit) => permit,
+            Err(denied) => return Err(deny(worker, earlier, denied).await),
+        };
+        let waited = asked.elapsed();
+        let running = Running::beside(worker).await;
         let deadline = Instant::now() + worker.limits.deadline;
-        let context = context.again(deadline, worker.clock.age(seen.stored_at));
-        Ok(Self { worker, context, seen, turn, permit, held_since })
+        let context = context.again(deadline, worker.clock.age(stored_at));
+        Ok(Self { worker, context, stored_at, earlier, turn, permit, running, held_since, waited })
     }
 }
 
-/// Waits in hand before another attempt.
-///
-/// Only at its first delivery is a message held. A message that comes again has one attempt and
-/// makes room, because the broker delivers it before everything new: otherwise a few messages that
-/// never succeed would keep all others waiting.
-async fn back_off(
-    worker: &Worker,
-    attempt: u32,
-    seen: Seen,
-    after: Duration,
-    held_since: Instant,
-) -> Result<(), Ending> {
-    if seen.deliveries > 1 {
-        let returns = u32::try_from(seen.deliveries - 1).unwrap_or(u32::MAX);
-        return Err(Ending::GiveBack(retry::STEP.wait(returns).max(after)));
+fn bad_message(why: String) -> Ending {
+    Ending::Park(BadData::new(Reason::BadMessage, "", why))
+}
+
+/// Writes down what the next delivery is to know, and lets go of the message.
+async fn deny(worker: &Worker, mut earlier: Earlier<'_>, denied: Denied) -> Ending {
+    match denied {
+        Denied::UsedUp => used_up(),
+        Denied::GiveBack { delay, charged } => {
+            earlier.given_back(worker, charged).await;
+            Ending::GiveBack(delay)
+        }
     }
-    Ok(worker.pause(retry::STEP.wait(attempt).max(after), held_since).await?)
 }

@@ -6,7 +6,6 @@
 
 use jiff::Timestamp;
 
-use super::attempts::Seen;
 use super::delivery::{Delivery, Ending};
 use super::worker::Worker;
 use crate::log::envelope::{Cause, Envelope};
@@ -33,13 +32,6 @@ pub(crate) struct Trigger<On> {
     pub(crate) traceparent: Option<String>,
     pub(crate) stored_at: Timestamp,
     pub(crate) deliveries: u64,
-}
-
-impl<On> Trigger<On> {
-    /// When it was stored, and how often it was delivered.
-    pub(crate) fn seen(&self) -> Seen {
-        Seen { stored_at: self.stored_at, deliveries: self.deliveries }
-    }
 }
 
 /// Reads a delivery of the forward durable.

@@ -4,6 +4,8 @@
 //! may have been decided long ago, so the worker reads its slot first. That keeps a backlog or a
 //! reset durable from repeating calls to outside services.
 
+use std::time::Duration;
+
 use super::commit::{Committed, settle_found};
 use super::decode::Trigger;
 use super::delivery::Ending;
@@ -16,6 +18,23 @@ pub(crate) async fn route<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<
     if trigger.deliveries == 1 && fresh {
         return Ok(());
     }
+    read(worker, trigger).await
+}
+
+/// Asks again after a message has waited for its service: meanwhile it may have been decided, by
+/// another replica or on its behalf.
+pub(crate) async fn route_after<On>(
+    worker: &Worker,
+    trigger: &Trigger<On>,
+    waited: Duration,
+) -> Result<(), Ending> {
+    if waited <= worker.limits.read_after {
+        return Ok(());
+    }
+    Box::pin(read(worker, trigger)).await
+}
+
+async fn read<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<(), Ending> {
     let slot = worker.slot(worker.row.slot, &trigger.saga);
     // A stale "nothing" costs a repeated call, which its idempotency key makes harmless.
     let seen = match trigger.deliveries {

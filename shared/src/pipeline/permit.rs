@@ -9,41 +9,69 @@ use std::time::Duration;
 use super::delivery::Ending;
 use super::worker::Worker;
 use crate::breaker::Message;
-use crate::breaker::gate::{Admission, Gate, Permit};
+use crate::breaker::gate::{Admission, Expected, Gate, Permit};
 use crate::{BadData, Reason};
 
 /// A message's turn at the services that its step requires; each attempt asks it for a permit.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Turn {
     gate: Gate,
     message: Message,
+    /// Until it first asks.
+    expected: Option<Expected>,
+}
+
+/// There is no permit for this message in this process.
+pub(crate) enum Denied {
+    /// It failed as often as it may.
+    UsedUp,
+    /// Back to the broker with this delay, and with the failures that count against it.
+    GiveBack { delay: Duration, charged: u32 },
 }
 
 impl Turn {
     /// `number` tells the messages of one durable apart: the stream sequence.
     pub(crate) fn of(gate: &Gate, number: u64) -> Self {
-        Self { gate: gate.clone(), message: gate.pulled(number, 0) }
+        let expected = Some(gate.expects_one());
+        Self { gate: gate.clone(), message: gate.pulled(number), expected }
+    }
+
+    /// The same message, of which this many failures were written down earlier; `undo` if its call
+    /// takes something back.
+    pub(crate) fn remembers(&self, charged: u32, undo: bool) -> Self {
+        if let Some(expected) = &self.expected {
+            expected.comes();
+        }
+        self.gate.remember(self.message.id, charged);
+        self.again(Message { undo, ..self.message })
     }
 
     /// The same message after an attempt.
     pub(crate) fn again(&self, message: Message) -> Self {
-        Self { gate: self.gate.clone(), message }
+        Self { gate: self.gate.clone(), message, expected: None }
+    }
+
+    /// Whether it is an undo that failed as often as a message may: it goes on, and slowly.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.message.undo && self.gate.has_used_up(self.message.id)
     }
 
     /// Waits until the call may be made, or the process stops.
-    pub(crate) async fn permit(&self, worker: &Worker) -> Result<Permit, Ending> {
+    pub(crate) async fn permit(&self, worker: &Worker) -> Result<Permit, Denied> {
         let mut shutdown = worker.shutdown.clone();
         let admission = tokio::select! {
             biased;
             admission = self.gate.permit(self.message) => admission,
             _ = shutdown.asked() => {
-                return Err(Ending::GiveBack(Duration::from_millis(fastrand::u64(0..500))));
+                let delay = Duration::from_millis(fastrand::u64(0..500));
+                let charged = self.gate.charged(self.message.id);
+                return Err(Denied::GiveBack { delay, charged });
             }
         };
         match admission {
             Admission::Call(permit) => Ok(permit),
-            Admission::Park(_) => Err(used_up()),
-            Admission::GiveBack { delay, .. } => Err(Ending::GiveBack(delay)),
+            Admission::Park(_) => Err(Denied::UsedUp),
+            Admission::GiveBack { delay, charged } => Err(Denied::GiveBack { delay, charged }),
         }
     }
 }

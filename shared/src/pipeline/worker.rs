@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::time::Instant;
 
 use super::retry;
@@ -33,6 +33,8 @@ pub(crate) struct Worker {
     /// may change it at any time.
     pub(crate) ack_wait: watch::Sender<Duration>,
     pub(crate) limits: Limits,
+    /// Read by each run of a step, and written by one that its process may not survive.
+    pub(crate) runs: RwLock<()>,
     pub(crate) stopper: Stopper,
     pub(crate) shutdown: Shutdown,
 }

@@ -92,6 +92,8 @@ pub enum Reason {
     BadMessage,
     /// The service gave no answer again and again, while it answered for other messages.
     AttemptsUsedUp,
+    /// The worker's process ended each time it ran this message.
+    CrashLoop,
     /// An effect outside the log that no slot records.
     OrphanEffect,
     /// The effect was taken back, but not by us.
@@ -114,6 +116,7 @@ impl Reason {
             Self::NoCause => "no-cause",
             Self::BadMessage => "bad-message",
             Self::AttemptsUsedUp => "attempts-used-up",
+            Self::CrashLoop => "crash-loop",
             Self::OrphanEffect => "orphan-effect",
             Self::FencedOff => "fenced-off",
         }

@@ -18,6 +18,7 @@ mod log;
 
 mod calls;
 mod outages;
+mod killers;
 mod causes;
 
 mod fences;

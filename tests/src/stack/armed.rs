@@ -40,6 +40,14 @@ impl Armed {
         self.kills(worker).env("QUADRILLE_FAILPOINT_ACTION", "stop")
     }
 
+    /// Whoever runs or undoes the saga named by the place, `run.A17`, aborts, each time.
+    pub fn poisons(&self, worker: &'static str) -> Launch {
+        Launch::of(worker)
+            .with_failpoints()
+            .env("QUADRILLE_FAILPOINT_POISON", &self.place)
+            .env("QUADRILLE_FAILPOINT_LOG", self.log.display())
+    }
+
     /// How often it has happened.
     pub fn times(&self) -> usize {
         std::fs::read_to_string(&self.log).map_or(0, |text| text.lines().count())

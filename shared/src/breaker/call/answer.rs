@@ -78,7 +78,7 @@ pub(super) fn reason(class: Class) -> Option<Reason> {
     match class {
         Class::NotSent => Some(Reason::NotSent),
         Class::Failed | Class::Credentials => Some(Reason::Failed),
-        Class::Busy(_) => Some(Reason::Busy),
+        Class::Busy(_) | Class::Undecided => Some(Reason::Busy),
         Class::Answered | Class::Bad | Class::Local => None,
     }
 }

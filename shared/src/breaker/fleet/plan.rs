@@ -14,6 +14,9 @@ const DEAD_SUSPECT: u32 = 2;
 /// A prober that writes nothing for this many time-outs is dead: three probes decide.
 const DEAD_PROBER: u32 = 3;
 
+/// Who holds no message probes only if nobody who holds one wanted to, doubters included.
+const EMPTY_LATER: Duration = Duration::from_millis(700);
+
 pub(super) enum Plan {
     Write(Entry),
     Pause {
@@ -45,7 +48,8 @@ impl Fleet {
             Phase::Suspected => Some(self.plan_suspected(machine)),
             Phase::Paused => {
                 let plan = self.entry(Phase::Probing, entry.reason, entry.k);
-                Some((at + entry.wait().min(LONGEST_PAUSE) + self.view.stagger, plan))
+                let later = if self.holds { Duration::ZERO } else { EMPTY_LATER };
+                Some((at + entry.wait().min(LONGEST_PAUSE) + self.view.stagger + later, plan))
             }
             Phase::Probing => Some(self.plan_probing(machine)),
         }

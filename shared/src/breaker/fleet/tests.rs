@@ -28,7 +28,8 @@ fn bench() -> Bench {
 
 fn bench_with(settings: Settings) -> Bench {
     let machine = Machine::new(settings, 1);
-    let fleet = Fleet::new(ME.into(), settings, 2);
+    let mut fleet = Fleet::new(ME.into(), settings, 2);
+    fleet.holds(true);
     Bench { fleet, machine, now: Duration::from_secs(1000), revision: 0, calls: 0 }
 }
 

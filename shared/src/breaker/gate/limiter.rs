@@ -1,6 +1,7 @@
 //! One dependency of a worker: its replica behind a lock, those who wait, and the timer.
 
 use std::collections::{HashMap, hash_map};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ pub struct Limiter {
     state: Mutex<State>,
     pub(super) room: watch::Sender<u32>,
     changed: Notify,
+    /// Messages that were pulled and have not asked for a permit yet.
+    expected: AtomicUsize,
+    is_probing: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,8 @@ impl Limiter {
             state: Mutex::new(state),
             room: watch::Sender::new(0),
             changed: Notify::new(),
+            expected: AtomicUsize::new(0),
+            is_probing: AtomicBool::new(false),
         };
         limiter.act(|_, _| ());
         Arc::new(limiter)
@@ -132,7 +138,20 @@ impl Limiter {
         })
     }
 
+    pub(super) fn expects_one(&self) {
+        self.expected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn one_came(self: &Arc<Self>) {
+        let was_the_last = self.expected.fetch_sub(1, Ordering::Relaxed) == 1;
+        // Without the lock on the way of every message: only a prober waits for this.
+        if was_the_last && self.is_probing.load(Ordering::Relaxed) {
+            self.drive(|_, _| ());
+        }
+    }
+
     fn dispatch_all(self: &Arc<Self>, state: &mut State, now: Duration) {
+        state.replica.expects(self.expected.load(Ordering::Relaxed) > 0);
         while let Some(next) = state.replica.next(now) {
             self.dispatch(state, next, now);
         }
@@ -143,6 +162,7 @@ impl Limiter {
         let now = self.now();
         let result = input(&mut state, now);
         let room = state.replica.room(now);
+        self.is_probing.store(state.replica.machine().is_probing(), Ordering::Relaxed);
         // Every call changes the room; who pulls is woken only where that changes what it does.
         let half = state.replica.settings().concurrency / 2;
         self.room.send_if_modified(|old| {

@@ -43,7 +43,7 @@ async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
 }
 
 async fn permit(gate: &Gate, number: u64) -> Permit {
-    match gate.permit(gate.pulled(number, 0)).await {
+    match gate.permit(gate.pulled(number)).await {
         Admission::Call(permit) => permit,
         other => panic!("{other:?}"),
     }
@@ -72,16 +72,16 @@ async fn a_second_delivery_leaves_the_first_one_its_place() {
     let payment = limiter_of("payment", 1);
     let gate = Gate::new(0, false, vec![payment.clone()]);
     let out_there = permit(&gate, 1).await;
-    let mut first = pin!(gate.permit(gate.pulled(2, 0)));
+    let mut first = pin!(gate.permit(gate.pulled(2)));
     assert!(is_pending(&mut first).await);
 
-    let again = gate.permit(gate.pulled(2, 0)).await;
+    let again = gate.permit(gate.pulled(2)).await;
     assert!(matches!(again, Admission::GiveBack { delay: TWICE, charged: 0 }), "{again:?}");
     assert!(is_pending(&mut first).await);
 
     // The first one is granted, and does not know it yet: another delivery may wait behind it.
     let _settles = out_there.finish(Class::Answered);
-    let mut second = pin!(gate.permit(gate.pulled(2, 0)));
+    let mut second = pin!(gate.permit(gate.pulled(2)));
     assert!(is_pending(&mut second).await);
     let Admission::Call(called) = first.await else { panic!("the first one waits no more") };
     assert!(is_pending(&mut second).await);
@@ -99,7 +99,7 @@ async fn a_second_delivery_does_not_overtake_a_wait_between_two_attempts() {
     let mut first = pin!(gate.permit(held));
     assert!(is_pending(&mut first).await);
 
-    let again = gate.permit(gate.pulled(1, 0)).await;
+    let again = gate.permit(gate.pulled(1)).await;
     assert!(matches!(again, Admission::GiveBack { .. }), "{again:?}");
     let driven = pin!(drive(&payment));
     let admission = futures::future::select(first, driven).await;
@@ -112,14 +112,14 @@ async fn only_what_waits_for_a_permit_takes_no_place() {
     let gate = Gate::new(0, false, vec![payment.clone()]);
     let called = permit(&gate, 1).await;
     assert_eq!(gate.waiting(), 0);
-    let mut second = Box::pin(gate.permit(gate.pulled(2, 0)));
+    let mut second = Box::pin(gate.permit(gate.pulled(2)));
     assert!(is_pending(&mut second).await);
     gate.waits().await;
     assert_eq!(gate.waiting(), 1);
     let _settles = called.finish(Class::Answered);
     drop(second.await);
     assert_eq!(gate.waiting(), 0);
-    let mut third = Box::pin(gate.permit(gate.pulled(3, 0)));
+    let mut third = Box::pin(gate.permit(gate.pulled(3)));
     let _busy = permit(&gate, 4).await;
     assert!(is_pending(&mut third).await);
     drop(third);

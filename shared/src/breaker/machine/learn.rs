@@ -22,13 +22,16 @@ impl Machine {
         let tries = message.tries.saturating_add(1);
         let wait = hold_wait(message.tries, longest, self.random.0.f64());
         match class {
-            Class::Answered | Class::Bad => message,
+            Class::Answered => message,
             Class::Local => Message { due: now + wait, ..message },
             Class::Busy(Some(asked)) => {
                 let due = now + retry_after(asked, self.random.0.f64());
                 Message { tries, due, not_before: due, ..message }
             }
-            Class::Busy(None) | Class::NotSent | Class::Failed | Class::Credentials => {
+            Class::Busy(None) | Class::Undecided | Class::Bad => {
+                Message { tries, due: now + wait, ..message }
+            }
+            Class::NotSent | Class::Failed | Class::Credentials => {
                 Message { tries, due: now + wait, ..message }
             }
         }
@@ -40,7 +43,7 @@ impl Machine {
             probe.end(message.id, class, now);
         }
         match class {
-            Class::Answered => self.answered(ticket, now),
+            Class::Answered | Class::Undecided => self.answered(ticket, now),
             Class::NotSent | Class::Failed | Class::Credentials => {
                 self.failed(message, class, now);
             }
@@ -110,6 +113,7 @@ impl Machine {
             match class {
                 Class::Local => {}
                 Class::Answered
+                | Class::Undecided
                 | Class::Bad
                 | Class::Busy(_)
                 | Class::NotSent
@@ -122,17 +126,27 @@ impl Machine {
         }
     }
 
-    pub(super) fn verdict(&self, message: Message, class: Class) -> Verdict {
+    pub(super) fn verdict(&self, message: Message, class: Class, kind: Kind) -> Verdict {
         match class {
             Class::Answered => Verdict::Settle,
-            Class::Bad => Verdict::Park(Parking::Bad),
+            Class::Bad if self.is_believed(kind) => Verdict::Park(Parking::Bad),
             Class::NotSent | Class::Failed | Class::Credentials if self.gives_back() => {
                 Verdict::GiveBack { delay: Duration::ZERO, charged: self.attempts(message.id) }
             }
-            Class::Busy(_) | Class::NotSent | Class::Failed | Class::Credentials | Class::Local => {
-                Verdict::Hold(message)
-            }
+            Class::Undecided
+            | Class::Bad
+            | Class::Busy(_)
+            | Class::NotSent
+            | Class::Failed
+            | Class::Credentials
+            | Class::Local => Verdict::Hold(message),
         }
+    }
+
+    /// Whether "your request is wrong" comes from the service: while it is away, its edge may say
+    /// so of every request.
+    fn is_believed(&self, kind: Kind) -> bool {
+        kind == Kind::Plain && self.state == State::Flowing
     }
 
     /// Others are answered: what fails here goes to them at once.

@@ -98,6 +98,11 @@ impl Machine {
         }
     }
 
+    /// Whether this replica makes the test calls.
+    pub fn is_probing(&self) -> bool {
+        matches!(self.state, State::Probing(_))
+    }
+
     /// Since when there were no answers.
     pub fn doubting_since(&self) -> Option<Duration> {
         match &self.state {

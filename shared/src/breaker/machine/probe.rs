@@ -15,6 +15,9 @@ const ANSWERS: u32 = 2;
 /// One failure may be the message's own; two of different messages are not.
 const FAILURES: u32 = 2;
 
+/// What decides nothing is not asked for ever: a pause comes first, and others may probe then.
+const NEUTRAL: u32 = 2;
+
 /// What the probes of this replica have come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
@@ -67,7 +70,7 @@ impl Probe {
         self.in_flight = false;
         self.since = now;
         match class {
-            Class::Answered => self.answered += 1,
+            Class::Answered | Class::Undecided => self.answered += 1,
             Class::NotSent | Class::Failed | Class::Credentials => {
                 self.failed += 1;
                 self.of_credentials &= class == Class::Credentials;
@@ -98,6 +101,8 @@ impl Probe {
         match (self.answered, self.failed) {
             (ANSWERS.., _) => Some(Proof::Recovered),
             (_, FAILURES..) => Some(Proof::Failed(reason)),
+            (0, 0) if self.neutral >= NEUTRAL => Some(Proof::Nothing),
+            (0, 1..) if self.neutral >= NEUTRAL => Some(Proof::Failed(reason)),
             _ if left => None,
             (1.., _) => Some(Proof::Recovered),
             (_, 1..) => Some(Proof::Failed(reason)),

@@ -53,7 +53,8 @@ impl Replica {
         match self.machine.offer(now) {
             Offer::Nothing | Offer::Free { .. } | Offer::Single { .. } => false,
             Offer::Probe { since, .. } => {
-                now >= since + NEW_WORK_FIRST && self.choose(now).is_none()
+                let is_late = now >= since + NEW_WORK_FIRST;
+                is_late && !self.expects && self.choose(now).is_none()
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Reads an answer strictly: what it cannot interpret is tried again, and never counts as a
 //! refusal.
 
+use quadrille::breaker::class::Class;
 use quadrille::http::{Answer, BadSettings, Body, Client, Error, encode};
 use quadrille::step::StepError;
 use quadrille::{Currency, IdempotencyKey, Money, Reference, SagaId};
@@ -74,8 +75,15 @@ impl PaymentGateway for HttpGateway {
         key: IdempotencyKey,
         deadline: Instant,
     ) -> Result<Payment, StepError> {
-        let path = format!("/v1/payment_intents/{}/confirm", encode(opened.id.as_str()));
-        payment(&self.change(&path, &[], key, deadline).await?)
+        let path = format!("/v1/payment_intents/{}", encode(opened.id.as_str()));
+        let answer = self.change(&format!("{path}/confirm"), &[], key, deadline).await?;
+        match payment(&answer) {
+            // The gateway repeats what it said when it had not decided yet: ask how it is now.
+            Err(StepError::TryAgain { class: Class::Undecided, .. }) if answer.replayed => {
+                payment(&self.client.get(&path, deadline).await?)
+            }
+            said => said,
+        }
     }
 
     async fn cancel(
@@ -199,6 +207,7 @@ impl Intent {
             "succeeded" if refunded >= self.amount => State::Refunded,
             "succeeded" => State::Charged,
             "canceled" => State::Cancelled,
+            "processing" => return Err(StepError::undecided(Unclear::Undecided)),
             _ => return Err(Unclear::Undecided.into()),
         };
         let currency = Currency::parse(&self.currency.to_ascii_uppercase());

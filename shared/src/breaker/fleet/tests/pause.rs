@@ -25,6 +25,15 @@ fn when_the_pause_is_over_replicas_that_did_not_doubt_probe_first() {
 }
 
 #[test]
+fn a_replica_without_messages_probes_only_after_all_that_hold_some() {
+    let mut empty = flowing();
+    empty.fleet.holds(false);
+    empty.see(paused(OTHER, 2000));
+    assert_eq!(empty.proposal_within(2.699), None);
+    assert_eq!(empty.proposal_within(0.11).unwrap().phase, Phase::Probing);
+}
+
+#[test]
 fn only_the_one_that_won_probes() {
     let mut bench = flowing();
     bench.see(paused(OTHER, 2000));

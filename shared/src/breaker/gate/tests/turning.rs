@@ -92,7 +92,10 @@ async fn turn_says_what_to_write_when_a_replica_has_doubted_for_half_a_second() 
 async fn a_message_given_back_for_its_attempts_is_parked_when_it_comes_again() {
     let limiter = limiter_of("payment", 8);
     let gate = Gate::new(0, false, vec![limiter.clone()]);
-    let admission = gate.permit(gate.pulled(1, 8)).await;
+    let message = gate.pulled(1);
+    gate.remember(message.id, 8);
+    assert_eq!(gate.charged(message.id), 8);
+    let admission = gate.permit(message).await;
     assert!(matches!(admission, Admission::Park(Parking::Attempts)), "{admission:?}");
 }
 
@@ -109,4 +112,30 @@ async fn of_two_dependencies_only_the_one_that_failed_is_blamed() {
     let state = |limiter: &Limiter| limiter.look(|replica| replica.machine().state().clone());
     assert_eq!(state(&one), State::Flowing);
     assert!(matches!(state(&two), State::Doubting(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prober_waits_for_a_message_that_was_pulled_before_it_says_that_there_is_none() {
+    let limiter = limiter_of("payment", 8);
+    let gate = Gate::new(0, false, vec![limiter.clone()]);
+    pause(&limiter, 1);
+    let probing = Entry { phase: Phase::Probing, by: "me".into(), ..Entry::default() };
+    limiter.seen(probing, 2);
+    let on_its_way = gate.expects_one();
+    let recovers = async {
+        loop {
+            for effect in limiter.turn().await {
+                if let Effect::Write { entry, .. } = effect {
+                    return entry.phase;
+                }
+            }
+        }
+    };
+    let mut recovers = Box::pin(recovers);
+    // A fleet that hears nothing for longer takes the probe over.
+    let second = Duration::from_secs(1);
+    assert!(tokio::time::timeout(second, &mut recovers).await.is_err());
+    // It was settled without a call.
+    drop(on_its_way);
+    assert_eq!(tokio::time::timeout(second, recovers).await.unwrap(), Phase::Flowing);
 }

@@ -164,7 +164,7 @@ fn the_reason_is_credentials_only_if_nothing_else_failed() {
 fn probes_go_one_at_a_time_and_two_of_a_kind_decide() {
     let failed = Some(Proof::Failed(Reason::NoAnswer));
     let recovered = Some(Proof::Recovered);
-    let cases: [(&[Class], Option<Proof>); 8] = [
+    let cases: [(&[Class], Option<Proof>); 11] = [
         (&[Class::Answered], None),
         (&[Class::Answered, Class::Answered], recovered),
         (&[Class::Failed, Class::Answered, Class::Answered], recovered),
@@ -172,7 +172,10 @@ fn probes_go_one_at_a_time_and_two_of_a_kind_decide() {
         (&[Class::NotSent], None),
         (&[Class::Failed, Class::Answered, Class::NotSent], failed),
         (&[Class::Credentials, Class::Credentials], Some(Proof::Failed(Reason::Credentials))),
-        (&[Class::Bad, Class::Busy(None), Class::Local, Class::Bad], None),
+        (&[Class::Bad, Class::Local], None),
+        (&[Class::Undecided, Class::Bad, Class::Busy(None), Class::Answered], recovered),
+        (&[Class::Bad, Class::Local, Class::Busy(None)], Some(Proof::Nothing)),
+        (&[Class::Failed, Class::Bad, Class::Bad], failed),
     ];
     for (classes, proof) in cases {
         let mut bench = flowing();

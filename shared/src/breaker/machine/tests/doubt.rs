@@ -166,10 +166,13 @@ fn bad_messages_of_a_dead_service_do_not_go_one_after_the_other() {
     let mut bench = doubting();
     for number in 10..20 {
         bench.until_single();
-        assert_eq!(bench.call(message(number), Class::Bad), Verdict::Park(Parking::Bad));
+        // It may be the edge that says so: the message is judged once the service answers.
+        assert!(matches!(bench.call(message(number), Class::Bad), Verdict::Hold(_)));
     }
     assert!(bench.doubts());
     assert!(bench.until_single() > Duration::from_secs(10));
+    bench.answer([20]);
+    assert_eq!(bench.call(message(21), Class::Bad), Verdict::Park(Parking::Bad));
 }
 
 #[test]

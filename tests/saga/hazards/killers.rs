@@ -1,0 +1,95 @@
+//! A message that ends the process of each worker that takes it: it is set aside alone, and the
+//! others go on.
+
+use serde_json::Value;
+use tests::eventually::eventually;
+use tests::stack::{Armed, Fate, Stack, Supervisor};
+
+/// Two runs beside others, because one may be another's death, and three alone and written down.
+const DEATHS: usize = 5;
+
+/// Replicas that this place kills, and that are always started again.
+fn mortal(stack: &Stack, armed: &Armed, replicas: usize) -> Vec<Supervisor> {
+    let keep = |_| {
+        let armed = armed.clone();
+        let launch =
+            move |_| armed.poisons("charge-customer").env("QUADRILLE_WORKER__CONCURRENCY", 16);
+        Supervisor::keep(stack.launcher(), launch)
+    };
+    (0..replicas).map(keep).collect()
+}
+
+#[tokio::test]
+async fn h16_a_message_that_ends_its_worker_is_parked_after_three_recorded_starts() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let armed = Armed::at(&stack, "killer", "run.killer-0");
+    let replicas = mortal(&stack, &armed, 1);
+    stack.place_all("killer", &[Fate::Completes]).await;
+    eventually("the killer is parked", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    let parked: Value = serde_json::from_slice(&stack.history().await.parked[0].payload).unwrap();
+    assert_eq!(parked["reason"], "crash-loop");
+    assert_eq!(parked["subject"], "orders.inventory.killer-0");
+    assert_eq!(armed.times(), DEATHS);
+    let after = stack.place_all("after", &[Fate::Completes; 5]).await;
+    stack.closed(&after).await;
+    end(replicas).await;
+}
+
+#[tokio::test]
+async fn h16_an_undo_that_ends_its_worker_is_not_parked_and_does_not_end_it_for_ever() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let armed = Armed::at(&stack, "killer", "undo.killer-0");
+    let replicas = mortal(&stack, &armed, 1);
+    stack.place_all("killer", &[Fate::NoCarrier]).await;
+    armed.happens_times(DEATHS).await;
+    // It would die of the next run, too; that one comes minutes later.
+    let after = stack.place_all("after", &[Fate::Completes; 50]).await;
+    stack.closed(&after).await;
+    eventually("the undo comes once more", async || {
+        let durable = stack.raw.durable("ORDERS", "charge-customer-undo").await;
+        let deliveries = durable["delivered"]["consumer_seq"].as_u64().expect("a number");
+        (deliveries > DEATHS as u64).then_some(())
+    })
+    .await;
+    assert_eq!(armed.times(), DEATHS);
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
+    end(replicas).await;
+}
+
+#[tokio::test]
+async fn h17_a_message_that_ends_its_worker_takes_no_neighbour_with_it() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let armed = Armed::at(&stack, "killer", "run.killer-0");
+    // All are there before the first worker, so that the killer has neighbours in hand.
+    let mut good = stack.place_all("good", &[Fate::Completes; 8]).await;
+    stack.place_all("killer", &[Fate::Completes]).await;
+    good.extend(stack.place_all("well", &[Fate::Completes; 56]).await);
+    let replicas = mortal(&stack, &armed, 2);
+    stack.closed(&good).await;
+    eventually("the killer is parked", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    stack.quiet().await;
+    let parked = stack.history().await.parked;
+    assert_eq!(parked.len(), 1, "one message, and no other");
+    assert!(parked[0].subject.ends_with(".killer-0"), "{}", parked[0].subject);
+    assert_eq!(armed.times(), DEATHS);
+    stack.check().await;
+    end(replicas).await;
+}
+
+async fn end(replicas: Vec<Supervisor>) {
+    for replica in replicas {
+        replica.end().await;
+    }
+}
