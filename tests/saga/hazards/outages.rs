@@ -2,7 +2,7 @@
 //! meanwhile, and what that costs the messages.
 
 use quadrille::broker::Broker;
-use quadrille::topology::BREAKERS;
+use quadrille::topology::{ATTEMPTS, BREAKERS};
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::{Fate, Launch, Stack};
@@ -43,6 +43,15 @@ async fn is_paused_on_the_server(stack: &Stack) -> bool {
 async fn redelivered(stack: &Stack) -> u64 {
     let durable = stack.raw.durable("ORDERS", "charge-customer").await;
     durable["num_redelivered"].as_u64().expect("a number")
+}
+
+/// Failures that are written down against a message.
+async fn charged(stack: &Stack, subject: &str) -> Value {
+    let message = stack.broker.last("ORDERS", subject).await.expect("the server answers");
+    let key = format!("charge-customer.{}", message.expect("it is there").sequence);
+    let entry = stack.broker.entry(ATTEMPTS, &key).await.expect("the server answers");
+    let record = entry.expect("it is written down").value;
+    serde_json::from_slice::<Value>(&record).expect("JSON")["charged"].clone()
 }
 
 async fn until_phase(stack: &Stack, wanted: &str) {
@@ -134,6 +143,43 @@ async fn h41_a_message_that_always_fails_is_parked_alone_and_pauses_nobody() {
     assert_eq!(parked["deliveries"], 1);
     let poison = "poison-0".parse().unwrap();
     assert_eq!(stack.sandbox.calls_for(&poison, "create").await, 3);
+}
+
+#[tokio::test]
+async fn h41_attempts_that_count_are_remembered_when_their_worker_is_restarted() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    let charging = || charging().env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__MAX_ATTEMPTS", 3);
+    stack.start(charging()).await;
+    stack.fill_stock().await;
+    let fails = json!({ "order": "poison-0", "operations": ["create"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &fails).await;
+    let good = stack.place_all("before", &[Fate::Completes; 20]).await;
+    stack.closed(&good).await;
+    stack.place_all("poison", &[Fate::Completes]).await;
+    let poison = "poison-0".parse().unwrap();
+    let mut round = 0;
+    let mut restarted = false;
+    eventually("the message is parked", async || {
+        // Others are answered between its attempts, so that a failure is its own.
+        let more = stack.place_all(&format!("good-{round}"), &[Fate::Completes; 5]).await;
+        round += 1;
+        stack.closed(&more).await;
+        if !restarted && stack.sandbox.calls_for(&poison, "create").await == 2 {
+            let more = stack.place_all("surely-after", &[Fate::Completes; 5]).await;
+            stack.closed(&more).await;
+            stack.worker("charge-customer").shut_down().await;
+            assert_eq!(charged(&stack, "orders.inventory.poison-0").await, 2);
+            stack.start(charging()).await;
+            restarted = true;
+        }
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    assert!(restarted);
+    // A failure among the first few calls of a process counts against nobody.
+    let calls = stack.sandbox.calls_for(&poison, "create").await;
+    assert!(calls < 2 + 3, "{calls} calls: the new process counted from zero");
 }
 
 #[tokio::test]
