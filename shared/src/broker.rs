@@ -6,6 +6,8 @@
 
 mod bucket;
 mod inspection;
+mod pull;
+mod service;
 
 use std::time::Duration;
 
@@ -16,7 +18,10 @@ use jiff::Timestamp;
 use crate::Slot;
 
 pub use bucket::{Entry, Pause, Seen, Watch};
+use bucket::{no_change, no_fleet};
 pub use inspection::{Incarnation, Inspection};
+pub use pull::{Pull, Pulled};
+pub use service::{Request, ServiceError};
 
 /// What a publish came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,50 +108,6 @@ pub enum Settle {
     Term(&'static str),
 }
 
-/// What a pull brought.
-#[derive(Debug)]
-pub enum Pulled {
-    Message(Delivered),
-    /// The durable no longer exists.
-    Deleted,
-}
-
-/// Deliveries of one durable.
-pub trait Pull: Send {
-    /// The next delivery. Never keeps more than `free` undelivered messages on request, so that
-    /// each of them can start at once; renews its requests. Recovers from reconnects, leader
-    /// changes and silent pulls without ending.
-    ///
-    /// `free` is at least 1. Safe to cancel.
-    fn next(&mut self, free: usize) -> BoxFuture<'_, Pulled>;
-
-    /// Stops asking, and returns what was delivered but never handed out by [`Pull::next`].
-    fn stop(self: Box<Self>) -> BoxFuture<'static, Vec<Delivered>>;
-}
-
-/// A request to a service endpoint of this process.
-#[derive(Debug)]
-pub struct Request {
-    pub subject: String,
-    pub payload: Bytes,
-    pub(crate) respond: tokio::sync::oneshot::Sender<Result<Bytes, ServiceError>>,
-}
-
-/// The error that a service answers with.
-#[derive(Debug, Clone)]
-pub struct ServiceError {
-    /// As in HTTP: 400 for a bad request, 503 for "try again".
-    pub code: u16,
-    pub message: String,
-}
-
-impl Request {
-    /// Answers; that the caller no longer listens is no error.
-    pub fn respond(self, answer: Result<Bytes, ServiceError>) {
-        let _ = self.respond.send(answer);
-    }
-}
-
 /// The broker. Every call may be repeated; only a repeated [`Broker::publish`] stores twice.
 pub trait Broker: Send + Sync + 'static {
     /// Writes a slot that must be empty (*optimistic concurrency*). The only guarded publish on the
@@ -194,13 +155,36 @@ pub trait Broker: Send + Sync + 'static {
         worker: &'a str,
     ) -> BoxFuture<'a, Result<Inspection, Unavailable>>;
 
-    /// Serves the endpoints `<prefix>.<endpoint>` as one instance of a discoverable service.
+    /// Serves the endpoints `<prefix>.<endpoint>` as one instance of a discoverable service; one
+    /// instance answers each request.
     fn serve<'a>(
         &'a self,
         service: &'a str,
         prefix: &'a str,
         endpoints: &'a [&'a str],
     ) -> BoxFuture<'a, Result<tokio::sync::mpsc::Receiver<Request>, Unavailable>>;
+
+    /// As [`Broker::serve`], but every instance answers each request. Its connection should read
+    /// nothing else: a request with malformed headers may end it.
+    fn serve_each<'a>(
+        &'a self,
+        _service: &'a str,
+        _prefix: &'a str,
+        _endpoints: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<tokio::sync::mpsc::Receiver<Request>, Unavailable>> {
+        no_fleet()
+    }
+
+    /// The answers of all instances of a service that answer within `patience`; none where nobody
+    /// serves `subject`. An instance's error counts as no answer.
+    fn ask_each<'a>(
+        &'a self,
+        _subject: &'a str,
+        _payload: Bytes,
+        _patience: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Bytes>, Unavailable>> {
+        no_fleet()
+    }
 
     /// Asks a service; a [`ServiceError`] is its own answer.
     fn request<'a>(
@@ -241,7 +225,18 @@ pub trait Broker: Send + Sync + 'static {
         _value: Bytes,
         _time_to_live: Option<Duration>,
     ) -> BoxFuture<'a, Published> {
-        Box::pin(async { Published::Unknown(Unknown::NoAnswer(NO_FLEET.to_owned())) })
+        no_change()
+    }
+
+    /// Ends a key whose current entry has the revision `expected`; watches hear that it is gone.
+    /// Answers as [`Broker::compare_and_set`] does, and on the same bucket.
+    fn remove<'a>(
+        &'a self,
+        _bucket: &'a str,
+        _key: &'a str,
+        _expected: u64,
+    ) -> BoxFuture<'a, Published> {
+        no_change()
     }
 
     /// Watches the key `prefix` and all keys below it (`<prefix>.…`), or the whole bucket if it is
@@ -288,12 +283,4 @@ pub trait Broker: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
         no_fleet()
     }
-}
-
-const NO_FLEET: &str = "this broker has no buckets and no pause";
-
-/// The answer of a broker that does not have what a fleet needs, such as the one of a test; a
-/// breaker then decides alone.
-fn no_fleet<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, Unavailable>> {
-    Box::pin(async { Err(Unavailable(NO_FLEET.to_owned())) })
 }

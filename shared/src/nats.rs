@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{Flow, Slot};
 
 pub use connection::{ConnectError, NatsOptions, connect};
+use service::Answers;
 
 use crate::broker::{
     BatchMessage, Broker, Entry, Inspection, Pause, Published, Pull, Receipt, Request,
@@ -128,7 +129,25 @@ impl Broker for NatsBroker {
         prefix: &'a str,
         endpoints: &'a [&'a str],
     ) -> BoxFuture<'a, Result<mpsc::Receiver<Request>, Unavailable>> {
-        Box::pin(service::serve(&self.client, service, prefix, endpoints))
+        Box::pin(service::serve(&self.client, service, prefix, endpoints, Answers::One))
+    }
+
+    fn serve_each<'a>(
+        &'a self,
+        service: &'a str,
+        prefix: &'a str,
+        endpoints: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<mpsc::Receiver<Request>, Unavailable>> {
+        Box::pin(service::serve(&self.client, service, prefix, endpoints, Answers::Each))
+    }
+
+    fn ask_each<'a>(
+        &'a self,
+        subject: &'a str,
+        payload: Bytes,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Bytes>, Unavailable>> {
+        Box::pin(service::ask_each(&self.client, subject, payload, patience))
     }
 
     fn request<'a>(
@@ -166,6 +185,15 @@ impl Broker for NatsBroker {
     ) -> BoxFuture<'a, Published> {
         let client = &self.client;
         Box::pin(bucket::compare_and_set(client, bucket, key, expected, value, time_to_live))
+    }
+
+    fn remove<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        expected: u64,
+    ) -> BoxFuture<'a, Published> {
+        Box::pin(bucket::remove(&self.client, bucket, key, expected))
     }
 
     fn watch<'a>(

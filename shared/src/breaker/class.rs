@@ -69,6 +69,51 @@ impl Class {
     }
 }
 
+/// How many calls came to what, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    answered: u64,
+    bad: u64,
+    busy: u64,
+    not_sent: u64,
+    failed: u64,
+    credentials: u64,
+    local: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, class: Class) {
+        let count = match class {
+            Class::Answered => &mut self.answered,
+            Class::Bad => &mut self.bad,
+            Class::Busy(_) => &mut self.busy,
+            Class::NotSent => &mut self.not_sent,
+            Class::Failed => &mut self.failed,
+            Class::Credentials => &mut self.credentials,
+            Class::Local => &mut self.local,
+        };
+        *count += 1;
+    }
+
+    /// Each class by its name in metrics, zeros too.
+    pub fn by_class(&self) -> [(&'static str, u64); 7] {
+        [
+            ("answered", self.answered),
+            ("bad", self.bad),
+            ("busy", self.busy),
+            ("not-sent", self.not_sent),
+            ("failed", self.failed),
+            ("credentials", self.credentials),
+            ("local", self.local),
+        ]
+    }
+
+    /// Calls that brought no answer.
+    pub fn wasted(&self) -> u64 {
+        self.not_sent + self.failed + self.credentials
+    }
+}
+
 /// An error that knows its class.
 pub trait Classified {
     fn class(&self) -> Class;
@@ -96,6 +141,26 @@ mod tests {
     #[test]
     fn a_retry_after_of_a_day_is_cut_to_five_minutes() {
         assert_eq!(retry_after(Duration::from_secs(86_400), 0.0), MAX_RETRY_AFTER);
+    }
+
+    #[test]
+    fn a_call_is_wasted_if_its_class_is_a_failure() {
+        let classes = [
+            Class::Answered,
+            Class::Bad,
+            Class::Busy(None),
+            Class::NotSent,
+            Class::Failed,
+            Class::Credentials,
+            Class::Local,
+        ];
+        let mut tally = Tally::default();
+        for (at, class) in classes.into_iter().enumerate() {
+            let wasted = tally.wasted();
+            tally.add(class);
+            assert_eq!(tally.by_class()[at].1, 1, "{class:?}");
+            assert_eq!(tally.wasted() > wasted, class.is_failure(), "{class:?}");
+        }
     }
 
     #[test]

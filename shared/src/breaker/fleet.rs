@@ -218,6 +218,17 @@ impl Fleet {
         self.key == Key::Read
     }
 
+    /// What this replica decides on: the stored entry or, while observing, what it would have
+    /// written; and since when, on its own clock.
+    pub fn view(&self) -> (&Entry, Duration) {
+        (&self.view.entry, self.view.at)
+    }
+
+    /// An operator's override while it lives.
+    pub fn forced(&self) -> Option<&Override> {
+        self.forced.as_ref().map(|(forced, _)| forced)
+    }
+
     /// The machine follows the entry that now counts.
     fn enter(
         &mut self,

@@ -67,7 +67,7 @@ impl Gate {
 
     /// A message that this durable has just pulled.
     pub fn pulled(&self, number: u64) -> Message {
-        let id = MessageId { source: self.source, number };
+        let id = self.id(number);
         Message::new(id, self.undo, self.limiters.first().map_or(Duration::ZERO, |one| one.now()))
     }
 
@@ -123,16 +123,27 @@ impl Gate {
         }
     }
 
+    fn id(&self, number: u64) -> MessageId {
+        MessageId { source: self.source, number }
+    }
+
+    /// The permit, in the usual case that the message need not wait for it: at most one dependency,
+    /// and a slot is free.
+    pub fn try_permit(&self, message: Message) -> Option<Permit> {
+        match &self.limiters[..] {
+            [] => Some(Permit::new(message, Vec::new())),
+            [only] => only.try_call(message).map(|slot| Permit::new(message, vec![slot])),
+            [_, _, ..] => None,
+        }
+    }
+
     /// Waits for the message's turn at all dependencies. Cancel safe.
     ///
     /// A permit of one dependency is never kept while waiting for another, because a paused one
     /// would then take the slots of the others.
     pub async fn permit(&self, message: Message) -> Admission {
-        // The usual case: one dependency, and a slot is free.
-        if let [only] = &self.limiters[..]
-            && let Some(slot) = only.try_call(message)
-        {
-            return Admission::Call(Permit::new(message, vec![slot]));
+        if let Some(permit) = self.try_permit(message) {
+            return Admission::Call(permit);
         }
         let _waits = self.waiting.enter();
         let mut waits_at = 0;

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::class::Class;
+use super::class::{Class, Tally};
 use super::fleet::{Effect, Entry, Fleet, News, Override};
 use super::machine::{Machine, State, Ticket, Verdict};
 use super::{FleetMode, Message, MessageId, Settings};
 
 mod choice;
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub struct Replica {
     more: BTreeSet<u16>,
     /// A message was pulled and has not come here yet.
     expects: bool,
+    calls: Tally,
     effects: Vec<Effect>,
 }
 
@@ -69,6 +71,7 @@ impl Replica {
             leaving: BTreeMap::new(),
             more: BTreeSet::new(),
             expects: false,
+            calls: Tally::default(),
             effects: Vec::new(),
         }
     }
@@ -167,6 +170,7 @@ impl Replica {
     pub fn finish(&mut self, ticket: Ticket, class: Class, now: Duration) -> Verdict {
         let doubted = self.machine.doubting_since();
         let began = ticket.began();
+        self.calls.add(class);
         let verdict = self.machine.finish(ticket, class, now);
         if class.is_answer() {
             self.fleet.answered(began);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::Unavailable;
+use super::{Published, Unavailable, Unknown};
 
 /// The current entry of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,4 +74,17 @@ impl Pause {
             Self::On { until: live, .. } => *live > until,
         }
     }
+}
+
+const NO_FLEET: &str = "this broker has no buckets, no pause and no service of many";
+
+/// The answer of a broker that does not have what a fleet needs, such as the one of a test; a
+/// breaker then decides alone.
+pub(super) fn no_fleet<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, Unavailable>> {
+    Box::pin(async { Err(Unavailable(NO_FLEET.to_owned())) })
+}
+
+/// As [`no_fleet`], for a write.
+pub(super) fn no_change<'a>() -> BoxFuture<'a, Published> {
+    Box::pin(async { Published::Unknown(Unknown::NoAnswer(NO_FLEET.to_owned())) })
 }

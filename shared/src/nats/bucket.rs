@@ -122,6 +122,15 @@ pub(super) async fn compare_and_set(
     Published::Unknown(Unknown::Busy)
 }
 
+/// Writes over the entry what says that it ended. That ends by itself too, so that the bucket does
+/// not keep it for ever.
+pub(super) async fn remove(client: &Client, bucket: &str, key: &str, expected: u64) -> Published {
+    if !is_key(key) {
+        return Published::Rejected { code: 0, description: no_key(key) };
+    }
+    publish::remove(client, &subject(bucket, key), expected).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -145,6 +145,15 @@ pub(super) async fn compare_and_set(
     send(client, subject, Request::new().payload(payload).headers(headers), Kind::Single).await
 }
 
+/// As [`compare_and_set`], of a key that ends.
+pub(super) async fn remove(client: &Client, subject: &str, expected_last: u64) -> Published {
+    let mut headers = HeaderMap::new();
+    headers.insert(EXPECTED_LAST, expected_last.to_string());
+    headers.insert("KV-Operation", "DEL");
+    headers.insert(TIME_TO_LIVE, "1s");
+    send(client, subject, Request::new().headers(headers), Kind::Single).await
+}
+
 /// Rounded up; the server knows no shorter life than one second.
 fn whole_seconds(life: Duration) -> u64 {
     (life.as_secs() + u64::from(life.subsec_nanos() > 0)).max(1)

@@ -1,12 +1,15 @@
 //! Services over NATS in the form that stock tools discover (`nats micro ls`).
 
+use std::time::Duration;
+
 use async_nats::service::error::Error as EndpointError;
 use async_nats::service::{Request as Incoming, ServiceExt};
-use async_nats::{Client, RequestErrorKind};
+use async_nats::{Client, RequestErrorKind, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{FuturesUnordered, select_all};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::api::ANSWER_TIME;
 use crate::broker::{Request, ServiceError, Unavailable};
@@ -14,18 +17,27 @@ use crate::broker::{Request, ServiceError, Unavailable};
 /// Requests read and not yet answered; further ones wait in the client.
 const PENDING: usize = 256;
 
+/// Which instances of a service answer a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answers {
+    One,
+    Each,
+}
+
 pub(super) async fn serve(
     client: &Client,
     service: &str,
     prefix: &str,
     endpoints: &[&str],
+    answers: Answers,
 ) -> Result<mpsc::Receiver<Request>, Unavailable> {
     let unavailable = |error: async_nats::Error| Unavailable(error.to_string());
-    let running = client
-        .service_builder()
-        .start(service, env!("CARGO_PKG_VERSION"))
-        .await
-        .map_err(unavailable)?;
+    let mut builder = client.service_builder();
+    if let Answers::Each = answers {
+        // The library knows no endpoint without a queue group, so each instance has one of its own.
+        builder = builder.queue_group(format!("{:032x}", fastrand::u128(..)));
+    }
+    let running = builder.start(service, env!("CARGO_PKG_VERSION")).await.map_err(unavailable)?;
     let group = running.group(prefix);
     let mut incoming = Vec::new();
     for endpoint in endpoints {
@@ -101,4 +113,32 @@ pub(super) async fn request(
             message: header("Nats-Service-Error").unwrap_or_default().to_owned(),
         })),
     }
+}
+
+pub(super) async fn ask_each(
+    client: &Client,
+    subject: &str,
+    payload: Bytes,
+    patience: Duration,
+) -> Result<Vec<Bytes>, Unavailable> {
+    let unavailable = |why: String| Unavailable(format!("{subject}: {why}"));
+    let inbox = client.new_inbox();
+    let heard = client.subscribe(inbox.clone()).await;
+    let mut heard = heard.map_err(|error| unavailable(error.to_string()))?;
+    let asked = client.publish_with_reply(subject.to_owned(), inbox, payload).await;
+    asked.map_err(|error| unavailable(error.to_string()))?;
+    let end = Instant::now() + patience;
+    let mut answers = Vec::new();
+    while let Ok(Some(message)) = timeout_at(end, heard.next()).await {
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            break;
+        }
+        let is_error =
+            message.headers.is_some_and(|all| all.get("Nats-Service-Error-Code").is_some());
+        if !is_error {
+            answers.push(message.payload);
+        }
+    }
+    let _ = heard.unsubscribe().await;
+    Ok(answers)
 }

@@ -27,7 +27,7 @@ impl Fleet {
         effects
     }
 
-    pub(super) fn mode(&self) -> Option<Mode> {
+    pub(in crate::breaker) fn mode(&self) -> Option<Mode> {
         let observes = self.settings.fleet == FleetMode::Observe;
         let forced = self.forced.as_ref().map(|(forced, _)| forced.mode);
         forced.or(observes.then_some(Mode::Observe))

@@ -33,8 +33,7 @@ impl Fleet {
             Some(Mode::Paused | Mode::Flowing) => return None,
             Some(Mode::Observe) | None => {}
         }
-        let is_alone = self.key != Key::Read || self.settings.fleet == FleetMode::Off;
-        if is_alone {
+        if self.is_alone() {
             return self.plan_alone(machine);
         }
         let (entry, at) = (&self.view.entry, self.view.at);
@@ -53,6 +52,11 @@ impl Fleet {
             }
             Phase::Probing => Some(self.plan_probing(machine)),
         }
+    }
+
+    /// Whether this replica decides without the others.
+    pub(in crate::breaker) fn is_alone(&self) -> bool {
+        self.key != Key::Read || self.settings.fleet == FleetMode::Off
     }
 
     fn plan_suspected(&self, machine: &Machine) -> (Duration, Plan) {

@@ -13,7 +13,7 @@ use crate::breaker::MessageId;
 pub(super) struct Charges {
     certain: BTreeMap<MessageId, u32>,
     pending: Vec<(MessageId, Duration)>,
-    total: u64,
+    totals: BTreeMap<u16, u64>,
 }
 
 impl Charges {
@@ -28,12 +28,12 @@ impl Charges {
     /// A call that began at `began` was answered: what failed before that was the messages' own
     /// fault. A late answer to an early call proves nothing about what failed in between.
     pub(super) fn confirm(&mut self, began: Duration) {
-        let Self { certain, pending, total } = self;
+        let Self { certain, pending, totals } = self;
         pending.retain(|(message, failed)| {
             let is_certain = *failed <= began;
             if is_certain {
                 *certain.entry(*message).or_default() += 1;
-                *total += 1;
+                *totals.entry(message.source).or_default() += 1;
             }
             !is_certain
         });
@@ -64,7 +64,8 @@ impl Charges {
         self.pending.retain(|(pending, _)| *pending != message);
     }
 
-    pub(super) fn total(&self) -> u64 {
-        self.total
+    /// By subscription.
+    pub(super) fn totals(&self) -> impl Iterator<Item = (u16, u64)> {
+        self.totals.iter().map(|(source, total)| (*source, *total))
     }
 }

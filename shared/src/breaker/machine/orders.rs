@@ -137,7 +137,12 @@ impl Machine {
 
     /// Charged failures of all messages since the start.
     pub fn charged_total(&self) -> u64 {
-        self.charges.total()
+        self.charges.totals().map(|(_, total)| total).sum()
+    }
+
+    /// Charged failures of the messages of one subscription since the start.
+    pub fn charged_of(&self, source: u16) -> u64 {
+        self.charges.totals().find(|(of, _)| *of == source).map_or(0, |(_, total)| total)
     }
 
     /// The messages in hand that failed as often as they may.
