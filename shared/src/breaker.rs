@@ -41,7 +41,7 @@ pub struct Settings {
 }
 
 /// Whether the replicas of a worker decide together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FleetMode {
     On,

@@ -13,6 +13,9 @@ use std::time::{Duration, SystemTime};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+/// No clock that is merely slow or slewed drifts this far between two answers.
+const JUMP: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub(crate) struct Clock(RwLock<Answer>);
 
@@ -53,6 +56,18 @@ impl Clock {
         later(answer.server_time, answer.asked.at.elapsed())
     }
 
+    /// Whether the two clocks of this machine have drifted apart since the last answer: it was
+    /// suspended, or its wall clock was set. [`Self::now`] may then be wrong.
+    pub(crate) fn has_jumped(&self) -> bool {
+        let asked = self.answer().asked;
+        let (now, monotonic) = (wall(), asked.at.elapsed());
+        let apart = match now.duration_since(asked.wall) {
+            Ok(by_wall) => by_wall.abs_diff(monotonic),
+            Err(set_back) => set_back.duration() + monotonic,
+        };
+        apart > JUMP
+    }
+
     /// Time since the broker stored something; zero if that seems to be in the future.
     pub(crate) fn age(&self, stored_at: Timestamp) -> Duration {
         let answer = self.answer();
@@ -89,6 +104,16 @@ mod tests {
         let clock = Clock::new(Asked { wall: asked.wall - day, ..asked }, server_time);
         assert!(clock.age(server_time) >= day);
         assert!(clock.now().duration_since(server_time) < SignedDuration::from_hours(1));
+    }
+
+    #[test]
+    fn a_jump_of_either_clock_is_noticed() {
+        let asked = Asked::now();
+        let jumped = |wall| Clock::new(Asked { wall, ..asked }, Timestamp::UNIX_EPOCH).has_jumped();
+        let minute = Duration::from_secs(60);
+        assert!(!jumped(asked.wall));
+        assert!(jumped(asked.wall - minute), "suspended");
+        assert!(jumped(asked.wall + minute), "set back");
     }
 
     #[test]

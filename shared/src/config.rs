@@ -41,7 +41,8 @@ impl Sources {
     /// worker of `flow` has a section of its own, and so has `process`.
     ///
     /// # Errors
-    /// When the file cannot be read, or a section is neither a worker's nor one of ours.
+    /// When the file cannot be read, or a section is neither a worker's, nor a service's breaker,
+    /// nor one of ours.
     pub fn read(
         flow: &Flow,
         process: &str,
@@ -80,6 +81,7 @@ impl Sources {
         })?;
         let sources = Self { config, origins };
         sources.refuse_unknown_sections(&is_own)?;
+        sources.refuse_unknown_breakers(flow)?;
         Ok(sources)
     }
 
@@ -141,6 +143,35 @@ impl Sources {
             Some(origin) => format!("{key} ({origin})"),
             None => key.to_owned(),
         };
+        Invalid { origin, problem }
+    }
+
+    fn refuse_unknown_breakers(&self, flow: &Flow) -> Result<(), Invalid> {
+        let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
+        let Some(ValueKind::Table(breakers)) = sections.get("breaker").map(|value| &value.kind)
+        else {
+            return Ok(());
+        };
+        let services = flow.services();
+        match breakers.keys().find(|name| !services.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => {
+                let named = match services.join(", ") {
+                    services if services.is_empty() => "no service".to_owned(),
+                    services => services,
+                };
+                let problem = format!("no step calls that service; the flow names {named}");
+                Err(self.invalid_below(&format!("breaker.{name}"), problem))
+            }
+        }
+    }
+
+    /// As [`Self::invalid`], for a table of which any key was set.
+    fn invalid_below(&self, table: &str, problem: String) -> Invalid {
+        let below = |key: &str| key.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'));
+        let origin = self.origins.iter().find(|(key, _)| below(key)).map(|(_, origin)| origin);
+        let origin =
+            origin.map_or_else(|| table.to_owned(), |origin| format!("{table} ({origin})"));
         Invalid { origin, problem }
     }
 
@@ -300,6 +331,17 @@ mod tests {
         assert_eq!(settings.breaker["payment-gateway"].run, 4);
         assert_eq!(settings.breaker["carrier"].wait, Duration::from_secs(1));
         assert_eq!(settings.breaker["carrier"].run, BreakerSettings::default().run);
+    }
+
+    #[test]
+    fn a_breaker_of_a_service_that_no_step_calls_is_refused_with_those_there_are() {
+        let environment = [("QUADRILLE_BREAKER__PAYMENT_GATEWY__RUN", "4")];
+        let error = read(&environment, &[]).expect_err("a mistake").to_string();
+        let parts =
+            ["breaker.payment-gatewy (QUADRILLE_BREAKER__", "names payment-gateway, carrier"];
+        for part in parts {
+            assert!(error.contains(part), "{error:?} lacks {part:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 // First what every stage uses, then the stages in the order in which a message meets them.
 mod worker;
+mod held;
 
 mod decode;
 mod cause;
@@ -36,10 +37,11 @@ pub(crate) mod retry;
 pub(crate) use attempts::Attempts;
 pub(crate) use commit::{Committed, alien};
 pub(crate) use delivery::{Delivery, Ending};
+pub(crate) use held::{Held, Note, one_line};
 pub(crate) use park::park;
 pub(crate) use part::{Final, Part, Undoable};
 pub(crate) use permit::Turn;
-pub(crate) use worker::{Limits, Worker};
+pub(crate) use worker::{Limits, Why, Worker};
 pub(crate) use write::{Resolved, write_once};
 
 use tokio::time::timeout_at;

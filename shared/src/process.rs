@@ -106,7 +106,7 @@ pub(crate) struct Running {
     broker: nats::NatsBroker,
     /// What runs beside the work, and is dropped at the end.
     pub(crate) around: JoinSet<()>,
-    readiness: Readiness,
+    pub(crate) readiness: Readiness,
     limit: Duration,
 }
 

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::breaker::fleet::{Entry, News, Override, Phase};
 use crate::config::{LogFormat, LogSettings};
+use crate::pipeline::Why;
 use crate::{BadData, SagaId};
 
 /// Seconds from a delivery to its settlement, by durable.
@@ -25,8 +26,22 @@ pub const UNDO_BLOCKED: &str = "quadrille_undo_blocked_total";
 
 /// 1 while a replica gets no answers from a service that its step requires, by dependency.
 pub const DOUBTING: &str = "quadrille_breaker_doubting";
-/// 1 for the phase that the fleet is in, 0 for the others, by dependency.
+/// 1 for the phase that the replica acts on, 0 for the others, by dependency and phase.
 pub const PHASE: &str = "quadrille_breaker_phase";
+/// Calls by dependency and by what they came to.
+pub const CALLS: &str = "quadrille_calls_total";
+/// Calls that brought no answer, by dependency.
+pub const WASTED: &str = "quadrille_calls_wasted_total";
+/// Whole seconds in which the replica was paused, by dependency.
+pub const PAUSED: &str = "quadrille_paused_seconds_total";
+/// 1 while messages of a durable may be pulled, by durable.
+pub const GATE_OPEN: &str = "quadrille_gate_open";
+/// Messages in hand that wait for a service, by durable.
+pub const HELD: &str = "quadrille_messages_held";
+/// Deliveries that went back to the broker undecided, by durable and reason.
+pub const RETURNED: &str = "quadrille_deliveries_returned_total";
+/// Failures that counted against their message, by durable.
+pub const CHARGED: &str = "quadrille_attempts_charged_total";
 
 /// Sends logs where the settings say; a second call changes nothing.
 pub fn start_logs(settings: &LogSettings) {
@@ -80,13 +95,7 @@ pub(crate) fn unanswered(worker: &'static str, what: &str, attempt: u32) {
     }
 }
 
-/// All series of a breaker exist from the start.
-pub(crate) fn breaker_starts(dependency: &str) {
-    doubting(dependency, false);
-    phase(dependency, Phase::Flowing);
-}
-
-/// One line and the gauges for each transition of a breaker.
+/// One line for each transition of a breaker.
 pub(crate) fn breaker(dependency: &str, news: &News) {
     match news {
         News::Doubting(reason) => {
@@ -96,7 +105,6 @@ pub(crate) fn breaker(dependency: &str, news: &News) {
             tracing::info!(dependency, "answers again: taking more messages, one by one");
         }
         News::Entered(entry) => {
-            phase(dependency, entry.phase);
             let Entry { phase, by, reason, wait_ms, .. } = entry;
             match phase {
                 Phase::Flowing => tracing::info!(dependency, by, ?reason, "flowing"),
@@ -123,23 +131,10 @@ pub(crate) fn breaker(dependency: &str, news: &News) {
     }
 }
 
-/// Whether this replica has no answers and takes one message at a time.
-pub(crate) fn doubting(dependency: &str, doubts: bool) {
-    let doubts = if doubts { 1.0 } else { 0.0 };
-    metrics::gauge!(DOUBTING, "dependency" => dependency.to_owned()).set(doubts);
-}
-
-fn phase(dependency: &str, now: Phase) {
-    let phases = [
-        (Phase::Flowing, "flowing"),
-        (Phase::Suspected, "suspected"),
-        (Phase::Paused, "paused"),
-        (Phase::Probing, "probing"),
-    ];
-    for (phase, name) in phases {
-        let is = if phase == now { 1.0 } else { 0.0 };
-        metrics::gauge!(PHASE, "dependency" => dependency.to_owned(), "phase" => name).set(is);
-    }
+/// Deliveries of a durable that go back to the broker undecided.
+pub(crate) fn returned(durable: &str, why: Why, deliveries: u64) {
+    let labels = [("durable", durable.to_owned()), ("why", why.word().to_owned())];
+    metrics::counter!(RETURNED, &labels).increment(deliveries);
 }
 
 pub(crate) fn undo_blocked(worker: &'static str, saga: &SagaId, bad: &BadData) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::Flow;
 use crate::flow::{Role, Row};
 
-pub use buckets::{ATTEMPTS, BREAKERS, Lives};
+pub use buckets::{ATTEMPTS, BREAKERS, Lives, override_key};
 pub(crate) use buckets::{STREAM_PREFIX, SUBJECT_PREFIX};
 
 /// Largest event of a flow's stream, in bytes, headers included; the broker refuses larger ones.

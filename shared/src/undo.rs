@@ -15,7 +15,7 @@ use crate::ids::Direction;
 use crate::log::envelope::{Envelope, Occasion, Outgoing, Work};
 use crate::log::slots::{self, Entry, Record};
 use crate::pipeline::{
-    Attempts, Committed, Delivery, Ending, Resolved, Worker, alien, retry, write_once,
+    Attempts, Committed, Delivery, Ending, Resolved, Why, Worker, alien, retry, write_once,
 };
 use crate::step::{Evidence, Step, Undo};
 use crate::{BadData, Event, Reason, SagaId, failpoint};
@@ -33,7 +33,7 @@ pub(crate) async fn handle<S: Undo>(worker: &Worker, step: &S, delivery: Deliver
 
 async fn decide<S: Undo>(worker: &Worker, step: &S, delivery: &Delivery) -> Result<Ending, Ending> {
     let view = View::look_until_answered(worker, &delivery.saga).await?;
-    let again = || Ending::GiveBack(retry::LOOK.wait(waking::attempts(delivery)));
+    let again = || Ending::GiveBack(retry::LOOK.wait(waking::attempts(delivery)), Why::Later);
     let recorded = match view.verdict(worker.flow, worker.row) {
         Verdict::Settled(why, record) => {
             tracing::debug!(saga = %delivery.saga, why, "nothing to undo here");

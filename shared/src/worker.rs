@@ -7,6 +7,7 @@ mod check;
 mod streams;
 
 mod breakers;
+pub mod held;
 mod durable;
 
 use std::future::Future;
@@ -25,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::WorkerSettings;
 use crate::flow::{Durable, Role};
 use crate::log::lookup;
-use crate::pipeline::{self, Delivery, Final, Limits, Part, Undoable, Worker};
+use crate::pipeline::{self, Delivery, Final, Held, Limits, Part, Undoable, Worker};
 use crate::process::{self, Process};
 use crate::step::{Step, Undo};
 use crate::undo::{self, closing};
@@ -103,7 +104,10 @@ impl Start {
         let (flow, name) = (process.flow, process.name);
         let row = flow.row(name).context("checked with the step's types")?;
         let settings = process.settings.worker.clone();
-        let limiters = breakers::limiters(row, &process.settings.breaker, &settings)?;
+        let instance = breakers::instance(name);
+        let breakers = &process.settings.breaker;
+        let limiters = breakers::limiters(row, breakers, &settings, &instance)?;
+        let options = process.settings.nats.options(name);
         let (asked, inspection) = streams::inspect(&process.broker, flow, name).await?;
         let (lookup, questions) = lookup::lookup();
         let broker = process.broker();
@@ -118,21 +122,17 @@ impl Start {
             ack_wait: watch::Sender::new(inspection.ack_wait),
             limits: limits(&settings),
             runs: RwLock::default(),
+            held: Held::default(),
             stopper: running.stopper.clone(),
             shutdown: running.shutdown.clone(),
         });
         running.around.spawn(streams::watch(worker.clone(), settings.inspect_every));
         running.around.spawn(lookup::answer_all(broker, flow.stream, questions));
-        let gated = flow.durables(Some(name)).into_iter();
-        let gated = gated.filter(|durable| durable.role != Role::Closing && !limiters.is_empty());
-        let gated = gated.map(|durable| durable.name).collect();
-        let breakers = Breakers::new(worker.clone(), limiters.clone(), gated);
-        for limiter in &limiters {
-            running.around.spawn(breakers.clone().drive(limiter.clone()));
-        }
-        if !limiters.is_empty() {
-            running.around.spawn(breakers.hear());
-        }
+        let breakers = Breakers::new(worker.clone(), instance, limiters.clone());
+        breakers.start(&mut running.around, settings.inspect_every);
+        running.readiness.reports(breakers.clone());
+        let asked = breakers.clone();
+        running.around.spawn(held::serve(options, name, move |ask| asked.report(ask)));
         let mut durables = JoinSet::new();
         for (source, durable) in (0..).zip(flow.durables(Some(name))) {
             let (places, limiters) = match durable.role {
@@ -142,7 +142,11 @@ impl Start {
             };
             let gate = Gate::new(source, durable.role == Role::Undo, limiters);
             let handle = handler(&durable, part.clone(), undo);
-            durables.spawn(durable::serve(worker.clone(), durable, places, gate, handle));
+            let (worker, breakers) = (worker.clone(), breakers.clone());
+            durables.spawn(async move {
+                breakers.heard().await;
+                durable::serve(worker, durable, places, gate, handle).await;
+            });
         }
         tracing::info!(worker = name, "takes work");
         running.until_the_end(durables).await

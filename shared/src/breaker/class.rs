@@ -73,6 +73,7 @@ impl Class {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     answered: u64,
+    undecided: u64,
     bad: u64,
     busy: u64,
     not_sent: u64,
@@ -85,6 +86,7 @@ impl Tally {
     pub fn add(&mut self, class: Class) {
         let count = match class {
             Class::Answered => &mut self.answered,
+            Class::Undecided => &mut self.undecided,
             Class::Bad => &mut self.bad,
             Class::Busy(_) => &mut self.busy,
             Class::NotSent => &mut self.not_sent,
@@ -96,9 +98,10 @@ impl Tally {
     }
 
     /// Each class by its name in metrics, zeros too.
-    pub fn by_class(&self) -> [(&'static str, u64); 7] {
+    pub fn by_class(&self) -> [(&'static str, u64); 8] {
         [
             ("answered", self.answered),
+            ("undecided", self.undecided),
             ("bad", self.bad),
             ("busy", self.busy),
             ("not-sent", self.not_sent),

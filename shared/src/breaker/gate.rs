@@ -25,7 +25,7 @@ pub use permit::Permit;
 
 /// When the broker, which missed our in-progress acks, is to deliver again what waits here already.
 /// The next of these acks puts it off further.
-const TWICE: Duration = Duration::from_secs(5);
+pub(crate) const TWICE: Duration = Duration::from_secs(5);
 
 /// What one durable waits at: open when every dependency that its step requires is.
 #[derive(Debug, Clone)]

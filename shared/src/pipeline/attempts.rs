@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::alone::{self, Running};
 use super::delivery::{Delivery, Ending};
 use super::earlier::Earlier;
+use super::held::Noted;
 use super::permit::{Denied, Turn, used_up};
 use super::retry;
-use super::worker::Worker;
+use super::worker::{Why, Worker};
 use crate::breaker::class::Class;
 use crate::breaker::gate::Permit;
 use crate::breaker::machine::{Parking, Verdict};
@@ -28,6 +29,7 @@ pub(crate) struct Attempts<'w> {
     turn: Turn,
     permit: Permit,
     running: Running<'w>,
+    noted: Option<Noted<'w>>,
     held_since: Instant,
     waited: Duration,
 }
@@ -41,18 +43,30 @@ impl<'w> Attempts<'w> {
         delivery: &'w Delivery,
         stored_at: Timestamp,
     ) -> Result<Self, Ending> {
-        let held_since = Instant::now();
+        let (held_since, saga) = (Instant::now(), &delivery.saga);
         let mut earlier = Earlier::of(worker, delivery).await;
         alone::check(worker, direction, &earlier)?;
         let turn = delivery.turn.remembers(earlier.charged(), direction == Direction::Undo);
-        let permit = match turn.permit(worker).await {
+        let mut noted = None;
+        let permit = match turn.permit(worker, saga, &mut noted).await {
             Ok(permit) => permit,
             Err(denied) => return Err(Box::pin(deny(worker, earlier, denied)).await),
         };
         let waited = held_since.elapsed();
         let running = Running::first(worker, &mut earlier).await;
-        let context = worker.context(direction, &delivery.saga, stored_at);
-        Ok(Self { worker, context, stored_at, earlier, turn, permit, running, held_since, waited })
+        let context = worker.context(direction, saga, stored_at);
+        Ok(Self {
+            worker,
+            context,
+            stored_at,
+            earlier,
+            turn,
+            permit,
+            running,
+            noted,
+            held_since,
+            waited,
+        })
     }
 
     /// Gives the first attempt its deadline and its age anew.
@@ -78,8 +92,9 @@ impl<'w> Attempts<'w> {
     /// Waits for the next attempt; `None` for one that ran out of time.
     pub(crate) async fn failed(self, error: Option<StepError>) -> Result<Self, Ending> {
         let Self { worker, context, stored_at, mut earlier, turn, permit, running, .. } = self;
-        let held_since = self.held_since;
+        let (held_since, mut noted) = (self.held_since, self.noted);
         running.end(worker, &mut earlier).await;
+        let saga = context.saga_id();
         let (class, why) = match error {
             Some(StepError::BadMessage(why)) => (Class::Bad, why),
             Some(StepError::TryAgain { class, source }) => (class, telemetry::chain(&*source)),
@@ -88,11 +103,18 @@ impl<'w> Attempts<'w> {
             }
             None => (Class::Failed, "the attempt ran out of time, `worker.deadline`".to_owned()),
         };
-        telemetry::attempt_failed(worker.name(), context.saga_id(), context.attempt(), &why);
+        telemetry::attempt_failed(worker.name(), saga, context.attempt(), &why);
+        if noted.is_none() {
+            noted = turn.note(worker, saga);
+        }
+        if let Some(noted) = &noted {
+            noted.failed(context.attempt(), &why);
+        }
         let turn = match permit.finish(class) {
             Verdict::Hold(message) => turn.again(message),
             Verdict::GiveBack { delay, charged } => {
-                return Err(deny(worker, earlier, Denied::GiveBack { delay, charged }).await);
+                let denied = Denied::GiveBack { delay, charged, why: Why::CutOff };
+                return Err(deny(worker, earlier, denied).await);
             }
             Verdict::Park(Parking::Attempts) => return Err(used_up()),
             Verdict::Park(Parking::Bad) => return Err(bad_message(why)),
@@ -106,19 +128,23 @@ impl<'w> Attempts<'w> {
                     Class::Credentials | Class::Local => Duration::ZERO,
                 };
                 if let Some(delay) = earlier.leaves_after(after) {
-                    let denied = Denied::GiveBack { delay, charged: 0 };
+                    let denied = Denied::GiveBack { delay, charged: 0, why: Why::Later };
                     return Err(deny(worker, earlier, denied).await);
                 }
-                worker.pause(retry::STEP.wait(context.attempt()).max(after), held_since).await?;
+                let wait = retry::STEP.wait(context.attempt()).max(after);
+                if let Some(noted) = &noted {
+                    noted.waits_until(Instant::now() + wait);
+                }
+                worker.pause(wait, held_since).await?;
                 turn
             }
         };
         if turn.is_blocked() {
             let bad = BadData::new(Reason::AttemptsUsedUp, "", why);
-            telemetry::undo_blocked(worker.name(), context.saga_id(), &bad);
+            telemetry::undo_blocked(worker.name(), saga, &bad);
         }
         let asked = Instant::now();
-        let permit = match turn.permit(worker).await {
+        let permit = match turn.permit(worker, saga, &mut noted).await {
             Ok(permit) => permit,
             Err(denied) => return Err(deny(worker, earlier, denied).await),
         };
@@ -126,7 +152,18 @@ impl<'w> Attempts<'w> {
         let running = Running::beside(worker).await;
         let deadline = Instant::now() + worker.limits.deadline;
         let context = context.again(deadline, worker.clock.age(stored_at));
-        Ok(Self { worker, context, stored_at, earlier, turn, permit, running, held_since, waited })
+        Ok(Self {
+            worker,
+            context,
+            stored_at,
+            earlier,
+            turn,
+            permit,
+            running,
+            noted,
+            held_since,
+            waited,
+        })
     }
 }
 
@@ -138,9 +175,9 @@ fn bad_message(why: String) -> Ending {
 async fn deny(worker: &Worker, mut earlier: Earlier<'_>, denied: Denied) -> Ending {
     match denied {
         Denied::UsedUp => used_up(),
-        Denied::GiveBack { delay, charged } => {
+        Denied::GiveBack { delay, charged, why } => {
             earlier.given_back(worker, charged).await;
-            Ending::GiveBack(delay)
+            Ending::GiveBack(delay, why)
         }
     }
 }

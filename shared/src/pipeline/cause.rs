@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::decode::Trigger;
 use super::delivery::Ending;
 use super::retry;
-use super::worker::Worker;
+use super::worker::{Why, Worker};
 use crate::broker::Stored;
 use crate::log::envelope::{Cause, Envelope};
 use crate::{BadData, Reason, Slot, ids};
@@ -48,10 +48,10 @@ pub(crate) async fn check<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<
     let waited = worker.clock.now().duration_since(trigger.stored_at);
     if Duration::try_from(waited).unwrap_or_default() < worker.limits.cause_wait {
         let attempt = u32::try_from(trigger.deliveries).unwrap_or(u32::MAX);
-        return Err(Ending::GiveBack(retry::LOOK.wait(attempt)));
+        return Err(Ending::GiveBack(retry::LOOK.wait(attempt), Why::Later));
     }
     if trigger.deliveries == 1 {
-        return Err(Ending::GiveBack(SECOND_LOOK));
+        return Err(Ending::GiveBack(SECOND_LOOK, Why::Later));
     }
     let what = "what caused it is not in the log";
     Err(Ending::Park(BadData::new(Reason::NoCause, "/causationid", what)))

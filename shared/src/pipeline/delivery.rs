@@ -10,9 +10,9 @@ use super::commit::Committed;
 use super::decode::NotOurs;
 use super::park::{self, SetAside};
 use super::permit::Turn;
-use super::worker::{GiveBack, Worker};
+use super::worker::{GiveBack, Why, Worker};
 use crate::broker::{Delivered, Settle, Stored};
-use crate::{BadData, SagaId, failpoint};
+use crate::{BadData, SagaId, failpoint, telemetry};
 
 /// How the handling of a delivery ended.
 pub(crate) enum Ending {
@@ -23,12 +23,12 @@ pub(crate) enum Ending {
     /// The message cannot be handled; a human has to look.
     Park(BadData),
     /// Not now: the broker delivers it again after this delay.
-    GiveBack(Duration),
+    GiveBack(Duration, Why),
 }
 
 impl From<GiveBack> for Ending {
-    fn from(GiveBack(delay): GiveBack) -> Self {
-        Self::GiveBack(delay)
+    fn from(GiveBack(delay, why): GiveBack) -> Self {
+        Self::GiveBack(delay, why)
     }
 }
 
@@ -53,7 +53,10 @@ impl Delivery {
         match ending {
             Ending::Committed(Committed { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::NotOurs(NotOurs { .. }) => self.settle(worker, Settle::Ack).await,
-            Ending::GiveBack(delay) => self.settle(worker, Settle::Retry(delay)).await,
+            Ending::GiveBack(delay, why) => {
+                telemetry::returned(&self.durable, why, 1);
+                self.settle(worker, Settle::Retry(delay)).await;
+            }
             Ending::Park(bad) => {
                 let Self { delivered, saga, durable, .. } = &self;
                 let parked = park::park(worker, delivered, durable, Some(saga), &bad);

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use super::delivery::Ending;
-use super::worker::Worker;
+use super::held::Noted;
+use super::worker::{Why, Worker};
 use crate::breaker::Message;
-use crate::breaker::gate::{Admission, Expected, Gate, Permit};
-use crate::{BadData, Reason};
+use crate::breaker::gate::{Admission, Expected, Gate, Permit, TWICE};
+use crate::{BadData, Reason, SagaId};
 
 /// A message's turn at the services that its step requires; each attempt asks it for a permit.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(crate) enum Denied {
     /// It failed as often as it may.
     UsedUp,
     /// Back to the broker with this delay, and with the failures that count against it.
-    GiveBack { delay: Duration, charged: u32 },
+    GiveBack { delay: Duration, charged: u32, why: Why },
 }
 
 impl Turn {
@@ -57,7 +58,19 @@ impl Turn {
     }
 
     /// Waits until the call may be made, or the process stops.
-    pub(crate) async fn permit(&self, worker: &Worker) -> Result<Permit, Denied> {
+    /// From then on the message is `noted`.
+    pub(crate) async fn permit<'w>(
+        &self,
+        worker: &'w Worker,
+        saga: &SagaId,
+        noted: &mut Option<Noted<'w>>,
+    ) -> Result<Permit, Denied> {
+        if let Some(permit) = self.gate.try_permit(self.message) {
+            return Ok(permit);
+        }
+        if noted.is_none() {
+            *noted = self.note(worker, saga);
+        }
         let mut shutdown = worker.shutdown.clone();
         let admission = tokio::select! {
             biased;
@@ -65,14 +78,30 @@ impl Turn {
             _ = shutdown.asked() => {
                 let delay = Duration::from_millis(fastrand::u64(0..500));
                 let charged = self.gate.charged(self.message.id);
-                return Err(Denied::GiveBack { delay, charged });
+                return Err(Denied::GiveBack { delay, charged, why: Why::Stopping });
             }
         };
         match admission {
             Admission::Call(permit) => Ok(permit),
             Admission::Park(_) => Err(Denied::UsedUp),
-            Admission::GiveBack { delay, charged } => Err(Denied::GiveBack { delay, charged }),
+            Admission::GiveBack { delay, charged } => {
+                Err(Denied::GiveBack { delay, charged, why: why(delay) })
+            }
         }
+    }
+
+    pub(crate) fn note<'w>(&self, worker: &'w Worker, saga: &SagaId) -> Option<Noted<'w>> {
+        worker.held.note(worker, self.message.id, saga)
+    }
+}
+
+/// A breaker gives back with no delay what other replicas can do, and with this one of its own what
+/// waits here already.
+fn why(delay: Duration) -> Why {
+    match delay {
+        Duration::ZERO => Why::CutOff,
+        TWICE => Why::Twice,
+        _ => Why::Holds,
     }
 }
 

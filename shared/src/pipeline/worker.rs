@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{RwLock, watch};
 use tokio::time::Instant;
 
+use super::held::Held;
 use super::retry;
 use crate::broker::{Broker, Incarnation, Stored, Unavailable};
 use crate::clock::Clock;
@@ -35,6 +36,8 @@ pub(crate) struct Worker {
     pub(crate) limits: Limits,
     /// Read by each run of a step, and written by one that its process may not survive.
     pub(crate) runs: RwLock<()>,
+    /// What waits, or has failed, for whoever asks.
+    pub(crate) held: Held,
     pub(crate) stopper: Stopper,
     pub(crate) shutdown: Shutdown,
 }
@@ -55,7 +58,41 @@ pub(crate) struct Limits {
 
 /// The process is stopping, or the message has been held long enough.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct GiveBack(pub(crate) Duration);
+pub(crate) struct GiveBack(pub(crate) Duration, pub(crate) Why);
+
+/// Why a delivery goes back to the broker undecided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The process stops.
+    Stopping,
+    /// It was in hand for as long as a message may be.
+    HeldLong,
+    /// Something that it waits for is not in the log yet, or it was delivered before.
+    Later,
+    /// The breaker holds as many messages as it may.
+    Holds,
+    /// Other replicas are answered and this one is not.
+    CutOff,
+    /// An earlier delivery of the same message is still in hand.
+    Twice,
+}
+
+impl Why {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Stopping, Self::HeldLong, Self::Later, Self::Holds, Self::CutOff, Self::Twice];
+
+    /// As metrics say it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Stopping => "stopping",
+            Self::HeldLong => "held-long",
+            Self::Later => "later",
+            Self::Holds => "holds",
+            Self::CutOff => "cut-off",
+            Self::Twice => "twice",
+        }
+    }
+}
 
 impl Worker {
     /// Its name in the flow, in subjects, logs and metrics.
@@ -112,12 +149,14 @@ impl Worker {
     /// Waits before another try, unless the message has been held too long or the process stops.
     pub(crate) async fn pause(&self, wait: Duration, held_since: Instant) -> Result<(), GiveBack> {
         if held_since.elapsed() + wait > self.limits.hold_max {
-            return Err(GiveBack(wait));
+            return Err(GiveBack(wait, Why::HeldLong));
         }
         let mut shutdown = self.shutdown.clone();
         tokio::select! {
             () = tokio::time::sleep(wait) => Ok(()),
-            _ = shutdown.asked() => Err(GiveBack(Duration::from_millis(fastrand::u64(0..500)))),
+            _ = shutdown.asked() => {
+                Err(GiveBack(Duration::from_millis(fastrand::u64(0..500)), Why::Stopping))
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! `/live`, `/ready` and `/metrics` of a worker, and the question `--healthcheck` asks.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,24 +14,54 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::nats::NatsBroker;
 
+/// What a process says of itself whenever it is asked.
+pub(crate) trait Report: Send + Sync {
+    /// Lines below the first one of `/ready`.
+    fn lines(&self) -> Vec<String>;
+
+    /// Sets the metrics that nothing else sets.
+    fn measure(&self);
+}
+
 /// Whether the worker takes work: not before it has started, nor while it stops or has no broker.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Readiness {
     takes_work: Arc<AtomicBool>,
     broker: NatsBroker,
+    report: Arc<OnceLock<Arc<dyn Report>>>,
 }
 
 impl Readiness {
     pub(crate) fn of(broker: NatsBroker) -> Self {
-        Self { takes_work: Arc::default(), broker }
+        Self { takes_work: Arc::default(), broker, report: Arc::default() }
     }
 
     pub(crate) fn set(&self, takes_work: bool) {
         self.takes_work.store(takes_work, Ordering::Relaxed);
     }
 
+    /// What else there is to say; the first one stays.
+    pub(crate) fn reports(&self, report: Arc<dyn Report>) {
+        report.measure();
+        let _ = self.report.set(report);
+    }
+
     fn is_ready(&self) -> bool {
         self.takes_work.load(Ordering::Relaxed) && self.broker.connected()
+    }
+
+    /// A paused worker is ready: a restart would lose what it holds.
+    fn answer(&self) -> (StatusCode, String) {
+        let (status, mut text) = if self.is_ready() {
+            (StatusCode::OK, "ready\n".to_owned())
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned())
+        };
+        for line in self.report.get().iter().flat_map(|report| report.lines()) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        (status, text)
     }
 }
 
@@ -42,17 +72,18 @@ pub(crate) async fn serve(
     metrics: PrometheusHandle,
 ) -> std::io::Result<()> {
     let folding = fold_samples(metrics.clone());
-    let ready = move || async move {
-        if readiness.is_ready() {
-            (StatusCode::OK, "ready\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    let report = readiness.report.clone();
+    let ready = move || async move { readiness.answer() };
+    let measured = move || async move {
+        if let Some(report) = report.get() {
+            report.measure();
         }
+        metrics.render()
     };
     let router = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
-        .route("/metrics", get(move || async move { metrics.render() }));
+        .route("/metrics", get(measured));
     tokio::select! {
         served = axum::serve(listener, router) => served,
         () = folding => Ok(()),

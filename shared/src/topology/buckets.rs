@@ -11,6 +11,11 @@ use super::{EVENT_BYTES, Keeps, StreamSpec};
 /// The bucket of what the fleet has decided about each dependency, and of operators' overrides.
 pub const BREAKERS: &str = "breakers";
 
+/// The key of an operator's override, beside `<service>`, the key of what the replicas decided.
+pub fn override_key(service: &str) -> String {
+    format!("{service}.override")
+}
+
 /// The bucket of the attempts at messages that were given back to the broker.
 pub const ATTEMPTS: &str = "attempts";
 

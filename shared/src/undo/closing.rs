@@ -10,7 +10,9 @@ use crate::failpoint;
 use crate::ids::Direction;
 use crate::log::envelope::Outgoing;
 use crate::log::slots::{self, Entry};
-use crate::pipeline::{Committed, Delivery, Ending, Resolved, Worker, alien, retry, write_once};
+use crate::pipeline::{
+    Committed, Delivery, Ending, Resolved, Why, Worker, alien, retry, write_once,
+};
 
 /// Handles one delivery of the closing durable, to its settlement.
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
@@ -29,7 +31,7 @@ async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> 
         return Ok(Ending::Committed(Committed::seen(&closed)));
     }
     if !view.all_undone(flow) {
-        return Err(Ending::GiveBack(retry::LOOK.wait(waking::attempts(delivery))));
+        return Err(Ending::GiveBack(retry::LOOK.wait(waking::attempts(delivery)), Why::Later));
     }
     let cancelled = step.cancelled.expect("checked at start: the closing worker's row");
     let slot = worker.slot(step.slot, &delivery.saga);

@@ -2,7 +2,7 @@
 //! its body may be junk, and the worker never parks it.
 
 use crate::log::envelope::{Cause, Envelope};
-use crate::pipeline::{Delivery, Ending, Worker, retry};
+use crate::pipeline::{Delivery, Ending, Why, Worker, retry};
 use crate::telemetry;
 
 /// The worker never sets an undo aside: the undo stays visible, and the worker tries until it
@@ -11,9 +11,9 @@ pub(super) fn never_parked(worker: &Worker, delivery: &Delivery, ending: Ending)
     match ending {
         Ending::Park(bad) => {
             telemetry::undo_blocked(worker.name(), &delivery.saga, &bad);
-            Ending::GiveBack(retry::LOOK.wait(u32::MAX))
+            Ending::GiveBack(retry::LOOK.wait(u32::MAX), Why::Later)
         }
-        Ending::Committed(_) | Ending::NotOurs(_) | Ending::GiveBack(_) => ending,
+        Ending::Committed(_) | Ending::NotOurs(_) | Ending::GiveBack(..) => ending,
     }
 }
 

@@ -4,42 +4,53 @@
 //! What is decided comes from the pure machines; here it is written, paused, read and logged. The
 //! breaker is never in doubt about the log: without its bucket each replica decides for itself.
 
+mod hear;
 mod key;
+mod report;
+mod server;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
+use crate::breaker::FleetMode;
 use crate::breaker::fleet::{Effect, Entry, Phase};
 use crate::breaker::gate::Limiter;
-use crate::breaker::replica::Replica;
-use crate::broker::{Published, Seen, Unavailable, Watch};
+use crate::broker::Published;
 use crate::config::{BreakerSettings, WorkerSettings};
-use crate::flow::Row;
-use crate::pipeline::{Worker, retry};
+use crate::flow::{Role, Row};
+use crate::pipeline::Worker;
 use crate::telemetry;
 use crate::topology::BREAKERS;
+use report::Stopwatch;
+use server::{Foreign, Wanted};
 
 /// A write of the key gives way to the next decision after this.
 const WRITE_TIME: Duration = Duration::from_secs(1);
+
+/// How a process names itself among the replicas: it differs after a restart.
+pub(super) fn instance(worker: &str) -> String {
+    format!("{worker}-{:08x}", fastrand::u32(..))
+}
 
 /// A limiter for each service of the row, in its order.
 pub(super) fn limiters(
     row: &Row,
     own: &BTreeMap<String, BreakerSettings>,
     worker: &WorkerSettings,
+    instance: &str,
 ) -> anyhow::Result<Vec<Arc<Limiter>>> {
     let started = Instant::now();
-    let me = format!("{}-{:08x}", row.worker, fastrand::u32(..));
     let limiter = |name: &&'static str| {
         let settings = own.get(*name).cloned().unwrap_or_default().settings(worker.concurrency);
         settings.check().with_context(|| format!("breaker.{name}"))?;
-        telemetry::breaker_starts(name);
-        Ok(Limiter::new(*name, me.as_str(), settings, started))
+        Ok(Limiter::new(*name, instance, settings, started))
     };
     row.requires.iter().map(limiter).collect()
 }
@@ -47,121 +58,128 @@ pub(super) fn limiters(
 /// What drives the breakers of a worker.
 pub(super) struct Breakers {
     worker: Arc<Worker>,
-    limiters: Vec<Arc<Limiter>>,
-    /// The durables that a breaker pauses.
-    durables: Vec<String>,
-    /// Until when this replica paused the durables of a service on the server.
-    paused: Mutex<BTreeMap<String, Timestamp>>,
+    instance: String,
+    /// In the order of the row.
+    dependencies: Vec<Dependency>,
+    /// In the order of their numbers.
+    durables: Vec<Durable>,
+    foreign: Arc<Foreign>,
+    /// The revision of what could not be read, so that each is said once.
+    junk: Mutex<BTreeMap<String, u64>>,
+    /// Whether the bucket was read, or found to be unreadable.
+    heard: watch::Sender<bool>,
+}
+
+struct Dependency {
+    limiter: Arc<Limiter>,
+    server: watch::Sender<Wanted>,
+    stopwatch: Stopwatch,
+}
+
+struct Durable {
+    name: String,
+    /// Whether a breaker pauses it.
+    is_gated: bool,
+}
+
+impl Dependency {
+    /// Whether this replica decides with the others. An operator it obeys in any case.
+    fn is_in_the_fleet(&self) -> bool {
+        self.limiter.look(|replica| replica.settings().fleet != FleetMode::Off)
+    }
 }
 
 impl Breakers {
     pub(super) fn new(
         worker: Arc<Worker>,
+        instance: String,
         limiters: Vec<Arc<Limiter>>,
-        durables: Vec<String>,
     ) -> Arc<Self> {
-        Arc::new(Self { worker, limiters, durables, paused: Mutex::default() })
+        let durables = worker.flow.durables(Some(worker.name())).into_iter();
+        let durables = durables.map(|durable| Durable {
+            is_gated: durable.role != Role::Closing && !limiters.is_empty(),
+            name: durable.name,
+        });
+        let durables = durables.collect();
+        let dependency = |limiter| Dependency {
+            limiter,
+            server: watch::Sender::new(None),
+            stopwatch: Stopwatch::default(),
+        };
+        Arc::new(Self {
+            worker,
+            instance,
+            dependencies: limiters.into_iter().map(dependency).collect(),
+            durables,
+            foreign: Arc::default(),
+            junk: Mutex::default(),
+            heard: watch::Sender::new(false),
+        })
+    }
+
+    /// Starts what runs beside the work.
+    pub(super) fn start(self: &Arc<Self>, around: &mut JoinSet<()>, look_every: Duration) {
+        if self.dependencies.is_empty() {
+            self.heard.send_replace(true);
+        } else {
+            around.spawn(self.clone().hear());
+        }
+        for (at, one) in self.dependencies.iter().enumerate() {
+            let (worker, foreign) = (self.worker.clone(), self.foreign.clone());
+            around.spawn(self.clone().drive(at));
+            around.spawn(server::keep(worker, self.gated(), foreign, one.server.subscribe()));
+        }
+        let all = self.durables.iter().map(|durable| durable.name.clone()).collect();
+        let explaining = self.clone();
+        let explained = move |durable: &str| explaining.explained(durable);
+        let (worker, foreign) = (self.worker.clone(), self.foreign.clone());
+        around.spawn(server::look(worker, all, foreign, look_every, explained));
+    }
+
+    /// Resolves once the bucket was read, or found to be unreadable: an operator's word holds
+    /// before the first pull.
+    pub(super) async fn heard(&self) {
+        // It cannot fail: `self` holds the sender.
+        let _ = self.heard.subscribe().wait_for(|heard| *heard).await;
     }
 
     /// Keeps a breaker's time and does what it decides, for as long as the worker runs.
-    pub(super) async fn drive(self: Arc<Self>, limiter: Arc<Limiter>) {
+    async fn drive(self: Arc<Self>, at: usize) {
+        let Some(one) = self.dependencies.get(at) else { return };
+        let limiter = &one.limiter;
         loop {
             for effect in limiter.turn().await {
                 match effect {
-                    Effect::Write { expected, entry } => {
-                        self.write(&limiter, expected, entry).await;
+                    Effect::Write { expected, entry } => self.write(one, expected, entry).await,
+                    Effect::PauseServer(wait) => {
+                        let stored = limiter.look(|replica| replica.fleet().stored().0.clone());
+                        let until = stored.pauses.values().max().copied().map(key::moment);
+                        let until = until.unwrap_or_else(|| later(self.now(), wait));
+                        one.server.send_replace(Some(until));
                     }
-                    Effect::PauseServer(wait) => self.pause(limiter.name(), wait).await,
-                    Effect::ResumeServer => self.resume(limiter.name()).await,
+                    Effect::ResumeServer => drop(one.server.send_replace(None)),
                     Effect::Log(news) => telemetry::breaker(limiter.name(), &news),
                 }
             }
-            let doubts = |replica: &Replica| replica.machine().doubting_since().is_some();
-            telemetry::doubting(limiter.name(), limiter.look(doubts));
+            let phase = limiter.look(|replica| replica.phase());
+            one.stopwatch.set(phase == Phase::Paused, Instant::now());
         }
     }
 
-    /// Hears what other replicas and operators decide, for as long as the worker runs.
-    pub(super) async fn hear(self: Arc<Self>) {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let began = Instant::now();
-            match self.worker.broker.watch(BREAKERS, "").await {
-                Ok(mut watch) => self.follow(&mut *watch).await,
-                Err(Unavailable(why)) => {
-                    tracing::debug!(why, "the breakers' bucket is not watched")
-                }
-            }
-            for limiter in &self.limiters {
-                limiter.unreadable();
-            }
-            if began.elapsed() > Duration::from_secs(10) {
-                attempt = 1;
-            }
-            sleep(retry::BROKER.wait(attempt)).await;
-        }
-    }
-
-    /// Tells the breakers what the bucket says, until the watch ends.
-    async fn follow(&self, watch: &mut dyn Watch) {
-        let mut present = BTreeMap::new();
-        loop {
-            match watch.next().await {
-                Ok(Seen::Set(entry)) => drop(present.insert(entry.key.clone(), entry)),
-                Ok(Seen::Gone { key }) => drop(present.remove(&key)),
-                Ok(Seen::AllPresent) => break,
-                Err(_) => return,
-            }
-        }
-        for limiter in &self.limiters {
-            // An operator's word first: it holds before the first pull.
-            let forced = present.get(&key::of_override(limiter.name()));
-            limiter.overridden(forced.and_then(|entry| key::read_override(entry, self.now())));
-            let entry = present.get(limiter.name());
-            let (entry, revision) = entry.map_or((Entry::default(), 0), key::read);
-            limiter.seen(entry, revision);
-        }
-        while let Ok(seen) = watch.next().await {
-            match seen {
-                Seen::Set(entry) => self.tell(&entry.key, Some(&entry)),
-                Seen::Gone { key } => self.tell(&key, None),
-                Seen::AllPresent => {}
-            }
-        }
-    }
-
-    fn tell(&self, key: &str, entry: Option<&crate::broker::Entry>) {
-        for limiter in &self.limiters {
-            if key == limiter.name() {
-                if entry.is_none() {
-                    // It was deleted by hand. Revisions only grow, unless the key is lost.
-                    limiter.unreadable();
-                }
-                let (entry, revision) = entry.map_or((Entry::default(), 0), key::read);
-                limiter.seen(entry, revision);
-            } else if key == key::of_override(limiter.name()) {
-                limiter.overridden(entry.and_then(|entry| key::read_override(entry, self.now())));
-            }
-        }
-    }
-
-    async fn write(&self, limiter: &Arc<Limiter>, expected: u64, entry: Entry) {
-        let name = limiter.name();
+    async fn write(&self, one: &Dependency, expected: u64, entry: Entry) {
+        let name = one.limiter.name();
         let now = self.now();
         let mut entry = Entry { since_ms: key::milliseconds(now), ..entry };
         if entry.phase == Phase::Paused {
             // Before the write: the pause on the server must not outlast the fleet's own.
-            let until = later(now, Duration::from_millis(entry.wait_ms));
-            let pause = |durable: &String| (durable.clone(), key::milliseconds(until));
-            entry.pauses = self.durables.iter().map(pause).collect();
-            self.paused().insert(name.to_owned(), until);
+            let until = key::milliseconds(later(now, Duration::from_millis(entry.wait_ms)));
+            entry.pauses = self.gated().into_iter().map(|durable| (durable, until)).collect();
         }
         let value = key::write(&entry);
         let broker = &self.worker.broker;
         let written = broker.compare_and_set(BREAKERS, name, expected, value, None);
         match timeout(WRITE_TIME, written).await {
-            Ok(Published::Stored { sequence }) => limiter.seen(entry, sequence),
+            Ok(Published::Stored { sequence }) => one.limiter.seen(entry, sequence),
             // The watch brings what is stored, but it says nothing of a key that was purged.
             Ok(Published::Conflict) => {
                 if let Ok(Ok(found)) = timeout(WRITE_TIME, broker.entry(BREAKERS, name)).await {
@@ -173,37 +191,22 @@ impl Breakers {
         }
     }
 
-    async fn pause(&self, dependency: &str, wait: Duration) {
-        let written = self.paused().get(dependency).copied();
-        let until = written.unwrap_or_else(|| later(self.now(), wait));
-        let worker = &self.worker;
-        for durable in &self.durables {
-            match worker.broker.pause(worker.flow.stream, durable, until).await {
-                Ok(pause) if pause.is_longer_than(until) => {
-                    tracing::info!(durable, "foreign_pause: paused for longer by an operator");
-                }
-                Ok(_) => {}
-                Err(Unavailable(why)) => {
-                    tracing::warn!(durable, why, "not paused on the server; the gate is shut");
-                }
-            }
-        }
+    fn gated(&self) -> Vec<String> {
+        let gated = self.durables.iter().filter(|durable| durable.is_gated);
+        gated.map(|durable| durable.name.clone()).collect()
     }
 
-    async fn resume(&self, dependency: &str) {
-        let Some(until) = self.paused().remove(dependency) else { return };
-        for durable in &self.durables {
-            // It ends by itself in any case.
-            let _ = self.worker.broker.resume(self.worker.flow.stream, durable, until).await;
-        }
+    /// Until when the keys that this worker follows explain a pause of a durable.
+    fn explained(&self, durable: &str) -> Timestamp {
+        let pause = |one: &Dependency| {
+            one.limiter.look(|replica| replica.fleet().stored().0.pauses.get(durable).copied())
+        };
+        let longest = self.dependencies.iter().filter_map(pause).max();
+        longest.map_or(Timestamp::UNIX_EPOCH, key::moment)
     }
 
     fn now(&self) -> Timestamp {
         self.worker.clock.now()
-    }
-
-    fn paused(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Timestamp>> {
-        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,7 +14,7 @@ use super::Handler;
 use crate::breaker::gate::Gate;
 use crate::broker::{Delivered, Pulled, Receipt, Settle, Unavailable};
 use crate::flow::Durable;
-use crate::pipeline::{Delivery, Turn, Worker, park, retry};
+use crate::pipeline::{Delivery, Turn, Why, Worker, park, retry};
 use crate::process::shutdown::Stop;
 use crate::{BadData, Reason, telemetry};
 
@@ -84,7 +84,9 @@ pub(super) async fn serve(
             },
         }
     }
-    for delivered in pull.stop().await {
+    let untouched = pull.stop().await;
+    telemetry::returned(&durable.name, Why::Stopping, untouched.len() as u64);
+    for delivered in untouched {
         worker.broker.settle(&delivered.receipt, Settle::Retry(Duration::ZERO)).await;
     }
     while in_hand.join_next().await.is_some() {}

@@ -184,6 +184,17 @@ impl Flow {
         self.steps.iter().find(|step| step.cancelled.is_some()).expect("a checked flow has one end")
     }
 
+    /// The outside services that the steps call, each once, in flow order.
+    pub fn services(&self) -> Vec<&'static str> {
+        let mut services = Vec::new();
+        for service in self.steps.iter().flat_map(|step| step.requires) {
+            if !services.contains(service) {
+                services.push(*service);
+            }
+        }
+        services
+    }
+
     /// Steps that can be undone, in flow order.
     pub fn undoable(&self) -> impl DoubleEndedIterator<Item = &'static Row> + use<> {
         let steps: &'static [Row] = self.steps;

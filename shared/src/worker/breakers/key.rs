@@ -11,40 +11,29 @@ use jiff::Timestamp;
 use crate::breaker::fleet::{Entry, Override};
 use crate::broker;
 
-/// The key of the override of a service.
-pub(super) fn of_override(dependency: &str) -> String {
-    format!("{dependency}.override")
-}
-
 pub(super) fn write(entry: &Entry) -> Bytes {
     serde_json::to_vec(entry).expect("words and numbers always serialise").into()
 }
 
-/// What is stored, and its revision.
-pub(super) fn read(stored: &broker::Entry) -> (Entry, u64) {
-    let entry = serde_json::from_slice(&stored.value).unwrap_or_else(|error| {
-        let (key, error) = (&stored.key, error.to_string());
-        tracing::warn!(key, error, "not a breaker's entry; the next transition replaces it");
-        Entry::default()
-    });
-    (entry, stored.revision)
+/// What is stored; `Err` where it is nobody's entry.
+pub(super) fn read(stored: &broker::Entry) -> Result<Entry, serde_json::Error> {
+    serde_json::from_slice(&stored.value)
 }
 
-/// An override and the time that it has left; `None` when its time is over.
+/// An override and the time that it has left; `Ok(None)` when its time is over.
 pub(super) fn read_override(
     stored: &broker::Entry,
     now: Timestamp,
-) -> Option<(Override, Duration)> {
-    let forced: Override = match serde_json::from_slice(&stored.value) {
-        Ok(forced) => forced,
-        Err(error) => {
-            let (key, error) = (&stored.key, error.to_string());
-            tracing::warn!(key, error, "not an override; it is ignored");
-            return None;
-        }
-    };
-    let left = forced.until_ms.checked_sub(milliseconds(now)).filter(|left| *left > 0)?;
-    Some((forced, Duration::from_millis(left)))
+) -> Result<Option<(Override, Duration)>, serde_json::Error> {
+    let forced: Override = serde_json::from_slice(&stored.value)?;
+    let left = forced.until_ms.checked_sub(milliseconds(now)).filter(|left| *left > 0);
+    Ok(left.map(|left| (forced, Duration::from_millis(left))))
+}
+
+/// Of milliseconds since the Unix epoch.
+pub(super) fn moment(milliseconds: u64) -> Timestamp {
+    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
 }
 
 /// Of the Unix epoch.
@@ -75,13 +64,13 @@ mod tests {
         };
         let text = String::from_utf8(write(&entry).to_vec()).expect("JSON");
         assert!(text.contains(r#""phase":"paused""#), "{text}");
-        assert_eq!(read(&stored(&text)), (entry, 7));
+        assert_eq!(read(&stored(&text)).expect("an entry"), entry);
     }
 
     #[test]
-    fn what_is_no_entry_counts_as_nothing_agreed_under_its_revision() {
+    fn what_is_no_entry_is_told_apart() {
         for junk in ["", "{", "[]", r#"{"phase":"sleeping"}"#] {
-            assert_eq!(read(&stored(junk)), (Entry::default(), 7), "{junk}");
+            assert!(read(&stored(junk)).is_err(), "{junk}");
         }
     }
 
@@ -89,9 +78,10 @@ mod tests {
     fn an_override_lives_until_its_time() {
         let text = r#"{"mode":"paused","by":"ann","reason":"bank closed","until_ms":60000}"#;
         let at = |second| Timestamp::from_second(second).expect("a time");
-        let (forced, left) = read_override(&stored(text), at(0)).expect("it lives");
+        let read = |text, second| read_override(&stored(text), at(second));
+        let (forced, left) = read(text, 0).expect("an override").expect("it lives");
         assert_eq!((forced.mode, left), (Mode::Paused, Duration::from_secs(60)));
-        assert_eq!(read_override(&stored(text), at(60)), None);
-        assert_eq!(read_override(&stored("{}"), at(0)), None);
+        assert_eq!(read(text, 60).expect("an override"), None);
+        assert!(read("{}", 0).is_err());
     }
 }
