@@ -11,6 +11,7 @@ Examples:
   quadrille place                        place the sample order
   quadrille trace A123                   the whole story of one order
   quadrille topology plan                what the broker lacks
+  quadrille breaker show                 which outside services give no answer
   quadrille stock show --json            what is in stock, for a script
 
 Exit codes: 0 done; 1 failed, or something is not as it should be; 2 wrong usage, or changes are

@@ -1,4 +1,5 @@
-//! The operator's tool for the sagas of any flow: `topology`, `trace` and `completions`.
+//! The operator's tool for the sagas of any flow: `topology`, `trace`, `breaker` and
+//! `completions`.
 //!
 //! ```no_run
 //! # use quadrille::flow::{Flow, opens, step};
@@ -31,6 +32,7 @@ mod tool;
 
 pub mod topology;
 pub mod trace;
+pub mod breaker;
 
 pub mod connect;
 pub mod output;
@@ -48,6 +50,7 @@ const EXAMPLES: &str = "\
 Examples:
   {tool} topology plan               what the broker lacks
   {tool} trace A123                  the whole story of one saga
+  {tool} breaker show                which outside services give no answer
 
 Exit codes: 0 done; 1 failed, or something is not as it should be; 2 wrong usage, or changes are
 pending (topology).";
@@ -58,6 +61,8 @@ pub enum Verb {
     Trace(trace::TraceArgs),
     #[command(subcommand)]
     Topology(topology::TopologyCommand),
+    #[command(subcommand)]
+    Breaker(breaker::BreakerCommand),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -89,6 +94,7 @@ impl Verb {
         match self {
             Self::Trace(args) => trace::run(&args, tool).await,
             Self::Topology(command) => topology::run(&command, tool).await,
+            Self::Breaker(command) => breaker::run(&command, tool).await,
             Self::Completions { shell } => {
                 output::data(&tool.completions(shell))?;
                 Ok(ExitCode::SUCCESS)

@@ -73,7 +73,7 @@ pub struct Permission {
 }
 
 impl WriteFlag {
-    fn permission(&self) -> Option<Permission> {
+    pub(crate) fn permission(&self) -> Option<Permission> {
         self.write.then_some(Permission { _made_here: () })
     }
 }
