@@ -1,6 +1,9 @@
 //! `quadrille` as an operator's script runs it: the built program, its exit codes and its JSON,
 //! against a real server and real workers.
 
+mod breaker;
+mod held;
+
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::server::Server;

@@ -1,10 +1,13 @@
 //! Requests and answers over NATS.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use quadrille::broker::{Broker as _, ServiceError};
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::under_test::UnderTest;
 
@@ -14,6 +17,7 @@ contract!(
     a_request_that_is_dropped_is_answered_with_try_again,
     where_nobody_serves_a_request_is_unavailable,
     stock_tools_can_discover_a_service,
+    every_instance_of_a_service_answers_where_each_is_to,
 );
 
 async fn serve(test: &UnderTest) -> mpsc::Receiver<quadrille::broker::Request> {
@@ -78,4 +82,39 @@ async fn stock_tools_can_discover_a_service(test: UnderTest) {
     let names: Vec<_> =
         info["endpoints"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
     assert!(names.contains(&&json!("stock-get")), "{info}");
+}
+
+async fn every_instance_of_a_service_answers_where_each_is_to(test: UnderTest) {
+    let (service, prefix) = (test.flow.stream, test.flow.subjects);
+    let subject = format!("{prefix}.who");
+    let nobody = test.broker.ask_each(&subject, Bytes::new(), Duration::from_secs(1)).await;
+    assert_eq!(nobody.unwrap(), Vec::<Bytes>::new());
+    let mut instances = JoinSet::new();
+    for name in ["one", "two", "three"] {
+        let broker = test.another().await;
+        let mut requests = broker.serve_each(service, prefix, &["who"]).await.unwrap();
+        instances.spawn(async move {
+            while let Some(request) = requests.recv().await {
+                let answer = match &request.payload[..] {
+                    b"" => Ok(Bytes::from_static(name.as_bytes())),
+                    _ => Err(ServiceError { code: 400, message: "no such question".to_owned() }),
+                };
+                request.respond(answer);
+            }
+            drop(broker);
+        });
+    }
+    let ask = async |question: &'static str| {
+        let question = Bytes::from_static(question.as_bytes());
+        let patience = Duration::from_millis(500);
+        let mut answers = test.broker.ask_each(&subject, question, patience).await.unwrap();
+        answers.sort();
+        answers
+    };
+    // A server of a cluster may hear of a subscription late.
+    eventually("all of them answer", async || {
+        (ask("").await == ["one", "three", "two"]).then_some(())
+    })
+    .await;
+    assert_eq!(ask("why").await, Vec::<Bytes>::new());
 }

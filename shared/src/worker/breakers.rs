@@ -10,7 +10,7 @@ mod report;
 mod server;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -64,6 +64,8 @@ pub(super) struct Breakers {
     /// In the order of their numbers.
     durables: Vec<Durable>,
     foreign: Arc<Foreign>,
+    /// Until when, in Unix milliseconds, a key has explained the pause of a durable.
+    explained: Mutex<BTreeMap<String, u64>>,
     /// The revision of what could not be read, so that each is said once.
     junk: Mutex<BTreeMap<String, u64>>,
     /// Whether the bucket was read, or found to be unreadable.
@@ -112,6 +114,7 @@ impl Breakers {
             dependencies: limiters.into_iter().map(dependency).collect(),
             durables,
             foreign: Arc::default(),
+            explained: Mutex::default(),
             junk: Mutex::default(),
             heard: watch::Sender::new(false),
         })
@@ -179,7 +182,10 @@ impl Breakers {
         let broker = &self.worker.broker;
         let written = broker.compare_and_set(BREAKERS, name, expected, value, None);
         match timeout(WRITE_TIME, written).await {
-            Ok(Published::Stored { sequence }) => one.limiter.seen(entry, sequence),
+            Ok(Published::Stored { sequence }) => {
+                self.explain(&entry);
+                one.limiter.seen(entry, sequence);
+            }
             // The watch brings what is stored, but it says nothing of a key that was purged.
             Ok(Published::Conflict) => {
                 if let Ok(Ok(found)) = timeout(WRITE_TIME, broker.entry(BREAKERS, name)).await {
@@ -196,13 +202,19 @@ impl Breakers {
         gated.map(|durable| durable.name.clone()).collect()
     }
 
-    /// Until when the keys that this worker follows explain a pause of a durable.
+    /// Until when a key that this worker follows has ever explained a pause of a durable: the pause
+    /// may outlast its key by a moment.
     fn explained(&self, durable: &str) -> Timestamp {
-        let pause = |one: &Dependency| {
-            one.limiter.look(|replica| replica.fleet().stored().0.pauses.get(durable).copied())
-        };
-        let longest = self.dependencies.iter().filter_map(pause).max();
-        longest.map_or(Timestamp::UNIX_EPOCH, key::moment)
+        let explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
+        explained.get(durable).copied().map_or(Timestamp::UNIX_EPOCH, key::moment)
+    }
+
+    fn explain(&self, entry: &Entry) {
+        let mut explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
+        for (durable, until) in &entry.pauses {
+            let longest = explained.entry(durable.clone()).or_default();
+            *longest = (*longest).max(*until);
+        }
     }
 
     fn now(&self) -> Timestamp {

@@ -21,6 +21,7 @@ contract!(
     an_entry_over_one_that_has_just_ended_ends_too,
     a_renewed_entry_ends_after_its_new_time,
     a_deleted_key_counts_as_none,
+    a_key_is_removed_only_at_the_revision_that_was_read,
     an_attempt_is_kept_without_a_time_of_its_own,
     a_key_that_is_none_and_a_value_that_is_too_large_are_refused,
 );
@@ -165,6 +166,31 @@ async fn a_deleted_key_counts_as_none(test: UnderTest) {
     }
     stored(&test.broker, &key, 0, "2", None).await;
     tells(&mut watch, &["key=2"]).await;
+}
+
+async fn a_key_is_removed_only_at_the_revision_that_was_read(test: UnderTest) {
+    let test = test.with_buckets().await;
+    let key = test.key("removed");
+    let remove = async |revision| {
+        eventually("an answer that decides", async || {
+            match test.broker.remove(BREAKERS, &key, revision).await {
+                Published::Unknown(Unknown::Busy | Unknown::Full | Unknown::NoAnswer(_)) => None,
+                answer => Some(answer),
+            }
+        })
+        .await
+    };
+    let first = stored(&test.broker, &key, 0, "first", None).await;
+    let second = stored(&test.broker, &key, first, "second", None).await;
+    assert_eq!(remove(first).await, Published::Conflict);
+    assert_eq!(entry(&test.broker, &key).await.unwrap().value, "second");
+    let mut watch = test.broker.watch(BREAKERS, &key).await.unwrap();
+    assert!(matches!(next(&mut *watch).await, Seen::Set(_)));
+    assert_eq!(next(&mut *watch).await, Seen::AllPresent);
+    assert!(matches!(remove(second).await, Published::Stored { .. }));
+    assert_eq!(next(&mut *watch).await, Seen::Gone { key: key.clone() });
+    assert_eq!(entry(&test.broker, &key).await, None);
+    stored(&test.broker, &key, 0, "third", None).await;
 }
 
 async fn an_attempt_is_kept_without_a_time_of_its_own(test: UnderTest) {

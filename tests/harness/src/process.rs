@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, bail};
 use quadrille::process::health;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::eventually::{until, within_patience};
@@ -95,6 +97,18 @@ impl Process {
             Ok(look().await)
         })
         .await
+    }
+
+    /// What its health page answers: status line, headers and body.
+    ///
+    /// # Errors
+    /// When it serves none, or not yet.
+    pub async fn page(&self, path: &str) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect(fs::read_to_string(&self.address_file)?).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
     }
 
     /// How it ended, if it has.

@@ -56,3 +56,71 @@ impl Replica {
         self.calls
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::fleet::{Entry, Override};
+    use crate::breaker::{Message, Settings};
+
+    const START: Duration = Duration::ZERO;
+    const WAIT: Duration = Duration::from_secs(60);
+
+    fn paused() -> Entry {
+        let wait_ms = WAIT.as_secs() * 1_000;
+        Entry { phase: Phase::Paused, by: "other".into(), wait_ms, ..Entry::default() }
+    }
+
+    fn replica(fleet: FleetMode) -> Replica {
+        Replica::new("me", Settings { fleet, ..Settings::default() }, 1)
+    }
+
+    fn force(replica: &mut Replica, mode: Option<Mode>) {
+        let word = |mode| {
+            let (by, reason) = ("ann".to_owned(), "maintenance".to_owned());
+            (Override { mode, by, reason, until_ms: 0 }, WAIT)
+        };
+        replica.overridden(mode.map(word), START);
+    }
+
+    #[test]
+    fn an_operators_word_is_the_phase_while_it_lives() {
+        let mut replica = replica(FleetMode::On);
+        replica.seen(paused(), 1, START);
+        let mut seen = Vec::new();
+        for mode in [Some(Mode::Flowing), Some(Mode::Paused), Some(Mode::Observe), None] {
+            force(&mut replica, mode);
+            seen.push((replica.phase(), replica.is_gate_open()));
+        }
+        let paused_shut = (Phase::Paused, false);
+        // While it observes, it says what it would do.
+        let observes = (Phase::Paused, true);
+        assert_eq!(seen, [(Phase::Flowing, true), paused_shut, observes, paused_shut]);
+    }
+
+    #[test]
+    fn a_replica_on_its_own_says_what_it_does_itself() {
+        let mut replica = replica(FleetMode::On);
+        replica.seen(paused(), 1, START);
+        replica.unreadable(START);
+        assert_eq!((replica.phase(), replica.is_on_its_own()), (Phase::Paused, true));
+        // The pause that it knew of is over.
+        replica.tick(WAIT + WAIT);
+        assert_eq!((replica.phase(), replica.is_on_its_own()), (Phase::Flowing, true));
+        assert!(!self::replica(FleetMode::Off).is_on_its_own(), "it is meant to decide alone");
+    }
+
+    #[test]
+    fn a_message_is_tried_after_the_pause_and_not_before_it_is_due() {
+        let mut replica = replica(FleetMode::On);
+        replica.seen(paused(), 1, START);
+        let id = MessageId { source: 0, number: 1 };
+        let message = |due| Message { due, ..Message::new(id, false, START) };
+        replica.hold(message(Duration::from_secs(1)), START);
+        assert_eq!(replica.next_try(id), Some(WAIT));
+        replica.hold(message(WAIT + WAIT), START);
+        assert_eq!(replica.next_try(id), Some(WAIT + WAIT));
+        assert_eq!((replica.held_of(0), replica.held_of(1)), (1, 0));
+        assert_eq!(replica.next_try(MessageId { source: 0, number: 2 }), None);
+    }
+}

@@ -124,6 +124,7 @@ impl Breakers {
             self.junk(stored, "not a breaker's entry; the next transition replaces it", &error);
             Entry::default()
         });
+        self.explain(&entry);
         one.limiter.seen(entry, stored.revision);
     }
 

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::interval;
+use tokio::time::{interval, sleep};
 
 use crate::broker::{Pause, Unavailable};
 use crate::pipeline::Worker;
 
 /// Until when the durables are to be paused for one service; `None` for not at all.
 pub(super) type Wanted = Option<Timestamp>;
+
+/// More than a watch needs to bring a key.
+const KEY_TRAVELS: Duration = Duration::from_secs(1);
 
 /// Durables that are paused for longer than any replica asked for, and until when.
 #[derive(Debug, Default)]
@@ -90,7 +93,13 @@ pub(super) async fn look(
     loop {
         tick.tick().await;
         for durable in &durables {
-            if let Ok(pause) = worker.broker.paused(worker.flow.stream, durable).await {
+            let mut pause = worker.broker.paused(worker.flow.stream, durable).await;
+            if pause.as_ref().is_ok_and(|pause| pause.is_longer_than(explained(durable))) {
+                // Our own pause may be here before the key that explains it.
+                sleep(KEY_TRAVELS).await;
+                pause = worker.broker.paused(worker.flow.stream, durable).await;
+            }
+            if let Ok(pause) = pause {
                 foreign.seen(durable, &pause, explained(durable));
             }
         }

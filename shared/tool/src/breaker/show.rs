@@ -1,25 +1,30 @@
 //! What key, override, broker and replicas say of a service, each beside its source.
 
+mod render;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use quadrille::breaker::fleet::{Entry, Override};
-use quadrille::broker::{Broker, Pause};
+use quadrille::broker::{Broker, Pause, Unavailable};
 use quadrille::flow::Role;
 use quadrille::nats::NatsBroker;
 use quadrille::worker::held::{self, Ask, Report};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::{Found, find, moment, plain, read, sentence, word};
-use crate::output::{self, Advise, BAD, GOOD, Paint, STRONG, Style, WAITS};
+use super::{Found, find, moment, read};
+use crate::output::{self, Advise};
 use crate::tool::Tool;
+use render::text;
 
 /// How long replicas may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// More than a key needs to travel.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One service.
 #[derive(Debug, Serialize)]
@@ -35,7 +40,7 @@ struct Shown {
 }
 
 /// A durable whose messages need the service, as the server has it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Durable {
     durable: String,
     paused_until: Option<Timestamp>,
@@ -58,17 +63,17 @@ pub(super) async fn run(
     json: bool,
     tool: &Tool,
 ) -> anyhow::Result<ExitCode> {
-    let all = tool.flow.services();
     let wanted = match service {
         Some(service) => vec![find(tool.flow, service)?],
-        None => all.clone(),
+        None => tool.flow.services(),
     };
     let connection = tool.connect().await?;
     let broker = &connection.broker;
-    // A durable may need several services, and any of them may explain its pause.
-    let mut keys = BTreeMap::new();
-    for service in &all {
-        keys.insert(*service, read(broker, service, tool).await?);
+    let mut state = State::read(broker, tool).await?;
+    if state.durables.iter().any(|(_, durable)| durable.foreign_pause) {
+        // A pause of the replicas may be here a moment before or after the key that explains it.
+        tokio::time::sleep(LOOK_AGAIN).await;
+        state = State::read(broker, tool).await?;
     }
     let workers = tool
         .flow
@@ -78,8 +83,11 @@ pub(super) async fn run(
     let reports = ask(broker, tool, workers.map(|row| row.worker)).await?;
     let mut shown = Vec::new();
     for service in wanted {
-        let durables = durables(broker, tool, service, &explained(&keys)).await;
-        let (key, forced) = keys.get(service).cloned().unwrap_or_default();
+        let (key, forced) = state.keys.get(service).cloned().unwrap_or_default();
+        let needs =
+            |worker: &str| tool.flow.row(worker).is_some_and(|row| row.requires.contains(&service));
+        let gated = state.durables.iter().filter(|(worker, _)| needs(worker));
+        let durables = gated.map(|(_, durable)| durable.clone()).collect();
         let (replicas, silent) = replicas(tool, service, &reports);
         let dependency = service.to_owned();
         shown.push(Shown { dependency, key, forced, durables, replicas, silent });
@@ -95,12 +103,40 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// What bucket and server say at about one moment.
+struct State {
+    keys: BTreeMap<&'static str, (Option<Found<Entry>>, Option<Found<Override>>)>,
+    /// The gated durables, each with its worker.
+    durables: Vec<(&'static str, Durable)>,
+}
+
+impl State {
+    /// Reads all keys of the flow, because a durable may need several services, and any of them may
+    /// explain its pause.
+    async fn read(broker: &NatsBroker, tool: &Tool) -> anyhow::Result<Self> {
+        let mut keys = BTreeMap::new();
+        for service in tool.flow.services() {
+            keys.insert(service, read(broker, service, tool).await?);
+        }
+        let explained = explained(keys.values().filter_map(|(key, _)| key.as_ref()));
+        let mut durables = Vec::new();
+        for durable in tool.flow.durables(None) {
+            let calls = tool.flow.row(durable.worker).is_some_and(|row| !row.requires.is_empty());
+            if durable.role != Role::Closing && calls {
+                let pause = broker.paused(tool.flow.stream, &durable.name).await;
+                let explained_until = explained.get(&durable.name).copied();
+                let shown = Durable::of(durable.name, pause, explained_until);
+                durables.push((durable.worker, shown));
+            }
+        }
+        Ok(Self { keys, durables })
+    }
+}
+
 /// Until when the bucket explains the pause of each durable.
-fn explained(
-    keys: &BTreeMap<&str, (Option<Found<Entry>>, Option<Found<Override>>)>,
-) -> BTreeMap<String, Timestamp> {
+fn explained<'f>(keys: impl Iterator<Item = &'f Found<Entry>>) -> BTreeMap<String, Timestamp> {
     let mut explained = BTreeMap::new();
-    let entries = keys.values().filter_map(|(key, _)| key.as_ref()?.value.as_ref());
+    let entries = keys.filter_map(|key| key.value.as_ref());
     for (durable, until_ms) in entries.flat_map(|entry| &entry.pauses) {
         let until = explained.entry(durable.clone()).or_insert(Timestamp::UNIX_EPOCH);
         *until = moment(*until_ms).max(*until);
@@ -108,18 +144,13 @@ fn explained(
     explained
 }
 
-async fn durables(
-    broker: &NatsBroker,
-    tool: &Tool,
-    service: &str,
-    explained: &BTreeMap<String, Timestamp>,
-) -> Vec<Durable> {
-    let mut shown = Vec::new();
-    let needs = |worker| tool.flow.row(worker).is_some_and(|row| row.requires.contains(&service));
-    let gated = tool.flow.durables(None).into_iter();
-    for durable in gated.filter(|one| one.role != Role::Closing && needs(one.worker)) {
-        let explained_until = explained.get(&durable.name).copied();
-        let (pause, error) = match broker.paused(tool.flow.stream, &durable.name).await {
+impl Durable {
+    fn of(
+        durable: String,
+        pause: Result<Pause, Unavailable>,
+        explained_until: Option<Timestamp>,
+    ) -> Self {
+        let (pause, error) = match pause {
             Ok(pause) => (pause, None),
             Err(error) => (Pause::Off, Some(error.to_string())),
         };
@@ -127,12 +158,9 @@ async fn durables(
             Pause::Off => None,
             Pause::On { until, .. } => Some(*until),
         };
-        let explains = explained_until.unwrap_or(Timestamp::UNIX_EPOCH);
-        let foreign_pause = pause.is_longer_than(explains);
-        let durable = durable.name;
-        shown.push(Durable { durable, paused_until, explained_until, foreign_pause, error });
+        let foreign_pause = pause.is_longer_than(explained_until.unwrap_or(Timestamp::UNIX_EPOCH));
+        Self { durable, paused_until, explained_until, foreign_pause, error }
     }
-    shown
 }
 
 /// What all replicas of these workers say, all at once.
@@ -175,103 +203,6 @@ fn replicas(tool: &Tool, service: &str, reports: &[Report]) -> (Vec<Replica>, Ve
     let steps = tool.flow.steps.iter().filter(|row| row.requires.contains(&service));
     let silent = steps.filter(|row| reports.iter().all(|report| report.worker != row.worker));
     (replicas, silent.map(|row| row.worker.to_owned()).collect())
-}
-
-fn text(shown: &Shown, paint: Paint) -> String {
-    let Shown { dependency, key, forced, durables, replicas, silent } = shown;
-    let mut text = format!("{}\n", paint.paint(STRONG, dependency));
-    let mut line = |source: &str, said: String| {
-        let _ = writeln!(text, "  {source:<9} {said}");
-    };
-    line(
-        "key",
-        key.as_ref().map_or("none: nothing was ever decided".to_owned(), |key| {
-            let revision = key.revision;
-            match (&key.value, &key.junk) {
-                (Some(entry), _) => format!("{} (revision {revision})", agreed(entry, paint)),
-                (None, junk) => {
-                    let junk = junk.as_deref().unwrap_or_default();
-                    let mark = paint.paint(BAD, "not a breaker's entry");
-                    format!("{mark}, revision {revision}: {junk}")
-                }
-            }
-        }),
-    );
-    line(
-        "override",
-        forced.as_ref().map_or("none".to_owned(), |forced| match (&forced.value, &forced.junk) {
-            (Some(forced), _) => paint.paint(WAITS, sentence(forced)),
-            (None, junk) => {
-                format!("ignored, no override: {}", junk.as_deref().unwrap_or_default())
-            }
-        }),
-    );
-    for durable in durables {
-        line("server", delivers(durable, paint));
-    }
-    for replica in replicas {
-        line("replica", says(replica, paint));
-    }
-    for worker in silent {
-        line("replica", format!("{worker}: none answers"));
-    }
-    text
-}
-
-fn agreed(entry: &Entry, paint: Paint) -> String {
-    let Entry { phase, by, reason, since_ms, wait_ms, k, .. } = entry;
-    let phase = word(phase);
-    let style = phase_style(&phase);
-    let (since, by, reason) = (moment(*since_ms), plain(by.as_bytes()), word(reason));
-    #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
-    let wait = output::duration(*wait_ms as f64);
-    let phase = paint.paint(style, phase);
-    format!("{phase} since {since:.0}, by {by}, {reason}, wait {wait}, k {k}")
-}
-
-fn phase_style(phase: &str) -> Style {
-    match phase {
-        "flowing" => GOOD,
-        "paused" => BAD,
-        _ => WAITS,
-    }
-}
-
-fn delivers(durable: &Durable, paint: Paint) -> String {
-    let Durable { durable, paused_until, foreign_pause, error, .. } = durable;
-    if let Some(error) = error {
-        return format!("{durable}: unknown, {error}");
-    }
-    match paused_until {
-        None => format!("{durable}: delivers"),
-        Some(until) if *foreign_pause => {
-            let mark = paint.paint(WAITS, "foreign_pause");
-            format!("{durable}: paused until {until:.0}, {mark}: no key of the bucket explains it")
-        }
-        Some(until) => format!("{durable}: paused until {until:.0}"),
-    }
-}
-
-fn says(replica: &Replica, paint: Paint) -> String {
-    let Replica { instance, breaker } = replica;
-    let held::Breaker { phase, doubting_since, cut_off, limit, out, held, .. } = breaker;
-    let phase = word(phase);
-    let style = phase_style(&phase);
-    let mut said = format!("{instance}: {}", paint.paint(style, phase));
-    if let Some(since) = doubting_since {
-        let _ = write!(said, ", no answers since {since:.0}");
-    }
-    if *cut_off {
-        let _ = write!(said, ", {}", paint.paint(BAD, "cut off: others are answered"));
-    }
-    if breaker.on_its_own {
-        let _ = write!(said, ", on its own: it cannot read the bucket");
-    }
-    if let Some(forced) = &breaker.forced {
-        let _ = write!(said, ", obeys the override {}", word(&forced.mode));
-    }
-    let _ = write!(said, "; limit {limit}, in flight {out}, held {held}");
-    said
 }
 
 #[cfg(test)]
