@@ -46,7 +46,7 @@ async fn every_replica_answers_what_it_holds_and_no_request_harms_it() {
         assert!(ids.iter().any(|id| *id.to_string() == *failed.saga), "{failed:?}");
         assert!(failed.attempt >= 1 && failed.sequence > 0, "{failed:?}");
         let error = failed.last_error.as_deref().expect("as seen");
-        assert!(error.contains("500") && error.chars().count() <= 200, "{error}");
+        assert!(error.contains("503") && error.chars().count() <= 200, "{error}");
     }
 
     let asked = stack.raw.client.request(subject(WORKER), Bytes::from_static(b"\0{"));

@@ -106,7 +106,7 @@ impl Breakers {
                     let until = key::moment(forced.until_ms);
                     let (mode, by) = (word(&forced.mode), one_line(&forced.by, MAX_TEXT));
                     let reason = one_line(&forced.reason, MAX_TEXT);
-                    line.push_str(&format!(": {mode} by {by} until {until}, {reason}"));
+                    line.push_str(&format!(": {mode} by {by} until {until:.0}, {reason}"));
                 }
                 None => line.push_str(&why(replica)),
             }
