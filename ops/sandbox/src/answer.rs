@@ -31,7 +31,9 @@ impl Answer {
                 let kind = if status == 429 { "rate_limit_error" } else { "api_error" };
                 json!({"error": {"type": kind, "code": code, "message": message}})
             }
-            Service::Carrier => json!({"error": {"code": code, "message": message}}),
+            Service::Carrier | Service::Quote => {
+                json!({"error": {"code": code, "message": message}})
+            }
         };
         Self::new(status, &body)
     }
@@ -48,7 +50,9 @@ impl Answer {
             Service::Payment => json!({"error": {
                 "type": "idempotency_error", "code": "idempotency_key_in_use", "message": message
             }}),
-            Service::Carrier => json!({"error": {"code": "key_in_use", "message": message}}),
+            Service::Carrier | Service::Quote => {
+                json!({"error": {"code": "key_in_use", "message": message}})
+            }
         };
         Self::new(409, &body)
     }
@@ -61,7 +65,7 @@ impl Answer {
                 let body = json!({"error": {"type": "idempotency_error", "message": message}});
                 Self::new(400, &body)
             }
-            Service::Carrier => {
+            Service::Carrier | Service::Quote => {
                 Self::new(409, &json!({"error": {"code": "key_reused", "message": message}}))
             }
         }

@@ -19,7 +19,7 @@ Examples:
   curl -X PUT http://127.0.0.1:8400/faults/payment -d '{\"drop_reply_rate\":0.1}'
   curl http://127.0.0.1:8400/ledger?order=A123";
 
-/// Payment and carrier services to test against, with a ledger of every effect.
+/// Payment, carrier and quote services to test against, with a ledger of every effect.
 #[derive(Debug, Parser)]
 #[command(name = "sandbox", version, after_help = EXAMPLES)]
 pub(crate) struct Args {

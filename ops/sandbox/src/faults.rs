@@ -18,8 +18,8 @@ pub(crate) use settings::Settings;
 
 #[derive(Debug)]
 pub(crate) struct Faults {
-    payment: Active,
-    carrier: Active,
+    /// By service.
+    active: [Active; Service::ALL.len()],
     random: fastrand::Rng,
 }
 
@@ -32,66 +32,58 @@ struct Active {
     release: watch::Sender<()>,
 }
 
-/// The settings of both services, as `GET /faults` shows them.
+/// The settings of all services, as `GET /faults` shows them.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
     payment: &'a Settings,
     carrier: &'a Settings,
+    quote: &'a Settings,
 }
 
 impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            payment: Active::new(),
-            carrier: Active::new(),
-            random: fastrand::Rng::with_seed(seed),
-        }
+        Self { active: Service::ALL.map(|_| Active::new()), random: fastrand::Rng::with_seed(seed) }
     }
 
     /// Replaces the service's settings, counts `times` from zero, releases the requests that hang.
     pub(crate) fn set(&mut self, service: Service, settings: Settings) {
-        let active = self.active(service);
+        let active = &mut self.active[service as usize];
         active.settings = settings;
         active.matched = 0;
         active.release.send_replace(());
     }
 
     pub(crate) fn clear(&mut self) {
-        self.set(Service::Payment, Settings::default());
-        self.set(Service::Carrier, Settings::default());
+        Service::ALL.into_iter().for_each(|service| self.set(service, Settings::default()));
     }
 
     /// Closes the requests that hang, without an answer, because the server stops.
     pub(crate) fn abandon_hanging(&mut self) {
-        self.payment.release = watch::Sender::new(());
-        self.carrier.release = watch::Sender::new(());
+        for active in &mut self.active {
+            active.release = watch::Sender::new(());
+        }
     }
 
     pub(crate) fn report(&self) -> Report<'_> {
-        Report { payment: &self.payment.settings, carrier: &self.carrier.settings }
+        let of = |service| &self.active[service as usize].settings;
+        Report {
+            payment: of(Service::Payment),
+            carrier: of(Service::Carrier),
+            quote: of(Service::Quote),
+        }
     }
 
     /// How long the payment service's keys live, if a fault says so.
     pub(crate) fn key_lifetime_ms(&self) -> Option<u64> {
-        self.payment.settings.key_lifetime_ms
+        self.active[Service::Payment as usize].settings.key_lifetime_ms
     }
 
     pub(crate) fn plan(&mut self, operation: Operation, order: Option<&str>) -> Plan {
-        let active = match operation.service() {
-            Service::Payment => &mut self.payment,
-            Service::Carrier => &mut self.carrier,
-        };
+        let active = &mut self.active[operation.service() as usize];
         if active.matches(operation, order) {
             active.draw(&mut self.random)
         } else {
             Plan::default()
-        }
-    }
-
-    fn active(&mut self, service: Service) -> &mut Active {
-        match service {
-            Service::Payment => &mut self.payment,
-            Service::Carrier => &mut self.carrier,
         }
     }
 }

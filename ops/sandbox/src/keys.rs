@@ -89,6 +89,11 @@ impl Keys {
         self.entries.remove(key);
     }
 
+    /// Whether a request with this key is being executed right now.
+    pub(crate) fn is_executing(&self, key: &str) -> bool {
+        matches!(self.entries.get(key), Some(Entry::Executing { .. }))
+    }
+
     /// The answer saved under this key, if there is one. Never expires: only the carrier asks.
     pub(crate) fn saved(&self, key: &str) -> Option<&SavedAnswer> {
         match self.entries.get(key) {

@@ -1,4 +1,4 @@
-//! Payment and carrier services to test against, and the ground truth of what they did.
+//! Payment, carrier and quote services to test against, and the ground truth of what they did.
 //!
 //! A request that changes something passes through these modules:
 //!
@@ -22,6 +22,7 @@ mod world;
 mod request;
 mod payment;
 mod carrier;
+mod quote;
 mod decision;
 
 // What the world keeps.

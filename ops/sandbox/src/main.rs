@@ -1,4 +1,4 @@
-//! The `sandbox` binary: one process, one port, both services.
+//! The `sandbox` binary: one process, one port, all services.
 //!
 //! One thread is enough, because every request takes a few microseconds under one lock.
 

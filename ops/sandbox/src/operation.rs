@@ -1,4 +1,4 @@
-//! The two services and what a client may ask of them: the words of `/calls` and `/faults`.
+//! The services and what a client may ask of them: the words of `/calls` and `/faults`.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Service {
     Payment,
     Carrier,
+    Quote,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,10 +23,16 @@ pub(crate) enum Operation {
     Label,
     /// One label by the key it was bought under.
     Lookup,
+    /// The cheapest rate for a parcel.
+    Rates,
+}
+
+impl Service {
+    pub(crate) const ALL: [Self; 3] = [Self::Payment, Self::Carrier, Self::Quote];
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Create,
         Self::Confirm,
         Self::Cancel,
@@ -34,6 +41,7 @@ impl Operation {
         Self::Retrieve,
         Self::Label,
         Self::Lookup,
+        Self::Rates,
     ];
 
     pub(crate) fn service(self) -> Service {
@@ -45,6 +53,7 @@ impl Operation {
             | Self::Search
             | Self::Retrieve => Service::Payment,
             Self::Label | Self::Lookup => Service::Carrier,
+            Self::Rates => Service::Quote,
         }
     }
 
@@ -58,6 +67,7 @@ impl Operation {
             Self::Retrieve => "retrieve",
             Self::Label => "label",
             Self::Lookup => "lookup",
+            Self::Rates => "rates",
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::carrier::NewLabel;
 use crate::operation::Operation;
 use crate::payment;
+use crate::quote::Parcel;
 
 /// A well-formed request that may change something.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) enum Question {
     Search { order: String },
     Retrieve { intent: String },
     Lookup { key: String },
+    Rates(Parcel),
 }
 
 impl Change {
@@ -45,6 +47,7 @@ impl Question {
             Self::Search { .. } => Operation::Search,
             Self::Retrieve { .. } => Operation::Retrieve,
             Self::Lookup { .. } => Operation::Lookup,
+            Self::Rates(_) => Operation::Rates,
         }
     }
 }

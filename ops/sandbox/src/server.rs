@@ -41,7 +41,7 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Serves both services on `listener` until `shutdown` is ready, then finishes requests in hand
+/// Serves all services on `listener` until `shutdown` is ready, then finishes requests in hand
 /// for up to five seconds. Requests that a fault makes hang, and effects that it delays beyond
 /// that, are dropped: they did not happen. Once this returns, the ledger may be opened again.
 ///

@@ -19,6 +19,7 @@ use crate::keys::{Begin, KEY_LIFETIME, Keys, SavedAnswer};
 use crate::ledger::Ledger;
 use crate::operation::{Operation, Service};
 use crate::payment::Payment;
+use crate::quote;
 use crate::request::{Change, Command, Question};
 
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub(crate) struct World {
     pub(crate) calls: Calls,
     pub(crate) faults: Faults,
     payment: Payment,
-    payment_keys: Keys,
-    carrier_keys: Keys,
+    /// By service.
+    keys: [Keys; Service::ALL.len()],
     journal: Journal,
 }
 
@@ -41,8 +42,7 @@ impl World {
             calls: Calls::default(),
             faults: Faults::new(seed),
             payment: Payment::default(),
-            payment_keys: Keys::default(),
-            carrier_keys: Keys::default(),
+            keys: Default::default(),
             journal,
         };
         for record in restored.records {
@@ -127,7 +127,10 @@ impl World {
         match question {
             Question::Search { order } => self.payment.search(order),
             Question::Retrieve { intent } => self.payment.retrieve(intent),
-            Question::Lookup { key } => carrier::look_up(&self.carrier_keys, key),
+            Question::Lookup { key } => {
+                carrier::look_up(&self.keys[Service::Carrier as usize], key)
+            }
+            Question::Rates(parcel) => quote::cheapest(parcel),
         }
     }
 
@@ -143,15 +146,15 @@ impl World {
         match question {
             Question::Search { order } => Some(order),
             Question::Retrieve { intent } => self.payment.order_of_intent(intent),
-            Question::Lookup { key } => self.carrier_keys.saved(key)?.order.as_deref(),
+            Question::Lookup { key } => {
+                self.keys[Service::Carrier as usize].saved(key)?.order.as_deref()
+            }
+            Question::Rates(parcel) => Some(&parcel.reference),
         }
     }
 
     fn keys(&mut self, service: Service) -> &mut Keys {
-        match service {
-            Service::Payment => &mut self.payment_keys,
-            Service::Carrier => &mut self.carrier_keys,
-        }
+        &mut self.keys[service as usize]
     }
 
     fn key_lifetime_ms(&self, service: Service) -> Option<u64> {
@@ -160,7 +163,7 @@ impl World {
                 let usual = u64::try_from(KEY_LIFETIME.as_millis()).expect("a day fits");
                 Some(self.faults.key_lifetime_ms().unwrap_or(usual))
             }
-            Service::Carrier => None,
+            Service::Carrier | Service::Quote => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a test may ask for with `PUT /faults/{payment|carrier}`, checked field by field so that a
+//! What a test may ask for with `PUT /faults/{payment|carrier|quote}`, checked field by field so that a
 //! typing error is reported at once and does not look like a service without faults.
 
 use axum::Json;
@@ -109,7 +109,7 @@ impl Settings {
         for operation in self.operations.iter().flatten() {
             if operation.service() != service {
                 let name = operation.name();
-                return Err(format!("operations: {name} belongs to the other service"));
+                return Err(format!("operations: {name} belongs to another service"));
             }
         }
         if self.operations.as_ref().is_some_and(Vec::is_empty) {
@@ -118,10 +118,13 @@ impl Settings {
         if self.error_status.is_some_and(|status| !(400..=599).contains(&status)) {
             return Err("error_status: not between 400 and 599".into());
         }
-        if service == Service::Carrier && self.key_lifetime_ms.is_some() {
-            return Err("key_lifetime_ms: the carrier keeps the answer to a key for ever".into());
+        match (service, self.key_lifetime_ms) {
+            (Service::Carrier, Some(_)) => {
+                Err("key_lifetime_ms: the carrier keeps the answer to a key for ever".into())
+            }
+            (Service::Quote, Some(_)) => Err("key_lifetime_ms: a quote has no key".into()),
+            (Service::Payment, _) | (Service::Carrier | Service::Quote, None) => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn covers(&self, operation: Operation, order: Option<&str>) -> bool {

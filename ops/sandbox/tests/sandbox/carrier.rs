@@ -41,7 +41,10 @@ async fn a_refused_destination_stays_refused_under_its_key(
         let reply = sandbox.client.buy_label("k1", &label_body("A1", country, postcode)).await;
         assert_eq!((reply.status, reply.error_code()), (422, "destination_refused"));
     }
-    assert_eq!(sandbox.client.get("/carrier/labels?key=k1").await.status, 404);
+    let found = sandbox.client.get("/carrier/labels?key=k1").await;
+    assert_eq!((found.status, found.error_code()), (422, "destination_refused"));
+    let ship_to = json!({"country": country, "postcode": postcode});
+    assert_eq!(found.body["error"]["ship_to"], ship_to);
     let good = sandbox.client.buy_label("k1", &label_body("A1", "DE", "10115")).await;
     assert_eq!((good.status, good.error_code()), (409, "key_reused"));
     assert_eq!(sandbox.effects("destination-refused").await, 1);
@@ -103,10 +106,10 @@ async fn the_ledger_sums_up_and_the_calls_count_by_order() {
 
     let calls = |path: &'static str| async { sandbox.client.get(path).await.body };
     let total = json!({"create": 1, "confirm": 1, "cancel": 0, "refund": 1, "search": 0,
-        "retrieve": 1, "label": 1, "lookup": 2});
+        "retrieve": 1, "label": 1, "lookup": 2, "rates": 0});
     assert_eq!(calls("/calls").await, total);
     let of_second = json!({"create": 0, "confirm": 0, "cancel": 0, "refund": 0, "search": 0,
-        "retrieve": 0, "label": 1, "lookup": 1});
+        "retrieve": 0, "label": 1, "lookup": 1, "rates": 0});
     assert_eq!(calls("/calls?order=A2").await, of_second);
     assert_eq!(calls("/calls?order=A1").await["confirm"], 1);
 }

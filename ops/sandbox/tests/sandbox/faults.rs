@@ -252,6 +252,7 @@ async fn faults_meet_only_the_operation_the_order_and_the_times_named() {
     let settings = sandbox.client.get("/faults").await.body;
     assert_eq!(settings["payment"]["times"], 2);
     assert_eq!(settings["carrier"]["error_rate"], 0.0);
+    assert_eq!(settings["quote"]["error_rate"], 0.0);
 }
 
 #[tokio::test]
@@ -282,6 +283,8 @@ async fn the_same_seed_and_requests_meet_the_same_faults() {
 #[case("payment", r#"{"operations":["label"]}"#, "operations")]
 #[case("payment", r#"{"operations":[]}"#, "operations")]
 #[case("carrier", r#"{"key_lifetime_ms":5}"#, "key_lifetime_ms")]
+#[case("quote", r#"{"key_lifetime_ms":5}"#, "key_lifetime_ms")]
+#[case("quote", r#"{"operations":["label"]}"#, "operations")]
 #[case("payment", "not json", "")]
 #[tokio::test]
 async fn a_fault_that_makes_no_sense_is_refused_by_name(

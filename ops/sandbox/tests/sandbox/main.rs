@@ -5,4 +5,5 @@ mod faults;
 mod keys;
 mod payment;
 mod process;
+mod quote;
 mod support;
