@@ -57,8 +57,10 @@ pub struct Row {
     pub pivot: Option<Pivot>,
     /// The event that closes the saga if it was undone: `order.cancelled`.
     pub cancelled: Option<&'static str>,
-    /// Outside services without which the step cannot run.
+    /// Outside services without which the step cannot run: while one is away, no message is pulled.
     pub requires: &'static [&'static str],
+    /// Outside services that the step can do without: it runs on, with a fallback.
+    pub prefers: &'static [&'static str],
     /// The stream in which the worker keeps data of its own; no other worker writes to it.
     pub keeps: Option<Keeps>,
 }
@@ -104,6 +106,7 @@ pub const fn step(worker: &'static str) -> Row {
         pivot: None,
         cancelled: None,
         requires: &[],
+        prefers: &[],
         keeps: None,
     }
 }
@@ -157,6 +160,11 @@ impl Row {
     /// Names of outside services, as in the configuration: `payment-gateway`.
     pub const fn requires(self, dependencies: &'static [&'static str]) -> Self {
         Self { requires: dependencies, ..self }
+    }
+
+    /// Names of outside services, as in the configuration: `quote-service`.
+    pub const fn prefers(self, dependencies: &'static [&'static str]) -> Self {
+        Self { prefers: dependencies, ..self }
     }
 
     /// The worker's own stream, and its subjects.

@@ -66,6 +66,10 @@ fn the_flows_that_the_illegal_ones_are_made_of_are_legal() {
     &[HOLD.keeps("ROOMS", &[]), BILL, LEND, END],
     "hold: its stream ROOMS has no subjects"
 )]
+#[case::a_service_that_is_required_and_preferred(
+    &[HOLD, BILL.requires(&["bank", "post"]).prefers(&["post"]), LEND, END],
+    "bill: it requires post, so it cannot just prefer it"
+)]
 #[case::two_owners_of_a_slot(
     &[HOLD, BILL.undone_by("held", &["bill.cancelled.v1"]), LEND, END],
     "bill: slot held already belongs to hold"

@@ -25,6 +25,7 @@ impl Flow {
         self.check_chain(&mut say);
         self.check_readers(&mut say);
         self.check_kept(&mut say);
+        self.check_services(&mut say);
         illegal
     }
 
@@ -191,6 +192,15 @@ impl Flow {
             let by_this_row = format!("belongs to {} already", row.worker);
             if let Some(already) = owned.insert(kept.stream, by_this_row) {
                 say(format!("{}: the stream {} {already}", row.worker, kept.stream));
+            }
+        }
+    }
+
+    /// A step can do without a service, or it cannot.
+    fn check_services(&self, say: &mut impl FnMut(String)) {
+        for row in self.steps {
+            for name in row.prefers.iter().filter(|name| row.requires.contains(name)) {
+                say(format!("{}: it requires {name}, so it cannot just prefer it", row.worker));
             }
         }
     }
