@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::breaker::class::Class;
+use crate::breaker::class::{Class, Classified};
 use crate::ids::Direction;
 use crate::{Event, IdempotencyKey, Refusal, SagaId};
 
@@ -181,6 +181,16 @@ impl StepError {
     /// service.
     pub fn local(source: impl Into<BoxedError>) -> Self {
         Self::TryAgain { class: Class::Local, source: source.into() }
+    }
+}
+
+impl Classified for StepError {
+    fn class(&self) -> Class {
+        match self {
+            Self::TryAgain { class, .. } => *class,
+            Self::BadMessage(_) => Class::Bad,
+            Self::Superseded => Class::Answered,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+use crate::breaker::call;
 use crate::breaker::fleet::{Entry, News, Override, Phase};
 use crate::config::{LogFormat, LogSettings};
 use crate::pipeline::Why;
@@ -42,6 +43,8 @@ pub const HELD: &str = "quadrille_messages_held";
 pub const RETURNED: &str = "quadrille_deliveries_returned_total";
 /// Failures that counted against their message, by durable.
 pub const CHARGED: &str = "quadrille_attempts_charged_total";
+/// Times that a step did without a service that it prefers, by dependency and reason.
+pub const FALLBACKS: &str = "quadrille_fallbacks_total";
 
 /// Sends logs where the settings say; a second call changes nothing.
 pub fn start_logs(settings: &LogSettings) {
@@ -135,6 +138,29 @@ pub(crate) fn breaker(dependency: &str, news: &News) {
 pub(crate) fn returned(durable: &str, why: Why, deliveries: u64) {
     let labels = [("durable", durable.to_owned()), ("why", why.word().to_owned())];
     metrics::counter!(RETURNED, &labels).increment(deliveries);
+}
+
+/// All series of a preferred service exist from the start.
+pub(crate) fn fallbacks_start(dependency: &'static str) {
+    for reason in call::Reason::ALL {
+        fallbacks(dependency, reason).absolute(0);
+    }
+}
+
+/// A count for each fallback, and one line when they begin and when they are over.
+pub(crate) fn fallback(dependency: &'static str, news: call::News) {
+    match news {
+        call::News::FellBack(reason) => fallbacks(dependency, reason).increment(1),
+        call::News::Began(reason) => {
+            let reason = reason.name();
+            tracing::warn!(dependency, reason, "no answer from it: going on with the fallback");
+        }
+        call::News::Ended => tracing::info!(dependency, "answers again: no longer falling back"),
+    }
+}
+
+fn fallbacks(dependency: &'static str, reason: call::Reason) -> metrics::Counter {
+    metrics::counter!(FALLBACKS, "dependency" => dependency, "reason" => reason.name())
 }
 
 pub(crate) fn undo_blocked(worker: &'static str, saga: &SagaId, bad: &BadData) {

@@ -20,6 +20,7 @@ use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
 
 use crate::Flow;
+use crate::breaker::call;
 use crate::breaker::gate::Gate;
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -29,6 +30,7 @@ use crate::log::lookup;
 use crate::pipeline::{self, Delivery, Final, Held, Limits, Part, Undoable, Worker};
 use crate::process::{self, Process};
 use crate::step::{Step, Undo};
+use crate::telemetry;
 use crate::undo::{self, closing};
 use breakers::Breakers;
 
@@ -56,6 +58,16 @@ impl Start {
     /// When a key is unknown or a value has another form than expected.
     pub fn settings<S: DeserializeOwned>(&self) -> anyhow::Result<S> {
         self.0.settings()
+    }
+
+    /// The *circuit breaker* around the calls of a service that the row prefers, with the settings
+    /// of its section: `[breaker.NAME]`.
+    ///
+    /// # Errors
+    /// When the row does not prefer it, or its settings contradict each other.
+    pub fn call_breaker(&self, dependency: &str) -> anyhow::Result<call::Breaker> {
+        let Process { flow, name, settings, .. } = &self.0;
+        breakers::of_calls(flow.row(name), dependency, settings)
     }
 
     /// The broker, for a step that keeps data of its own in it.
@@ -112,6 +124,7 @@ impl Start {
         let (lookup, questions) = lookup::lookup();
         let broker = process.broker();
         let mut running = process.start().await?;
+        row.prefers.iter().for_each(|name| telemetry::fallbacks_start(name));
         let worker = Arc::new(Worker {
             broker: broker.clone(),
             lookup,

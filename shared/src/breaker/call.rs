@@ -4,6 +4,7 @@
 //! What changes something may have happened although no answer came, so it may not be replaced by a
 //! fallback: methods say [`Read`] or [`Write`], and the compiler refuses the rest.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,11 +18,13 @@ use super::machine::{Machine, Offer, Ticket};
 use super::{Message, MessageId, Settings};
 
 mod answer;
+mod spell;
 #[cfg(test)]
 mod tests;
 
 use answer::reason;
-pub use answer::{Answer, CallError, Read, Reason, Write};
+pub use answer::{Answer, CallError, News, Read, Reason, Write};
+use spell::Spell;
 
 /// A fallback answers from memory or by a rule; one that takes longer has failed.
 const FALLBACK_TIME: Duration = Duration::from_millis(100);
@@ -35,6 +38,17 @@ pub struct Breaker {
     fallbacks: Semaphore,
     started: Instant,
     calls: AtomicU64,
+    spell: Mutex<Spell>,
+    listener: Listener,
+}
+
+/// Who is told what happens, for metrics and logs.
+struct Listener(Box<dyn Fn(News) + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 impl Breaker {
@@ -46,7 +60,15 @@ impl Breaker {
             fallbacks: Semaphore::new(FALLBACK_SLOTS),
             started: Instant::now(),
             calls: AtomicU64::new(0),
+            spell: Mutex::default(),
+            listener: Listener(Box::new(|_| {})),
         }
+    }
+
+    /// Tells `listener` what happens; it is called while a caller waits.
+    #[must_use]
+    pub fn telling(self, listener: impl Fn(News) + Send + Sync + 'static) -> Self {
+        Self { listener: Listener(Box::new(listener)), ..self }
     }
 
     /// Prepares a call; nothing happens before its fallback is named and it is awaited. The call
@@ -63,6 +85,21 @@ impl Breaker {
     fn with<R>(&self, act: impl FnOnce(&mut Machine, Duration) -> R) -> R {
         let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut machine, self.started.elapsed())
+    }
+
+    fn fell_back(&self, reason: Reason) {
+        (self.listener.0)(News::FellBack(reason));
+        let now = self.started.elapsed();
+        if self.spell.lock().unwrap_or_else(PoisonError::into_inner).fell_back(now) {
+            (self.listener.0)(News::Began(reason));
+        }
+    }
+
+    fn answered(&self) {
+        let now = self.started.elapsed();
+        if self.spell.lock().unwrap_or_else(PoisonError::into_inner).answered(now) {
+            (self.listener.0)(News::Ended);
+        }
     }
 
     fn start(&self) -> Result<Flight<'_>, Reason> {
@@ -93,6 +130,7 @@ impl Breaker {
             Ok(mut flight) => match call.await {
                 Ok(fresh) => {
                     flight.class = Class::Answered;
+                    self.answered();
                     return Ok(Answer::Fresh(fresh));
                 }
                 Err(error) => {
@@ -106,7 +144,10 @@ impl Breaker {
         };
         let Ok(_slot) = self.fallbacks.try_acquire() else { return Err(error) };
         match timeout(FALLBACK_TIME, fallback()).await {
-            Ok(Some(instead)) => Ok(Answer::Fallback(instead, reason)),
+            Ok(Some(instead)) => {
+                self.fell_back(reason);
+                Ok(Answer::Fallback(instead, reason))
+            }
             Ok(None) | Err(_) => Err(error),
         }
     }
@@ -127,6 +168,29 @@ impl<Make> Call<'_, Make> {
     /// The call's own error, if it is none to fall back on, or if the fallback fails too, takes
     /// longer than 100 ms or finds all its 10 slots taken.
     pub async fn or_else<F, T, E, B, G, X>(self, fallback: B) -> Result<Answer<T>, CallError<E>>
+    where
+        Make: FnOnce() -> Read<F>,
+        F: Future<Output = Result<T, E>>,
+        E: Classified,
+        B: FnOnce() -> G,
+        G: Future<Output = Result<T, X>>,
+    {
+        let Self { breaker, make } = self;
+        let fallback = || async { fallback().await.ok() };
+        let no_answer = |reason| reason != Reason::Refused;
+        breaker.serve(async { make().0.await }, no_answer, fallback).await
+    }
+
+    /// Calls, or falls back whatever it came to: a no falls back, too, and a request that the
+    /// service calls wrong. For what the caller can do without in every case, because then the no
+    /// of a service must hold up nothing.
+    ///
+    /// # Errors
+    /// As `or_else`, but for a no.
+    pub async fn or_else_even_if_refused<F, T, E, B, G, X>(
+        self,
+        fallback: B,
+    ) -> Result<Answer<T>, CallError<E>>
     where
         Make: FnOnce() -> Read<F>,
         F: Future<Output = Result<T, E>>,

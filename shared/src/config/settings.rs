@@ -179,7 +179,8 @@ pub enum LogFormat {
 pub struct Settings {
     pub nats: NatsSettings,
     pub worker: WorkerSettings,
-    /// By the name of an outside service in the flow's `requires`: `[breaker.payment-gateway]`.
+    /// By the name of an outside service in the flow's `requires` or `prefers`:
+    /// `[breaker.payment-gateway]`.
     pub breaker: BTreeMap<String, BreakerSettings>,
     pub health: HealthSettings,
     pub log: LogSettings,

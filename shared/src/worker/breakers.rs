@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::breaker::FleetMode;
 use crate::breaker::fleet::{Effect, Entry, Phase};
 use crate::breaker::gate::Limiter;
+use crate::breaker::{FleetMode, call};
 use crate::broker::Published;
-use crate::config::{BreakerSettings, WorkerSettings};
+use crate::config::{BreakerSettings, Settings, WorkerSettings};
 use crate::flow::{Role, Row};
 use crate::pipeline::Worker;
 use crate::telemetry;
@@ -53,6 +53,21 @@ pub(super) fn limiters(
         Ok(Limiter::new(*name, instance, settings, started))
     };
     row.requires.iter().map(limiter).collect()
+}
+
+/// The breaker around the calls of a service that the row prefers.
+pub(super) fn of_calls(
+    row: Option<&Row>,
+    dependency: &str,
+    settings: &Settings,
+) -> anyhow::Result<call::Breaker> {
+    let preferred = row.and_then(|row| row.prefers.iter().find(|name| **name == dependency));
+    let name = preferred.with_context(|| format!("the flow row does not prefer {dependency}"))?;
+    let own = settings.breaker.get(*name).cloned().unwrap_or_default();
+    let own = own.settings(settings.worker.concurrency);
+    own.check().with_context(|| format!("breaker.{name}"))?;
+    let name = *name;
+    Ok(call::Breaker::new(own).telling(move |news| telemetry::fallback(name, news)))
 }
 
 /// What drives the breakers of a worker.

@@ -61,6 +61,37 @@ pub enum Reason {
     Busy,
     NotSent,
     Failed,
+    /// The service said no, or that the request is wrong. Only a caller that asks for it falls back
+    /// on this.
+    Refused,
+}
+
+impl Reason {
+    pub const ALL: [Self; 6] =
+        [Self::Doubting, Self::Full, Self::Busy, Self::NotSent, Self::Failed, Self::Refused];
+
+    /// For a metric's label: lower case, with dashes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Doubting => "doubting",
+            Self::Full => "full",
+            Self::Busy => "busy",
+            Self::NotSent => "not-sent",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What a breaker tells its listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// A fallback answered.
+    FellBack(Reason),
+    /// The one just told was the first for a while.
+    Began(Reason),
+    /// A fresh answer came, and there was no fallback for a while.
+    Ended,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,12 +104,13 @@ pub enum CallError<E> {
     NotCalled(Reason),
 }
 
-/// Why to fall back; not for an answer (a wrong request is one too), nor for trouble of our own.
+/// Why to fall back; not for trouble of our own.
 pub(super) fn reason(class: Class) -> Option<Reason> {
     match class {
         Class::NotSent => Some(Reason::NotSent),
         Class::Failed | Class::Credentials => Some(Reason::Failed),
         Class::Busy(_) | Class::Undecided => Some(Reason::Busy),
-        Class::Answered | Class::Bad | Class::Local => None,
+        Class::Answered | Class::Bad => Some(Reason::Refused),
+        Class::Local => None,
     }
 }

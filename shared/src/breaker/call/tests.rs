@@ -1,6 +1,7 @@
 //! The call breaker, with paused time.
 
 use std::future::{pending, ready};
+use std::sync::Arc;
 
 use super::*;
 
@@ -60,6 +61,49 @@ async fn a_wrong_request_and_our_own_trouble_are_no_reason_to_fall_back() {
     for class in [Class::Bad, Class::Local] {
         assert_eq!(read(&breaker(), Err(class)).await, Err(CallError::Call(Trouble(class))));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_and_a_wrong_request_are_a_reason_only_for_who_says_so() {
+    for (class, instead) in [
+        (Class::Answered, Ok(Answer::Fallback(7, Reason::Refused))),
+        (Class::Bad, Ok(Answer::Fallback(7, Reason::Refused))),
+        (Class::Failed, Ok(Answer::Fallback(7, Reason::Failed))),
+        (Class::Local, Err(CallError::Call(Trouble(Class::Local)))),
+    ] {
+        let call = || Read(ready(Err(Trouble(class))));
+        let breaker = breaker();
+        let fallback = || ready(Ok::<_, ()>(7));
+        assert_eq!(breaker.call(call).or_else_even_if_refused(fallback).await, instead);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_requests_alone_make_no_breaker_doubt() {
+    let breaker = breaker();
+    for _ in 0..20 {
+        let call = || Read(ready(Err(Trouble(Class::Bad))));
+        let instead = breaker.call(call).or_else_even_if_refused(|| ready(Ok::<_, ()>(7))).await;
+        assert_eq!(instead, Ok(Answer::Fallback(7, Reason::Refused)));
+    }
+    assert_eq!(read(&breaker, Ok(1)).await, Ok(Answer::Fresh(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_fallback_is_told_and_a_change_once() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = heard.clone();
+    let breaker = breaker().telling(move |news| listener.lock().unwrap().push(news));
+    make_it_doubt(&breaker).await;
+    assert_eq!(read(&breaker, Ok(1)).await, Ok(Answer::Fallback(7, Reason::Doubting)));
+    tokio::time::advance(Duration::from_secs(30)).await;
+    for answer in [Ok(1), Err(Class::Bad), Ok(2)] {
+        let _ = read(&breaker, answer).await;
+    }
+    let mut told = vec![News::FellBack(Reason::Failed); 8];
+    told.insert(1, News::Began(Reason::Failed));
+    told.extend([News::FellBack(Reason::Doubting), News::Ended]);
+    assert_eq!(*heard.lock().unwrap(), told);
 }
 
 #[tokio::test(start_paused = true)]
