@@ -31,7 +31,8 @@ pub static FLOW: Flow = Flow {
             .on("payment")
             .after_pivot("pivot", "order.go.v1", "order.stop.v1")
             .writes("shipment", "shipment.dispatched.v1", "shipment.refused.v1")
-            .requires(&["carrier"]),
+            .requires(&["carrier"])
+            .prefers(&["quote-service"]),
         step("complete-order")
             .on("shipment")
             .closes("closed", "order.completed.v1", "order.cancelled.v1"),

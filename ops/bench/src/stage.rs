@@ -132,6 +132,7 @@ impl Stage {
             format!("reserve-inventory.opening_stock={}", stock.join(",")),
             format!("charge-customer.url={url}/payment"),
             format!("ship-order.url={url}/carrier"),
+            format!("ship-order.quote_url={url}/quote"),
         ])
     }
 

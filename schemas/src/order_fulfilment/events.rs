@@ -69,6 +69,9 @@ pub struct ShipmentDispatched {
     pub label: Reference,
     /// The number by which the customer follows the parcel.
     pub tracking: Reference,
+    /// Whether it goes at the flat rate, because the quote service gave no quote; left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
 }
 event!(ShipmentDispatched = "shipment.dispatched.v1");
 

@@ -137,6 +137,12 @@ fn a_saga_turns_at_a_decision_or_at_the_pivot() {
 }
 
 #[test]
+fn a_parcel_goes_without_a_quote_and_not_without_a_carrier() {
+    let row = FLOW.row("ship-order").unwrap();
+    assert_eq!((row.requires, row.prefers), (&["carrier"][..], &["quote-service"][..]));
+}
+
+#[test]
 fn the_row_of_a_worker_and_of_a_slot_is_found() {
     assert_eq!(FLOW.row("ship-order").unwrap().slot, "shipment");
     assert_eq!(FLOW.decides("payment").unwrap().worker, "charge-customer");

@@ -10,7 +10,7 @@ use quadrille_vocabulary::ids::event_id;
 use quadrille_vocabulary::{Contract, Event, SagaId};
 use schemas::CONTRACTS;
 use schemas::order_fulfilment::FLOW;
-use schemas::order_fulfilment::events::{OrderPlaced, PaymentUndone};
+use schemas::order_fulfilment::events::{OrderPlaced, PaymentUndone, ShipmentDispatched};
 use serde_json::Value;
 
 /// The text of one sample, as it is committed.
@@ -123,6 +123,20 @@ fn the_sample_order_fits_any_id() {
     assert_eq!(order.pieces(), 13);
     let skus: Vec<_> = order.lines.iter().map(|line| line.sku.as_str()).collect();
     assert_eq!(skus, ["ROSE-RED", "VASE-GLASS"], "what a development stack has in stock");
+}
+
+#[test]
+fn only_a_shipment_without_a_quote_says_that_it_is_degraded() {
+    let event_type = "shipment.dispatched.v1";
+    let data = structured()[event_type]["data"].clone();
+    let read = |data: &Value| ShipmentDispatched::from_data(event_type, &data.to_string()).unwrap();
+    let quoted = read(&data);
+    assert!(!quoted.degraded);
+    assert!(!quoted.to_data().get().contains("degraded"));
+    let degraded = ShipmentDispatched { degraded: true, ..quoted.clone() };
+    let written: Value = serde_json::from_str(degraded.to_data().get()).unwrap();
+    assert_eq!(written["degraded"], true);
+    assert_eq!(read(&written), degraded);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Questions to the payment and carrier services, and to their ledger.
+//! Questions to the payment, carrier and quote services, and to their ledger.
 
 use harness::binaries::{Build, program};
 use harness::folder::Folder;
@@ -32,7 +32,7 @@ impl Sandbox {
         &self.running.url
     }
 
-    /// `payment` or `carrier`; the settings are in the sandbox's README.
+    /// `payment`, `carrier` or `quote`; the settings are in the sandbox's README.
     pub async fn set_faults(&self, service: &str, settings: &Value) {
         self.ask(Method::PUT, &format!("/faults/{service}"), settings.to_string()).await;
     }

@@ -46,6 +46,7 @@ impl Launcher {
             ("QUADRILLE_NATS__URL", nats.to_owned()),
             ("QUADRILLE_CHARGE_CUSTOMER__URL", format!("{sandbox}/payment")),
             ("QUADRILLE_SHIP_ORDER__URL", format!("{sandbox}/carrier")),
+            ("QUADRILLE_SHIP_ORDER__QUOTE_URL", format!("{sandbox}/quote")),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
         Self { folder: folder.to_owned(), environment }

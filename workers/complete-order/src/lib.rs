@@ -37,6 +37,7 @@ mod tests {
 
     fn dispatched() -> ShipmentDispatched {
         ShipmentDispatched {
+            degraded: false,
             carrier: "sandbox-post".into(),
             label: "lbl_1".parse().unwrap(),
             tracking: "SP1".parse().unwrap(),

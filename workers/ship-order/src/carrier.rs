@@ -10,6 +10,8 @@ use quadrille::{IdempotencyKey, Reference, SagaId};
 use schemas::order_fulfilment::events::Destination;
 use tokio::time::Instant;
 
+use crate::quotes::Rate;
+
 pub use http::HttpCarrier;
 pub use scripted::ScriptedCarrier;
 
@@ -29,6 +31,8 @@ pub enum Answer {
         carrier: String,
         label: Reference,
         tracking: Reference,
+        /// It was bought without a quote.
+        at_flat_rate: bool,
     },
     /// Refused with the carrier's code: `destination_refused`.
     Refused(String),
@@ -36,13 +40,15 @@ pub enum Answer {
 
 /// Ships parcels.
 pub trait Carrier: Send + Sync + 'static {
-    /// Buys a label, or finds the one that this key bought.
+    /// Buys a label, or finds the one that this key bought, at whatever rate: a repeated request
+    /// may come with another one, and the first counts.
     ///
     /// Fails with [`StepError::TryAgain`] when the outcome is not known or the carrier asks for
     /// time, and with [`StepError::BadMessage`] when the carrier can never accept the request.
     fn label(
         &self,
         parcel: &Parcel<'_>,
+        rate: &Rate,
         key: IdempotencyKey,
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, StepError>> + Send;

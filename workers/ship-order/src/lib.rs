@@ -1,19 +1,28 @@
-//! Hands the parcel over to the carrier.
+//! Hands the parcel over to the carrier, at the cheapest rate that it can find out.
 //!
 //! It comes after the pivot: once a label is bought the parcel goes, and nobody can take that back.
 //! So there is no undo, and only one thing keeps a repeated request from becoming a second parcel:
 //! the carrier's own promise to answer one idempotency key one way for ever.
+//!
+//! Two attempts may find out two rates. The first that reaches the carrier decides, and what is
+//! recorded is what the label says, never what this attempt asked for.
 
 pub mod carrier;
+pub mod quotes;
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::time::Duration;
 
+use quadrille::breaker::call::{self, Breaker, Read};
 use quadrille::http::Secret;
 use quadrille::step::{Outcome, Step, StepContext, StepError};
 use schemas::order_fulfilment::events::{PaymentCharged, ShipmentDispatched, ShipmentRefused};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use carrier::{Answer, Carrier, Parcel};
+use quotes::{Quotes, Rate};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +34,13 @@ pub struct Settings {
     /// Longest wait for one answer of the carrier.
     #[serde(with = "quadrille::config::duration")]
     pub timeout: Duration,
+    /// The URL below which the quote service's paths begin; `/rates` is added.
+    pub quote_url: String,
+    /// Sent to the quote service as a bearer token, if there is one.
+    pub quote_secret: Option<Secret>,
+    /// Longest wait for one quote: short, because every order waits for it and none needs it.
+    #[serde(with = "quadrille::config::duration")]
+    pub quote_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -33,23 +49,42 @@ impl Default for Settings {
             url: "http://127.0.0.1:8080/carrier".into(),
             secret: None,
             timeout: Duration::from_secs(2),
+            quote_url: "http://127.0.0.1:8080/quote".into(),
+            quote_secret: None,
+            quote_timeout: Duration::from_millis(250),
         }
     }
 }
 
 /// The step and what it depends on.
 #[derive(Debug)]
-pub struct ShipOrder<Carrier> {
+pub struct ShipOrder<Carrier, Quotes> {
     carrier: Carrier,
+    quotes: Quotes,
+    breaker: Breaker,
 }
 
-impl<C: Carrier> ShipOrder<C> {
-    pub fn new(carrier: C) -> Self {
-        Self { carrier }
+impl<C: Carrier, Q: Quotes> ShipOrder<C, Q> {
+    /// `breaker` is that of the quote service alone.
+    pub fn new(carrier: C, quotes: Q, breaker: Breaker) -> Self {
+        Self { carrier, quotes, breaker }
+    }
+
+    /// The cheapest rate, or the flat one where no quote is to be had. The quote service's no is no
+    /// reason to stop either: it compares prices, and only the carrier says what it will not take.
+    async fn rate(&self, parcel: &Parcel<'_>, deadline: Instant) -> Rate {
+        let quote =
+            || Read(async { self.quotes.cheapest(parcel, deadline).await.map(Rate::Quoted) });
+        let flat = || ready(Ok::<_, Infallible>(Rate::Flat));
+        match self.breaker.call(quote).or_else_even_if_refused(flat).await {
+            Ok(call::Answer::Fresh(rate) | call::Answer::Fallback(rate, _)) => rate,
+            // The call was ours to make and was not made, or all the fallback's slots are taken.
+            Err(_) => Rate::Flat,
+        }
     }
 }
 
-impl<C: Carrier> Step for ShipOrder<C> {
+impl<C: Carrier, Q: Quotes> Step for ShipOrder<C, Q> {
     type On = PaymentCharged;
     type Done = ShipmentDispatched;
     type Refused = ShipmentRefused;
@@ -61,9 +96,11 @@ impl<C: Carrier> Step for ShipOrder<C> {
     ) -> Result<Outcome<ShipmentDispatched, ShipmentRefused>, StepError> {
         let parcel =
             Parcel { order: context.saga_id(), ship_to: &charged.ship_to, pieces: charged.pieces };
-        match self.carrier.label(&parcel, context.key("label"), context.deadline()).await? {
-            Answer::Label { carrier, label, tracking } => {
-                Ok(Outcome::Done(ShipmentDispatched { carrier, label, tracking }))
+        let deadline = context.deadline();
+        let rate = self.rate(&parcel, deadline).await;
+        match self.carrier.label(&parcel, &rate, context.key("label"), deadline).await? {
+            Answer::Label { carrier, label, tracking, at_flat_rate: degraded } => {
+                Ok(Outcome::Done(ShipmentDispatched { carrier, label, tracking, degraded }))
             }
             Answer::Refused(reason) => Ok(Outcome::Refused(ShipmentRefused { reason })),
         }

@@ -2,12 +2,15 @@ use std::process::ExitCode;
 
 use schemas::order_fulfilment::FLOW;
 use ship_order::carrier::HttpCarrier;
+use ship_order::quotes::HttpQuotes;
 use ship_order::{Settings, ShipOrder};
 
 fn main() -> ExitCode {
     quadrille::worker::main(&FLOW, "ship-order", async |start| {
         let settings: Settings = start.settings()?;
         let carrier = HttpCarrier::new(&settings)?;
-        start.run(ShipOrder::new(carrier)).await
+        let quotes = HttpQuotes::new(&settings)?;
+        let breaker = start.call_breaker("quote-service")?;
+        start.run(ShipOrder::new(carrier, quotes, breaker)).await
     })
 }

@@ -1,4 +1,4 @@
-//! The HTTP adapter against the sandbox's carrier.
+//! The HTTP adapters against the sandbox's carrier and quote service.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
 
@@ -8,6 +8,7 @@ mod services;
 
 use std::time::Duration;
 
+use quadrille::breaker::{self, call::Breaker};
 use quadrille::step::Outcome;
 use quadrille::testing::given;
 use quadrille::{Currency, Money};
@@ -15,18 +16,27 @@ use rstest::rstest;
 use schemas::order_fulfilment::events::{
     Destination, PaymentCharged, ShipmentDispatched, ShipmentRefused,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use services::Sandbox;
 use ship_order::carrier::HttpCarrier;
+use ship_order::quotes::HttpQuotes;
 use ship_order::{Settings, ShipOrder};
 use tokio::time::{Instant, sleep};
 
-type Ship = ShipOrder<HttpCarrier>;
+type Ship = ShipOrder<HttpCarrier, HttpQuotes>;
 
 fn step(sandbox: &Sandbox) -> Ship {
     let timeout = Duration::from_millis(500);
-    let settings = Settings { url: sandbox.url("carrier"), timeout, ..Settings::default() };
-    ShipOrder::new(HttpCarrier::new(&settings).unwrap())
+    let settings = Settings {
+        url: sandbox.url("carrier"),
+        timeout,
+        quote_url: sandbox.url("quote"),
+        quote_timeout: timeout,
+        ..Settings::default()
+    };
+    let breaker = Breaker::new(breaker::Settings::default());
+    let quotes = HttpQuotes::new(&settings).unwrap();
+    ShipOrder::new(HttpCarrier::new(&settings).unwrap(), quotes, breaker)
 }
 
 fn charged(country: &str) -> PaymentCharged {
@@ -39,10 +49,21 @@ fn charged(country: &str) -> PaymentCharged {
 }
 
 async fn ship(step: &Ship) -> ShipmentDispatched {
-    match given(step).when(&charged("DE")).await.result() {
+    ship_to(step, "DE").await
+}
+
+async fn ship_to(step: &Ship, country: &str) -> ShipmentDispatched {
+    match given(step).when(&charged(country)).await.result() {
         Ok(Outcome::Done(dispatched)) => dispatched,
         other => panic!("not dispatched: {other:?}"),
     }
+}
+
+/// The first label that was bought, as the carrier has it.
+async fn label(sandbox: &Sandbox) -> Value {
+    let bought = sandbox.get("/ledger?effect=label-bought").await;
+    let key = bought[0]["key"].as_str().unwrap();
+    sandbox.get(&format!("/carrier/labels?key={key}")).await
 }
 
 /// Looks again for ten seconds.
@@ -106,6 +127,87 @@ async fn a_key_used_with_other_parameters_leads_to_the_label_it_bought() {
     let step = step(&sandbox);
     let dispatched = ship(&step).await;
     given(&step).when(&charged("FR")).await.then(Outcome::Done(dispatched));
+    assert_eq!(sandbox.count("label-bought").await, 1);
+}
+
+#[tokio::test]
+async fn the_cheapest_carrier_is_taken() {
+    let sandbox = Sandbox::start().await;
+    let cheapest = ship_to(&step(&sandbox), "FR").await;
+    assert_eq!((cheapest.carrier.as_str(), cheapest.degraded), ("sandbox-parcel", false));
+}
+
+/// Ways in which a quote service is not there.
+#[rstest]
+#[case(json!({ "error_rate": 1 }))]
+#[case(json!({ "error_rate": 1, "error_status": 400 }))]
+#[case(json!({ "error_rate": 1, "error_status": 403 }))]
+#[case(json!({ "overload_rate": 1 }))]
+#[case(json!({ "drop_before_rate": 1 }))]
+#[case(json!({ "drop_reply_rate": 1 }))]
+#[case(json!({ "hang_rate": 1 }))]
+#[tokio::test]
+async fn without_a_quote_the_label_is_bought_at_the_flat_rate(#[case] faults: Value) {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    sandbox.set_faults("quote", &faults).await;
+    let flat = ship_to(&step, "FR").await;
+    assert_eq!((flat.carrier.as_str(), flat.degraded), ("sandbox-post", true));
+    assert_eq!(
+        sandbox.get("/calls").await["rates"],
+        1,
+        "a step that asks again makes its order wait"
+    );
+}
+
+#[rstest]
+#[case("degraded first", json!({ "error_rate": 1, "times": 1 }), true)]
+#[case("quoted first", json!({ "error_rate": 0 }), false)]
+#[tokio::test]
+async fn a_repeated_request_at_another_rate_finds_the_label_of_the_first(
+    #[case] _first: &str,
+    #[case] quote_faults: Value,
+    #[case] degraded: bool,
+) {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    sandbox.set_faults("quote", &quote_faults).await;
+    sandbox.set_faults("carrier", &json!({ "times": 1, "drop_reply_rate": 1 })).await;
+    given(&step).when(&charged("FR")).await.then_try_again();
+    if !degraded {
+        sandbox.set_faults("quote", &json!({ "error_rate": 1 })).await;
+    }
+    let recorded = ship_to(&step, "FR").await;
+    assert_eq!(recorded.degraded, degraded);
+    let label = label(&sandbox).await;
+    assert_eq!(label["rate"], if degraded { "flat" } else { "quoted" });
+    assert_eq!(label["carrier"], recorded.carrier);
+    assert_eq!(label["label"], recorded.label.as_str());
+    assert_eq!(sandbox.count("label-bought").await, 1);
+}
+
+#[tokio::test]
+async fn a_lost_refusal_is_found_at_another_rate() {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    sandbox.set_faults("quote", &json!({ "error_rate": 1, "times": 1 })).await;
+    sandbox.set_faults("carrier", &json!({ "times": 1, "drop_reply_rate": 1 })).await;
+    given(&step).when(&charged("AQ")).await.then_try_again();
+    let refused = ShipmentRefused { reason: "destination_refused".into() };
+    given(&step).when(&charged("AQ")).await.then(Outcome::Refused(refused));
+}
+
+#[tokio::test]
+async fn at_another_rate_a_label_that_is_being_bought_is_waited_for() {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    sandbox.set_faults("quote", &json!({ "error_rate": 1, "times": 1 })).await;
+    sandbox.set_faults("carrier", &json!({ "times": 1, "commit_late_ms": 300 })).await;
+    given(&step).when(&charged("DE")).await.then_try_again();
+    let after = given(&step).when(&charged("DE")).await.then_try_again();
+    assert_eq!(after, Some(Duration::from_secs(1)), "busy, neither parked nor bought again");
+    until_a_label_is_bought(&sandbox).await;
+    assert!(ship(&step).await.degraded);
     assert_eq!(sandbox.count("label-bought").await, 1);
 }
 

@@ -185,10 +185,13 @@ impl Stack {
             format!("health.address_file={}", address.display()),
         ];
         settings.extend(match worker {
-            "reserve-inventory" => Some(format!("{worker}.opening_stock={DEMO_STOCK}")),
-            "charge-customer" => Some(format!("{worker}.url={sandbox}/payment")),
-            "ship-order" => Some(format!("{worker}.url={sandbox}/carrier")),
-            _ => None,
+            "reserve-inventory" => vec![format!("{worker}.opening_stock={DEMO_STOCK}")],
+            "charge-customer" => vec![format!("{worker}.url={sandbox}/payment")],
+            "ship-order" => vec![
+                format!("{worker}.url={sandbox}/carrier"),
+                format!("{worker}.quote_url={sandbox}/quote"),
+            ],
+            _ => Vec::new(),
         });
         settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
     }

@@ -29,7 +29,7 @@ impl Sandbox {
         Self { address, _service: service, _ledger: folder }
     }
 
-    /// The base URL of `payment` or `carrier`.
+    /// The base URL of `payment`, `carrier` or `quote`.
     pub(crate) fn url(&self, service: &str) -> String {
         format!("http://{}/{service}", self.address)
     }

@@ -4,12 +4,14 @@ use quadrille::IdempotencyKey;
 use quadrille::http::{self, BadSettings, Body, Client, encode};
 use quadrille::ids::Reference;
 use quadrille::step::StepError;
+use schemas::order_fulfilment::events::Destination;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Answer, Carrier, Parcel};
 use crate::Settings;
+use crate::quotes::Rate;
 
 /// Speaks to the carrier of [`Settings::url`].
 #[derive(Debug)]
@@ -25,22 +27,29 @@ impl HttpCarrier {
         Ok(Self { client: Client::new(&settings.url, secret, settings.timeout)? })
     }
 
-    /// The label that was bought under a key which now comes with other parameters, because a
-    /// change of this adapter must not buy a second label.
-    async fn bought(
+    /// What was decided under a key which now comes with other parameters: the rate may be another
+    /// one than that of the first attempt, and neither this nor a change of the adapter may buy a
+    /// second label. Busy while the first request is still being executed.
+    async fn decided(
         &self,
+        parcel: &Parcel<'_>,
         key: IdempotencyKey,
         reused: &http::Answer,
         deadline: Instant,
     ) -> Result<Answer, StepError> {
         let path = format!("/labels?key={}", encode(&key.to_string()));
         let answer = self.client.get(&path, deadline).await?;
-        match answer.status.as_u16() {
-            200 => label(&answer),
-            404 => Err(StepError::BadMessage(format!(
+        match (answer.status.as_u16(), answer.code().as_str()) {
+            (200, _) => label(&answer),
+            (422, "destination_refused") if is_refusal_of(&answer, parcel) => {
+                Ok(Answer::Refused("destination_refused".into()))
+            }
+            (422, _) => Err(StepError::BadMessage(format!(
                 "the carrier answers {}: the key bought no label, and came with another parcel",
                 reused.status,
             ))),
+            // The first request ended meanwhile and decided nothing: the key is free again.
+            (404, _) => Err(StepError::try_again(http::Error::Failed(reused.status))),
             _ => Err(answer.failure()),
         }
     }
@@ -50,27 +59,38 @@ impl Carrier for HttpCarrier {
     async fn label(
         &self,
         parcel: &Parcel<'_>,
+        rate: &Rate,
         key: IdempotencyKey,
         deadline: Instant,
     ) -> Result<Answer, StepError> {
-        let body = Body::Json(json!({
+        let mut body = json!({
             "reference": parcel.order,
             "ship_to": parcel.ship_to,
             "items": parcel.pieces,
-        }));
+        });
+        if let Rate::Quoted(quote) = rate {
+            body["rate"] = json!(quote);
+        }
+        let body = Body::Json(body);
         let answer = self.client.post("/labels", &body, &key.to_string(), deadline).await?;
         match (answer.status.as_u16(), answer.code().as_str()) {
             (200 | 201, _) => label(&answer),
             (422, "destination_refused") => Ok(Answer::Refused("destination_refused".into())),
-            (409, "key_reused") => self.bought(key, &answer, deadline).await,
+            (409, "key_reused") => self.decided(parcel, key, &answer, deadline).await,
             _ => Err(answer.failure()),
         }
     }
 }
 
 fn label(answer: &http::Answer) -> Result<Answer, StepError> {
-    let Bought { carrier, label, tracking } = answer.json()?;
-    Ok(Answer::Label { carrier, label, tracking })
+    let Bought { carrier, label, tracking, rate } = answer.json()?;
+    Ok(Answer::Label { carrier, label, tracking, at_flat_rate: rate == "flat" })
+}
+
+/// Whether this says no to this parcel; a key that was used for another one says nothing of it.
+fn is_refusal_of(answer: &http::Answer, parcel: &Parcel<'_>) -> bool {
+    let refusal = answer.json::<Refusal>();
+    refusal.is_ok_and(|refusal| refusal.error.ship_to == *parcel.ship_to)
 }
 
 #[derive(Deserialize)]
@@ -78,4 +98,17 @@ struct Bought {
     carrier: String,
     label: Reference,
     tracking: Reference,
+    /// `flat` or `quoted`; labels of a carrier that knows no rates do not say.
+    #[serde(default)]
+    rate: String,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: Refused,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    ship_to: Destination,
 }

@@ -10,6 +10,7 @@ use quadrille::testing::Faults;
 use tokio::time::Instant;
 
 use super::{Answer, Carrier, Parcel};
+use crate::quotes::Rate;
 
 /// Clones are the same carrier.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +50,7 @@ impl ScriptedCarrier {
 }
 
 impl Book {
-    fn label(&mut self, key: IdempotencyKey) -> Answer {
+    fn label(&mut self, rate: &Rate, key: IdempotencyKey) -> Answer {
         if let Some(answer) = self.answers.get(&key) {
             return answer.clone();
         }
@@ -59,9 +60,13 @@ impl Book {
                 self.labels += 1;
                 let reference = |prefix| Reference::parse(&format!("{prefix}-{}", self.labels));
                 Answer::Label {
-                    carrier: "scripted-post".into(),
+                    carrier: match rate {
+                        Rate::Quoted(quote) => quote.carrier.clone(),
+                        Rate::Flat => "scripted-post".into(),
+                    },
                     label: reference("L").expect("printable ASCII"),
                     tracking: reference("T").expect("printable ASCII"),
+                    at_flat_rate: *rate == Rate::Flat,
                 }
             }
         };
@@ -74,9 +79,10 @@ impl Carrier for ScriptedCarrier {
     async fn label(
         &self,
         _: &Parcel<'_>,
+        rate: &Rate,
         key: IdempotencyKey,
         _: Instant,
     ) -> Result<Answer, StepError> {
-        Ok(self.faults.call(|| self.book().label(key)).await?)
+        Ok(self.faults.call(|| self.book().label(rate, key)).await?)
     }
 }

@@ -1,0 +1,40 @@
+//! The quote service over HTTP and JSON.
+
+use quadrille::http::{BadSettings, Client, encode};
+use quadrille::step::StepError;
+use tokio::time::Instant;
+
+use super::{Quote, Quotes};
+use crate::Settings;
+use crate::carrier::Parcel;
+
+/// Asks the service of [`Settings::quote_url`].
+#[derive(Debug)]
+pub struct HttpQuotes {
+    client: Client,
+}
+
+impl HttpQuotes {
+    /// # Errors
+    /// [`BadSettings`] when no request could ever be made with them.
+    pub fn new(settings: &Settings) -> Result<Self, BadSettings> {
+        let secret = settings.quote_secret.clone();
+        Ok(Self { client: Client::new(&settings.quote_url, secret, settings.quote_timeout)? })
+    }
+}
+
+impl Quotes for HttpQuotes {
+    async fn cheapest(&self, parcel: &Parcel<'_>, deadline: Instant) -> Result<Quote, StepError> {
+        let Parcel { order, ship_to, pieces } = parcel;
+        let path = format!(
+            "/rates?reference={order}&country={}&postcode={}&items={pieces}",
+            encode(&ship_to.country),
+            encode(&ship_to.postcode),
+        );
+        let answer = self.client.get(&path, deadline).await?;
+        match answer.status.as_u16() {
+            200 => Ok(answer.json()?),
+            _ => Err(answer.failure()),
+        }
+    }
+}
