@@ -3,5 +3,6 @@
 
 mod crash;
 mod orders;
+mod quotes;
 mod replicas;
 mod zombie;
