@@ -164,6 +164,19 @@ impl Client {
         self.call(Method::POST, path, body, Some(key), deadline).await
     }
 
+    /// Sets what is below `path` to `body`; no key, because setting it twice is setting it once.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn put(
+        &self,
+        path: &str,
+        body: &Body<'_>,
+        deadline: Instant,
+    ) -> Result<Answer, Error> {
+        self.call(Method::PUT, path, body, None, deadline).await
+    }
+
     async fn call(
         &self,
         method: Method,

@@ -30,13 +30,15 @@ pub(crate) use tied::{TiedArgs, tied};
 const EXAMPLES: &str = "\
 Examples:
   quadrille dev                      run everything until Ctrl-C; demo orders first on a terminal
-  quadrille dev --demo-only          three demo orders, then exit: 0 only if all ended as documented
+  quadrille dev --demo-only          four demo orders, then exit: 0 only if all ended as documented
   quadrille dev --ephemeral          keep nothing
   quadrille dev --reset              begin again with an empty log
   quadrille dev --port 4222 --sandbox-port 8400 --data /tmp/quadrille
 
 The demo orders: one completes; one is declined by the payment gateway, and its stock is released;
-one is refused by the carrier, its payment refunded and its stock released.
+one is refused by the carrier, its payment refunded and its stock released; one is placed while the
+gateway is away: charge-customer is paused on the server, and then charges it once. That one takes
+some seconds; others beside it, placed to show that it is the gateway, complete as well.
 While it runs, other commands that start in this folder find its broker by themselves.";
 
 /// Run a broker, the sandbox and every worker on this machine
@@ -60,7 +62,7 @@ pub(crate) struct DevArgs {
     reset: bool,
     #[command(flatten)]
     stack: StackArgs,
-    /// Print the addresses, then each demo order's story, as JSON, one line each
+    /// Print the addresses, each demo order's story and the pause, as JSON, one line each
     #[arg(long)]
     json: bool,
 }

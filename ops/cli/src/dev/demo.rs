@@ -1,5 +1,7 @@
-//! The newcomer's three orders, and a check that each ended as documented: events, money, parcels
-//! and stock.
+//! The newcomer's four orders, and a check that each ended as documented: events, money, parcels
+//! and stock. The fourth sits out an outage.
+
+mod outage;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -24,7 +26,8 @@ use super::stack::Running;
 use crate::place::{Order, Sample, Template, place, random_text};
 use crate::stock;
 
-/// The demo orders together take about a tenth of a second on an idle machine.
+/// The first three orders together take about a tenth of a second on an idle machine; the fourth,
+/// six to eight seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -53,20 +56,36 @@ enum Ends {
     Cancelled,
 }
 
+/// The types of a completed order's events.
+const COMPLETED: &[&str] = &[
+    "order.placed.v1",
+    "inventory.reserved.v1",
+    "payment.charged.v1",
+    "order.go.v1",
+    "shipment.dispatched.v1",
+    "order.completed.v1",
+];
+
+/// An order that was placed, and how it must end.
+type Placed = (Scene, SagaId);
+
+/// What the demo is played with.
+struct Demo<'a> {
+    broker: &'a NatsBroker,
+    sandbox: Client,
+    /// In the ids of its orders, so that they are new in a kept folder.
+    run: String,
+    json: bool,
+    ui: Ui,
+}
+
 fn scenes() -> [Scene; 3] {
     [
         Scene {
             name: "completes",
             title: "It completes: stock held, customer charged, parcel sent.",
             sample: Sample::default(),
-            events: &[
-                "order.placed.v1",
-                "inventory.reserved.v1",
-                "payment.charged.v1",
-                "order.go.v1",
-                "shipment.dispatched.v1",
-                "order.completed.v1",
-            ],
+            events: COMPLETED,
             ends: Ends::Completed,
         },
         Scene {
@@ -116,36 +135,52 @@ pub(super) async fn play(
 ) -> anyhow::Result<ExitCode> {
     let Running { broker, addresses } = running;
     let sandbox = Client::new(&addresses.sandbox, None, Duration::from_secs(5))?;
-    let run = random_text(4);
-    let mut orders = Vec::new();
+    let demo = Demo { broker, sandbox, run: random_text(4), json, ui };
     let sku = Sku::parse(&Sample::default().sku)?;
     let before = level(broker, &sku).await?;
+    let mut orders = Vec::new();
     for scene in scenes() {
-        let saga = SagaId::parse(&format!("demo-{run}-{}", scene.name))?;
-        let data = quadrille::Event::to_data(&scene.sample.placed()?);
-        let order = Order::new(&Template::Bare(data), &saga)?;
-        place(broker, &order).await?;
-        orders.push((scene, saga));
+        let name = scene.name.to_owned();
+        orders.push(demo.place(scene, &name).await?);
     }
     let now = wait_for_ends(broker, orders.iter().map(|(_, saga)| saga)).await?;
-    let mut differs = Vec::new();
+    for order in &orders {
+        demo.tell(order, now).await?;
+    }
+    let (waited, mut differs) = outage::play(&demo).await?;
+    demo.tell(&waited[0], trace::server_time(broker, &FLOW).await?).await?;
+    orders.extend(waited);
     for (scene, saga) in &orders {
         let story = trace::read(broker, &FLOW, saga).await?;
-        if json {
-            output::json(&story)?;
-        } else {
-            let title = ui.on_stdout.paint(STRONG, scene.title);
-            let story = trace::render(&FLOW, &story, now, ui.on_stdout);
-            output::data(&format!("{title}\n{story}\n"))?;
-        }
         differs.extend(check_events(scene, &story));
-        differs.extend(check_outside(scene, saga, &sandbox).await?);
+        differs.extend(check_outside(scene, saga, &demo.sandbox).await?);
     }
     if placed == Orders::OnlyOurs {
         let after = level(broker, &sku).await?;
-        differs.extend(check_stock(&before, &after));
+        differs.extend(check_stock(&orders, &before, &after));
     }
     Ok(conclude(&differs, placed, ui))
+}
+
+impl Demo<'_> {
+    async fn place(&self, scene: Scene, name: &str) -> anyhow::Result<Placed> {
+        let saga = SagaId::parse(&format!("demo-{}-{name}", self.run))?;
+        let data = quadrille::Event::to_data(&scene.sample.placed()?);
+        let order = Order::new(&Template::Bare(data), &saga)?;
+        place(self.broker, &order).await?;
+        Ok((scene, saga))
+    }
+
+    /// Prints the story of an order, as it is at `now`.
+    async fn tell(&self, (scene, saga): &Placed, now: jiff::Timestamp) -> anyhow::Result<()> {
+        let story = trace::read(self.broker, &FLOW, saga).await?;
+        if self.json {
+            return output::json(&story);
+        }
+        let paint = self.ui.on_stdout;
+        let title = paint.paint(STRONG, scene.title);
+        output::data(&format!("{title}\n{}\n", trace::render(&FLOW, &story, now, paint)))
+    }
 }
 
 fn conclude(differs: &[String], placed: Orders, ui: Ui) -> ExitCode {
@@ -154,7 +189,7 @@ fn conclude(differs: &[String], placed: Orders, ui: Ui) -> ExitCode {
             Orders::OnlyOurs => "money, parcels and stock",
             Orders::OthersToo => "money and parcels",
         };
-        let text = format!("All three ended as documented: events, {what}.");
+        let text = format!("All four ended as documented: events, {what}.");
         ui.note(ui.on_stderr.paint(GOOD, text));
         return ExitCode::SUCCESS;
     }
@@ -229,12 +264,12 @@ async fn level(broker: &NatsBroker, sku: &Sku) -> anyhow::Result<Shown> {
 }
 
 /// Valid only where no other order runs, because one in a kept folder moves the same pieces.
-fn check_stock(before: &Shown, after: &Shown) -> Option<String> {
+fn check_stock(orders: &[Placed], before: &Shown, after: &Shown) -> Option<String> {
     let held = i128::from(after.held) - i128::from(before.held);
-    let wanted: i128 = scenes()
+    let wanted: i128 = orders
         .iter()
-        .filter(|scene| scene.ends == Ends::Completed)
-        .map(|scene| i128::from(scene.sample.quantity))
+        .filter(|(scene, _)| scene.ends == Ends::Completed)
+        .map(|(scene, _)| i128::from(scene.sample.quantity))
         .sum();
     (held != wanted).then(|| format!("{}: {held} more pieces are held, not {wanted}", after.sku))
 }
