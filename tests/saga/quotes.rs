@@ -144,13 +144,14 @@ async fn a_lost_label_of_a_degraded_attempt_is_what_the_quoted_one_records() {
     stack.sandbox.set_faults("carrier", &lost).await;
     let ids = stack.place_all("lost", &[Fate::Completes]).await;
     stack.place_all("lost-refusal", &[Fate::NoCarrier]).await;
-    completes(&stack, &ids).await;
-    assert!(is_degraded(&stack, &ids[0]).await);
+    stack.closed(&ids).await;
     stack.closed(std::slice::from_ref(&refused)).await;
     for id in [&ids[0], &refused] {
         assert_eq!(stack.sandbox.calls_for(id, "rates").await, 2, "each attempt asks once");
         assert_eq!(stack.sandbox.calls_for(id, "lookup").await, 1, "the rates differed");
     }
+    agrees_with_its_label(&stack, &ids[0]).await;
+    assert!(is_degraded(&stack, &ids[0]).await);
     assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
     stack.quiet().await;
     stack.check().await;
