@@ -82,9 +82,9 @@ pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
     let mut stop = std::pin::pin!(stop_signal()?);
     let folder = Folder::open(args.place(), args.reset, ui).await?;
     let mut stack = Stack::new(folder, ui);
-    let ended = tokio::select! {
-        ended = session(&mut stack, &args, began, ui) => ended,
-        () = &mut stop => Ok(ExitCode::SUCCESS),
+    let (ended, interrupted) = tokio::select! {
+        ended = session(&mut stack, &args, began, ui) => (ended, false),
+        () = &mut stop => (Ok(ExitCode::SUCCESS), true),
     };
     if !args.demo_only && stack.running().is_ok() {
         ui.note("stopping; press Ctrl-C again to kill what still runs");
@@ -106,6 +106,10 @@ pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
     }
     if !matches!(ended, Ok(code) if code == ExitCode::SUCCESS) {
         stack.keep_temporary();
+    }
+    if interrupted && args.demo_only {
+        ui.note("interrupted before all orders had ended");
+        return Ok(ExitCode::FAILURE);
     }
     ended
 }

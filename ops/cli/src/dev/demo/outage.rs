@@ -46,12 +46,10 @@ fn scene() -> Scene {
 pub(super) async fn play(demo: &Demo<'_>) -> anyhow::Result<(Vec<Placed>, Vec<String>)> {
     let ui = demo.ui;
     let least = BreakerSettings::default().run;
-    ui.note(ui.on_stderr.paint(
-        QUIET,
-        format!(
-            "the payment gateway goes away; {least} orders are placed, because fewer prove nothing"
-        ),
-    ));
+    let away = "the payment gateway goes away, and";
+    let why = "because fewer might be the orders' own fault";
+    let note = format!("{away} {least} orders are placed, {why}");
+    ui.note(ui.on_stderr.paint(QUIET, note));
     set_faults(&demo.sandbox, &json!({ "error_rate": 1 })).await?;
     let waited = wait_for_pause(demo, least).await;
     // Whatever was seen, the gateway comes back.
