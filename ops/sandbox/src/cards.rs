@@ -4,6 +4,10 @@
 /// Payment methods whose confirmation succeeds.
 pub const ACCEPTED_CARDS: [&str; 3] = ["pm_card_visa", "pm_card_mastercard", "pm_card_amex"];
 
+/// A payment method whose confirmation is answered by 200 and decides nothing: it stays `processing`.
+/// Stripe has such methods (bank debits), but no such test card.
+pub const PROCESSING_CARD: &str = "pm_card_processing";
+
 /// A payment method whose confirmation is declined with status 402.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeclinedCard {
@@ -37,5 +41,7 @@ pub(crate) fn decline_of(payment_method: &str) -> Option<DeclinedCard> {
 }
 
 pub(crate) fn is_known(payment_method: &str) -> bool {
-    ACCEPTED_CARDS.contains(&payment_method) || decline_of(payment_method).is_some()
+    ACCEPTED_CARDS.contains(&payment_method)
+        || payment_method == PROCESSING_CARD
+        || decline_of(payment_method).is_some()
 }

@@ -43,6 +43,8 @@ pub(crate) enum Status {
     RequiresConfirmation,
     /// Declined: another payment method may be tried.
     RequiresPaymentMethod,
+    /// Confirmed, and not decided yet.
+    Processing,
     Succeeded,
     Canceled,
 }
@@ -77,7 +79,10 @@ impl Intent {
     pub(crate) fn can_be_confirmed(&self) -> bool {
         match self.status {
             Status::RequiresConfirmation => true,
-            Status::RequiresPaymentMethod | Status::Succeeded | Status::Canceled => false,
+            Status::RequiresPaymentMethod
+            | Status::Processing
+            | Status::Succeeded
+            | Status::Canceled => false,
         }
     }
 
@@ -88,7 +93,7 @@ impl Intent {
                 payment_method.clone_into(&mut self.payment_method);
                 self.status = Status::RequiresConfirmation;
             }
-            Status::Succeeded | Status::Canceled => {}
+            Status::Processing | Status::Succeeded | Status::Canceled => {}
         }
     }
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::answer::Answer;
-use crate::cards::{DeclinedCard, decline_of};
+use crate::cards::{DeclinedCard, PROCESSING_CARD, decline_of};
 use crate::decision::Decision;
 use crate::intent::{Intent, NewIntent, Status, new_id};
 use crate::ledger::{Effect, Fact};
@@ -109,6 +109,11 @@ fn confirm(mut intent: Intent, key: &str) -> Decision {
     if let Some(card) = decline_of(&intent.payment_method) {
         return decline(intent, card, declined);
     }
+    if intent.payment_method == PROCESSING_CARD {
+        intent.status = Status::Processing;
+        let answer = Answer::new(200, &intent);
+        return Decision { answer, keep: true, intent: Some(intent), facts: Vec::new() };
+    }
     intent.status = Status::Succeeded;
     intent.amount_received = intent.amount;
     let captured = fact(Effect::Captured, &intent, intent.amount, key);
@@ -123,7 +128,7 @@ fn decline(mut intent: Intent, card: DeclinedCard, declined: Fact) -> Decision {
 
 fn cancel(mut intent: Intent, key: &str) -> Decision {
     match intent.status {
-        Status::Canceled | Status::Succeeded => {
+        Status::Processing | Status::Canceled | Status::Succeeded => {
             Decision::answered(error::unexpected_state(&intent))
         }
         Status::RequiresConfirmation | Status::RequiresPaymentMethod => {

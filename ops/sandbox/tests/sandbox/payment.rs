@@ -3,7 +3,7 @@
 use crate::support::{AMOUNT, Sandbox, create_form};
 use hyper::Method;
 use rstest::rstest;
-use sandbox::{ACCEPTED_CARDS, DECLINED_CARDS};
+use sandbox::{ACCEPTED_CARDS, DECLINED_CARDS, PROCESSING_CARD};
 use serde_json::json;
 
 #[tokio::test]
@@ -79,6 +79,16 @@ async fn a_declined_intent_takes_another_payment_method() {
     let path = format!("payment_intents/{intent}/confirm");
     let reply = sandbox.client.form(&path, "k3", "payment_method=pm_card_amex").await;
     assert_eq!(reply.body["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn a_processing_card_decides_nothing_and_captures_nothing() {
+    let sandbox = Sandbox::start().await;
+    let intent = sandbox.client.create("A1", PROCESSING_CARD).await;
+    let reply = sandbox.client.confirm(&intent, "k1").await;
+    assert_eq!((reply.status, &reply.body["status"]), (200, &"processing".into()));
+    assert_eq!(sandbox.client.balance("A1").await, 0);
+    assert_eq!(sandbox.client.confirm(&intent, "k2").await.status, 400);
 }
 
 #[tokio::test]
