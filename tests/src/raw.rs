@@ -2,11 +2,15 @@
 //! about it.
 
 use anyhow::{Context as _, bail};
-use async_nats::{Client, HeaderMap, RequestError, RequestErrorKind};
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::{Client, HeaderMap, RequestError, RequestErrorKind, Subscriber};
 use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 
 use crate::eventually::eventually;
 
@@ -150,6 +154,61 @@ impl Raw {
     /// Makes the durable's leader step down; nothing happens on a single server.
     pub async fn durable_step_down(&self, stream: &str, name: &str) {
         let _ = self.api(&format!("CONSUMER.LEADER.STEPDOWN.{stream}.{name}"), Value::Null).await;
+    }
+}
+
+impl Raw {
+    /// Hears all that is published on these subjects from now on, such as acknowledgements.
+    pub async fn hear(&self, subject: &str) -> Heard {
+        let messages = self.client.subscribe(subject.to_owned()).await.expect("a subject");
+        let mut heard = Heard { raw: self.clone(), messages };
+        heard.more().await;
+        heard
+    }
+
+    /// Takes and acknowledges what a durable has to deliver now, as an operator who gives it up.
+    ///
+    /// # Errors
+    /// When the server does not deliver.
+    pub async fn acknowledge_all(&self, stream: &str, durable: &str) -> anyhow::Result<()> {
+        let context = async_nats::jetstream::new(self.client.clone());
+        let consumer: PullConsumer = context.get_consumer_from_stream(durable, stream).await?;
+        let mut messages = consumer.fetch().max_messages(100).messages().await?;
+        while let Some(message) = messages.next().await {
+            message
+                .map_err(anyhow::Error::from_boxed)?
+                .ack()
+                .await
+                .map_err(anyhow::Error::from_boxed)?;
+        }
+        Ok(())
+    }
+
+    /// Pauses a durable until then, as an operator does with any tool; at once runs it, if that is
+    /// over.
+    pub async fn pause(&self, stream: &str, durable: &str, until: Timestamp) {
+        let verb = format!("CONSUMER.PAUSE.{stream}.{durable}");
+        let body = json!({ "pause_until": until });
+        self.api(&verb, body).await.expect("the server takes a pause");
+    }
+}
+
+/// What was published on some subjects.
+#[derive(Debug)]
+pub struct Heard {
+    raw: Raw,
+    messages: Subscriber,
+}
+
+impl Heard {
+    /// Subjects and bodies since the last time that this was asked.
+    pub async fn more(&mut self) -> Vec<(String, Bytes)> {
+        // A server sends in order: what was published before it answers has arrived by then.
+        self.raw.api("INFO", Value::Null).await.expect("the server answers");
+        // However many they are: a task may otherwise read no more than 128 at a time.
+        let next = || unconstrained(self.messages.next()).now_or_never().flatten();
+        let arrived = std::iter::from_fn(next);
+        arrived.map(|message| (message.subject.to_string(), message.payload)).collect()
     }
 }
 

@@ -17,12 +17,18 @@ mod durables;
 mod log;
 
 mod calls;
+mod keys;
 mod outages;
 mod killers;
+mod pauses;
+mod neighbours;
+mod pulls;
+mod overload;
 mod causes;
 
 mod fences;
 mod undo;
+mod refunds;
 
 mod endings;
 

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::{Fate, Launch, Stack};
 
-const GATEWAY: &str = "payment-gateway";
+pub(crate) const GATEWAY: &str = "payment-gateway";
 /// Calls that a replica may have in flight.
-const CONCURRENCY: usize = 8;
+pub(crate) const CONCURRENCY: usize = 8;
 
 /// A replica with few slots and short waits, so that a test sees several probes in seconds.
-fn charging() -> Launch {
+pub(crate) fn charging() -> Launch {
     Launch::of("charge-customer")
         .env("QUADRILLE_WORKER__CONCURRENCY", CONCURRENCY)
         .env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__TIMEOUT", "300ms")
@@ -20,7 +20,7 @@ fn charging() -> Launch {
         .env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__WAIT_MAX", "2s")
 }
 
-async fn stack_with(replicas: usize) -> Stack {
+pub(crate) async fn stack_with(replicas: usize) -> Stack {
     let mut stack = Stack::bare().await;
     stack.start_others("charge-customer").await;
     for _ in 0..replicas {
@@ -31,16 +31,16 @@ async fn stack_with(replicas: usize) -> Stack {
 }
 
 /// What the replicas have agreed on; null for nothing.
-async fn agreed(stack: &Stack) -> Value {
+pub(crate) async fn agreed(stack: &Stack) -> Value {
     let entry = stack.broker.entry(BREAKERS, GATEWAY).await.expect("the server answers");
     entry.map_or(Value::Null, |entry| serde_json::from_slice(&entry.value).expect("JSON"))
 }
 
-async fn is_paused_on_the_server(stack: &Stack) -> bool {
+pub(crate) async fn is_paused_on_the_server(stack: &Stack) -> bool {
     stack.raw.durable("ORDERS", "charge-customer").await["paused"] == true
 }
 
-async fn redelivered(stack: &Stack) -> u64 {
+pub(crate) async fn redelivered(stack: &Stack) -> u64 {
     let durable = stack.raw.durable("ORDERS", "charge-customer").await;
     durable["num_redelivered"].as_u64().expect("a number")
 }
@@ -54,7 +54,7 @@ async fn charged(stack: &Stack, subject: &str) -> Value {
     serde_json::from_slice::<Value>(&record).expect("JSON")["charged"].clone()
 }
 
-async fn until_phase(stack: &Stack, wanted: &str) {
+pub(crate) async fn until_phase(stack: &Stack, wanted: &str) {
     eventually(&format!("the gateway's breaker is {wanted}"), async || {
         (agreed(stack).await["phase"] == wanted).then_some(())
     })
@@ -62,7 +62,7 @@ async fn until_phase(stack: &Stack, wanted: &str) {
 }
 
 /// A phase may be too short to be seen; that probes failed stays in the entry.
-async fn until_probes_failed(stack: &Stack, times: u64) {
+pub(crate) async fn until_probes_failed(stack: &Stack, times: u64) {
     eventually("probes fail and the pause goes on", async || {
         (agreed(stack).await["k"].as_u64() >= Some(times)).then_some(())
     })

@@ -1,0 +1,134 @@
+//! What is wrong with one order, or with one replica, costs the others nothing.
+
+use std::time::Duration;
+
+use quadrille::SagaId;
+use serde_json::{Value, json};
+use tests::eventually::eventually;
+use tests::stack::{Fate, Stack};
+use tokio::time::interval;
+
+use crate::by_hand::{holds, saga};
+use crate::outages::{agreed, charging, stack_with, until_phase, until_probes_failed};
+use crate::pauses::{agreements, phases};
+
+/// Nobody listens there: every connection is refused at once.
+const NOWHERE: &str = "http://127.0.0.1:1/payment";
+
+#[tokio::test]
+async fn h41_three_replicas_without_egress_pause_no_other() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    for replica in 0..8 {
+        // Time enough to contradict, on a busy machine too.
+        let launch = charging().env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__TIMEOUT", "2s");
+        let cut_off = launch.clone().env("QUADRILLE_CHARGE_CUSTOMER__URL", NOWHERE);
+        stack.start(if replica < 3 { cut_off } else { launch }).await;
+    }
+    stack.fill_stock().await;
+    let mut keys = agreements(&stack).await;
+    let mut ids = Vec::new();
+    let mut ticks = interval(Duration::from_millis(50));
+    eventually("all three know that they are cut off", async || {
+        ticks.tick().await;
+        ids.extend(stack.place_all(&format!("wave-{}", ids.len()), &[Fate::Completes; 4]).await);
+        let suspects = stack.workers.iter().filter(|one| one.said().contains("local_suspect"));
+        (suspects.count() == 3).then_some(())
+    })
+    .await;
+    stack.closed(&ids).await;
+    let seen = phases(&mut keys).await;
+    assert!(seen.contains(&"suspected".to_owned()), "{seen:?}");
+    assert!(!seen.contains(&"paused".to_owned()), "{seen:?}");
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
+    stack.quiet().await;
+    stack.check().await;
+}
+
+/// An order that alone has this fault, and has been tried so often.
+async fn one_alone(stack: &Stack, mut fault: Value, tries: u64) -> SagaId {
+    let odd = saga("odd-0");
+    fault["order"] = odd.as_str().into();
+    stack.sandbox.set_faults("payment", &fault).await;
+    stack.place_all("odd", &[Fate::Completes]).await;
+    eventually("it has been tried", async || {
+        (stack.sandbox.calls_for(&odd, "create").await >= tries).then_some(())
+    })
+    .await;
+    odd
+}
+
+#[tokio::test]
+async fn h41_a_403_for_one_order_alone_pauses_nobody() {
+    let stack = stack_with(1).await;
+    let fault = json!({ "operations": ["create"], "error_rate": 1, "error_status": 403 });
+    // Nothing else comes, for longer than few failures may last.
+    let odd = one_alone(&stack, fault, 6).await;
+    assert_eq!(agreed(&stack).await, Value::Null, "no replica ever doubted");
+    let ids = stack.place_all("others", &[Fate::Completes; 20]).await;
+    stack.closed(&ids).await;
+    assert_eq!(agreed(&stack).await, Value::Null, "no replica ever doubted");
+    assert_eq!(holds(&stack, &odd, "payment").await, None);
+    stack.sandbox.clear_faults().await;
+    stack.closed(&[odd]).await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h41_a_429_for_one_order_alone_makes_only_that_order_wait() {
+    let stack = stack_with(1).await;
+    let fault = json!({ "overload_rate": 1, "retry_after_s": 20, "times": 1 });
+    let odd = one_alone(&stack, fault, 1).await;
+    let ids = stack.place_all("others", &[Fate::Completes; 40]).await;
+    stack.closed(&ids).await;
+    assert_eq!(stack.sandbox.calls_for(&odd, "create").await, 1, "it waits as it was told to");
+    assert_eq!(agreed(&stack).await, Value::Null, "no replica ever doubted");
+    stack.closed(&[odd]).await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h41_a_message_that_always_fails_among_300_is_parked_after_exactly_eight_attempts() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    // The usual number of attempts.
+    stack.start(charging()).await;
+    stack.fill_stock().await;
+    // First an outage, in which it fails as the others do.
+    stack.sandbox.set_faults("payment", &json!({ "error_rate": 1 })).await;
+    let poison = saga("poison-0");
+    stack.place_all("poison", &[Fate::Completes]).await;
+    let mut good = stack.place_all("outage", &[Fate::Completes; 60]).await;
+    until_probes_failed(&stack, 2).await;
+    let fails = json!({ "order": "poison-0", "operations": ["create"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &fails).await;
+    stack.closed(&good).await;
+    until_phase(&stack, "flowing").await;
+    let mut keys = agreements(&stack).await;
+    let in_the_outage = stack.sandbox.calls_for(&poison, "create").await;
+    let mut ticks = interval(Duration::from_millis(500));
+    eventually("the message is parked", async || {
+        // Others are answered between its attempts, so that a failure is its own.
+        ticks.tick().await;
+        let more = stack.place_all(&format!("good-{}", good.len()), &[Fate::Completes; 4]).await;
+        stack.closed(&more).await;
+        good.extend(more);
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    let calls = stack.sandbox.calls_for(&poison, "create").await;
+    // A failure right after the outage proves nothing either, so there may be one more.
+    let attempts = calls - in_the_outage;
+    assert!((8..=9).contains(&attempts), "{attempts} attempts, {in_the_outage} in the outage");
+    assert!(good.len() >= 300);
+    assert_eq!(phases(&mut keys).await, Vec::<String>::new(), "nobody doubts because of it");
+    let parked = stack.history().await.parked;
+    assert_eq!(parked.len(), 1);
+    let parked: Value = serde_json::from_slice(&parked[0].payload).expect("JSON");
+    assert_eq!(parked["reason"], "attempts-used-up");
+    assert_eq!(parked["subject"], "orders.inventory.poison-0");
+    stack.quiet().await;
+    stack.check().await;
+}
