@@ -33,7 +33,8 @@ async fn h45_ten_times_too_much_work_grows_no_worker_and_loses_no_order() {
         (info["ack_floor"]["consumer_seq"].as_u64() > Some(300)).then_some(())
     })
     .await;
-    assert!(most <= CONCURRENCY as u64, "{most} in hand");
+    // Those that are called for, those under way, and those whose end the server has not heard yet.
+    assert!(most <= 4 * CONCURRENCY as u64, "{most} in hand");
     stack.sandbox.clear_faults().await;
     stack.closed(&ids).await;
     for (before, after) in before.iter().zip(peaks(&stack)) {
