@@ -4,7 +4,7 @@
 /// Payment methods whose confirmation succeeds.
 pub const ACCEPTED_CARDS: [&str; 3] = ["pm_card_visa", "pm_card_mastercard", "pm_card_amex"];
 
-/// A payment method whose confirmation is answered by 200 and decides nothing: it stays `processing`.
+/// A payment method whose confirmation decides nothing: the payment stays `processing`.
 /// Stripe has such methods (bank debits), but no such test card.
 pub const PROCESSING_CARD: &str = "pm_card_processing";
 
