@@ -185,10 +185,10 @@ async fn a_key_is_removed_only_at_the_revision_that_was_read(test: UnderTest) {
     assert_eq!(remove(first).await, Published::Conflict);
     assert_eq!(entry(&test.broker, &key).await.unwrap().value, "second");
     let mut watch = test.broker.watch(BREAKERS, &key).await.unwrap();
-    assert!(matches!(next(&mut *watch).await, Seen::Set(_)));
-    assert_eq!(next(&mut *watch).await, Seen::AllPresent);
+    assert!(matches!(next(&mut watch).await, Seen::Set(_)));
+    assert_eq!(next(&mut watch).await, Seen::AllPresent);
     assert!(matches!(remove(second).await, Published::Stored { .. }));
-    assert_eq!(next(&mut *watch).await, Seen::Gone { key: key.clone() });
+    assert_eq!(next(&mut watch).await, Seen::Gone { key: key.clone() });
     assert_eq!(entry(&test.broker, &key).await, None);
     stored(&test.broker, &key, 0, "third", None).await;
 }

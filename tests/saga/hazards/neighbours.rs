@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use quadrille::SagaId;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
-use tests::stack::{Fate, Stack};
+use tests::stack::{Fate, Stack, order};
 use tokio::time::interval;
 
 use crate::by_hand::{holds, saga};
@@ -147,4 +147,28 @@ async fn h41_a_message_that_always_fails_among_300_is_parked_after_exactly_eight
     assert_eq!(parked["subject"], "orders.inventory.poison-0");
     stack.quiet().await;
     stack.check().await;
+}
+
+#[tokio::test]
+async fn h41_two_hundred_payments_that_stay_processing_delay_no_good_order() {
+    let stack = stack_with(2).await;
+    let (mut slow, mut among) = (Vec::new(), Vec::new());
+    for at in 0..200 {
+        let id = saga(&format!("slow-{at}"));
+        let mut order = order(Fate::Completes, at);
+        order.payment_method = "pm_card_processing".parse().expect("a reference");
+        stack.place(&id, &order).await.expect("a new order");
+        slow.push(id);
+        if at % 40 == 20 {
+            among.extend(stack.place_all(&format!("among-{at}"), &[Fate::Completes; 2]).await);
+        }
+    }
+    stack.closed(&among).await;
+    let behind = stack.place_all("behind", &[Fate::Completes; 10]).await;
+    stack.closed(&behind).await;
+    for id in &slow {
+        assert_eq!(holds(&stack, id, "payment").await, None, "{id} is processing");
+    }
+    assert_nobody_doubted(&stack);
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
 }

@@ -123,6 +123,28 @@ async fn h40_a_reconnect_in_a_pause_pulls_nothing() {
 }
 
 #[tokio::test]
+async fn h40_an_edge_that_says_400_while_the_service_is_away_ends_no_pause() {
+    let stack = stack_with(2).await;
+    let ids = until_paused(&stack, "edge", 60).await;
+    let mut keys = agreements(&stack).await;
+    let edge = json!({ "error_rate": 1, "error_status": 400 });
+    stack.sandbox.set_faults("payment", &edge).await;
+    let mut seen = Vec::new();
+    eventually("the replicas have probed three times", async || {
+        seen.extend(phases(&mut keys).await);
+        (seen.iter().filter(|phase| *phase == "paused").count() >= 3).then_some(())
+    })
+    .await;
+    assert!(!seen.contains(&"flowing".to_owned()), "{seen:?}");
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0, "it was the edge that said so");
+    stack.sandbox.clear_faults().await;
+    stack.closed(&ids).await;
+    until_phase(&stack, "flowing").await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
 async fn h44_a_drain_in_a_pause_loses_nothing_and_costs_a_message_one_delivery() {
     // Far longer than this test takes, so that a message which was dropped is late.
     let ack_wait = Duration::from_secs(300);
