@@ -150,6 +150,7 @@ mod tests {
     fn a_call_is_wasted_if_its_class_is_a_failure() {
         let classes = [
             Class::Answered,
+            Class::Undecided,
             Class::Bad,
             Class::Busy(None),
             Class::NotSent,

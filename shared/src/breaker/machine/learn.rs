@@ -14,6 +14,9 @@ const HOLD_MAX: Duration = Duration::from_secs(30);
 /// An undo that failed `max_attempts` times goes on for ever, so it goes on slowly.
 const HOLD_BLOCKED: Duration = Duration::from_secs(300);
 
+/// A replica that is cut off alone tries so many times less often, because the others do its work.
+const SICK: u32 = 2;
+
 impl Machine {
     /// The message with its next due time.
     pub(super) fn after(&mut self, message: Message, class: Class, now: Duration) -> Message {
@@ -103,9 +106,9 @@ impl Machine {
 
     /// The next single try is later than the last one was, unless that was not made at all.
     fn space_out(&mut self, class: Class, now: Duration) {
-        let longest = self.settings.wait_max;
-        let space = match &self.state {
-            State::Doubting(doubt) => doubt.space,
+        let (space, longest) = match &self.state {
+            State::Doubting(doubt) if doubt.sick => (doubt.space, self.settings.wait_max * SICK),
+            State::Doubting(doubt) => (doubt.space, self.settings.wait_max),
             State::Flowing | State::Shut | State::Probing(_) => return,
         };
         let next = now + self.spread(space).min(longest);

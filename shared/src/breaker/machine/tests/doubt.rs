@@ -184,6 +184,19 @@ fn an_answered_single_try_lets_half_of_the_calls_flow() {
 }
 
 #[test]
+fn a_sick_replica_tries_half_as_often_because_the_others_do_its_work() {
+    let mut bench = doubting();
+    bench.machine.sicken();
+    let waits = (10..30).map(|number| {
+        let wait = bench.until_single();
+        bench.call(message(number), Class::Failed);
+        wait
+    });
+    let longest = waits.max().expect("twenty");
+    assert!(longest > Duration::from_secs(20) && longest <= Duration::from_secs(30), "{longest:?}");
+}
+
+#[test]
 fn a_sick_replica_gives_back_at_once_what_fails_and_begins_with_one_call() {
     let mut bench = doubting();
     bench.machine.sicken();
