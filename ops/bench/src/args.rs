@@ -15,12 +15,15 @@ Examples (ops/bench/run finds the server and builds the binaries first):
   ops/bench/run
   ops/bench/run --json figures.json --check
   ops/bench/run --quick
+  ops/bench/run breaker --help
   ops/bench/run --sides raw,product --in-flight 64 --rates 200 --threads 2";
 
 /// Measures Quadrille against the same protocol written by hand, in one run, interleaved.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench", version, after_help = EXAMPLES)]
+#[command(name = "bench", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// Rounds of throughput; every side is measured at every number in flight in each of them
     #[arg(long, default_value = "5", value_name = "N")]
     pub(crate) rounds: NonZeroU32,
@@ -57,6 +60,11 @@ pub(crate) struct Args {
     /// Folder of the workers' and the sandbox's binaries; without it, the folder of this one
     #[arg(long, env = "QUADRILLE_BIN_DIR", value_name = "FOLDER")]
     pub(crate) bin_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+pub(crate) enum Command {
+    Breaker(crate::breaker::Arguments),
 }
 
 /// What is measured against what.

@@ -5,6 +5,7 @@
 //! binary and the real workers have to be built.
 
 mod args;
+mod breaker;
 mod figures;
 mod kernel;
 mod raw;
@@ -13,17 +14,20 @@ mod run;
 mod samples;
 mod stage;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
 
-use args::Args;
+use args::{Args, Command};
 use report::Report;
 
 /// Names of the processes of the two sides that this binary plays: `raw:charge-customer`.
 const RAW: &str = "raw:";
 const PRODUCT: &str = "product:";
+/// A replica of the breaker's bench in design `none`.
+const PLAIN: &str = "plain:";
 
 fn main() -> ExitCode {
     let name = std::env::args().next().unwrap_or_default();
@@ -32,6 +36,9 @@ fn main() -> ExitCode {
     }
     if let Some(worker) = name.strip_prefix(PRODUCT) {
         return kernel::main(worker);
+    }
+    if let Some(worker) = name.strip_prefix(PLAIN) {
+        return raw::plain::main(worker);
     }
     match bench(&Args::parse().complete()) {
         Ok(code) => code,
@@ -44,7 +51,14 @@ fn main() -> ExitCode {
 
 #[tokio::main(worker_threads = 2)]
 async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
-    let server = version(args)?;
+    if let Some(Command::Breaker(breaker)) = &args.command {
+        let server = version(&breaker.nats_server)?;
+        return tokio::select! {
+            code = breaker::run(breaker, server) => code,
+            _ = tokio::signal::ctrl_c() => bail!("stopped"),
+        };
+    }
+    let server = version(&args.nats_server)?;
     let results = tokio::select! {
         results = run::run(args) => results?,
         _ = tokio::signal::ctrl_c() => bail!("stopped"),
@@ -60,8 +74,7 @@ async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if args.check && !met { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn version(args: &Args) -> anyhow::Result<String> {
-    let program = &args.nats_server;
+fn version(program: &Path) -> anyhow::Result<String> {
     let output = std::process::Command::new(program).arg("--version").output();
     let output = output.with_context(|| {
         let program = program.display();

@@ -4,7 +4,9 @@
 //! It awaits each guarded publish, then acknowledges the message that caused it; no decoding, no
 //! checks, no retries. Only this file and its folder name the NATS client.
 
+pub(crate) mod counts;
 pub(crate) mod driver;
+pub(crate) mod plain;
 pub(crate) mod stock;
 
 use std::path::PathBuf;

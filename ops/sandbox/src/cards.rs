@@ -27,6 +27,11 @@ pub const DECLINED_CARDS: [DeclinedCard; 4] = [
     declined("pm_card_chargeDeclinedExpiredCard", "expired_card", "expired_card"),
 ];
 
+/// Payment methods that no confirmation ever gets past: the service fails for them alone, each time
+/// with this status.
+pub const BROKEN_CARDS: [(&str, u16); 3] =
+    [("pm_card_broken500", 500), ("pm_card_broken403", 403), ("pm_card_broken429", 429)];
+
 const fn declined(
     payment_method: &'static str,
     code: &'static str,
@@ -40,8 +45,14 @@ pub(crate) fn decline_of(payment_method: &str) -> Option<DeclinedCard> {
     DECLINED_CARDS.into_iter().find(|card| card.payment_method == payment_method)
 }
 
+/// The status of the failure that awaits this payment method, if it is one of [`BROKEN_CARDS`].
+pub(crate) fn failure_of(payment_method: &str) -> Option<u16> {
+    BROKEN_CARDS.into_iter().find(|(name, _)| *name == payment_method).map(|(_, status)| status)
+}
+
 pub(crate) fn is_known(payment_method: &str) -> bool {
     ACCEPTED_CARDS.contains(&payment_method)
         || payment_method == PROCESSING_CARD
         || decline_of(payment_method).is_some()
+        || failure_of(payment_method).is_some()
 }

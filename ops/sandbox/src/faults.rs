@@ -28,16 +28,27 @@ pub(crate) struct Faults {
 struct Active {
     settings: Settings,
     matched: u64,
+    /// Requests that met a disturbance, whatever the settings were.
+    met: u64,
     /// Written to when the settings change, which releases the requests that hang.
     release: watch::Sender<()>,
 }
 
-/// The settings of all services, as `GET /faults` shows them.
+/// The settings of all services, as `GET /faults` shows them, and how many requests met a
+/// disturbance since the start.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
     payment: &'a Settings,
     carrier: &'a Settings,
     quote: &'a Settings,
+    met: Met,
+}
+
+#[derive(Debug, Serialize)]
+struct Met {
+    payment: u64,
+    carrier: u64,
+    quote: u64,
 }
 
 impl Faults {
@@ -65,11 +76,14 @@ impl Faults {
     }
 
     pub(crate) fn report(&self) -> Report<'_> {
-        let of = |service| &self.active[service as usize].settings;
+        let of = |service| &self.active[service as usize];
+        let (payment, carrier, quote) =
+            (of(Service::Payment), of(Service::Carrier), of(Service::Quote));
         Report {
-            payment: of(Service::Payment),
-            carrier: of(Service::Carrier),
-            quote: of(Service::Quote),
+            payment: &payment.settings,
+            carrier: &carrier.settings,
+            quote: &quote.settings,
+            met: Met { payment: payment.met, carrier: carrier.met, quote: quote.met },
         }
     }
 
@@ -80,17 +94,19 @@ impl Faults {
 
     pub(crate) fn plan(&mut self, operation: Operation, order: Option<&str>) -> Plan {
         let active = &mut self.active[operation.service() as usize];
-        if active.matches(operation, order) {
-            active.draw(&mut self.random)
-        } else {
-            Plan::default()
+        if !active.matches(operation, order) {
+            return Plan::default();
         }
+        let plan = active.draw(&mut self.random);
+        active.met += u64::from(!matches!(plan.disturbance, Disturbance::None));
+        plan
     }
 }
 
 impl Active {
     fn new() -> Self {
-        Self { settings: Settings::default(), matched: 0, release: watch::Sender::new(()) }
+        let release = watch::Sender::new(());
+        Self { settings: Settings::default(), matched: 0, met: 0, release }
     }
 
     fn matches(&mut self, operation: Operation, order: Option<&str>) -> bool {

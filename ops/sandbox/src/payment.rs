@@ -13,10 +13,11 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::answer::Answer;
-use crate::cards::{DeclinedCard, PROCESSING_CARD, decline_of};
+use crate::cards::{DeclinedCard, PROCESSING_CARD, decline_of, failure_of};
 use crate::decision::Decision;
 use crate::intent::{Intent, NewIntent, Status, new_id};
 use crate::ledger::{Effect, Fact};
+use crate::operation::Service;
 
 pub(crate) use command::Command;
 pub(crate) use error::invalid;
@@ -104,6 +105,10 @@ fn create(new: &NewIntent, key: &str, now: Timestamp) -> Decision {
 fn confirm(mut intent: Intent, key: &str) -> Decision {
     if !intent.can_be_confirmed() {
         return Decision::answered(error::unexpected_state(&intent));
+    }
+    if let Some(status) = failure_of(&intent.payment_method) {
+        let message = "the service fails for this card";
+        return Decision::rejected(Answer::failure(Service::Payment, status, "broken", message));
     }
     let declined = fact(Effect::Declined, &intent, intent.amount, key);
     if let Some(card) = decline_of(&intent.payment_method) {

@@ -131,7 +131,7 @@ impl Driver {
     }
 }
 
-async fn place(jetstream: Context, id: String, order: Bytes) -> anyhow::Result<()> {
+pub(crate) async fn place(jetstream: Context, id: String, order: Bytes) -> anyhow::Result<()> {
     let subject = format!("{}.{}.{id}", FLOW.subjects, FLOW.opens.slot);
     // Bare JSON without a content type, as a stock client sends it.
     jetstream.publish_with_headers(subject, guard(), order).await?.await?;

@@ -1,0 +1,115 @@
+//! What an outage of the payment gateway costs, with three designs: `ops/bench/run breaker`.
+//!
+//! Each row has a server, a sandbox and workers of its own, so several can run at once. What is
+//! counted comes from the gateway, the doors to it, the server and the fleet's key; a worker is
+//! asked only where a call leaves no trace anywhere else.
+
+mod args;
+mod door;
+mod history;
+mod play;
+mod rows;
+mod scene;
+mod table;
+mod turns;
+mod verdict;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::future::try_join_all;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+pub(crate) use args::Arguments;
+use args::Design;
+use rows::{ROWS, Row};
+use verdict::Scenario;
+
+/// A worker's line about a call that failed contains this.
+pub(crate) const TRYING_AGAIN: &str = "trying again";
+
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) server: String,
+    pub(crate) full: bool,
+    pub(crate) seconds: u64,
+    pub(crate) scenarios: Vec<Scenario>,
+}
+
+/// One row with one design.
+struct Job {
+    row: &'static Row,
+    design: Design,
+    expected: Duration,
+    weight: u32,
+}
+
+pub(crate) async fn run(args: &Arguments, server: String) -> anyhow::Result<ExitCode> {
+    if args.list {
+        ROWS.iter().for_each(|row| println!("{}", row.name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let began = Instant::now();
+    let scenarios = all(args, jobs(args)?).await?;
+    let seconds = began.elapsed().as_secs();
+    let report = Report { server, full: args.full, seconds, scenarios };
+    table::print(&report);
+    if let Some(file) = &args.json {
+        let json = serde_json::to_vec_pretty(&report)?;
+        std::fs::write(file, json)
+            .with_context(|| format!("--json: cannot write {}", file.display()))?;
+    }
+    let is_full = |scenario: &&Scenario| scenario.design == Design::Full.name();
+    let met = report.scenarios.iter().filter(is_full).all(|scenario| scenario.met);
+    Ok(if args.check && !met { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The longest first, so that none of them begins when the others are done.
+fn jobs(args: &Arguments) -> anyhow::Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for row in args.rows()? {
+        for design in args.designs.iter().copied() {
+            if design == Design::Full || !row.needs_a_fleet() {
+                let (expected, weight) = (row.expected(args.full), row.weight(args.full));
+                jobs.push(Job { row, design, expected, weight });
+            }
+        }
+    }
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.expected));
+    Ok(jobs)
+}
+
+async fn all(args: &Arguments, jobs: Vec<Job>) -> anyhow::Result<Vec<Scenario>> {
+    let (count, parallel) = (jobs.len(), args.parallel());
+    let places = Semaphore::new(parallel as usize);
+    let (done, began) = (AtomicUsize::new(0), Instant::now());
+    let total: Duration = jobs.iter().map(|job| job.expected * job.weight).sum();
+    let longest = jobs.first().map_or(Duration::ZERO, |job| job.expected);
+    let about = (total / parallel).max(longest);
+    eprintln!("breaker: {count} rows, {parallel} at once, about {} s", about.as_secs());
+    let (places, done) = (&places, &done);
+    let running = jobs.iter().enumerate().map(async |(at, job)| {
+        let places = places.acquire_many(job.weight.min(parallel)).await?;
+        let name = format!("{}, {}", job.row.name, job.design.name());
+        let left = move || about.saturating_sub(began.elapsed()).as_secs();
+        let say = |what: &str| {
+            eprintln!("breaker: {} of {count} ({name}): {what}; about {} s left", at + 1, left());
+        };
+        say("sets up");
+        let seen = play::play(args, job.row, job.design, &say).await.context(name.clone())?;
+        let scenario = Scenario::of(args, job.row, job.design, seen);
+        drop(places);
+        let over = done.fetch_add(1, Ordering::Relaxed) + 1;
+        let verdict = if scenario.met { "met".into() } else { scenario.why.join("; ") };
+        eprintln!("breaker: {over} of {count} done ({name}): {verdict}; about {} s left", left());
+        anyhow::Ok(scenario)
+    });
+    let mut scenarios = try_join_all(running).await?;
+    let place = |name: &str| ROWS.iter().position(|row| row.name == name);
+    scenarios.sort_by_key(|scenario| (place(scenario.name), scenario.design));
+    Ok(scenarios)
+}
