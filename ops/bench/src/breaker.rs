@@ -100,8 +100,10 @@ async fn all(args: &Arguments, jobs: Vec<Job>) -> anyhow::Result<Vec<Scenario>> 
             eprintln!("breaker: {} of {count} ({name}): {what}; about {} s left", at + 1, left());
         };
         say("sets up");
-        let seen = play::play(args, job.row, job.design, &say).await.context(name.clone())?;
-        let scenario = Scenario::of(args, job.row, job.design, seen);
+        let scenario = match play::play(args, job.row, job.design, &say).await {
+            Ok(seen) => Scenario::of(args, job.row, job.design, seen),
+            Err(error) => Scenario::failed(job.row, job.design, &error),
+        };
         drop(places);
         let over = done.fetch_add(1, Ordering::Relaxed) + 1;
         let verdict = if scenario.met { "met".into() } else { scenario.why.join("; ") };

@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use super::args::{Arguments, Design};
 use super::door::Mode;
 use super::history::History;
-use super::rows::{AFTER, Row, Trouble, Turn, WARM_UP};
+use super::rows::{Row, Trouble, Turn, WARM_UP};
 use super::scene::{CALL_MS, STEP, Scene, within};
 use super::turns;
 use crate::raw::counts::Counts;
@@ -106,14 +106,13 @@ async fn in_scene(
     heal(scene).await?;
     let over = Moment::now();
     say("waits for what is left");
-    if !row.patience(args.full).is_zero() {
-        sleep(AFTER).await;
-    }
+    sleep(row.after()).await;
     load.stop();
     while let Some(placed) = placing.join_next().await {
         placed??;
     }
-    settle(scene, &load, over.here + AFTER + row.patience(args.full)).await?;
+    let end = over.here + row.after() + row.patience(args.full);
+    settle(scene, &load, &history, end).await?;
     let given = Instant::now();
     let (placed, odd) = (load.placed(), load.odd());
     let durable = scene.counts.durable(STEP).await?;
@@ -212,14 +211,15 @@ async fn heal(scene: &Scene) -> anyhow::Result<()> {
 }
 
 /// Until nothing is left to do, or there is no more time.
-async fn settle(scene: &Scene, load: &Load, end: Instant) -> anyhow::Result<()> {
+async fn settle(scene: &Scene, load: &Load, history: &History, end: Instant) -> anyhow::Result<()> {
     let first = FLOW.steps[0].worker;
     while Instant::now() < end {
         let parked = scene.counts.parked().await?.len();
         let left = |durable: crate::raw::counts::Durable| durable.pending + durable.in_hand;
         let reserving = left(scene.counts.durable(first).await?);
         let waiting = left(scene.counts.durable(STEP).await?);
-        if reserving == 0 && waiting <= load.odd().saturating_sub(parked) as u64 {
+        let is_flowing = history.phase() == Phase::Flowing;
+        if is_flowing && reserving == 0 && waiting <= load.odd().saturating_sub(parked) as u64 {
             break;
         }
         sleep(LOOK).await;

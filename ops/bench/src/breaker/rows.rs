@@ -196,12 +196,19 @@ pub(crate) const ROWS: &[Row] = &[
 
 /// The first orders, before anything goes wrong.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(5);
-/// Orders go on coming after it.
-pub(crate) const AFTER: Duration = Duration::from_secs(5);
-
 impl Row {
     pub(crate) fn lasts(&self, full: bool) -> Duration {
         Duration::from_secs(self.seconds.get(full))
+    }
+
+    /// How long orders go on coming afterwards: where some replicas were cut off, until each of them
+    /// has made a single try, because without calls nobody can tell that it is answered again.
+    pub(crate) fn after(&self) -> Duration {
+        match self.trouble {
+            Trouble::Random(_) => Duration::ZERO,
+            Trouble::Doors(count, _) if count < self.replicas => Duration::from_secs(20),
+            _ => Duration::from_secs(5),
+        }
     }
 
     /// How long what waits may take to be answered afterwards.
@@ -217,7 +224,7 @@ impl Row {
     /// A guess, for the order of the rows and for the time that is left.
     pub(crate) fn expected(&self, full: bool) -> Duration {
         let catching_up = self.patience(full).min(Duration::from_secs(10));
-        self.lasts(full) + WARM_UP + AFTER + catching_up + Duration::from_secs(5)
+        self.lasts(full) + WARM_UP + self.after() + catching_up + Duration::from_secs(5)
     }
 
     /// How much of the machine it takes: one is as many orders a second as most rows have.

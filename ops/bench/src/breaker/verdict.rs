@@ -73,6 +73,28 @@ impl Scenario {
         scenario
     }
 
+    /// A row that could not be measured keeps no limit, and the others go on.
+    pub(crate) fn failed(row: &'static Row, design: Design, error: &anyhow::Error) -> Self {
+        Self {
+            name: row.name,
+            design: design.name(),
+            wasted_calls: None,
+            wasted_limit: None,
+            deliveries_burnt: 0,
+            wrongly_parked: 0,
+            rightly_parked: 0,
+            always_failing: 0,
+            paused_seconds: 0.0,
+            probes: 0,
+            detect_ms: None,
+            first_good_ms: None,
+            goodput: 0.0,
+            orders: 0,
+            met: false,
+            why: vec![format!("not measured: {error:#}")],
+        }
+    }
+
     fn judge(&mut self, row: &Row, design: Design, last: Phase) {
         let mut missed = |is: bool, what: String| {
             if is {

@@ -7,15 +7,17 @@ use anyhow::{Context as _, bail};
 use async_nats::Client;
 use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
+use futures::StreamExt;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{driver, plain};
 
 /// A publish is tried again this often: longer than any outage of the server in a row lasts.
 const TRIES: u32 = 240;
 const AGAIN: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The stream of the dead letters of design `none`.
 const DEAD: &str = "DEAD_LETTERS";
 /// `wrong last sequence`, `maximum messages per subject exceeded`: it was stored before.
@@ -94,8 +96,14 @@ impl Counts {
             return Ok(None);
         }
         let name = reader["name"].as_str().context("a reader has a name")?;
+        // A delivery has the subject of the log, so the client's own requests do not know it.
+        let inbox = self.client.new_inbox();
+        let mut deliveries = self.client.subscribe(inbox.clone()).await?;
         let next = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{name}", FLOW.stream);
-        let message = self.client.request(next, r#"{"batch":1,"no_wait":true}"#.into()).await?;
+        let one = r#"{"batch":1,"no_wait":true}"#.into();
+        self.client.publish_with_reply(next, inbox, one).await?;
+        let message = timeout(PATIENCE, deliveries.next()).await.context("no delivery came")?;
+        let message = message.context("the connection to the server is gone")?;
         let reply = message.reply.context("a delivery names where to acknowledge it")?;
         // …, delivered, stream sequence, consumer sequence, time, pending.
         let time = reply.rsplit('.').nth(1).context("a delivery has its time")?;
