@@ -35,7 +35,8 @@ pub(crate) const TRYING_AGAIN: &str = "trying again";
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) server: String,
-    pub(crate) full: bool,
+    /// `one minute for ten`, or `whole`, or `quick`.
+    pub(crate) form: &'static str,
     pub(crate) seconds: u64,
     pub(crate) scenarios: Vec<Scenario>,
 }
@@ -56,7 +57,8 @@ pub(crate) async fn run(args: &Arguments, server: String) -> anyhow::Result<Exit
     let began = Instant::now();
     let scenarios = all(args, jobs(args)?).await?;
     let seconds = began.elapsed().as_secs();
-    let report = Report { server, full: args.full, seconds, scenarios };
+    let form = args.form().name();
+    let report = Report { server, form, seconds, scenarios };
     table::print(&report);
     if let Some(file) = &args.json {
         let json = serde_json::to_vec_pretty(&report)?;
@@ -74,7 +76,7 @@ fn jobs(args: &Arguments) -> anyhow::Result<Vec<Job>> {
     for row in args.rows()? {
         for design in args.designs.iter().copied() {
             if design == Design::Full || !row.needs_a_fleet() {
-                let (expected, weight) = (row.expected(args.full), row.weight(args.full));
+                let (expected, weight) = (row.expected(args.form()), row.weight(args.form()));
                 jobs.push(Job { row, design, expected, weight });
             }
         }

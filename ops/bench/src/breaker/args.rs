@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
-use super::rows::{ROWS, Row};
+use super::rows::{Form, ROWS, Row};
 
 const EXAMPLES: &str = "\
 Designs:
@@ -30,7 +30,10 @@ Examples (ops/bench/run finds the server and builds the binaries first):
 pub(crate) struct Arguments {
     /// Outages of ten minutes, not of one: takes an hour
     #[arg(long)]
-    pub(crate) full: bool,
+    full: bool,
+    /// Outages of 15 s: only shows that everything runs
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
     /// Only these rows; `--list` names them
     #[arg(long, value_delimiter = ',', value_name = "ROW,…")]
     rows: Vec<String>,
@@ -86,6 +89,14 @@ impl Arguments {
         }
         let wanted = |row: &&Row| self.rows.is_empty() || self.rows.iter().any(|n| n == row.name);
         Ok(ROWS.iter().filter(wanted).collect())
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        match (self.full, self.quick) {
+            (true, _) => Form::Full,
+            (false, true) => Form::Quick,
+            (false, false) => Form::Short,
+        }
     }
 
     pub(crate) fn parallel(&self) -> u32 {

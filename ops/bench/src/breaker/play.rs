@@ -81,17 +81,17 @@ async fn in_scene(
 ) -> anyhow::Result<Observed> {
     let history = History::of(&scene.broker);
     let load = Load::new(row, &scene.counts)?;
-    let backlog = row.backlog.get(args.full);
+    let backlog = row.backlog.get(args.form());
     if backlog > 0 {
         say(&format!("places {backlog} orders"));
         load.place(backlog).await?;
         until_reserved(scene, backlog).await?;
     }
     scene.start_replicas().await?;
-    let mut placing = load.start(row.rate.get(args.full));
+    let mut placing = load.start(row.rate.get(args.form()));
     // A backlog must not be gone before anything goes wrong.
     sleep(if backlog > 0 { WARM_UP / 5 } else { WARM_UP }).await;
-    let lasts = row.lasts(args.full);
+    let lasts = row.lasts(args.form());
     say(&format!("{} for {lasts:?}", row.name));
     let (met, failed) = (scene.met().await?, scene.failed_calls());
     let began = Moment::now();
@@ -111,7 +111,7 @@ async fn in_scene(
     while let Some(placed) = placing.join_next().await {
         placed??;
     }
-    let end = over.here + row.after() + row.patience(args.full);
+    let end = over.here + row.after() + row.patience(args.form());
     settle(scene, &load, &history, end).await?;
     let given = Instant::now();
     let (placed, odd) = (load.placed(), load.odd());

@@ -12,6 +12,29 @@ pub(crate) const REPLICAS: usize = 8;
 /// Calls that each replica may have in flight.
 pub(crate) const CONCURRENCY: usize = 8;
 
+/// How long the outages last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A few seconds: only shows that everything runs.
+    Quick,
+    /// One minute for ten.
+    Short,
+    Full,
+}
+
+impl Form {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Short => "one minute for ten",
+            Self::Full => "whole",
+        }
+    }
+}
+
+/// The longest trouble of a quick run, in seconds.
+const QUICK: u64 = 15;
+
 /// One of the two forms' values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Of<T> {
@@ -20,8 +43,11 @@ pub(crate) struct Of<T> {
 }
 
 impl<T: Copy> Of<T> {
-    pub(crate) fn get(self, full: bool) -> T {
-        if full { self.full } else { self.short }
+    pub(crate) fn get(self, form: Form) -> T {
+        match form {
+            Form::Quick | Form::Short => self.short,
+            Form::Full => self.full,
+        }
     }
 }
 
@@ -197,8 +223,9 @@ pub(crate) const ROWS: &[Row] = &[
 /// The first orders, before anything goes wrong.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(5);
 impl Row {
-    pub(crate) fn lasts(&self, full: bool) -> Duration {
-        Duration::from_secs(self.seconds.get(full))
+    pub(crate) fn lasts(&self, form: Form) -> Duration {
+        let seconds = self.seconds.get(form);
+        Duration::from_secs(if form == Form::Quick { seconds.min(QUICK) } else { seconds })
     }
 
     /// How long orders go on coming afterwards: where some replicas were cut off, until each of them
@@ -212,24 +239,24 @@ impl Row {
     }
 
     /// How long what waits may take to be answered afterwards.
-    pub(crate) fn patience(&self, full: bool) -> Duration {
+    pub(crate) fn patience(&self, form: Form) -> Duration {
         match self.trouble {
             // Their goodput is what is answered in time.
             Trouble::Random(_) => Duration::ZERO,
             Trouble::Nothing => Duration::from_secs(5),
-            _ => Duration::from_secs(if full { 240 } else { 40 }),
+            _ => Duration::from_secs(if form == Form::Full { 240 } else { 40 }),
         }
     }
 
     /// A guess, for the order of the rows and for the time that is left.
-    pub(crate) fn expected(&self, full: bool) -> Duration {
-        let catching_up = self.patience(full).min(Duration::from_secs(10));
-        self.lasts(full) + WARM_UP + self.after() + catching_up + Duration::from_secs(5)
+    pub(crate) fn expected(&self, form: Form) -> Duration {
+        let catching_up = self.patience(form).min(Duration::from_secs(10));
+        self.lasts(form) + WARM_UP + self.after() + catching_up + Duration::from_secs(5)
     }
 
     /// How much of the machine it takes: one is as many orders a second as most rows have.
-    pub(crate) fn weight(&self, full: bool) -> u32 {
-        (self.rate.get(full) / PLAIN.rate.get(full)).ceil().max(1.0) as u32
+    pub(crate) fn weight(&self, form: Form) -> u32 {
+        (self.rate.get(form) / PLAIN.rate.get(form)).ceil().max(1.0) as u32
     }
 
     /// Whether calls are lost to it that somebody could have known to be lost.
@@ -252,9 +279,9 @@ impl Row {
     }
 
     /// How often nobody is answered.
-    pub(crate) fn outages(&self, full: bool) -> u64 {
+    pub(crate) fn outages(&self, form: Form) -> u64 {
         match self.trouble {
-            Trouble::Flapping(each) => self.seconds.get(full).div_ceil(2 * each),
+            Trouble::Flapping(each) => self.lasts(form).as_secs().div_ceil(2 * each),
             _ => 1,
         }
     }

@@ -4,8 +4,7 @@ use super::Report;
 use super::verdict::Scenario;
 
 pub(crate) fn print(report: &Report) {
-    let form = if report.full { "full" } else { "one minute for ten" };
-    println!("{}; {form}; {} s", report.server, report.seconds);
+    println!("{}; {}; {} s", report.server, report.form, report.seconds);
     println!(
         "\n{:18} {:6} {:>7} {:>6} {:>7} {:>6} {:>8} {:>7} {:>10} {:>8}  limits",
         "",

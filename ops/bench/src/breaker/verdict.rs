@@ -47,7 +47,7 @@ impl Scenario {
     pub(crate) fn of(args: &Arguments, row: &'static Row, design: Design, seen: Observed) -> Self {
         let wrongly = seen.parked.iter().filter(|id| !id.starts_with(ODD)).count() as u64;
         let each = (CONCURRENCY as u64 + BESIDE) * row.replicas as u64;
-        let limit = each * row.outages(args.full) + PROBE * seen.probes;
+        let limit = each * row.outages(args.form()) + PROBE * seen.probes;
         let could = seen.placed.saturating_sub(seen.odd).max(1) as f64;
         let milliseconds = |time: std::time::Duration| time.as_millis() as u64;
         let mut scenario = Self {
