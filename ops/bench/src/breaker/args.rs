@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// What to compare
     #[arg(long, default_value = "none,local,full", value_delimiter = ',', value_name = "DESIGN,…")]
     pub(crate) designs: Vec<Design>,
-    /// Rows at once, of the usual load; without it, 5 for each core, or 4 with `--full`
+    /// Rows at once, of the usual load; without it, 7 for each core, or 4 with `--full`
     #[arg(long, value_name = "N")]
     parallel: Option<NonZeroU32>,
     /// Names the rows and ends
@@ -101,7 +101,7 @@ impl Arguments {
 
     pub(crate) fn parallel(&self) -> u32 {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let usual = cores * if self.full { 4 } else { 5 };
+        let usual = cores * if self.full { 4 } else { 7 };
         self.parallel.map_or(usual, NonZeroU32::get)
     }
 }
