@@ -110,10 +110,10 @@ async fn all(args: &Arguments, jobs: Vec<Job>) -> anyhow::Result<Vec<Scenario>> 
         let over = done.fetch_add(1, Ordering::Relaxed) + 1;
         let verdict = if scenario.met { "met".into() } else { scenario.why.join("; ") };
         eprintln!("breaker: {over} of {count} done ({name}): {verdict}; about {} s left", left());
-        anyhow::Ok(scenario)
+        anyhow::Ok((job.design, scenario))
     });
     let mut scenarios = try_join_all(running).await?;
     let place = |name: &str| ROWS.iter().position(|row| row.name == name);
-    scenarios.sort_by_key(|scenario| (place(scenario.name), scenario.design));
-    Ok(scenarios)
+    scenarios.sort_by_key(|(design, scenario)| (place(scenario.name), *design));
+    Ok(scenarios.into_iter().map(|(_, scenario)| scenario).collect())
 }

@@ -12,19 +12,32 @@ use tokio::process::Command;
 /// The two shells that keep the others, a server, and four workers.
 const CHILDREN: usize = 7;
 
+/// In a row of the breaker's bench there are a sandbox, three workers and eight replicas.
+const CHILDREN_OF_A_ROW: usize = 2 + 1 + 1 + 3 + 8;
+
 #[tokio::test]
 async fn a_benchmark_that_is_told_to_end_takes_its_server_and_workers_with_it() {
+    ends_with_its_children(&["--sides", "raw", "--orders", "1000000"], CHILDREN).await;
+}
+
+#[tokio::test]
+async fn a_row_of_an_outage_that_is_told_to_end_leaves_nothing_behind() {
+    ends_with_its_children(&["breaker", "--rows", "500s", "--designs", "full"], CHILDREN_OF_A_ROW)
+        .await;
+}
+
+async fn ends_with_its_children(arguments: &[&str], count: usize) {
     if !Path::new("/proc/self/stat").exists() {
         return;
     }
     let (folder, temporary) = (Folder::new("quadrille-bench-"), Folder::new("quadrille-bench-"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-    command.args(["--sides", "raw", "--orders", "1000000"]).env("TMPDIR", temporary.path());
+    command.args(arguments).env("TMPDIR", temporary.path());
     let mut bench = Process::start("bench", command, folder.path()).expect("it was built for this");
     let id = bench.pid().to_string();
     let started = bench.until("starts its processes", async || {
         let children = children_of(&id);
-        (children.len() == CHILDREN).then_some(children)
+        (children.len() == count).then_some(children)
     });
     let children = started.await.expect("there is a nats-server, as for the quick run");
     bench.shut_down().await;
