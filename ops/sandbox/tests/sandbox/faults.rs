@@ -256,6 +256,20 @@ async fn faults_meet_only_the_operation_the_order_and_the_times_named() {
 }
 
 #[tokio::test]
+async fn the_requests_that_met_a_fault_are_counted_whatever_the_settings_are_now() {
+    let sandbox = Sandbox::start().await;
+    sandbox.client.set_faults("payment", r#"{"error_rate":1,"times":2}"#).await;
+    for status in [503, 503, 404] {
+        let reply = sandbox.client.get("/payment/v1/payment_intents/pi_none").await;
+        assert_eq!(reply.status, status);
+    }
+    sandbox.client.set_faults("payment", r#"{"latency_ms":1}"#).await;
+    sandbox.client.create("A1", "pm_card_visa").await;
+    let faults = sandbox.client.get("/faults").await.body;
+    assert_eq!(faults["met"], serde_json::json!({ "payment": 2, "carrier": 0 }));
+}
+
+#[tokio::test]
 async fn the_same_seed_and_requests_meet_the_same_faults() {
     let mut runs = Vec::new();
     for _ in 0..2 {

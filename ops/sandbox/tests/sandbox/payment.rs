@@ -3,7 +3,7 @@
 use crate::support::{AMOUNT, Sandbox, create_form};
 use hyper::Method;
 use rstest::rstest;
-use sandbox::{ACCEPTED_CARDS, DECLINED_CARDS, PROCESSING_CARD};
+use sandbox::{ACCEPTED_CARDS, BROKEN_CARDS, DECLINED_CARDS, PROCESSING_CARD};
 use serde_json::json;
 
 #[tokio::test]
@@ -68,6 +68,19 @@ async fn every_declined_card_is_declined_with_its_code_and_captures_nothing() {
         assert_eq!((again.status, again.was_replayed()), (402, true));
     }
     assert_eq!(sandbox.effects("declined").await, DECLINED_CARDS.len());
+}
+
+#[tokio::test]
+async fn a_broken_card_fails_each_time_with_its_status_and_captures_nothing() {
+    let sandbox = Sandbox::start().await;
+    for (card, status) in BROKEN_CARDS {
+        let intent = sandbox.client.create(card, card).await;
+        for _ in 0..2 {
+            let reply = sandbox.client.confirm(&intent, &format!("confirm-{card}")).await;
+            assert_eq!((reply.status, reply.was_replayed()), (status, false));
+        }
+        assert_eq!(sandbox.client.balance(card).await, 0);
+    }
 }
 
 #[tokio::test]
