@@ -15,7 +15,7 @@ mod turns;
 mod verdict;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -55,9 +55,17 @@ pub(crate) async fn run(args: &Arguments, server: String) -> anyhow::Result<Exit
         return Ok(ExitCode::SUCCESS);
     }
     let began = Instant::now();
-    let scenarios = all(args, jobs(args)?).await?;
-    let seconds = began.elapsed().as_secs();
-    let form = args.form().name();
+    let (jobs, done) = (jobs(args)?, Mutex::default());
+    let was_stopped = tokio::select! {
+        played = all(args, &jobs, &done) => played.map(|()| false)?,
+        // What was measured in an hour is not thrown away.
+        _ = tokio::signal::ctrl_c() => true,
+    };
+    let scenarios = in_order(done.into_inner().unwrap_or_else(PoisonError::into_inner));
+    if was_stopped {
+        eprintln!("breaker: stopped after {} of {} rows", scenarios.len(), jobs.len());
+    }
+    let (form, seconds) = (args.form().name(), began.elapsed().as_secs());
     let report = Report { server, form, seconds, scenarios };
     table::print(&report);
     if let Some(file) = &args.json {
@@ -67,7 +75,7 @@ pub(crate) async fn run(args: &Arguments, server: String) -> anyhow::Result<Exit
     }
     let is_full = |scenario: &&Scenario| scenario.design == Design::Full.name();
     let met = report.scenarios.iter().filter(is_full).all(|scenario| scenario.met);
-    Ok(if args.check && !met { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if was_stopped || args.check && !met { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The longest first, so that none of them begins when the others are done.
@@ -85,15 +93,27 @@ fn jobs(args: &Arguments) -> anyhow::Result<Vec<Job>> {
     Ok(jobs)
 }
 
-async fn all(args: &Arguments, jobs: Vec<Job>) -> anyhow::Result<Vec<Scenario>> {
+/// As in the list of rows.
+fn in_order(mut done: Vec<(Design, Scenario)>) -> Vec<Scenario> {
+    let place = |name: &str| ROWS.iter().position(|row| row.name == name);
+    done.sort_by_key(|(design, scenario)| (place(scenario.name), *design));
+    done.into_iter().map(|(_, scenario)| scenario).collect()
+}
+
+/// Plays every job, and puts what it came to into `done`.
+async fn all(
+    args: &Arguments,
+    jobs: &[Job],
+    done: &Mutex<Vec<(Design, Scenario)>>,
+) -> anyhow::Result<()> {
     let (count, parallel) = (jobs.len(), args.parallel());
     let places = Semaphore::new(parallel as usize);
-    let (done, began) = (AtomicUsize::new(0), Instant::now());
+    let began = Instant::now();
     let total: Duration = jobs.iter().map(|job| job.expected * job.weight).sum();
     let longest = jobs.first().map_or(Duration::ZERO, |job| job.expected);
     let about = (total / parallel).max(longest);
     eprintln!("breaker: {count} rows, {parallel} at once, about {} s", about.as_secs());
-    let (places, done) = (&places, &done);
+    let places = &places;
     let running = jobs.iter().enumerate().map(async |(at, job)| {
         let places = places.acquire_many(job.weight.min(parallel)).await?;
         let name = format!("{}, {}", job.row.name, job.design.name());
@@ -107,13 +127,15 @@ async fn all(args: &Arguments, jobs: Vec<Job>) -> anyhow::Result<Vec<Scenario>> 
             Err(error) => Scenario::failed(job.row, job.design, &error),
         };
         drop(places);
-        let over = done.fetch_add(1, Ordering::Relaxed) + 1;
         let verdict = if scenario.met { "met".into() } else { scenario.why.join("; ") };
+        let over = {
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push((job.design, scenario));
+            done.len()
+        };
         eprintln!("breaker: {over} of {count} done ({name}): {verdict}; about {} s left", left());
-        anyhow::Ok((job.design, scenario))
+        anyhow::Ok(())
     });
-    let mut scenarios = try_join_all(running).await?;
-    let place = |name: &str| ROWS.iter().position(|row| row.name == name);
-    scenarios.sort_by_key(|(design, scenario)| (place(scenario.name), *design));
-    Ok(scenarios.into_iter().map(|(_, scenario)| scenario).collect())
+    try_join_all(running).await?;
+    Ok(())
 }

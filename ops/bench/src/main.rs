@@ -53,10 +53,7 @@ fn main() -> ExitCode {
 async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(Command::Breaker(breaker)) = &args.command {
         let server = version(&breaker.nats_server)?;
-        return tokio::select! {
-            code = breaker::run(breaker, server) => code,
-            _ = tokio::signal::ctrl_c() => bail!("stopped"),
-        };
+        return breaker::run(breaker, server).await;
     }
     let server = version(&args.nats_server)?;
     let results = tokio::select! {
