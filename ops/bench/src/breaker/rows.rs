@@ -144,7 +144,7 @@ const fn sick(name: &'static str, count: usize, mode: Mode) -> Row {
 
 const fn random(name: &'static str, share: f64) -> Row {
     let trouble = Trouble::Random(share);
-    let (rate, seconds) = (of(100.0, 100.0), of(40, 200));
+    let (rate, seconds) = (of(50.0, 100.0), of(40, 200));
     Row { name, rate, seconds, trouble, pause: Pause::Never, ..PLAIN }
 }
 
@@ -167,7 +167,7 @@ pub(crate) const ROWS: &[Row] = &[
     random("errors-80", 0.8),
     Row {
         name: "poison-1-in-1000",
-        rate: of(100.0, 100.0),
+        rate: of(50.0, 100.0),
         seconds: of(60, 300),
         trouble: Trouble::Nothing,
         odd: Odd::Every(1_000),
