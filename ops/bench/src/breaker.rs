@@ -7,7 +7,9 @@
 mod args;
 mod door;
 mod history;
+mod load;
 mod play;
+mod row;
 mod rows;
 mod scene;
 mod table;
@@ -26,7 +28,8 @@ use tokio::time::Instant;
 
 pub(crate) use args::Arguments;
 use args::Design;
-use rows::{ROWS, Row};
+use row::Row;
+use rows::ROWS;
 use verdict::Scenario;
 
 /// A worker's line about a call that failed contains this.

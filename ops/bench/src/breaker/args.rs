@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
-use super::rows::{Form, ROWS, Row};
+use super::row::{Form, Row};
+use super::rows::ROWS;
 
 const EXAMPLES: &str = "\
 Designs:

@@ -1,35 +1,25 @@
 //! One row from beginning to end: orders, trouble, the end of the trouble, and what is left.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use quadrille::breaker::fleet::Phase;
 use schemas::order_fulfilment::FLOW;
 use serde_json::json;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::args::{Arguments, Design};
 use super::door::Mode;
 use super::history::History;
-use super::rows::{Row, Trouble, Turn, WARM_UP};
+use super::load::Load;
+use super::row::{Row, Trouble, Turn, WARM_UP};
 use super::scene::{CALL_MS, STEP, Scene, within};
 use super::turns;
-use crate::raw::counts::Counts;
-use crate::samples;
+use crate::raw::counts::Durable;
 
-/// Orders on their way to the server at once.
-const PLACING: usize = 256;
 /// How soon after the beginning of an outage no more orders come, where that is the point.
 const FEW_MORE: Duration = Duration::from_secs(3);
-/// The name of an order whose card always fails begins so.
-pub(crate) const ODD: &str = "odd-";
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What was seen, before anything is judged.
@@ -215,7 +205,7 @@ async fn settle(scene: &Scene, load: &Load, history: &History, end: Instant) -> 
     let first = FLOW.steps[0].worker;
     while Instant::now() < end {
         let parked = scene.counts.parked().await?.len();
-        let left = |durable: crate::raw::counts::Durable| durable.pending + durable.in_hand;
+        let left = |durable: Durable| durable.pending + durable.in_hand;
         let reserving = left(scene.counts.durable(first).await?);
         let waiting = left(scene.counts.durable(STEP).await?);
         let is_flowing = history.phase() == Phase::Flowing;
@@ -235,93 +225,4 @@ async fn until_reserved(scene: &Scene, backlog: usize) -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     within("the backlog is reserved", reserved).await?
-}
-
-/// The orders of a row.
-struct Load {
-    row: &'static Row,
-    counts: Counts,
-    orders: Arc<Orders>,
-    stop: watch::Sender<bool>,
-}
-
-/// What is placed, and how much of it so far.
-struct Orders {
-    good: Bytes,
-    placed: AtomicUsize,
-    odd: AtomicUsize,
-}
-
-impl Load {
-    fn new(row: &'static Row, counts: &Counts) -> anyhow::Result<Self> {
-        let good = samples::order()?.into();
-        let orders = Orders { good, placed: AtomicUsize::new(0), odd: AtomicUsize::new(0) };
-        let stop = watch::Sender::new(false);
-        Ok(Self { row, counts: counts.clone(), orders: Arc::new(orders), stop })
-    }
-
-    fn placed(&self) -> usize {
-        self.orders.placed.load(Ordering::Relaxed)
-    }
-
-    fn odd(&self) -> usize {
-        self.orders.odd.load(Ordering::Relaxed)
-    }
-
-    fn stop(&self) {
-        self.stop.send_replace(true);
-    }
-
-    /// So many at once.
-    async fn place(&self, count: usize) -> anyhow::Result<()> {
-        let placing = (0..count).map(|number| place(&self.counts, &self.orders, self.row, number));
-        stream::iter(placing).buffer_unordered(PLACING).try_collect::<()>().await
-    }
-
-    /// So many a second, until it is stopped.
-    fn start(&self, rate: f64) -> JoinSet<anyhow::Result<()>> {
-        let mut placing = JoinSet::new();
-        if rate == 0.0 {
-            return placing;
-        }
-        let (row, counts, orders) = (self.row, self.counts.clone(), self.orders.clone());
-        let mut stop = self.stop.subscribe();
-        placing.spawn(async move {
-            let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
-            // Orders do not wait for a server that is away.
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-            let mut under_way = JoinSet::new();
-            for number in 0.. {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    _ = stop.wait_for(|stop| *stop) => break,
-                }
-                let (counts, orders) = (counts.clone(), orders.clone());
-                under_way.spawn(async move { place(&counts, &orders, row, number).await });
-                while let Some(placed) = under_way.try_join_next() {
-                    placed??;
-                }
-            }
-            while let Some(placed) = under_way.join_next().await {
-                placed??;
-            }
-            Ok(())
-        });
-        placing
-    }
-}
-
-async fn place(counts: &Counts, orders: &Orders, row: &Row, number: usize) -> anyhow::Result<()> {
-    match row.card(number) {
-        None => counts.place(&format!("{number:07}"), &orders.good).await?,
-        Some(card) => {
-            let mut order: serde_json::Value = serde_json::from_slice(&orders.good)?;
-            order["payment_method"] = card.into();
-            let order = serde_json::to_vec(&order)?.into();
-            counts.place(&format!("{ODD}{number:07}"), &order).await?;
-            orders.odd.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    orders.placed.fetch_add(1, Ordering::Relaxed);
-    Ok(())
 }

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::args::{Arguments, Design};
 use super::door::Door;
-use super::rows::{CONCURRENCY, Row};
+use super::row::{CONCURRENCY, Row};
 use crate::raw::counts::Counts;
 use crate::samples;
 

@@ -4,8 +4,9 @@ use quadrille::breaker::fleet::Phase;
 use serde::Serialize;
 
 use super::args::{Arguments, Design};
-use super::play::{ODD, Observed};
-use super::rows::{CONCURRENCY, Pause, Row, Trouble};
+use super::load::ODD;
+use super::play::Observed;
+use super::row::{CONCURRENCY, Pause, Row, Trouble};
 use crate::figures::round;
 
 /// Beside what is in flight: the run that makes a replica doubt, twice, and its single tries.
