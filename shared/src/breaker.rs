@@ -106,6 +106,17 @@ impl Settings {
     }
 }
 
+/// A prober that has had no message for this long says that there is none. Not sooner, because a
+/// slow broker would then end a pause; and nothing waits for it if it is true.
+const NOTHING_AFTER: Duration = Duration::from_secs(1);
+
+impl Settings {
+    /// Before others take a silent prober over, which they do after three time-outs.
+    fn nothing_after(&self) -> Duration {
+        NOTHING_AFTER.min(self.timeout)
+    }
+}
+
 /// Tells messages apart within one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {

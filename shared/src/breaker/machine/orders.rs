@@ -166,7 +166,8 @@ impl Machine {
         let next = by_state.max(self.busy.until());
         // A message tried before gets its turn when no new one has come in the meantime.
         let late = is_single.then_some(next + NEW_WORK_FIRST);
-        let times = [Some(next), Some(self.busy.until()), late];
+        let nothing = self.is_probing().then_some(next + self.settings.nothing_after());
+        let times = [Some(next), Some(self.busy.until()), late, nothing];
         times.into_iter().flatten().filter(|at| *at > now).min()
     }
 }

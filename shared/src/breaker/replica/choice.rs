@@ -53,7 +53,7 @@ impl Replica {
         match self.machine.offer(now) {
             Offer::Nothing | Offer::Free { .. } | Offer::Single { .. } => false,
             Offer::Probe { since, .. } => {
-                let is_late = now >= since + NEW_WORK_FIRST;
+                let is_late = now >= since + self.settings.nothing_after();
                 is_late && !self.expects && self.choose(now).is_none()
             }
         }

@@ -164,7 +164,7 @@ fn other_held_messages_are_probes_when_no_new_work_has_come_each_at_most_once() 
     let second = bench.ticket().unwrap();
     assert_eq!(second.message().id, id(2));
     bench.finish(second, Class::Busy(None));
-    bench.wait(0.2);
+    bench.wait(1.0);
     assert!(bench.start_all().is_empty());
     // One failed, none was answered, none is left.
     assert_eq!(writes(&mut bench).last(), Some(&Phase::Paused));
@@ -175,8 +175,10 @@ fn a_prober_with_nothing_held_and_nothing_to_pull_says_recovered() {
     let mut bench = flowing();
     bench.probing();
     assert!(bench.start_all().is_empty());
-    assert_eq!(writes(&mut bench), []);
-    bench.wait(0.2);
+    bench.wait(0.9);
+    assert!(bench.start_all().is_empty());
+    assert_eq!(writes(&mut bench), [], "a slow broker may still bring one");
+    bench.wait(0.1);
     assert!(bench.start_all().is_empty());
     assert_eq!(writes(&mut bench), [Phase::Flowing]);
 }
