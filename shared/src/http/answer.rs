@@ -55,12 +55,19 @@ impl Answer {
         serde_json::from_slice::<Failure>(&self.body).unwrap_or_default().error.code
     }
 
+    /// Whether the body is the service's own, and not the page of an edge before it.
+    fn is_the_services_own(&self) -> bool {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body["error"].is_object()
+    }
+
     /// What an answer means if the adapter gives it no meaning of its own.
     ///
     /// A request that can never succeed is a bad message. A service that asks for time (429, a 503
     /// that says how long), or that still works on a request with this key (409, 425), is busy.
-    /// 401 and 403 are about our credentials. Everything else is no answer: 5xx, 3xx, and a 404 or
-    /// 405 without `error.code`, because the URL or a proxy may be wrong.
+    /// 401 and 403 are about our credentials. Everything else is no answer: 5xx, 3xx, a 404 or 405
+    /// without `error.code`, because the URL or a proxy may be wrong, and whatever else comes
+    /// without the service's own JSON, because an edge says so on its own account.
     pub fn failure(&self) -> StepError {
         let (status, after) = (self.status, self.retry_after);
         let code: String = self.code().chars().filter(char::is_ascii_graphic).collect();
@@ -71,6 +78,7 @@ impl Answer {
             503 if after.is_some() => StepError::busy(after, failed()),
             409 | 425 => StepError::busy(after.or(Some(LOCKED)), failed()),
             404 | 405 if code.is_empty() => StepError::try_again(failed()),
+            _ if !self.is_the_services_own() => StepError::try_again(failed()),
             400 | 404 | 405 | 410 | 413 | 415 | 422 => {
                 StepError::BadMessage(format!("the service answers {status}: {code:.64}"))
             }
@@ -130,12 +138,17 @@ mod tests {
 
     #[test]
     fn only_a_request_that_can_never_succeed_is_a_bad_message() {
-        let bad = |status| matches!(answer(status, &[], "").failure(), StepError::BadMessage(_));
+        let is_bad =
+            |status, body| matches!(answer(status, &[], body).failure(), StepError::BadMessage(_));
+        let own = "{\"error\":{\"type\":\"invalid_request_error\"}}";
         for status in [400, 410, 413, 415, 422] {
-            assert!(bad(status), "{status}");
+            assert!(is_bad(status, own), "{status}");
+            for page in ["", "<html>413 Request Entity Too Large</html>", "{}", "[\"error\"]"] {
+                assert!(!is_bad(status, page), "{status} {page}");
+            }
         }
         for status in [301, 401, 403, 404, 405, 408, 409, 425, 429, 500, 502, 503, 504] {
-            assert!(!bad(status), "{status}");
+            assert!(!is_bad(status, own), "{status}");
         }
         let known = answer(404, &[], "{\"error\":{\"code\":\"resource_missing\"}}").failure();
         assert!(matches!(known, StepError::BadMessage(_)));
