@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use crate::Slot;
 
 pub use bucket::{Entry, Pause, Seen, Watch};
-pub use inspection::{Incarnation, Inspection};
+pub use inspection::{Incarnation, Inspection, StreamState};
 
 /// What a publish came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +193,14 @@ pub trait Broker: Send + Sync + 'static {
         flow: &'static crate::Flow,
         worker: &'a str,
     ) -> BoxFuture<'a, Result<Inspection, Unavailable>>;
+
+    /// How far and how full a stream is; `None` if there is none of this name.
+    fn state<'a>(
+        &'a self,
+        _stream: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StreamState>, Unavailable>> {
+        Box::pin(async { Err(Unavailable("this broker tells no states".to_owned())) })
+    }
 
     /// Serves the endpoints `<prefix>.<endpoint>` as one instance of a discoverable service.
     fn serve<'a>(
