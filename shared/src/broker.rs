@@ -129,8 +129,13 @@ pub trait Pull: Send {
 pub struct Request {
     pub subject: String,
     pub payload: Bytes,
-    pub(crate) respond: tokio::sync::oneshot::Sender<Result<Bytes, ServiceError>>,
+    /// All that can be read, with names in lower case.
+    pub headers: Headers,
+    pub(crate) respond: tokio::sync::oneshot::Sender<Result<Bytes, Refused>>,
 }
+
+/// An error, and the document that says more about it, which may be empty.
+pub(crate) type Refused = (ServiceError, Bytes);
 
 /// The error that a service answers with.
 #[derive(Debug, Clone)]
@@ -143,7 +148,12 @@ pub struct ServiceError {
 impl Request {
     /// Answers; that the caller no longer listens is no error.
     pub fn respond(self, answer: Result<Bytes, ServiceError>) {
-        let _ = self.respond.send(answer);
+        let _ = self.respond.send(answer.map_err(|error| (error, Bytes::new())));
+    }
+
+    /// As [`Request::respond`] with an error, and a payload that says more about it.
+    pub fn refuse(self, error: ServiceError, document: impl Into<Bytes>) {
+        let _ = self.respond.send(Err((error, document.into())));
     }
 }
 
