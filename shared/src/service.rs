@@ -21,6 +21,16 @@ use crate::broker::{Broker, StreamState};
 use crate::process::shutdown::{Shutdown, Stop, Stopper};
 use crate::process::{self, Process, Running};
 
+/// Requests answered, by service, way (`http`, `nats`) and status.
+pub const REQUESTS: &str = "quadrille_requests_total";
+
+/// Counts an answer.
+pub fn answered(service: &'static str, way: &'static str, status: u16) {
+    let status = status.to_string();
+    metrics::counter!(REQUESTS, "service" => service, "way" => way, "status" => status)
+        .increment(1);
+}
+
 /// A service that has read its settings and reached the broker, and serves nothing yet.
 pub struct Start(Process);
 
