@@ -27,10 +27,10 @@ pub struct Problem {
     pub errors: Vec<Mistake>,
     /// More members, each documented where it is made.
     #[serde(flatten)]
-    pub more: Map<String, Value>,
+    pub more: Box<Map<String, Value>>,
     /// Seconds after which the same request may succeed.
     #[serde(skip)]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
 }
 
 /// One mistake in what was sent.
@@ -54,7 +54,7 @@ impl Problem {
             status,
             detail: detail.into(),
             errors: Vec::new(),
-            more: Map::new(),
+            more: Box::default(),
             retry_after: None,
         }
     }
@@ -68,7 +68,7 @@ impl Problem {
 
     /// Worth another try after so many seconds.
     #[must_use]
-    pub fn retry_after(self, seconds: u64) -> Self {
+    pub fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }
 
