@@ -6,6 +6,7 @@
 
 mod bucket;
 mod inspection;
+mod service;
 
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::Slot;
 
 pub use bucket::{Entry, Pause, Seen, Watch};
 pub use inspection::{Incarnation, Inspection, StreamState};
+pub(crate) use service::Refused;
+pub use service::{Request, ServiceError};
 
 /// What a publish came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,39 +125,6 @@ pub trait Pull: Send {
 
     /// Stops asking, and returns what was delivered but never handed out by [`Pull::next`].
     fn stop(self: Box<Self>) -> BoxFuture<'static, Vec<Delivered>>;
-}
-
-/// A request to a service endpoint of this process.
-#[derive(Debug)]
-pub struct Request {
-    pub subject: String,
-    pub payload: Bytes,
-    /// All that can be read, with names in lower case.
-    pub headers: Headers,
-    pub(crate) respond: tokio::sync::oneshot::Sender<Result<Bytes, Refused>>,
-}
-
-/// An error, and the document that says more about it, which may be empty.
-pub(crate) type Refused = (ServiceError, Bytes);
-
-/// The error that a service answers with.
-#[derive(Debug, Clone)]
-pub struct ServiceError {
-    /// As in HTTP: 400 for a bad request, 503 for "try again".
-    pub code: u16,
-    pub message: String,
-}
-
-impl Request {
-    /// Answers; that the caller no longer listens is no error.
-    pub fn respond(self, answer: Result<Bytes, ServiceError>) {
-        let _ = self.respond.send(answer.map_err(|error| (error, Bytes::new())));
-    }
-
-    /// As [`Request::respond`] with an error, and a payload that says more about it.
-    pub fn refuse(self, error: ServiceError, document: impl Into<Bytes>) {
-        let _ = self.respond.send(Err((error, document.into())));
-    }
 }
 
 /// The broker. Every call may be repeated; only a repeated [`Broker::publish`] stores twice.

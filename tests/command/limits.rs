@@ -1,5 +1,7 @@
 //! What a stranger may use up, and what a stop does to what is in hand.
 
+use std::time::Duration;
+
 use schemas::order_fulfilment::FLOW;
 use tests::eventually::{eventually, within_patience};
 use tests::stack::{Launch, Stack};
@@ -102,32 +104,37 @@ async fn a_stop_answers_what_is_in_hand_and_takes_nothing_new() {
 }
 
 #[tokio::test]
-async fn requests_over_nats_during_a_rolling_restart_are_all_answered() {
+async fn orders_over_nats_during_a_rolling_restart_are_each_stored_once() {
     let mut stack = Stack::bare().await;
     let desk = open_one(&mut stack).await;
     open_one(&mut stack).await;
-    let mut placed = 0;
     for replica in 0..2 {
         let calls = futures::future::join_all((0..50).map(|at| {
-            let body = good(Some(&format!("r{replica}-{at}"))).to_string();
-            desk.ask("orders.place", &[], body)
+            let desk = &desk;
+            async move {
+                let body = good(Some(&format!("r{replica}-{at}"))).to_string();
+                // The client library drops what is on its way to a replica that unsubscribes, so a
+                // caller that gets no answer asks again.
+                eventually("the order is placed", async || {
+                    let asked = desk.ask("orders.place", &[], body.clone());
+                    let answer = tokio::time::timeout(Duration::from_secs(2), asked).await.ok()?;
+                    assert!([200, 503].contains(&answer.status), "{answer:?}");
+                    (answer.status == 200).then_some(())
+                })
+                .await;
+            }
         }));
         let pid = stack.workers[replica].pid();
         let stop = async {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         };
-        let (answers, ()) = tokio::join!(calls, stop);
-        for answer in answers {
-            // What a stopping replica no longer takes, it sends to the next one.
-            assert!([200, 503].contains(&answer.status), "{answer:?}");
-            placed += u64::from(answer.status == 200);
-        }
-        stack.workers[replica].ended().await;
+        tokio::join!(calls, stop);
+        assert!(stack.workers[replica].ended().await.success());
         if replica == 0 {
             open_one(&mut stack).await;
         }
     }
-    assert_eq!(stack.raw.messages(FLOW.stream).await, placed);
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 100);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Hostile and odd input, over HTTP and, where it applies, over NATS: each case has its status, stores
-//! nothing, and harms nobody.
+//! Hostile and odd input, over HTTP and, where it applies, over NATS: each case has its status,
+//! stores nothing, and harms nobody.
 
 use harness::process::Usage;
 use schemas::order_fulfilment::FLOW;

@@ -228,8 +228,8 @@ impl Node {
         })
     }
 
-    /// Puts the JSON `value` in the place of all that `pointer` names, or beside what is there if it
-    /// names nothing. False if there is no such place.
+    /// Puts the JSON `value` in the place of all that `pointer` names, or beside what is there if
+    /// it names nothing. False if there is no such place.
     fn put(&mut self, pointer: &str, value: &str) -> bool {
         let Some(rest) = pointer.strip_prefix('/') else {
             *self = Self::read(value);
