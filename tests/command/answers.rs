@@ -1,10 +1,12 @@
 //! What a good order gets, and what both ways say of themselves.
 
+use std::collections::BTreeSet;
+
 use quadrille::SagaId;
 use quadrille::broker::Broker as _;
 use quadrille::log::token::Token;
 use schemas::order_fulfilment::FLOW;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::stack::Stack;
 
 use crate::desk::{JSON, good, open_one, request, with};
@@ -119,7 +121,7 @@ async fn stock_tools_find_the_service() {
     let mut stack = Stack::bare().await;
     let desk = open_one(&mut stack).await;
     let info = desk.ask("$SRV.INFO.orders", &[], "").await.json();
-    let subjects: Vec<_> =
-        info["endpoints"].as_array().unwrap().iter().map(|it| it["subject"].clone()).collect();
-    assert_eq!(subjects, ["orders.place", "orders.cancel"].map(Value::from));
+    let endpoints = info["endpoints"].as_array().unwrap().iter();
+    let subjects: BTreeSet<_> = endpoints.map(|it| it["subject"].as_str().unwrap()).collect();
+    assert_eq!(subjects, BTreeSet::from(["orders.place", "orders.cancel"]));
 }
