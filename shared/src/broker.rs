@@ -19,8 +19,9 @@ use crate::Slot;
 
 pub use bucket::{Entry, Pause, Seen, Watch};
 use bucket::{no_change, no_fleet};
-pub use inspection::{Incarnation, Inspection};
+pub use inspection::{Incarnation, Inspection, StreamState};
 pub use pull::{Pull, Pulled};
+pub(crate) use service::Refused;
 pub use service::{Request, ServiceError};
 
 /// What a publish came to.
@@ -154,6 +155,14 @@ pub trait Broker: Send + Sync + 'static {
         flow: &'static crate::Flow,
         worker: &'a str,
     ) -> BoxFuture<'a, Result<Inspection, Unavailable>>;
+
+    /// How far and how full a stream is; `None` if there is none of this name.
+    fn state<'a>(
+        &'a self,
+        _stream: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StreamState>, Unavailable>> {
+        Box::pin(async { Err(Unavailable("this broker tells no states".to_owned())) })
+    }
 
     /// Serves the endpoints `<prefix>.<endpoint>` as one instance of a discoverable service; one
     /// instance answers each request.

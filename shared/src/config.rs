@@ -36,6 +36,9 @@ pub struct Sources {
 
 const PREFIX: &str = "QUADRILLE_";
 
+/// The services beside a flow's workers: all processes may share one file of settings.
+const SERVICES: [&str; 2] = ["command", "query"];
+
 impl Sources {
     /// Reads a TOML file, the variables that begin with `QUADRILLE_`, and `key=value` flags. Each
     /// worker of `flow` has a section of its own, and so has `process`.
@@ -179,7 +182,9 @@ impl Sources {
         let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
         let ours = ["nats", "worker", "breaker", "health", "log"];
         for section in sections.keys() {
-            let known = ours.contains(&section.as_str()) || is_own(section);
+            let known = ours.contains(&section.as_str())
+                || SERVICES.contains(&section.as_str())
+                || is_own(section);
             if !known {
                 let problem = format!(
                     "no such section; there are {} and each worker's name",

@@ -4,5 +4,6 @@ pub mod envelope;
 pub mod slots;
 pub mod story;
 pub mod open;
+pub mod token;
 pub(crate) mod lookup;
 pub mod parked;

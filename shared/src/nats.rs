@@ -34,7 +34,7 @@ use service::Answers;
 
 use crate::broker::{
     BatchMessage, Broker, Entry, Inspection, Pause, Published, Pull, Receipt, Request,
-    ServiceError, Settle, Stored, Unavailable, Watch,
+    ServiceError, Settle, Stored, StreamState, Unavailable, Watch,
 };
 
 /// One connection to NATS, shared by everything in the process; cheap to clone.
@@ -121,6 +121,13 @@ impl Broker for NatsBroker {
         worker: &'a str,
     ) -> BoxFuture<'a, Result<Inspection, Unavailable>> {
         Box::pin(inspect::inspect(&self.client, flow, worker))
+    }
+
+    fn state<'a>(
+        &'a self,
+        stream: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StreamState>, Unavailable>> {
+        Box::pin(inspect::state(&self.client, stream))
     }
 
     fn serve<'a>(

@@ -8,6 +8,7 @@ mod stack;
 mod demo;
 
 mod child;
+mod programs;
 mod tied;
 
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ Examples:
   quadrille dev --demo-only          four demo orders, then exit: 0 only if all ended as documented
   quadrille dev --ephemeral          keep nothing
   quadrille dev --reset              begin again with an empty log
-  quadrille dev --port 4222 --sandbox-port 8400 --data /tmp/quadrille
+  quadrille dev --port 4222 --sandbox-port 8400 --command-port 8070 --data /tmp/quadrille
 
 The demo orders: one completes; one is declined by the payment gateway, and its stock is released;
 one is refused by the carrier, its payment refunded and its stock released; one is placed while the
@@ -142,7 +143,7 @@ async fn session(
 
 fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     let running = stack.running()?;
-    let Addresses { nats, sandbox, data, .. } = &running.addresses;
+    let Addresses { nats, sandbox, command, data, .. } = &running.addresses;
     let line = |name: &str, value: &str| format!("  {name:<9} {value}");
     let title = |text: &str| ui.on_stderr.paint(STRONG, text);
     let sample = quadrille::Event::to_data(&Sample::default().placed()?);
@@ -151,6 +152,7 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         String::new(),
         ui.on_stderr.paint(GOOD, "Quadrille is running. Ctrl-C stops it."),
         line("broker", nats),
+        line("orders", &format!("{command}/orders  (POST; what it takes: {command}/openapi.json)")),
         line("sandbox", sandbox),
         line("ledger", &data.join("ledger.jsonl").display().to_string()),
         line("logs", &data.join("logs").display().to_string()),
@@ -163,6 +165,9 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         format!("  export NATS_URL={nats}"),
         format!("  nats pub -J orders.placed.A123 '{sample}'"),
         "  nats sub --stream ORDERS --all 'orders.*.A123' --terminate-at-end".to_owned(),
+        format!("  nats req orders.place '{sample}'"),
+        title("Over HTTP:"),
+        format!("  curl -sS {command}/orders --json '{sample}'"),
         title("What the outside world saw:"),
         format!("  curl -sS '{sandbox}/ledger?order=A123'"),
     ];

@@ -36,6 +36,8 @@ pub(crate) const DEV_FOLDER: &str = ".quadrille";
 pub(crate) struct Addresses {
     pub(crate) nats: String,
     pub(crate) sandbox: String,
+    /// Where orders are taken over HTTP.
+    pub(crate) command: String,
     /// The data folder, absolute.
     pub(crate) data: PathBuf,
     /// The process id of the supervisor.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Sku;
 
-pub use placed::{Destination, MAX_LINES, MAX_PLACED_BYTES, OrderLine, OrderPlaced};
+pub use placed::{Destination, MAX_LINES, MAX_PLACED_BYTES, OrderLine, OrderPlaced, SAMPLE};
 
 /// The stock is held for this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -5,5 +5,6 @@
 mod bad_input;
 mod flow;
 mod generated;
+mod mistakes;
 mod money;
 mod samples;

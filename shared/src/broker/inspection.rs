@@ -17,6 +17,19 @@ impl std::fmt::Display for Incarnation {
     }
 }
 
+/// How far a stream is, and how full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    pub incarnation: Incarnation,
+    /// The broker's clock at about the time of the answer.
+    pub server_time: Timestamp,
+    /// Of the last message that was stored, 0 before the first.
+    pub last_sequence: u64,
+    pub bytes: u64,
+    /// The size at which it refuses further messages; `None` if it has no limit.
+    pub max_bytes: Option<u64>,
+}
+
 /// What a look at the streams and durables found.
 #[derive(Debug, Clone)]
 pub struct Inspection {

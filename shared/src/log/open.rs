@@ -11,10 +11,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 
+use super::envelope::{CLIENT, Envelope, Occasion, Outgoing};
 use crate::broker::{Broker, Published, Stored, Unknown};
-use crate::{Flow, Slot};
+use crate::{BadData, Event, Flow, SagaId, Slot};
 
 /// The wait before the next publish, in milliseconds. It is random, so that many callers spread
 /// out: a proposal in flight takes up to 50 ms (measured), a change of the leader some seconds.
@@ -141,6 +144,48 @@ pub async fn open(
 }
 
 impl Opening {
+    /// What a client wants, in the envelope of this call: `data` is sent as it is. `traceparent` is
+    /// the client's, if it has a trace of its own.
+    pub fn wrap(
+        flow: &'static Flow,
+        saga: &SagaId,
+        data: &RawValue,
+        traceparent: Option<&str>,
+    ) -> Self {
+        let slot = flow.slot(flow.opens.slot, saga);
+        // Only people read this time, because a program that needs one takes the broker's.
+        let time = Timestamp::now();
+        let traceparent = traceparent.map(str::to_owned);
+        let occasion = Occasion { cause: None, traceparent, time, work: None };
+        let event = (flow.opens.event, data);
+        let payload = Outgoing::new(flow, slot.clone(), CLIENT, event, &occasion).payload;
+        Self { slot, payload, sender: Sender::OnlyThisCall }
+    }
+
+    /// The event in this opening, as a worker would read it if it were sent.
+    ///
+    /// # Errors
+    /// As a worker would park it.
+    pub fn event<E: Event>(&self, flow: &Flow) -> Result<E, BadData> {
+        let unsent = Stored {
+            subject: self.slot.subject().to_owned(),
+            sequence: 0,
+            stored_at: Timestamp::UNIX_EPOCH,
+            headers: Vec::new(),
+            payload: self.payload.clone(),
+        };
+        self.event_of(flow, &unsent)
+    }
+
+    /// The event in a message of this opening's slot, in whatever form it was sent.
+    ///
+    /// # Errors
+    /// As a worker would park it.
+    pub fn event_of<E: Event>(&self, flow: &Flow, stored: &Stored) -> Result<E, BadData> {
+        let (slot, saga) = (&self.slot, self.slot.saga());
+        Envelope::read(flow, slot.name(), saga, flow.opens.event, stored)?.event(saga)
+    }
+
     /// Which call stored what says the same. Without a lost answer it cannot be this one.
     fn found(&self, stored: &Stored, lost: bool) -> Opened {
         let when = match (lost && stored.payload == self.payload, self.sender) {

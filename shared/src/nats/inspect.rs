@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::api::{self, code};
 use super::settings::{Settings, differences, durable_promises, stream_promises};
 use crate::Flow;
-use crate::broker::{Incarnation, Inspection, Unavailable};
+use crate::broker::{self, Incarnation, Inspection, Unavailable};
 use crate::topology::{OLDEST_SERVER, Profile, StreamSpec, Topology};
 
 /// What `STREAM.INFO` says.
@@ -46,6 +46,23 @@ pub(super) struct DurableInfo {
 pub(super) async fn stream(client: &Client, name: &str) -> Result<Option<StreamInfo>, Unavailable> {
     let info = api::request(client, format!("$JS.API.STREAM.INFO.{name}"), "").await;
     info.found(&[code::STREAM_NOT_FOUND])
+}
+
+/// How far and how full a stream is.
+pub(super) async fn state(
+    client: &Client,
+    name: &str,
+) -> Result<Option<broker::StreamState>, Unavailable> {
+    let Some(info) = stream(client, name).await? else { return Ok(None) };
+    // -1 means no limit.
+    let max_bytes = info.config.get("max_bytes").and_then(serde_json::Value::as_u64);
+    Ok(Some(broker::StreamState {
+        incarnation: Incarnation { stream: name.to_owned(), created: info.created },
+        server_time: info.ts,
+        last_sequence: info.state.last_seq,
+        bytes: info.state.bytes,
+        max_bytes,
+    }))
 }
 
 pub(super) async fn durable(

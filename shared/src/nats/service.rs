@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::service::error::Error as EndpointError;
 use async_nats::service::{Request as Incoming, ServiceExt};
-use async_nats::{Client, RequestErrorKind, StatusCode};
+use async_nats::{Client, HeaderMap, RequestErrorKind, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{FuturesUnordered, select_all};
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::api::ANSWER_TIME;
-use crate::broker::{Request, ServiceError, Unavailable};
+use crate::broker::{Headers, Refused, Request, ServiceError, Unavailable};
 
 /// Requests read and not yet answered; further ones wait in the client.
 const PENDING: usize = 256;
@@ -23,6 +23,10 @@ pub(super) enum Answers {
     One,
     Each,
 }
+
+/// Headers of an answer that is an error.
+const ERROR: &str = "Nats-Service-Error";
+const ERROR_CODE: &str = "Nats-Service-Error-Code";
 
 pub(super) async fn serve(
     client: &Client,
@@ -58,30 +62,53 @@ pub(super) async fn serve(
                     let (respond, answer) = oneshot::channel();
                     let subject = request.message.subject.to_string();
                     let payload = request.message.payload.clone();
-                    if requests.send(Request { subject, payload, respond }).await.is_err() {
-                        break;
-                    }
+                    let headers = headers(&request);
+                    // If nobody takes it, it is answered with "try again".
+                    let _ = requests.send(Request { subject, payload, headers, respond }).await;
                     answers.push(respond_with(request, answer));
                 }
                 Some(()) = answers.next() => {}
-                () = requests.closed(), if answers.is_empty() => break,
+                () = requests.closed() => break,
                 else => break,
             }
         }
+        // From here on the broker sends requests to other replicas; those that are here already
+        // get their answers.
         let _ = running.stop().await;
+        while let Some(request) = incoming.next().await {
+            answers.push(respond_with(request, oneshot::channel().1));
+        }
+        while answers.next().await.is_some() {}
     });
     Ok(receiver)
 }
 
-async fn respond_with(request: Incoming, answer: oneshot::Receiver<Result<Bytes, ServiceError>>) {
+fn headers(request: &Incoming) -> Headers {
+    let pairs = request.message.headers.iter().flat_map(|headers| headers.iter());
+    let pairs = pairs.flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    pairs.map(|(name, value)| (name.to_string().to_lowercase(), value.to_string())).collect()
+}
+
+async fn respond_with(request: Incoming, answer: oneshot::Receiver<Result<Bytes, Refused>>) {
     let answer = answer.await.unwrap_or_else(|_| {
-        Err(ServiceError { code: 503, message: "the service is stopping".to_owned() })
+        let message = "the service is stopping".to_owned();
+        Err((ServiceError { code: 503, message }, Bytes::new()))
     });
-    let answer = answer.map_err(|error| EndpointError {
-        status: one_line(&error.message),
-        code: error.code.into(),
-    });
-    if let Err(error) = request.respond(answer).await {
+    let sent = match answer {
+        Ok(payload) => request.respond(Ok(payload)).await,
+        Err((ServiceError { code, message }, document)) if document.is_empty() => {
+            let error = EndpointError { status: one_line(&message), code: code.into() };
+            request.respond(Err(error)).await
+        }
+        // The library sends an error without a payload only, so its counters do not see this one.
+        Err((error, document)) => {
+            let mut headers = HeaderMap::new();
+            headers.insert(ERROR, one_line(&error.message));
+            headers.insert(ERROR_CODE, error.code.to_string());
+            request.respond_with_headers(Ok(document), headers).await
+        }
+    };
+    if let Err(error) = sent {
         tracing::warn!(%error, "an answer was not sent");
     }
 }
@@ -106,11 +133,11 @@ pub(super) async fn request(
         Ok(Ok(message)) => message,
     };
     let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
-    match header("Nats-Service-Error-Code") {
+    match header(ERROR_CODE) {
         None => Ok(Ok(message.payload)),
         Some(code) => Ok(Err(ServiceError {
             code: code.parse().unwrap_or(500),
-            message: header("Nats-Service-Error").unwrap_or_default().to_owned(),
+            message: header(ERROR).unwrap_or_default().to_owned(),
         })),
     }
 }

@@ -4,11 +4,13 @@
 //! pointer of the place, and a parked message carries both.
 
 mod kind;
+mod mistakes;
 mod objects;
 mod parse;
 pub mod runtime;
 
 pub use kind::Kind;
+pub use mistakes::{MOST_MISTAKES, Mistake, Of};
 pub use parse::{MAX_DEPTH, parse};
 
 use serde::{Deserialize, Serialize};

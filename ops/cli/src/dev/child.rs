@@ -67,6 +67,14 @@ impl Program {
         }
     }
 
+    /// Puts another argument in place of this one, from the next start on.
+    pub(super) fn replace(&self, old: &str, new: String) {
+        let mut arguments = self.arguments.lock().expect("nothing panics under this lock");
+        if let Some(argument) = arguments.iter_mut().find(|argument| *argument == old) {
+            *argument = new;
+        }
+    }
+
     fn spawn(&self) -> anyhow::Result<Child> {
         let log = self.log()?;
         let arguments = self.arguments.lock().expect("nothing panics under this lock").clone();

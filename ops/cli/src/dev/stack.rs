@@ -19,14 +19,14 @@ use tokio::time::{Instant, sleep};
 
 use super::child::{Health, Kept, Program, Wish, keep};
 use super::folder::Folder;
+use super::programs::{
+    self, COMMAND, binaries, command_listen, is_worker, require_server, workers_and_services,
+};
 use crate::running::Addresses;
 
 /// How long anything may take to become ready: enough for a busy machine and a long log.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
-
-/// Enough for thousands of orders; a stock that is there already is not touched.
-const DEMO_STOCK: &str = "ROSE-RED=100000,VASE-GLASS=10000";
 
 /// Where to listen, and which broker to run.
 #[derive(Debug, Args)]
@@ -37,6 +37,9 @@ pub(super) struct StackArgs {
     /// Port of the sandbox; without it, a free one
     #[arg(long, value_name = "PORT")]
     sandbox_port: Option<u16>,
+    /// Port of the service that takes orders over HTTP; without it, a free one
+    #[arg(long, value_name = "PORT")]
+    command_port: Option<u16>,
     /// The nats-server program; a name without a folder is looked for on PATH
     #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
     nats_server: PathBuf,
@@ -84,8 +87,12 @@ impl Stack {
     pub(super) async fn start(&mut self, args: &StackArgs) -> anyhow::Result<()> {
         let binaries = binaries()?;
         require_server(&args.nats_server)?;
-        let broker = self.keep("nats-server", &args.nats_server, self.server_arguments(args.port));
-        let sandbox_arguments = self.sandbox_arguments(args.sandbox_port);
+        let broker = self.keep(
+            "nats-server",
+            &args.nats_server,
+            programs::server_arguments(&self.folder, args.port),
+        );
+        let sandbox_arguments = programs::sandbox_arguments(&self.folder, args.sandbox_port);
         let sandbox = self.keep("sandbox", &binaries.join("sandbox"), sandbox_arguments);
         let (nats, sandbox) = tokio::try_join!(
             self.ready(broker, || self.server_url(broker)),
@@ -100,15 +107,20 @@ impl Stack {
         let applied = apply(&connected, &changes, &Permission::for_our_own_broker()).await;
         applied.map_err(|error| error.advise("--reset begins with an empty folder"))?;
         let mut workers = Vec::new();
-        for step in FLOW.steps {
-            let arguments = self.worker_arguments(step.worker, &nats, &sandbox);
-            workers.push(self.keep(step.worker, &binaries.join(step.worker), arguments));
+        for worker in workers_and_services() {
+            let mut arguments = programs::worker_arguments(&self.folder, worker, &nats, &sandbox);
+            if worker == COMMAND {
+                arguments.extend(programs::command_arguments(&self.folder, args.command_port));
+            }
+            workers.push(self.keep(worker, &binaries.join(worker), arguments));
         }
         let this = &*self;
-        let all = workers.into_iter().map(|worker| this.worker_ready(worker));
+        let all = workers.iter().map(|worker| this.worker_ready(*worker));
         futures::future::try_join_all(all).await?;
+        let command = workers.iter().copied().find(|at| self.kept[*at].program.name == COMMAND);
+        let command = self.command_url(command.context("it is one of them")?)?;
         let data = self.folder.path.clone();
-        let addresses = Addresses { nats, sandbox, data, pid: std::process::id() };
+        let addresses = Addresses { nats, sandbox, command, data, pid: std::process::id() };
         self.folder.announce(&addresses)?;
         self.restart.send_replace(true);
         self.running = Some(Running { addresses, broker: connected });
@@ -134,8 +146,7 @@ impl Stack {
     }
 
     async fn end(&mut self, how: Wish) {
-        let is_worker = |kept: &&Kept| FLOW.row(kept.program.name).is_some();
-        for kept in self.kept.iter().filter(is_worker) {
+        for kept in self.kept.iter().filter(|kept| is_worker(kept.program.name)) {
             kept.wish.send_replace(how);
         }
         while self.workers.join_next().await.is_some() {}
@@ -152,48 +163,17 @@ impl Stack {
         let program = Program { name, path: path.to_owned(), arguments, log };
         let registry = self.folder.registry.clone();
         let (kept, work) = keep(program, registry, self.restart.subscribe(), self.ui);
-        let tasks = if FLOW.row(name).is_some() { &mut self.workers } else { &mut self.base };
+        let tasks = if is_worker(name) { &mut self.workers } else { &mut self.base };
         tasks.spawn(work);
         self.kept.push(kept);
         self.kept.len() - 1
     }
 
-    fn server_arguments(&self, port: Option<u16>) -> Vec<String> {
-        let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
-        let store = self.folder.path.join("nats").display().to_string();
-        let run = self.folder.path.join("run").display().to_string();
-        ["-a", "127.0.0.1", "-p", &port, "-m", "-1", "--ports_file_dir", &run, "-js", "-sd", &store]
-            .map(str::to_owned)
-            .to_vec()
-    }
-
-    fn sandbox_arguments(&self, port: Option<u16>) -> Vec<String> {
-        let listen = format!("127.0.0.1:{}", port.unwrap_or(0));
-        let ledger = self.folder.path.join("ledger.jsonl").display().to_string();
-        let ports = self.folder.run_file("sandbox.ports").display().to_string();
-        ["--listen", &listen, "--ledger", &ledger, "--ports-file", &ports]
-            .map(str::to_owned)
-            .to_vec()
-    }
-
-    /// As flags, because they override all other settings, such as those in the environment.
-    fn worker_arguments(&self, worker: &str, nats: &str, sandbox: &str) -> Vec<String> {
-        let address = self.folder.run_file(&format!("{worker}.address"));
-        let mut settings = vec![
-            format!("nats.url={nats}"),
-            "health.listen=127.0.0.1:0".to_owned(),
-            format!("health.address_file={}", address.display()),
-        ];
-        settings.extend(match worker {
-            "reserve-inventory" => vec![format!("{worker}.opening_stock={DEMO_STOCK}")],
-            "charge-customer" => vec![format!("{worker}.url={sandbox}/payment")],
-            "ship-order" => vec![
-                format!("{worker}.url={sandbox}/carrier"),
-                format!("{worker}.quote_url={sandbox}/quote"),
-            ],
-            _ => Vec::new(),
-        });
-        settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
+    /// Where orders are taken; a restarted service will listen there too.
+    fn command_url(&self, at: usize) -> anyhow::Result<String> {
+        let address = std::fs::read_to_string(self.folder.run_file("command.http"))?;
+        self.kept[at].program.replace(&command_listen("127.0.0.1:0"), command_listen(&address));
+        Ok(format!("http://{address}"))
     }
 
     /// Asks until there is an answer; fails if the program ends first.
@@ -260,35 +240,4 @@ impl Stack {
         self.kept[at].program.change("--listen", http.strip_prefix("http://")?.to_owned());
         Some(http)
     }
-}
-
-/// The folder of the workers' and the sandbox's binaries: they are built together with this one.
-fn binaries() -> anyhow::Result<PathBuf> {
-    let ourselves = std::env::current_exe().context("the folder of this program is unknown")?;
-    let folder = ourselves.parent().context("this program is in no folder")?;
-    let missing: Vec<_> = FLOW
-        .steps
-        .iter()
-        .map(|step| step.worker)
-        .chain(["sandbox"])
-        .filter(|name| !folder.join(name).is_file())
-        .collect();
-    if missing.is_empty() {
-        return Ok(folder.to_owned());
-    }
-    Err(anyhow!("{} not found beside {}", missing.join(", "), ourselves.display())
-        .advise("build all of them together, as `ops/dev` does: cargo build --release --workspace"))
-}
-
-fn require_server(path: &Path) -> anyhow::Result<()> {
-    let asked = std::process::Command::new(path).arg("--version").output();
-    let reason = match asked {
-        Ok(answer) if answer.status.success() => return Ok(()),
-        Ok(answer) => answer.status.to_string(),
-        Err(error) => error.to_string(),
-    };
-    Err(anyhow!("{} cannot be run: {reason}", path.display()).advise(
-        "`ops/dev` fetches a nats-server; or put one on PATH, or name it: \
-         QUADRILLE_NATS_SERVER=/path/to/nats-server",
-    ))
 }

@@ -5,12 +5,10 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
-use jiff::Timestamp;
 use quadrille::broker::Stored;
 use quadrille::ids::Reference;
-use quadrille::log::envelope::{CLIENT, Envelope, Occasion, Outgoing};
 use quadrille::log::open::{Opening, Sender};
-use quadrille::{BadData, Currency, Event, Money, SagaId, Slot};
+use quadrille::{BadData, Currency, Event, Money, SagaId};
 use quadrille_tool::output::Advise;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
@@ -145,47 +143,23 @@ impl Template {
 
 impl Order {
     pub(crate) fn new(template: &Template, saga: &SagaId) -> Result<Self, BadData> {
-        let slot = FLOW.slot(FLOW.opens.slot, saga);
-        let (payload, sender) = match template {
-            Template::Structured { text, .. } => {
-                (Bytes::from(text.clone()), Sender::PerhapsAnother)
-            }
+        let opening = match template {
+            Template::Structured { text, .. } => Opening {
+                slot: FLOW.slot(FLOW.opens.slot, saga),
+                payload: Bytes::from(text.clone()),
+                sender: Sender::PerhapsAnother,
+            },
             // The envelope holds the time of this call.
-            Template::Bare(data) => (wrap(&slot, data), Sender::OnlyThisCall),
+            Template::Bare(data) => Opening::wrap(&FLOW, saga, data, None),
         };
-        let placed = read(&slot, &unsent(&slot, payload.clone()))?;
-        Ok(Self { opening: Opening { slot, payload, sender }, placed })
+        let placed = opening.event(&FLOW).map(OrderPlaced::without_id)?;
+        Ok(Self { opening, placed })
     }
 
     /// Whether the slot holds this very order, whichever call wrote it and in whatever form.
     pub(crate) fn is_what_is_stored(&self, stored: &Stored) -> bool {
-        read(&self.opening.slot, stored).is_ok_and(|there| there == self.placed)
-    }
-}
-
-/// The event that is sent for a bare order.
-fn wrap(slot: &Slot, data: &RawValue) -> Bytes {
-    // Only people read this time, because a program that needs one takes the broker's.
-    let time = Timestamp::now();
-    let occasion = Occasion { cause: None, traceparent: None, time, work: None };
-    Outgoing::new(&FLOW, slot.clone(), CLIENT, (FLOW.opens.event, data), &occasion).payload
-}
-
-/// The order in a message, without its id, because that is the same as the slot's.
-fn read(slot: &Slot, stored: &Stored) -> Result<OrderPlaced, BadData> {
-    let envelope = Envelope::read(&FLOW, slot.name(), slot.saga(), FLOW.opens.event, stored)?;
-    let placed: OrderPlaced = envelope.event(slot.saga())?;
-    Ok(OrderPlaced { order_id: None, ..placed })
-}
-
-/// What a worker would read if this were sent.
-fn unsent(slot: &Slot, payload: Bytes) -> Stored {
-    Stored {
-        subject: slot.subject().to_owned(),
-        sequence: 0,
-        stored_at: Timestamp::UNIX_EPOCH,
-        headers: Vec::new(),
-        payload,
+        let there = self.opening.event_of(&FLOW, stored).map(OrderPlaced::without_id);
+        there.is_ok_and(|there| there == self.placed)
     }
 }
 
@@ -231,7 +205,19 @@ fn read_input(file: &Path) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use quadrille::Slot;
+
     use super::*;
+
+    fn unsent(slot: &Slot, payload: Bytes) -> Stored {
+        Stored {
+            subject: slot.subject().to_owned(),
+            sequence: 0,
+            stored_at: jiff::Timestamp::UNIX_EPOCH,
+            headers: Vec::new(),
+            payload,
+        }
+    }
 
     fn bare() -> String {
         Sample::default().placed().unwrap().to_data().get().to_owned()

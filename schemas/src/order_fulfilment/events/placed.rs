@@ -15,12 +15,16 @@ pub const MAX_LINES: usize = 200;
 /// leaves room for an envelope.
 pub const MAX_PLACED_BYTES: usize = 32 * 1024;
 
+/// An order that is valid, for those who show one.
+pub const SAMPLE: &str = include_str!("../../../samples/order_fulfilment/placed.v1.json");
+
 /// A customer wants these lines, at these prices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OrderPlaced {
-    /// Optional; when given it must be the id in the subject.
+    /// 1 to 64 of A-Z a-z 0-9 _ -. Optional; when given it must be the id in the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<SagaId>,
+    /// A reference, never a name: 1 to 128 printable ASCII characters without spaces.
     pub customer: Reference,
     /// The payment gateway's name for it: `pm_card_visa`.
     pub payment_method: Reference,
@@ -39,11 +43,12 @@ event!(
 /// One line of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OrderLine {
+    /// A stock keeping unit: 1 to 64 bytes of printable text.
     pub sku: Sku,
-    /// Pieces, at least 1.
+    /// A whole number of pieces, at least 1.
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub quantity: u32,
-    /// Price of one piece, above zero.
+    /// The price of one piece, above zero.
     #[schemars(extend("properties" = { "amount": { "minimum": 1 } }))]
     pub unit_price: Money,
 }
@@ -51,10 +56,10 @@ pub struct OrderLine {
 /// Where an order goes, as far as a carrier must know to accept or refuse it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Destination {
-    /// ISO 3166-1 alpha-2, upper case.
+    /// Two upper-case letters of ISO 3166-1 alpha-2, such as DE.
     #[schemars(regex(pattern = "^[A-Z]{2}$"))]
     pub country: String,
-    /// 1 to 16 of letters, digits, space and dash.
+    /// 1 to 16 letters, digits, spaces or dashes.
     #[schemars(regex(pattern = "^[A-Za-z0-9 -]{1,16}$"))]
     pub postcode: String,
 }
@@ -73,6 +78,13 @@ impl OrderPlaced {
     /// All pieces of all lines; at most 200 × `u32::MAX`.
     pub fn pieces(&self) -> u64 {
         self.lines.iter().map(|line| u64::from(line.quantity)).sum()
+    }
+
+    /// The same order without its own id: what two orders are compared by, because the subject
+    /// names the id, and may do so alone.
+    #[must_use]
+    pub fn without_id(self) -> Self {
+        Self { order_id: None, ..self }
     }
 
     fn check(&self) -> Result<(), BadData> {

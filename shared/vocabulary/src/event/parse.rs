@@ -9,6 +9,9 @@ use super::{BadData, Reason};
 /// readers of the log give up between 100 (JSON of many languages) and 1,000.
 pub const MAX_DEPTH: usize = 64;
 
+/// How a message about half a surrogate pair, or a number beyond all limits, begins.
+pub(super) const UNREADABLE: &str = "not readable";
+
 /// Reads `data` as `T`, whose structs are JSON objects (never arrays of their fields). Only after a
 /// mistake is `data` read a second time, to find its place, so that the good case pays nothing for
 /// it.
@@ -41,7 +44,10 @@ fn mistake<T: DeserializeOwned>(data: &str, error: &serde_json::Error) -> BadDat
         Err(at) => pointer(at.path()),
         Ok(_) => String::new(),
     };
-    BadData::new(Reason::InvalidField, place, plain(error))
+    // The document is JSON, and one of its texts or numbers is none that any type could hold.
+    let message =
+        if error.is_data() { plain(error) } else { format!("{UNREADABLE}: {}", plain(error)) };
+    BadData::new(Reason::InvalidField, place, message)
 }
 
 /// Counts brackets outside strings, because serde would follow an ignored field to any depth.

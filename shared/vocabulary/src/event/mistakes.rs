@@ -1,0 +1,275 @@
+//! Every mistake in what a client sent, not only the first.
+//!
+//! The parser that all readers of the log use stops at the first mistake. So this module notes it,
+//! puts a sample's value in its place, and asks the same parser again, until the parser is content.
+//! No second set of rules says what is valid, so none can drift.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{BadData, Kind, Reason};
+
+/// Most mistakes that are told at once, because each costs another reading.
+pub const MOST_MISTAKES: usize = 50;
+
+/// One mistake, and which of two sorts it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Its pointer names the field itself, even one that is missing or repeated.
+    pub bad: BadData,
+    pub of: Of,
+}
+
+/// What is wrong with a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// It cannot be read at all: no JSON, missing, repeated, or of the wrong type.
+    Form,
+    /// It can be read, and its value is not allowed.
+    Value,
+}
+
+impl Kind {
+    /// Every mistake in `data`, in the order in which the parser meets them; empty exactly if
+    /// [`Kind::read`] accepts it. At most [`MOST_MISTAKES`].
+    ///
+    /// `sample` is a valid document with every field that a client may send, whose lists are not
+    /// empty.
+    pub fn mistakes(&self, data: &str, sample: &Value) -> Vec<Mistake> {
+        let mut found: Vec<Mistake> = Vec::new();
+        let mut pointers = HashSet::new();
+        let mut node = None;
+        let mut text = data.to_owned();
+        // A repair may break a rule between two fields, so there may be more rounds than mistakes.
+        for _ in 0..2 * MOST_MISTAKES {
+            let Err(bad) = self.read(&text) else { break };
+            let mistake = Mistake::of(bad);
+            let Mistake { bad: BadData { reason, pointer, .. }, .. } = &mistake;
+            let (reason, pointer) = (*reason, pointer.clone());
+            let whole = matches!(reason, Reason::NotJson | Reason::TooLarge);
+            let ours = |found: &&Mistake| !matches!(found.bad.reason, Reason::Rule(_));
+            // Where our own value stands in, a rule between this field and others says nothing.
+            let by_repair = matches!(reason, Reason::Rule(_))
+                && found.iter().filter(ours).any(|m| shape(&m.bad.pointer) == shape(&pointer));
+            if pointers.insert(pointer.clone()) && !by_repair {
+                found.push(mistake);
+            }
+            if whole || found.len() == MOST_MISTAKES {
+                break;
+            }
+            let tree = node.get_or_insert_with(|| Node::read(&text));
+            let own = tree.get(&shape(&pointer)).filter(|_| shape(&pointer) != pointer);
+            let value = own.map(Node::text);
+            let Some(value) = value.or_else(|| Some(sample.pointer(&shape(&pointer))?.to_string()))
+            else {
+                break;
+            };
+            if !tree.put(&pointer, &value) {
+                break;
+            }
+            text = tree.text();
+        }
+        for mistake in &mut found {
+            self.say(mistake);
+        }
+        found
+    }
+
+    /// Puts what the field must be, in the words of its type, in place of the parser's.
+    fn say(&self, mistake: &mut Mistake) {
+        let BadData { pointer, message, .. } = &mut mistake.bad;
+        if message.starts_with("duplicate field") {
+            "is there twice".clone_into(message);
+        } else if is_parsers(message) {
+            let missing = message.starts_with("missing field");
+            if let Some(words) = words(&self.schema().to_value(), pointer) {
+                *message = if missing {
+                    format!("is missing: {words}")
+                } else {
+                    format!("must be {words}")
+                };
+            }
+        }
+    }
+}
+
+/// Beginnings of the parser's own messages about a field; all others come from the field's type.
+const PARSERS: [&str; 4] = ["missing field", "invalid type", "invalid value", "invalid length"];
+
+fn is_parsers(message: &str) -> bool {
+    PARSERS.iter().any(|start| message.starts_with(start))
+}
+
+impl Mistake {
+    fn of(mut bad: BadData) -> Self {
+        let forms = ["missing field", "duplicate field", "invalid type", super::parse::UNREADABLE];
+        let form = bad.reason == Reason::NotJson
+            || bad.reason == Reason::InvalidField
+                && forms.iter().any(|start| bad.message.starts_with(start));
+        // The parser points to the object around these two.
+        for start in ["missing field `", "duplicate field `"] {
+            if let Some(name) = bad.message.strip_prefix(start) {
+                bad.pointer = format!("{}/{}", bad.pointer, name.trim_end_matches('`'));
+            }
+        }
+        Self { bad, of: if form { Of::Form } else { Of::Value } }
+    }
+}
+
+/// A pointer with 0 for every index: where a list's first element has the same field.
+fn shape(pointer: &str) -> String {
+    let is_index = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts = pointer.split('/').map(|part| if is_index(&part) { "0" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// What the field at `pointer` must be: the first sentence of its description.
+fn words(root: &Value, pointer: &str) -> Option<String> {
+    if pointer.is_empty() {
+        return Some("a JSON object".to_owned());
+    }
+    let resolve = |schema: &'_ Value| -> Option<Value> {
+        let schema = match schema.get("anyOf") {
+            Some(either) => either.get(0)?,
+            None => schema,
+        };
+        match schema.get("$ref").and_then(Value::as_str) {
+            Some(name) => root.pointer(name.trim_start_matches('#')).cloned(),
+            None => Some(schema.clone()),
+        }
+    };
+    let mut schema = root.clone();
+    let mut field = root.clone();
+    for part in pointer.split('/').skip(1) {
+        field = match schema.get("properties") {
+            Some(properties) => properties.get(part)?.clone(),
+            None => schema.get("items")?.clone(),
+        };
+        schema = resolve(&field)?;
+    }
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        let names: Vec<_> = properties.keys().map(String::as_str).collect();
+        return Some(format!("an object with {}", names.join(", ")));
+    }
+    let described = |schema: &Value| Some(schema.get("description")?.as_str()?.to_owned());
+    let text = described(&field).or_else(|| described(&schema))?;
+    let sentence = text.split(". ").next()?.trim_end_matches('.').replace('\n', " ");
+    let is_list = schema.get("type").and_then(Value::as_str) == Some("array");
+    let mut letters = sentence.chars();
+    let first = letters.next()?.to_lowercase();
+    Some(format!("{}{first}{}", if is_list { "a list: " } else { "" }, letters.as_str()))
+}
+
+/// A document as it was written: numbers with all their digits, and repeated names.
+enum Node {
+    Object(Vec<(String, Node)>),
+    List(Vec<Node>),
+    Other(String),
+}
+
+impl Node {
+    /// `text` is JSON.
+    fn read(text: &str) -> Self {
+        match text.trim_start().bytes().next() {
+            Some(b'{') => match serde_json::Deserializer::from_str(text).deserialize_map(Members) {
+                Ok(members) => Self::Object(
+                    members.iter().map(|(name, raw)| (name.clone(), Self::read(raw))).collect(),
+                ),
+                Err(_) => Self::Other(text.to_owned()),
+            },
+            Some(b'[') => match serde_json::from_str::<Vec<&RawValue>>(text) {
+                Ok(items) => Self::List(items.iter().map(|raw| Self::read(raw.get())).collect()),
+                Err(_) => Self::Other(text.to_owned()),
+            },
+            _ => Self::Other(text.to_owned()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text);
+        text
+    }
+
+    fn write(&self, text: &mut String) {
+        match self {
+            Self::Other(other) => text.push_str(other),
+            Self::List(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    text.push(if at == 0 { '[' } else { ',' });
+                    item.write(text);
+                }
+                text.push_str(if items.is_empty() { "[]" } else { "]" });
+            }
+            Self::Object(members) => {
+                for (at, (name, member)) in members.iter().enumerate() {
+                    text.push(if at == 0 { '{' } else { ',' });
+                    text.push_str(&Value::from(name.as_str()).to_string());
+                    text.push(':');
+                    member.write(text);
+                }
+                text.push_str(if members.is_empty() { "{}" } else { "}" });
+            }
+        }
+    }
+
+    fn get(&self, pointer: &str) -> Option<&Self> {
+        pointer.split('/').skip(1).try_fold(self, |node, part| match node {
+            Self::Object(members) => {
+                members.iter().find(|(name, _)| name == part).map(|(_, member)| member)
+            }
+            Self::List(items) => items.get(part.parse::<usize>().ok()?),
+            Self::Other(_) => None,
+        })
+    }
+
+    /// Puts the JSON `value` in the place of all that `pointer` names, or beside what is there if
+    /// it names nothing. False if there is no such place.
+    fn put(&mut self, pointer: &str, value: &str) -> bool {
+        let Some(rest) = pointer.strip_prefix('/') else {
+            *self = Self::read(value);
+            return true;
+        };
+        let (part, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        match self {
+            Self::Object(members) => {
+                let mut seen = false;
+                members.retain(|(name, _)| name != part || !std::mem::replace(&mut seen, true));
+                if !seen {
+                    members.push((part.to_owned(), Self::Other("null".to_owned())));
+                }
+                let member = members.iter_mut().find(|(name, _)| name == part);
+                member.is_some_and(|(_, member)| member.put(rest, value))
+            }
+            Self::List(items) => {
+                let item = part.parse::<usize>().ok().and_then(|at| items.get_mut(at));
+                item.is_some_and(|item| item.put(rest, value))
+            }
+            Self::Other(_) => false,
+        }
+    }
+}
+
+/// The members of an object in order, repeated names included.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, String)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+            members.push((name, value.get().to_owned()));
+        }
+        Ok(members)
+    }
+}

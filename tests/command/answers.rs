@@ -1,0 +1,127 @@
+//! What a good order gets, and what both ways say of themselves.
+
+use std::collections::BTreeSet;
+
+use quadrille::SagaId;
+use quadrille::broker::Broker as _;
+use quadrille::log::token::Token;
+use schemas::order_fulfilment::FLOW;
+use serde_json::json;
+use tests::stack::Stack;
+
+use crate::desk::{JSON, good, open_one, request, with};
+
+#[tokio::test]
+async fn an_order_that_is_placed_either_way_completes() {
+    let mut stack = Stack::running(1).await;
+    let desk = open_one(&mut stack).await;
+    let over_http = desk.post(good(Some("http-1")).to_string()).await;
+    let over_nats = desk.ask("orders.place", &[], good(Some("nats-1")).to_string()).await;
+    assert_eq!((over_http.status, over_nats.status), (201, 200), "{over_http:?} {over_nats:?}");
+    for (id, answer) in [("http-1", over_http), ("nats-1", over_nats)] {
+        let answer = answer.json();
+        let last = stack.broker.last(FLOW.stream, &format!("orders.placed.{id}")).await.unwrap();
+        let state = stack.broker.state(FLOW.stream).await.unwrap().unwrap();
+        let created = state.incarnation.created;
+        let token = Token { created, sequence: last.unwrap().sequence };
+        let wanted = json!({ "id": id, "sequence": token.sequence, "token": token.to_string() });
+        assert_eq!(answer, wanted);
+        assert_eq!(Token::parse(&token.to_string(), jiff::Timestamp::UNIX_EPOCH), Ok(token));
+    }
+    stack.closed(&["http-1", "nats-1"].map(|id| SagaId::parse(id).unwrap())).await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn a_request_over_nats_is_not_itself_stored() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    desk.ask("orders.place", &[], "{}").await;
+    desk.ask("orders.cancel", &[], r#"{"order_id":"A1"}"#).await;
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 0);
+    desk.ask("orders.place", &[], good(Some("A1")).to_string()).await;
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 1);
+}
+
+#[tokio::test]
+async fn a_body_with_many_mistakes_gets_all_of_them_in_words_with_an_example() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    let body = with(&[
+        ("/customer", json!("Jane Doe")),
+        ("/lines/0/unit_price/amount", json!(2.5)),
+        ("/lines/1/quantity", json!(0)),
+    ]);
+    let over_http = desk.post(&body).await;
+    let over_nats = desk.ask("orders.place", &[], body).await;
+    assert_eq!((over_http.status, over_nats.status), (400, 400));
+    assert_eq!(over_http.json(), over_nats.json());
+    assert!(over_nats.header("Nats-Service-Error").unwrap().contains("3 mistakes"));
+    let pointers = ["/customer", "/lines/0/unit_price/amount", "/lines/1/quantity"];
+    let mut found = over_http.pointers();
+    found.sort();
+    assert_eq!(found, pointers);
+    let body = over_http.json();
+    let errors = body["errors"].as_array().unwrap();
+    let price = errors.iter().find(|error| error["pointer"] == pointers[1]).unwrap();
+    assert!(price["message"].as_str().unwrap().contains("250 for 2.50"), "{price}");
+    assert_eq!(price["example"], json!(250));
+}
+
+#[tokio::test]
+async fn cancelling_says_that_it_is_not_built() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    let over_http = desk.http("POST", "/orders/A1/cancel", &[JSON], b"").await;
+    let over_nats = desk.ask("orders.cancel", &[], r#"{"order_id":"A1"}"#).await;
+    assert_eq!((over_http.status, over_nats.status), (501, 501));
+    assert_eq!(over_http.json(), over_nats.json());
+    for path in ["/orders/a.b/cancel", "/orders/%2A/cancel", "/orders/%FF/cancel"] {
+        assert_eq!(desk.http("POST", path, &[JSON], b"").await.status, 400, "{path}");
+    }
+    for body in ["", "{}", r#"{"order_id":"*"}"#, r#"{"order_id":1}"#] {
+        assert_eq!(desk.ask("orders.cancel", &[], body).await.status, 400, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn methods_and_paths_are_those_of_http() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    for (method, path, status, allow) in [
+        ("GET", "/", 404, None),
+        ("GET", "/orders/A1", 404, None),
+        ("POST", "/orders/", 404, None),
+        ("POST", "/../orders", 404, None),
+        ("GET", "/orders", 405, Some("POST")),
+        ("PUT", "/orders", 405, Some("POST")),
+        ("HEAD", "/orders", 405, Some("POST")),
+        ("DELETE", "/orders/A1/cancel", 405, Some("POST")),
+        ("POST", "/openapi.json", 405, Some("GET")),
+        ("OPTIONS", "/orders", 204, Some("POST")),
+        ("OPTIONS", "/openapi.json", 204, Some("GET")),
+    ] {
+        let answer = desk.send(&request(method, path, &[], b"")).await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        let allowed = answer.header("allow");
+        assert_eq!(allowed.is_some(), allow.is_some(), "{method} {path}: {answer:?}");
+        assert!(allowed.is_none_or(|all| all.contains(allow.unwrap())), "{answer:?}");
+        if status != 204 && method != "HEAD" {
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+            assert_eq!(answer.json()["status"], json!(status));
+        }
+    }
+    let head = desk.send(&request("HEAD", "/openapi.json", &[], b"")).await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+}
+
+#[tokio::test]
+async fn stock_tools_find_the_service() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    let info = desk.ask("$SRV.INFO.orders", &[], "").await.json();
+    let endpoints = info["endpoints"].as_array().unwrap().iter();
+    let subjects: BTreeSet<_> = endpoints.map(|it| it["subject"].as_str().unwrap()).collect();
+    assert_eq!(subjects, BTreeSet::from(["orders.place", "orders.cancel"]));
+}

@@ -1,0 +1,100 @@
+//! What happens to a command, whichever way it came: into its slot, and an answer.
+//!
+//! Nothing accepted is lost, because an answer that says so is given only for what the slot holds;
+//! and an answer that says "not stored" only where the broker, or nobody asked, says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quadrille::broker::Broker;
+use quadrille::log::open::{self, Error, Opened, When};
+use quadrille::log::token::Token;
+use quadrille::service::problem::Problem;
+use schemas::order_fulfilment::FLOW;
+use serde::Serialize;
+use tokio::sync::watch::Receiver;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::Settings;
+use crate::log::Log;
+use crate::order::{Asked, Order};
+use crate::problems;
+
+/// Takes commands, so many at once.
+pub struct Intake {
+    broker: Arc<dyn Broker>,
+    /// While the connection is down, what is sent is kept, and may be stored later.
+    connected: Box<dyn Fn() -> bool + Send + Sync>,
+    log: Receiver<Log>,
+    places: Semaphore,
+    patience: Duration,
+}
+
+/// An order that is in the log: the same answer each time it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Placed {
+    pub id: String,
+    /// Of the order's first event in the log.
+    pub sequence: u64,
+    /// For reads: a reader that is given it shows this order, or says that it cannot yet.
+    pub token: String,
+    /// Whether this call stored it.
+    #[serde(skip)]
+    pub now: bool,
+}
+
+/// One command's place; it ends with the command.
+pub(crate) struct Place<'i>(#[expect(dead_code, reason = "it is held")] SemaphorePermit<'i>);
+
+impl Intake {
+    /// Over this broker, whose log is as `log` says.
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        connected: Box<dyn Fn() -> bool + Send + Sync>,
+        log: Receiver<Log>,
+        settings: &Settings,
+    ) -> Self {
+        let places = Semaphore::new(settings.concurrency);
+        Self { broker, connected, log, places, patience: settings.patience }
+    }
+
+    /// A place for one command, before its body is read.
+    ///
+    /// # Errors
+    /// 503 when all places are taken.
+    pub(crate) fn place_for_one(&self) -> Result<Place<'_>, Problem> {
+        self.places.try_acquire().map(Place).map_err(|_| problems::busy())
+    }
+
+    /// Places an order.
+    ///
+    /// # Errors
+    /// 400, 413 and 422 for what is no order, 409 for an id that has another one, 503 where nothing
+    /// was stored and a later try may succeed, 504 where it is not known.
+    pub async fn place(&self, asked: &Asked<'_>) -> Result<Placed, Problem> {
+        let order = Order::read(asked)?;
+        if !(self.connected)() {
+            return Err(problems::away());
+        }
+        if self.log.borrow().is_full {
+            return Err(problems::full());
+        }
+        let opening = &order.opening;
+        let saga = opening.slot.saga();
+        let same = |stored: &_| order.is_what_is_stored(stored);
+        let opened = open::open(&*self.broker, &FLOW, opening, same, self.patience).await;
+        let Opened { sequence, when } = opened.map_err(|error| match error {
+            Error::Taken { sequence } => problems::taken(saga, sequence, order.by_key),
+            Error::Full => problems::full(),
+            Error::NoAnswer(why) => problems::unknown(saga, &why),
+            Error::TooLarge => problems::too_large("the event is over 64 KB; nothing was stored"),
+            Error::Rejected { code, description } => problems::refused(code, &description),
+        })?;
+        let token = Token { created: self.log.borrow().created, sequence }.to_string();
+        let now = match when {
+            When::Now => true,
+            When::Before | When::Unknown => false,
+        };
+        Ok(Placed { id: saga.to_string(), sequence, token, now })
+    }
+}

@@ -1,0 +1,160 @@
+//! From the bytes of a command to an order that is ready to be sent, or to all that is wrong with
+//! it.
+//!
+//! What is valid is decided by `OrderPlaced` alone, which the workers read too. This module only
+//! decides under which id, and which status a mistake has.
+
+use quadrille::broker::Stored;
+use quadrille::event::{self, Kind, Of, RawValue};
+use quadrille::log::open::Opening;
+use quadrille::service::problem::{Mistake, Problem};
+use quadrille::{BadData, Event, Reason, SagaId};
+use schemas::order_fulfilment::FLOW;
+use schemas::order_fulfilment::events::{MAX_PLACED_BYTES, OrderPlaced, SAMPLE};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::problems;
+
+/// Most bytes of a body that are read at all; an order itself has at most 32 KiB.
+pub const MAX_BODY_BYTES: usize = 512 * 1024;
+
+/// Longest `Idempotency-Key`, in bytes.
+pub const MAX_KEY_BYTES: usize = 255;
+
+/// The order's event, as a type known by name.
+pub(crate) const PLACED: Kind = Kind::of::<OrderPlaced>();
+
+/// An order has at most 1,008 fields that anybody reads.
+const MOST_FIELDS: usize = 2_000;
+
+/// Namespace of the ids that follow from a key; drawn once, and never to be changed.
+const KEYED: Uuid = Uuid::from_u128(0x02fc_25e6_c255_40ea_812b_b2f1_3923_b141);
+
+/// Who sends a command where nothing names the caller.
+pub const NOBODY: &str = "-";
+
+/// A command to place an order, as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub body: &'a [u8],
+    /// [`NOBODY`] if nothing names it.
+    pub caller: &'a str,
+    pub idempotency_key: Option<&'a str>,
+    /// The client's own trace (W3C).
+    pub traceparent: Option<&'a str>,
+}
+
+/// An order that passed every check.
+#[derive(Debug)]
+pub struct Order {
+    pub opening: Opening,
+    /// Whether its id follows from an idempotency key.
+    pub by_key: bool,
+    placed: OrderPlaced,
+}
+
+impl Order {
+    /// # Errors
+    /// 400, 413 or 422, with every mistake.
+    pub fn read(asked: &Asked<'_>) -> Result<Self, Problem> {
+        let text = std::str::from_utf8(asked.body)
+            .map_err(|_| refused(&BadData::new(Reason::NotJson, "", "not UTF-8"), ""))?;
+        let placed =
+            OrderPlaced::from_data(FLOW.opens.event, text).map_err(|bad| refused(&bad, text))?;
+        let data: &RawValue = serde_json::from_str(text).map_err(|error| {
+            refused(&BadData::new(Reason::NotJson, "", error.to_string()), text)
+        })?;
+        let (saga, by_key) = match (&placed.order_id, asked.idempotency_key) {
+            (Some(saga), _) => (saga.clone(), false),
+            (None, Some(key)) => (keyed(asked.caller, key)?, true),
+            (None, None) => (named(Uuid::new_v4()), false),
+        };
+        let opening = Opening::wrap(&FLOW, &saga, data, asked.traceparent);
+        // As the workers will read it.
+        let placed: OrderPlaced = opening.event(&FLOW).map_err(|bad| refused(&bad, text))?;
+        Ok(Self { opening, by_key, placed: placed.without_id() })
+    }
+
+    /// Whether the slot holds this very order, whichever call wrote it and in whatever form.
+    pub fn is_what_is_stored(&self, stored: &Stored) -> bool {
+        let there = self.opening.event_of(&FLOW, stored).map(OrderPlaced::without_id);
+        there.is_ok_and(|there| there == self.placed)
+    }
+}
+
+/// The id of the order that this caller sends under this key: the same each time.
+fn keyed(caller: &str, key: &str) -> Result<SagaId, Problem> {
+    let fits = (1..=MAX_KEY_BYTES).contains(&key.len())
+        && key.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if !fits {
+        let what = "Idempotency-Key must be 1 to 255 printable ASCII characters";
+        return Err(problems::bad_request(what));
+    }
+    Ok(named(Uuid::new_v5(&KEYED, format!("{caller}\n{key}").as_bytes())))
+}
+
+fn named(id: Uuid) -> SagaId {
+    SagaId::parse(&id.to_string()).expect("a UUID is hexadecimal digits and dashes")
+}
+
+/// Every mistake in a body whose first one is `bad`.
+fn refused(bad: &BadData, text: &str) -> Problem {
+    if bad.reason == Reason::TooLarge {
+        if fields(text) > MOST_FIELDS {
+            let what = format!("an order has at most {MOST_FIELDS} fields");
+            return problems::unreadable(vec![mistake("", what, None)]);
+        }
+        return problems::too_large(format!(
+            "an order has at most {MAX_PLACED_BYTES} bytes of JSON; nothing was stored"
+        ));
+    }
+    let sample = sample();
+    let mut found = PLACED.mistakes(text, &sample);
+    if found.is_empty() {
+        found = vec![event::Mistake { bad: bad.clone(), of: Of::Form }];
+    }
+    // An id that is none would become part of a subject, so it makes the whole unreadable.
+    let is_form = |found: &event::Mistake| found.of == Of::Form || found.bad.pointer == "/order_id";
+    let form = found.iter().any(is_form);
+    let errors = found.into_iter().map(|event::Mistake { bad, .. }| {
+        let example = example(&sample, &bad.pointer);
+        mistake(&bad.pointer, bad.message, example)
+    });
+    let errors = errors.collect();
+    if form { problems::unreadable(errors) } else { problems::invalid(errors) }
+}
+
+fn mistake(pointer: &str, message: impl Into<String>, example: Option<Value>) -> Mistake {
+    Mistake { pointer: pointer.to_owned(), message: message.into(), example }
+}
+
+/// What would do in that place; nothing for the whole document, which is in the OpenAPI document.
+fn example(sample: &Value, pointer: &str) -> Option<Value> {
+    let is_index = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts = pointer.split('/').map(|part| if is_index(part) { "0" } else { part });
+    let place = parts.collect::<Vec<_>>().join("/");
+    (!place.is_empty()).then(|| sample.pointer(&place).cloned()).flatten()
+}
+
+/// A valid order with every field.
+pub(crate) fn sample() -> Value {
+    let mut sample: Value = serde_json::from_str(SAMPLE).expect("a test reads it");
+    sample["order_id"] = "A123".into();
+    sample
+}
+
+/// Colons outside texts: one for each field.
+fn fields(text: &str) -> usize {
+    let (mut count, mut in_text, mut escaped) = (0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b':' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
