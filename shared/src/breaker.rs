@@ -132,6 +132,8 @@ pub struct Message {
     pub id: MessageId,
     /// Undo comes before forward while there are few slots, and is never parked for its failures.
     pub undo: bool,
+    /// The last answer decided nothing, Bad or Busy: others are better probes.
+    pub neutral: bool,
     /// How often it was called here and not decided. Zero makes it a first try.
     pub tries: u32,
     /// When to try it again. A probe or a single try may come sooner.
@@ -143,7 +145,7 @@ pub struct Message {
 impl Message {
     /// A message that was just pulled.
     pub fn new(id: MessageId, undo: bool, now: Duration) -> Self {
-        Self { id, undo, tries: 0, due: now, not_before: Duration::ZERO }
+        Self { id, undo, neutral: false, tries: 0, due: now, not_before: Duration::ZERO }
     }
 
     pub fn is_first_try(&self) -> bool {

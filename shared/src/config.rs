@@ -155,7 +155,7 @@ impl Sources {
         else {
             return Ok(());
         };
-        let services = flow.services();
+        let services = flow.all_services();
         match breakers.keys().find(|name| !services.contains(&name.as_str())) {
             None => Ok(()),
             Some(name) => {

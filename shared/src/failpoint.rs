@@ -12,7 +12,7 @@ pub(crate) fn hit(_direction: crate::ids::Direction, _place: &str) {}
 /// Dies here, if the environment says that this saga kills each process that runs or undoes it.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
-pub(crate) fn poisoned(_direction: crate::ids::Direction, _saga: &crate::SagaId) {}
+pub(crate) fn poisoned(_: crate::ids::Direction, _: &crate::SagaId, _attempt: u32) {}
 
 /// Whether the next acknowledgement is to be lost on its way.
 #[cfg(not(feature = "failpoints"))]
@@ -53,7 +53,7 @@ mod armed {
             .unwrap_or(0.0)
     });
 
-    /// `run.A17`
+    /// `run.A17`, or `run.A17.2` for the second attempt of each process.
     static POISON: LazyLock<Option<String>> =
         LazyLock::new(|| variable("QUADRILLE_FAILPOINT_POISON"));
 
@@ -84,11 +84,11 @@ mod armed {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
 
-    pub(crate) fn poisoned(direction: Direction, saga: &crate::SagaId) {
-        let Some((on, who)) = POISON.as_deref().and_then(|poison| poison.split_once('.')) else {
-            return;
-        };
-        if on == direction.as_str() && who == saga.as_str() {
+    pub(crate) fn poisoned(direction: Direction, saga: &crate::SagaId, attempt: u32) {
+        let Some(poison) = POISON.as_deref() else { return };
+        if poison == format!("{}.{saga}", direction.as_str())
+            || poison == format!("{}.{saga}.{attempt}", direction.as_str())
+        {
             note("poisoned");
             std::process::abort();
         }

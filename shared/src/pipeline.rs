@@ -34,7 +34,7 @@ mod park;
 
 pub(crate) mod retry;
 
-pub(crate) use attempts::Attempts;
+pub(crate) use attempts::Granted;
 pub(crate) use commit::{Committed, alien};
 pub(crate) use delivery::{Delivery, Ending};
 pub(crate) use held::{Held, Note, one_line};
@@ -67,13 +67,11 @@ async fn decide<P: Part>(worker: &Worker, part: &P, delivery: &Delivery) -> Resu
     let trigger = decode::<On<P>>(worker, delivery)?;
     cause::check(worker, &trigger).await?;
     idempotency::route(worker, &trigger).await?;
-    let attempts = Attempts::begin(worker, Direction::Run, delivery, trigger.stored_at).await?;
-    idempotency::route_after(worker, &trigger, attempts.waited()).await?;
+    let granted = Granted::first(worker, Direction::Run, delivery, trigger.stored_at).await?;
+    idempotency::route_after(worker, &trigger, granted.waited()).await?;
     // Only now: while a service is away, a cancellation can still win the pivot.
     pivot::pass(worker, &trigger).await?;
-    // And its time counts from here: a slow broker is not the service's fault.
-    let attempts = attempts.starts_now(Direction::Run, &trigger.saga);
-    let (outcome, work) = run(worker, part, &trigger, attempts).await?;
+    let (outcome, work) = run(worker, part, &trigger, granted).await?;
     match commit::commit(worker, &trigger, &outcome, work).await? {
         Commit::Settled(committed) => Ok(Ending::Committed(committed)),
         Commit::TakeBack(refusal) => {
@@ -90,30 +88,33 @@ async fn run<P: Part>(
     worker: &Worker,
     part: &P,
     trigger: &Trigger<On<P>>,
-    mut attempts: Attempts<'_>,
+    granted: Granted<'_>,
 ) -> Result<(Outcome<Done<P>, Refused<P>>, Work), Ending> {
+    let mut attempt = granted.start().await?;
     let started = worker.clock.now();
     failpoint::hit(Direction::Run, "before-run");
-    failpoint::poisoned(Direction::Run, &trigger.saga);
     loop {
-        let context = attempts.context();
+        let context = attempt.context();
+        failpoint::poisoned(Direction::Run, &trigger.saga, context.attempt());
         let ran = part.step().run(&trigger.on, context);
-        match timeout_at(context.deadline(), ran).await {
+        let error = match timeout_at(context.deadline(), ran).await {
             Ok(Ok(outcome)) => {
                 failpoint::hit(Direction::Run, "after-effect");
                 let work = Work { attempt: context.attempt(), started };
-                attempts.answered().await;
+                attempt.answered().await;
                 return Ok((outcome, work));
             }
             Ok(Err(StepError::Superseded)) => {
-                attempts.answered().await;
+                attempt.answered().await;
                 let committed = Box::pin(commit::superseded(worker, trigger)).await?;
                 return Err(Ending::Committed(committed));
             }
-            Ok(Err(error)) => attempts = Box::pin(attempts.failed(Some(error))).await?,
-            Err(_) => attempts = Box::pin(attempts.failed(None)).await?,
-        }
-        idempotency::route_after(worker, trigger, attempts.waited()).await?;
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        let granted = Box::pin(attempt.failed(error)).await?;
+        idempotency::route_after(worker, trigger, granted.waited()).await?;
+        attempt = granted.start().await?;
     }
 }
 
@@ -127,20 +128,21 @@ async fn take_back<P: Part>(
 ) -> Result<(), Ending> {
     let Outcome::Done(done) = outcome else { return Ok(()) };
     let stored_at = trigger.stored_at;
-    let mut attempts = Attempts::begin(worker, Direction::Undo, delivery, stored_at).await?;
+    let granted = Granted::first(worker, Direction::Undo, delivery, stored_at).await?;
+    let mut attempt = granted.start().await?;
     loop {
-        let context = attempts.context();
+        let context = attempt.context();
         match timeout_at(context.deadline(), part.take_back(&trigger.on, done, context)).await {
             Ok(Ok(TakenBack::Yes)) => {
-                attempts.answered().await;
+                attempt.answered().await;
                 return Ok(());
             }
             Ok(Ok(TakenBack::Never)) => {
                 let what = "the step acted, and its slot holds a refusal";
                 return Err(commit::orphan_effect(worker, trigger, what));
             }
-            Ok(Err(error)) => attempts = attempts.failed(Some(error)).await?,
-            Err(_) => attempts = attempts.failed(None).await?,
+            Ok(Err(error)) => attempt = attempt.failed(Some(error)).await?.start().await?,
+            Err(_) => attempt = attempt.failed(None).await?.start().await?,
         }
     }
 }

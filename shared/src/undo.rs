@@ -15,7 +15,7 @@ use crate::ids::Direction;
 use crate::log::envelope::{Envelope, Occasion, Outgoing, Work};
 use crate::log::slots::{self, Entry, Record};
 use crate::pipeline::{
-    Attempts, Committed, Delivery, Ending, Resolved, Why, Worker, alien, retry, write_once,
+    Committed, Delivery, Ending, Granted, Resolved, Why, Worker, alien, retry, write_once,
 };
 use crate::step::{Evidence, Step, Undo};
 use crate::{BadData, Event, Reason, SagaId, failpoint};
@@ -88,21 +88,22 @@ async fn undo<S: Undo>(
     (on, evidence): (&S::On, Evidence<&S::Done>),
 ) -> Result<(S::Undone, Work), Ending> {
     let stored_at = trigger.stored_at;
-    let mut attempts = Attempts::begin(worker, Direction::Undo, delivery, stored_at).await?;
+    let granted = Granted::first(worker, Direction::Undo, delivery, stored_at).await?;
+    let mut attempt = granted.start().await?;
     let started = worker.clock.now();
     failpoint::hit(Direction::Undo, "before-run");
-    failpoint::poisoned(Direction::Undo, &delivery.saga);
     loop {
-        let context = attempts.context();
+        let context = attempt.context();
+        failpoint::poisoned(Direction::Undo, &delivery.saga, context.attempt());
         match timeout_at(context.deadline(), step.undo(on, evidence, context)).await {
             Ok(Ok(undone)) => {
                 failpoint::hit(Direction::Undo, "after-effect");
                 let work = Work { attempt: context.attempt(), started };
-                attempts.answered().await;
+                attempt.answered().await;
                 return Ok((undone, work));
             }
-            Ok(Err(error)) => attempts = attempts.failed(Some(error)).await?,
-            Err(_) => attempts = attempts.failed(None).await?,
+            Ok(Err(error)) => attempt = attempt.failed(Some(error)).await?.start().await?,
+            Err(_) => attempt = attempt.failed(None).await?.start().await?,
         }
     }
 }

@@ -175,7 +175,8 @@ impl Machine {
         if ticket.epoch == self.epoch {
             self.learn(&ticket, class, message.due, now);
         }
-        let verdict = self.verdict(message, class, ticket.kind);
+        let is_plain = ticket.kind == Kind::Plain && ticket.epoch == self.epoch;
+        let verdict = self.verdict(message, class, is_plain);
         match verdict {
             Verdict::Hold(_) => {}
             Verdict::Settle | Verdict::Park(_) | Verdict::GiveBack { .. } => {

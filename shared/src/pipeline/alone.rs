@@ -23,46 +23,67 @@ const UNDO_EVERY: Duration = Duration::from_secs(300);
 /// A run in this process; held until it ends.
 #[derive(Debug)]
 pub(crate) enum Running<'w> {
-    Beside(#[expect(dead_code, reason = "held")] RwLockReadGuard<'w, ()>),
+    AtOnce(#[expect(dead_code, reason = "held")] RwLockReadGuard<'w, ()>),
+    AfterAnother(#[expect(dead_code, reason = "held")] RwLockReadGuard<'w, ()>),
     Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'w, ()>),
 }
 
 impl<'w> Running<'w> {
-    /// Begins a run beside others.
-    pub(crate) async fn beside(worker: &'w Worker) -> Self {
-        Self::Beside(worker.runs.read().await)
+    /// Waits until a message may run: beside others, or alone if it is suspicious. `None` when the
+    /// process stops meanwhile.
+    pub(crate) async fn begin(worker: &'w Worker, earlier: &Earlier<'_>) -> Option<Self> {
+        if !earlier.is_suspicious()
+            && let Ok(beside) = worker.runs.try_read()
+        {
+            return Some(Self::AtOnce(beside));
+        }
+        let mut shutdown = worker.shutdown.clone();
+        tokio::select! {
+            biased;
+            _ = shutdown.asked() => None,
+            alone = worker.runs.write(), if earlier.is_suspicious() => Some(Self::Alone(alone)),
+            beside = worker.runs.read(), if !earlier.is_suspicious() => {
+                Some(Self::AfterAnother(beside))
+            }
+        }
     }
 
-    /// Begins the first run of a delivery: alone if its message is suspicious.
-    pub(crate) async fn first(worker: &'w Worker, earlier: &mut Earlier<'_>) -> Self {
-        if !earlier.is_suspicious() {
-            return Self::beside(worker).await;
+    /// Whether it waited for no other run, so that its permit is as good as it was.
+    pub(crate) fn began_at_once(&self) -> bool {
+        matches!(self, Self::AtOnce(_))
+    }
+
+    /// Writes the start down if the process may not survive it.
+    pub(crate) async fn is_written_down(&self, worker: &Worker, earlier: &mut Earlier<'_>) {
+        match self {
+            Self::AtOnce(_) | Self::AfterAnother(_) => {}
+            Self::Alone(_) => earlier.begins(worker).await,
         }
-        let alone = worker.runs.write().await;
-        earlier.begins(worker).await;
-        Self::Alone(alone)
     }
 
     /// Ends the run, whatever it came to.
     pub(crate) async fn end(self, worker: &Worker, earlier: &mut Earlier<'_>) {
         match self {
-            Self::Beside(_) => {}
+            Self::AtOnce(_) | Self::AfterAnother(_) => {}
             Self::Alone(_) => earlier.ends(worker).await,
         }
     }
 }
 
-/// Lets a message pass unless it ended its worker again and again.
-pub(crate) fn check(
+/// Lets a message pass unless its last runs never ended.
+pub(crate) async fn check(
     worker: &Worker,
     direction: Direction,
-    earlier: &Earlier<'_>,
+    earlier: &mut Earlier<'_>,
 ) -> Result<(), Ending> {
     let (starts, ago) = earlier.unended_runs(worker);
-    let goes_on = direction == Direction::Undo && ago >= UNDO_EVERY;
-    if starts < STARTS || goes_on {
-        return Ok(());
+    match direction {
+        Direction::Undo if ago >= UNDO_EVERY => return Ok(()),
+        Direction::Run | Direction::Undo if starts < STARTS => return Ok(()),
+        Direction::Undo => {}
+        // Whoever mends the cause and takes it up again begins anew.
+        Direction::Run => earlier.ends(worker).await,
     }
-    let what = format!("its worker ended during each of its last {starts} runs, and ran it alone");
+    let what = format!("none of its last {starts} runs came to an end, and it ran alone");
     Err(Ending::Park(BadData::new(Reason::CrashLoop, "", what)))
 }

@@ -18,91 +18,131 @@ use crate::breaker::gate::Permit;
 use crate::breaker::machine::{Parking, Verdict};
 use crate::ids::Direction;
 use crate::step::{StepContext, StepError};
-use crate::{BadData, Reason, SagaId, telemetry};
+use crate::{BadData, Reason, telemetry};
 
-pub(crate) struct Attempts<'w> {
+/// A message in hand: what stays the same for all attempts at it.
+struct InHand<'w> {
     worker: &'w Worker,
-    context: StepContext,
+    direction: Direction,
+    delivery: &'w Delivery,
     /// When the broker stored the trigger of the run.
     stored_at: Timestamp,
     earlier: Earlier<'w>,
+    since: Instant,
+}
+
+/// An attempt that may be made, and has not begun.
+pub(crate) struct Granted<'w> {
+    hand: InHand<'w>,
+    /// Of the attempt before.
+    before: Option<StepContext>,
+    turn: Turn,
+    permit: Permit,
+    noted: Option<Noted<'w>>,
+    waited: Duration,
+}
+
+/// An attempt that is being made.
+pub(crate) struct Attempt<'w> {
+    hand: InHand<'w>,
+    context: StepContext,
     turn: Turn,
     permit: Permit,
     running: Running<'w>,
     noted: Option<Noted<'w>>,
-    held_since: Instant,
-    waited: Duration,
 }
 
-impl<'w> Attempts<'w> {
+impl<'w> Granted<'w> {
     /// Waits for the permit of the first attempt. `stored_at` is the time of the run's trigger,
     /// which for an undo is not the delivered message.
-    pub(crate) async fn begin(
+    pub(crate) async fn first(
         worker: &'w Worker,
         direction: Direction,
         delivery: &'w Delivery,
         stored_at: Timestamp,
     ) -> Result<Self, Ending> {
-        let (held_since, saga) = (Instant::now(), &delivery.saga);
+        let since = Instant::now();
         let mut earlier = Earlier::of(worker, delivery).await;
-        alone::check(worker, direction, &earlier)?;
+        alone::check(worker, direction, &mut earlier).await?;
         let turn = delivery.turn.remembers(earlier.charged(), direction == Direction::Undo);
-        let mut noted = None;
-        let permit = match turn.permit(worker, saga, &mut noted).await {
-            Ok(permit) => permit,
-            Err(denied) => return Err(Box::pin(deny(worker, earlier, denied)).await),
-        };
-        let waited = held_since.elapsed();
-        let running = Running::first(worker, &mut earlier).await;
-        let context = worker.context(direction, saga, stored_at);
-        Ok(Self {
-            worker,
-            context,
-            stored_at,
-            earlier,
-            turn,
-            permit,
-            running,
-            noted,
-            held_since,
-            waited,
-        })
+        let hand = InHand { worker, direction, delivery, stored_at, earlier, since };
+        Self::ask(hand, None, turn, None).await
     }
 
-    /// Gives the first attempt its deadline and its age anew.
-    pub(crate) fn starts_now(self, direction: Direction, saga: &SagaId) -> Self {
-        Self { context: self.worker.context(direction, saga, self.stored_at), ..self }
+    async fn ask(
+        hand: InHand<'w>,
+        before: Option<StepContext>,
+        turn: Turn,
+        mut noted: Option<Noted<'w>>,
+    ) -> Result<Self, Ending> {
+        let asked = Instant::now();
+        match turn.permit(hand.worker, &hand.delivery.saga, &mut noted).await {
+            Ok(permit) => Ok(Self { hand, before, turn, permit, noted, waited: asked.elapsed() }),
+            Err(denied) => Err(Box::pin(deny(hand, denied)).await),
+        }
     }
 
-    pub(crate) fn context(&self) -> &StepContext {
-        &self.context
-    }
-
-    /// How long the message waited for the permit of this attempt.
+    /// How long the message waited for this permit.
     pub(crate) fn waited(&self) -> Duration {
         self.waited
+    }
+
+    /// Begins the attempt; its time counts from here, because nothing before it is the service's
+    /// fault.
+    pub(crate) async fn start(mut self) -> Result<Attempt<'w>, Ending> {
+        let worker = self.hand.worker;
+        loop {
+            let Some(running) = Running::begin(worker, &self.hand.earlier).await else {
+                let (delay, why) = (Duration::ZERO, Why::Stopping);
+                let charged = self.turn.charged();
+                return Err(deny(self.hand, Denied::GiveBack { delay, charged, why }).await);
+            };
+            if running.began_at_once() || self.permit.is_current() {
+                let Self { mut hand, before, turn, permit, noted, .. } = self;
+                running.is_written_down(worker, &mut hand.earlier).await;
+                let context = hand.context(before.as_ref());
+                return Ok(Attempt { hand, context, turn, permit, running, noted });
+            }
+            // The gate shut while the message waited for others to run. Nothing keeps the lock
+            // while it asks again.
+            drop(running);
+            let Self { hand, before, turn, permit, noted, .. } = self;
+            drop(permit);
+            self = Box::pin(Self::ask(hand, before, turn, noted)).await?;
+        }
+    }
+}
+
+impl InHand<'_> {
+    fn context(&self, before: Option<&StepContext>) -> StepContext {
+        let Self { worker, direction, delivery, stored_at, .. } = self;
+        match before {
+            None => worker.context(*direction, &delivery.saga, *stored_at),
+            Some(before) => {
+                let deadline = Instant::now() + worker.limits.deadline;
+                before.again(deadline, worker.clock.age(*stored_at))
+            }
+        }
+    }
+}
+
+impl<'w> Attempt<'w> {
+    pub(crate) fn context(&self) -> &StepContext {
+        &self.context
     }
 
     /// The service spoke, yes or no.
     pub(crate) async fn answered(mut self) {
         let _settles: Verdict = self.permit.finish(Class::Answered);
-        self.running.end(self.worker, &mut self.earlier).await;
+        self.running.end(self.hand.worker, &mut self.hand.earlier).await;
     }
 
-    /// Waits for the next attempt; `None` for one that ran out of time.
-    pub(crate) async fn failed(self, error: Option<StepError>) -> Result<Self, Ending> {
-        let Self { worker, context, stored_at, mut earlier, turn, permit, running, .. } = self;
-        let (held_since, mut noted) = (self.held_since, self.noted);
-        running.end(worker, &mut earlier).await;
-        let saga = context.saga_id();
-        let (class, why) = match error {
-            Some(StepError::BadMessage(why)) => (Class::Bad, why),
-            Some(StepError::TryAgain { class, source }) => (class, telemetry::chain(&*source)),
-            Some(StepError::Superseded) => {
-                (Class::Answered, "an undo cannot be superseded".to_owned())
-            }
-            None => (Class::Failed, "the attempt ran out of time, `worker.deadline`".to_owned()),
-        };
+    /// Waits for the permit of the next attempt; `None` for one that ran out of time.
+    pub(crate) async fn failed(self, error: Option<StepError>) -> Result<Granted<'w>, Ending> {
+        let Self { mut hand, context, turn, permit, running, mut noted } = self;
+        let (worker, saga) = (hand.worker, &hand.delivery.saga);
+        running.end(worker, &mut hand.earlier).await;
+        let (class, why) = came_to(error);
         telemetry::attempt_failed(worker.name(), saga, context.attempt(), &why);
         if noted.is_none() {
             noted = turn.note(worker, saga);
@@ -114,28 +154,14 @@ impl<'w> Attempts<'w> {
             Verdict::Hold(message) => turn.again(message),
             Verdict::GiveBack { delay, charged } => {
                 let denied = Denied::GiveBack { delay, charged, why: Why::CutOff };
-                return Err(deny(worker, earlier, denied).await);
+                return Err(deny(hand, denied).await);
             }
             Verdict::Park(Parking::Attempts) => return Err(used_up()),
             Verdict::Park(Parking::Bad) => return Err(bad_message(why)),
             Verdict::Settle if class == Class::Bad => return Err(bad_message(why)),
             // No breaker has a say: the step requires no service, or an undo says what it cannot.
             Verdict::Settle => {
-                let after = match class {
-                    Class::Busy(after) => after.unwrap_or_default(),
-                    Class::Answered | Class::Undecided | Class::Bad => Duration::ZERO,
-                    Class::NotSent | Class::Failed => Duration::ZERO,
-                    Class::Credentials | Class::Local => Duration::ZERO,
-                };
-                if let Some(delay) = earlier.leaves_after(after) {
-                    let denied = Denied::GiveBack { delay, charged: 0, why: Why::Later };
-                    return Err(deny(worker, earlier, denied).await);
-                }
-                let wait = retry::STEP.wait(context.attempt()).max(after);
-                if let Some(noted) = &noted {
-                    noted.waits_until(Instant::now() + wait);
-                }
-                worker.pause(wait, held_since).await?;
+                hand = hand.waits(class, context.attempt(), noted.as_ref()).await?;
                 turn
             }
         };
@@ -143,27 +169,44 @@ impl<'w> Attempts<'w> {
             let bad = BadData::new(Reason::AttemptsUsedUp, "", why);
             telemetry::undo_blocked(worker.name(), saga, &bad);
         }
-        let asked = Instant::now();
-        let permit = match turn.permit(worker, saga, &mut noted).await {
-            Ok(permit) => permit,
-            Err(denied) => return Err(deny(worker, earlier, denied).await),
+        Granted::ask(hand, Some(context), turn, noted).await
+    }
+}
+
+impl InHand<'_> {
+    /// Waits where no breaker does it.
+    async fn waits(
+        self,
+        class: Class,
+        attempt: u32,
+        noted: Option<&Noted<'_>>,
+    ) -> Result<Self, Ending> {
+        let after = match class {
+            Class::Busy(after) => after.unwrap_or_default(),
+            Class::Answered | Class::Undecided | Class::Bad => Duration::ZERO,
+            Class::NotSent | Class::Failed => Duration::ZERO,
+            Class::Credentials | Class::Local => Duration::ZERO,
         };
-        let waited = asked.elapsed();
-        let running = Running::beside(worker).await;
-        let deadline = Instant::now() + worker.limits.deadline;
-        let context = context.again(deadline, worker.clock.age(stored_at));
-        Ok(Self {
-            worker,
-            context,
-            stored_at,
-            earlier,
-            turn,
-            permit,
-            running,
-            noted,
-            held_since,
-            waited,
-        })
+        if let Some(delay) = self.earlier.leaves_after(after) {
+            let denied = Denied::GiveBack { delay, charged: 0, why: Why::Later };
+            return Err(deny(self, denied).await);
+        }
+        let wait = retry::STEP.wait(attempt).max(after);
+        if let Some(noted) = noted {
+            noted.waits_until(Instant::now() + wait);
+        }
+        self.worker.pause(wait, self.since).await?;
+        Ok(self)
+    }
+}
+
+/// The class of a failed call, and its reason.
+fn came_to(error: Option<StepError>) -> (Class, String) {
+    match error {
+        Some(StepError::BadMessage(why)) => (Class::Bad, why),
+        Some(StepError::TryAgain { class, source }) => (class, telemetry::chain(&*source)),
+        Some(StepError::Superseded) => (Class::Answered, "an undo cannot be superseded".to_owned()),
+        None => (Class::Failed, "the attempt ran out of time, `worker.deadline`".to_owned()),
     }
 }
 
@@ -172,11 +215,11 @@ fn bad_message(why: String) -> Ending {
 }
 
 /// Writes down what the next delivery is to know, and lets go of the message.
-async fn deny(worker: &Worker, mut earlier: Earlier<'_>, denied: Denied) -> Ending {
+async fn deny(mut hand: InHand<'_>, denied: Denied) -> Ending {
     match denied {
         Denied::UsedUp => used_up(),
         Denied::GiveBack { delay, charged, why } => {
-            earlier.given_back(worker, charged).await;
+            hand.earlier.given_back(hand.worker, charged).await;
             Ending::GiveBack(delay, why)
         }
     }

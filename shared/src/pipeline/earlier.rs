@@ -45,12 +45,19 @@ pub(crate) struct Earlier<'d> {
     revision: u64,
     record: Record,
     written_at: Option<Timestamp>,
+    is_suspicious: bool,
 }
 
 impl<'d> Earlier<'d> {
     /// Reads it if the message was delivered before.
     pub(crate) async fn of(worker: &Worker, delivery: &'d Delivery) -> Self {
-        let mut this = Self { delivery, revision: 0, record: Record::default(), written_at: None };
+        let mut this = Self {
+            delivery,
+            revision: 0,
+            record: Record::default(),
+            written_at: None,
+            is_suspicious: false,
+        };
         if delivery.delivered.deliveries > 1
             && let Some(entry) = this.read(worker).await
         {
@@ -64,6 +71,8 @@ impl<'d> Earlier<'d> {
                 Ok(_) | Err(_) => {}
             }
         }
+        let unended = this.deliveries().saturating_sub(this.record.ended);
+        this.is_suspicious = unended >= SUSPICIOUS;
         this
     }
 
@@ -72,9 +81,10 @@ impl<'d> Earlier<'d> {
         self.record.charged
     }
 
-    /// Whether it may be the message that ended its workers.
+    /// Whether it may be the message that ended its workers. It stays so for all attempts of this
+    /// delivery, because the second may kill where the first did not.
     pub(crate) fn is_suspicious(&self) -> bool {
-        self.deliveries().saturating_sub(self.record.ended) >= SUSPICIOUS
+        self.is_suspicious
     }
 
     /// Runs of it that began and never ended, and how long ago the last of them began.
@@ -135,8 +145,8 @@ impl<'d> Earlier<'d> {
         }
     }
 
-    /// Once more after a conflict, because the message may have been delivered twice: what the
-    /// latest delivery knows counts.
+    /// Once more after a conflict, because the message may have been delivered twice: the last one
+    /// to write counts.
     async fn write(&mut self, worker: &Worker) {
         let (key, stream) = (self.key(), stream(worker));
         let record = Record { stream, ..self.record.clone() };

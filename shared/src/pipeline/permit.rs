@@ -52,6 +52,11 @@ impl Turn {
         Self { gate: self.gate.clone(), message, expected: None }
     }
 
+    /// Failures that count against the message.
+    pub(crate) fn charged(&self) -> u32 {
+        self.gate.charged(self.message.id)
+    }
+
     /// Whether it is an undo that failed as often as a message may: it goes on, and slowly.
     pub(crate) fn is_blocked(&self) -> bool {
         self.message.undo && self.gate.has_used_up(self.message.id)

@@ -21,14 +21,17 @@ pub use scripted::ScriptedQuotes;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rate {
     Quoted(Quote),
-    /// Nobody was asked: the same for every parcel.
+    /// There is no quote: the same for every parcel.
     Flat,
 }
+
+/// Longest name of a carrier, in bytes.
+const MAX_CARRIER: usize = 32;
 
 /// The cheapest carrier for a parcel, and what it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
-    /// Its short name.
+    /// Its short name: 1 to 32 printable characters of ASCII.
     pub carrier: String,
     pub price: Money,
 }

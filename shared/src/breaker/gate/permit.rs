@@ -21,6 +21,11 @@ impl Permit {
         Self { message, slots }
     }
 
+    /// Whether the fleet has not paused, probed or opened since it was granted.
+    pub fn is_current(&self) -> bool {
+        self.slots.iter().all(Slot::is_current)
+    }
+
     /// What the call came to at all dependencies, and so what to do with the message.
     pub fn finish(self, class: Class) -> Verdict {
         self.finish_each(|_| class)
@@ -63,6 +68,11 @@ impl Slot {
 
     pub(super) fn take(&mut self) -> Option<Ticket> {
         self.ticket.take()
+    }
+
+    fn is_current(&self) -> bool {
+        let epoch = self.limiter.look(|replica| replica.machine().epoch());
+        self.ticket.as_ref().is_some_and(|ticket| ticket.epoch() == epoch)
     }
 
     fn finish(mut self, class: Class) -> Verdict {

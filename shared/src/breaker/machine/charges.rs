@@ -55,7 +55,8 @@ impl Charges {
 
     pub(super) fn load(&mut self, message: MessageId, attempts: u32) {
         if attempts > 0 {
-            self.certain.insert(message, attempts);
+            let known = self.certain.entry(message).or_default();
+            *known = attempts.max(*known);
         }
     }
 

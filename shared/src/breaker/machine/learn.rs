@@ -24,6 +24,8 @@ impl Machine {
             if message.undo && self.has_used_up(message.id) { HOLD_BLOCKED } else { HOLD_MAX };
         let tries = message.tries.saturating_add(1);
         let wait = hold_wait(message.tries, longest, self.random.0.f64());
+        let neutral = matches!(class, Class::Bad | Class::Busy(_));
+        let message = Message { neutral, ..message };
         match class {
             Class::Answered => message,
             Class::Local => Message { due: now + wait, ..message },
@@ -129,10 +131,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn verdict(&self, message: Message, class: Class, kind: Kind) -> Verdict {
+    pub(super) fn verdict(&self, message: Message, class: Class, is_plain: bool) -> Verdict {
         match class {
             Class::Answered => Verdict::Settle,
-            Class::Bad if self.is_believed(kind) => Verdict::Park(Parking::Bad),
+            // While the service is away, its edge may say so of every request.
+            Class::Bad if is_plain && self.state == State::Flowing => Verdict::Park(Parking::Bad),
             Class::NotSent | Class::Failed | Class::Credentials if self.gives_back() => {
                 Verdict::GiveBack { delay: Duration::ZERO, charged: self.attempts(message.id) }
             }
@@ -144,12 +147,6 @@ impl Machine {
             | Class::Credentials
             | Class::Local => Verdict::Hold(message),
         }
-    }
-
-    /// Whether "your request is wrong" comes from the service: while it is away, its edge may say
-    /// so of every request.
-    fn is_believed(&self, kind: Kind) -> bool {
-        kind == Kind::Plain && self.state == State::Flowing
     }
 
     /// Others are answered: what fails here goes to them at once.

@@ -79,6 +79,9 @@ impl Verdict {
     /// The stricter of two: what one dependency decides is not undone by another's answer.
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
+            // What the edge of one says is not parked while it may be away.
+            (Self::Park(Parking::Bad), Self::Hold(held))
+            | (Self::Hold(held), Self::Park(Parking::Bad)) => Self::Hold(held),
             (Self::Park(why), _) | (_, Self::Park(why)) => Self::Park(why),
             (
                 Self::GiveBack { delay, charged },

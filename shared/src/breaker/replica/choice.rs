@@ -67,7 +67,7 @@ impl Replica {
     }
 }
 
-/// Undo before forward, then the one due first.
+/// What may decide something, undo before forward, then the one due first.
 fn first<'a>(held: impl Iterator<Item = &'a Message>) -> Option<MessageId> {
-    held.min_by_key(|held| (!held.undo, held.due)).map(|held| held.id)
+    held.min_by_key(|held| (held.neutral, !held.undo, held.due)).map(|held| held.id)
 }

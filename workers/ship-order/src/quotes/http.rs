@@ -4,7 +4,7 @@ use quadrille::http::{BadSettings, Client, encode};
 use quadrille::step::StepError;
 use tokio::time::Instant;
 
-use super::{Quote, Quotes};
+use super::{MAX_CARRIER, Quote, Quotes};
 use crate::Settings;
 use crate::carrier::Parcel;
 
@@ -33,8 +33,19 @@ impl Quotes for HttpQuotes {
         );
         let answer = self.client.get(&path, deadline).await?;
         match answer.status.as_u16() {
-            200 => Ok(answer.json()?),
+            200 => sound(answer.json()?),
             _ => Err(answer.failure()),
         }
+    }
+}
+
+/// What no label can be bought with is no quote: the parcel goes at the flat rate.
+fn sound(quote: Quote) -> Result<Quote, StepError> {
+    let name = &quote.carrier;
+    let is_name =
+        (1..=MAX_CARRIER).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic());
+    match is_name && quote.price.amount > 0 {
+        true => Ok(quote),
+        false => Err(StepError::try_again("the quote names no carrier, or no price above zero")),
     }
 }
