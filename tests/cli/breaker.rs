@@ -203,10 +203,11 @@ async fn an_operator_pauses_observes_resumes_and_gives_back_while_workers_run() 
     let headers = String::from_utf8_lossy(&headers);
     assert!(headers.contains("Nats-TTL: 3600s"), "it ends on the broker too: {headers}");
     until_obeyed(&stack, Some("paused"), false).await;
-    let ids = stack.place_all("paused", &[Fate::Completes; 10]).await;
+    // So many that each replica takes enough of them to doubt.
+    let ids = stack.place_all("paused", &[Fate::Completes; 60]).await;
     eventually("all of them wait for the charge", async || {
         let durable = stack.raw.durable("ORDERS", CHARGE).await;
-        (durable["num_pending"] == 10).then_some(())
+        (durable["num_pending"] == 60).then_some(())
     })
     .await;
     assert_eq!(stack.sandbox.calls("create").await, 0);

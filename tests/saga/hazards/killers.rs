@@ -1,7 +1,7 @@
 //! A message that ends the process of each worker that takes it: it is set aside alone, and the
 //! others go on.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::{Armed, Fate, Stack, Supervisor};
 
@@ -37,6 +37,25 @@ async fn h16_a_message_that_ends_its_worker_is_parked_after_three_recorded_start
     assert_eq!(armed.times(), DEATHS);
     let after = stack.place_all("after", &[Fate::Completes; 5]).await;
     stack.closed(&after).await;
+    end(replicas).await;
+}
+
+#[tokio::test]
+async fn h16_a_message_that_ends_its_worker_at_a_later_attempt_is_parked_too() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let fails = json!({ "order": "killer-0", "operations": ["create"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &fails).await;
+    let armed = Armed::at(&stack, "killer", "run.killer-0.2");
+    let replicas = mortal(&stack, &armed, 1);
+    stack.place_all("killer", &[Fate::Completes]).await;
+    eventually("the killer is parked", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    let parked: Value = serde_json::from_slice(&stack.history().await.parked[0].payload).unwrap();
+    assert_eq!(parked["reason"], "crash-loop");
     end(replicas).await;
 }
 

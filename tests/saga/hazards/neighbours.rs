@@ -106,11 +106,11 @@ async fn h41_a_429_for_one_order_alone_makes_only_that_order_wait() {
 }
 
 #[tokio::test]
-async fn h41_a_message_that_always_fails_among_300_is_parked_after_exactly_eight_attempts() {
+async fn h41_a_message_that_always_fails_among_many_is_parked_after_exactly_its_attempts() {
     let mut stack = Stack::bare().await;
     stack.start_others("charge-customer").await;
-    // The usual number of attempts.
-    stack.start(charging()).await;
+    // Half of the usual number, because eight take up to two minutes.
+    stack.start(charging().env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__MAX_ATTEMPTS", 5)).await;
     stack.fill_stock().await;
     // First an outage, in which it fails as the others do.
     stack.sandbox.set_faults("payment", &json!({ "error_rate": 1 })).await;
@@ -137,8 +137,8 @@ async fn h41_a_message_that_always_fails_among_300_is_parked_after_exactly_eight
     let calls = stack.sandbox.calls_for(&poison, "create").await;
     // A failure right after the outage proves nothing either, so there may be one more.
     let attempts = calls - in_the_outage;
-    assert!((8..=9).contains(&attempts), "{attempts} attempts, {in_the_outage} in the outage");
-    assert!(good.len() >= 300);
+    assert!((5..=6).contains(&attempts), "{attempts} attempts, {in_the_outage} in the outage");
+    assert!(good.len() >= 100);
     assert_eq!(phases(&mut keys).await, Vec::<String>::new(), "nobody doubts because of it");
     let parked = stack.history().await.parked;
     assert_eq!(parked.len(), 1);

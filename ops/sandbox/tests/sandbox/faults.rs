@@ -266,7 +266,7 @@ async fn the_requests_that_met_a_fault_are_counted_whatever_the_settings_are_now
     sandbox.client.set_faults("payment", r#"{"latency_ms":1}"#).await;
     sandbox.client.create("A1", "pm_card_visa").await;
     let faults = sandbox.client.get("/faults").await.body;
-    assert_eq!(faults["met"], serde_json::json!({ "payment": 2, "carrier": 0 }));
+    assert_eq!(faults["met"], serde_json::json!({ "payment": 2, "carrier": 0, "quote": 0 }));
 }
 
 #[tokio::test]

@@ -225,3 +225,22 @@ fn an_observing_machine_offers_everything_and_decides_the_same() {
     }
     assert_eq!(acting.machine.limit(), observing.machine.limit());
 }
+
+#[test]
+fn a_bad_request_is_believed_only_of_the_epoch_in_which_the_calls_flow() {
+    let mut bench = flowing();
+    let early = bench.machine.start(message(1), bench.now);
+    bench.machine.shut();
+    bench.machine.open(bench.now, false);
+    assert!(matches!(bench.machine.finish(early, Class::Bad, bench.now), Verdict::Hold(_)));
+    assert_eq!(bench.call(message(2), Class::Bad), Verdict::Park(Parking::Bad));
+}
+
+#[test]
+fn what_one_dependency_calls_bad_is_held_while_another_may_be_away() {
+    let held = Verdict::Hold(message(1));
+    assert_eq!(Verdict::Park(Parking::Bad).and(held), held);
+    assert_eq!(held.and(Verdict::Park(Parking::Bad)), held);
+    let used_up = Verdict::Park(Parking::Attempts);
+    assert_eq!(used_up.and(held), used_up);
+}

@@ -200,3 +200,16 @@ fn one_message_that_always_fails_cannot_keep_a_dependency_paused() {
     }
     assert_eq!(writes(&mut bench), [Phase::Flowing]);
 }
+
+#[test]
+fn what_decided_nothing_is_probed_after_what_may_decide_though_it_is_an_undo() {
+    let mut bench = flowing();
+    bench.pull_undo(1);
+    let undo = bench.ticket().unwrap();
+    bench.replica.machine.shut();
+    let Verdict::Hold(bad) = bench.finish(undo, Class::Bad) else { panic!("it is held") };
+    bench.replica.hold(bad, bench.now);
+    bench.hold_tried(2);
+    bench.probing();
+    assert_eq!(bench.ticket().unwrap().message().id, id(2));
+}
