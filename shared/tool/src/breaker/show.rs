@@ -103,9 +103,12 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// The key of a service, and its override.
+type Keys = (Option<Found<Entry>>, Option<Found<Override>>);
+
 /// What bucket and server say at about one moment.
 struct State {
-    keys: BTreeMap<&'static str, (Option<Found<Entry>>, Option<Found<Override>>)>,
+    keys: BTreeMap<&'static str, Keys>,
     /// The gated durables, each with its worker.
     durables: Vec<(&'static str, Durable)>,
 }
