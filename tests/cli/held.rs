@@ -14,6 +14,10 @@ use super::breaker::{GATEWAY, charging, charging_replicas, gateway_gives_no_answ
 
 const WORKER: &str = "charge-customer";
 
+/// What a call may come to, as metrics say it.
+const CLASSES: [&str; 8] =
+    ["answered", "undecided", "bad", "busy", "not-sent", "failed", "credentials", "local"];
+
 async fn reports(stack: &Stack) -> Vec<Report> {
     let patience = Duration::from_millis(300);
     let answers = stack.broker.ask_each(&subject(WORKER), Bytes::new(), patience).await;
@@ -91,7 +95,7 @@ async fn the_metrics_of_a_breaker_exist_from_the_start_and_count_an_outage() {
     for phase in ["suspected", "paused", "probing"] {
         zeros.push(gateway("quadrille_breaker_phase", &format!(",phase=\"{phase}\"")));
     }
-    for class in ["answered", "bad", "busy", "not-sent", "failed", "credentials", "local"] {
+    for class in CLASSES {
         zeros.push(gateway("quadrille_calls_total", &format!(",class=\"{class}\"")));
     }
     for durable in [WORKER, "charge-customer-undo"] {
