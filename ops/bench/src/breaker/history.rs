@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use quadrille::breaker::fleet::{Entry, Phase};
+use quadrille::breaker::fleet::{Entry, Phase, Reason};
 use quadrille::broker::{Broker, Seen};
 use quadrille::nats::NatsBroker;
 use quadrille::topology::BREAKERS;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,6 +22,17 @@ pub(crate) struct Mark {
     pub(crate) at: Instant,
     pub(crate) revision: u64,
     pub(crate) entry: Entry,
+}
+
+/// One entry, for the report.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Step {
+    /// From the beginning of the outage.
+    at_ms: i64,
+    phase: Phase,
+    reason: Reason,
+    by: String,
+    k: u32,
 }
 
 /// Listens until it is dropped.
@@ -72,6 +84,17 @@ impl History {
             }
         }
         paused + since.map_or(Duration::ZERO, |began| now - began)
+    }
+
+    /// All entries, with their times from `began` on.
+    pub(crate) fn steps(&self, began: Instant) -> Vec<Step> {
+        let step = |mark: &Mark| {
+            let Entry { phase, reason, by, k, .. } = mark.entry.clone();
+            let later = mark.at.saturating_duration_since(began).as_millis() as i64;
+            let earlier = began.saturating_duration_since(mark.at).as_millis() as i64;
+            Step { at_ms: later - earlier, phase, reason, by, k }
+        };
+        self.marks.borrow().iter().map(step).collect()
     }
 
     /// How often a replica probed. An entry may follow another so soon that it is missed, but a

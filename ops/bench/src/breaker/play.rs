@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::args::{Arguments, Design};
 use super::door::Mode;
-use super::history::History;
+use super::history::{History, Step};
 use super::load::Load;
 use super::row::{Row, Trouble, Turn, WARM_UP};
 use super::scene::{CALL_MS, STEP, Scene, within};
@@ -35,6 +35,7 @@ pub(crate) struct Observed {
     pub(crate) odd: usize,
     pub(crate) answered: u64,
     pub(crate) last_phase: Phase,
+    pub(crate) key: Vec<Step>,
     /// What a turn of the row found wrong.
     pub(crate) wrong: Vec<String>,
 }
@@ -121,6 +122,7 @@ async fn in_scene(
         odd,
         answered: scene.counts.stored(slot()?).await?,
         last_phase: history.phase(),
+        key: history.steps(began.here),
         wrong,
     })
 }

@@ -4,6 +4,7 @@ use quadrille::breaker::fleet::Phase;
 use serde::Serialize;
 
 use super::args::{Arguments, Design};
+use super::history::Step;
 use super::load::ODD;
 use super::play::Observed;
 use super::row::{CONCURRENCY, Pause, Row, Trouble};
@@ -42,6 +43,8 @@ pub(crate) struct Scenario {
     pub(crate) met: bool,
     /// What was missed.
     pub(crate) why: Vec<String>,
+    /// What the fleet's key said, and when.
+    pub(crate) key: Vec<Step>,
 }
 
 impl Scenario {
@@ -68,6 +71,7 @@ impl Scenario {
             orders: seen.placed as u64,
             met: true,
             why: seen.wrong,
+            key: seen.key,
         };
         scenario.judge(row, design, seen.last_phase);
         scenario.met = scenario.why.is_empty();
@@ -93,6 +97,7 @@ impl Scenario {
             orders: 0,
             met: false,
             why: vec![format!("not measured: {error:#}")],
+            key: Vec::new(),
         }
     }
 
