@@ -50,6 +50,9 @@ pub(crate) struct Arguments {
     /// Writes the figures to this file, too
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Copies what the processes of each row wrote to a folder of its name in this one
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) logs: Option<PathBuf>,
     /// Exit code 1 unless the design `full` keeps every limit
     #[arg(long)]
     pub(crate) check: bool,

@@ -61,6 +61,9 @@ pub(crate) async fn play(
 ) -> anyhow::Result<Observed> {
     let mut scene = within("the row is set up", Scene::set(args, row, design)).await??;
     let played = in_scene(args, row, &mut scene, say).await;
+    if let Some(folder) = &args.logs {
+        scene.keep_logs(&folder.join(format!("{}-{}", row.name, design.name())))?;
+    }
     played.map_err(|error| anyhow::anyhow!("{error:#}{}", scene.said()))
 }
 

@@ -1,7 +1,7 @@
 //! What one row runs on: a server, the sandbox, the workers, each a process of its own, and a door
 //! in front of each replica of the step under test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -214,6 +214,21 @@ impl Scene {
         let (head, body) = reply.split_once("\r\n\r\n").context("a reply has a head")?;
         ensure!(head.starts_with("HTTP/1.1 200"), "{method} {path}: {reply}");
         Ok(serde_json::from_str(body)?)
+    }
+
+    /// Copies what every process wrote, the dead ones included.
+    pub(crate) fn keep_logs(&self, folder: &Path) -> anyhow::Result<()> {
+        let copy = || {
+            std::fs::create_dir_all(folder)?;
+            for entry in std::fs::read_dir(self.folder.path())? {
+                let entry = entry?;
+                if entry.path().extension().is_some_and(|end| end == "log") {
+                    std::fs::copy(entry.path(), folder.join(entry.file_name()))?;
+                }
+            }
+            std::io::Result::Ok(())
+        };
+        copy().with_context(|| format!("--logs: cannot write to {}", folder.display()))
     }
 
     /// What the processes said last, for an error that nothing else explains.
