@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 async fn dispatched(stack: &Stack, id: &SagaId) -> Value {
     let slot = FLOW.slot("shipment", id);
     let stored = stack.broker.last(FLOW.stream, slot.subject()).await.expect("the server answers");
-    let mut event: Value = serde_json::from_slice(&stored.expect("it is shipped").payload).unwrap();
+    let mut event: Value =
+        serde_json::from_slice(&stored.expect("it is shipped").payload).expect("JSON");
     event["data"].take()
 }
 
