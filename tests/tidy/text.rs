@@ -105,7 +105,7 @@ fn nothing_is_left_to_do() {
 #[test]
 fn what_a_newcomer_reads_is_short() {
     let mut findings = Vec::new();
-    for (page, most) in [("README.md", 170), ("ARCHITECTURE.md", 150)] {
+    for (page, most) in [("README.md", 190), ("ARCHITECTURE.md", 150)] {
         if root().join(page).is_file() && read(page).text.lines().count() > most {
             findings
                 .push(format!("{page}:{most}: over {most} lines; move detail to where it is used"));
