@@ -28,7 +28,7 @@ const WAIT_MS: std::ops::Range<u64> = 20..200;
 pub struct Opening {
     /// The flow's opening slot of the saga: `trips.requested.T1`.
     pub slot: Slot,
-    /// A CloudEvent in the structured form, as [`Outgoing`](super::envelope::Outgoing) makes it; at
+    /// A CloudEvent in the structured form, as [`Outgoing`] makes it; at
     /// most 64 KB. It is sent as one (`application/cloudevents+json`), so workers would park a
     /// bare body, and the saga's opening slot would be spent.
     pub payload: Bytes,
