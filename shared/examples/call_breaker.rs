@@ -1,6 +1,6 @@
 //! A flaky quote service behind the call breaker: fresh, then the flat rate, then fresh again.
 //!
-//! `cargo run --release --example call_breaker` takes about a second and prints the same every time.
+//! `cargo run --release --example call_breaker` takes under a second and always prints the same.
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What a test may ask for with `PUT /faults/{payment|carrier|quote}`, checked field by field so that a
-//! typing error is reported at once and does not look like a service without faults.
+//! What a test may ask for with `PUT /faults/{payment|carrier|quote}`, checked field by field so
+//! that a typing error is reported at once and does not look like a service without faults.
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
