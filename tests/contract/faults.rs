@@ -67,13 +67,16 @@ async fn a_pull_and_a_publish_go_on_after_the_leader_was_killed() {
     let mut pull = test.pull().await;
     let mut seen = BTreeSet::new();
     for round in 0..2 {
-        let leader = match round {
-            0 => test.raw.stream(test.flow.stream).await["cluster"]["leader"].clone(),
-            _ => test.raw.durable(test.flow.stream, "charge-customer").await["cluster"]["leader"]
-                .clone(),
-        };
+        let leader = eventually("there is a leader", async || {
+            let info = match round {
+                0 => test.raw.stream(test.flow.stream).await,
+                _ => test.raw.durable(test.flow.stream, "charge-customer").await,
+            };
+            info["cluster"]["leader"].as_str().map(str::to_owned)
+        })
+        .await;
         test.write("inventory", &format!("before{round}")).await;
-        cluster.node(leader.as_str().unwrap()).process.kill();
+        cluster.node(&leader).process.kill();
         for at in 0..20 {
             test.write("inventory", &format!("r{round}-{at}")).await;
         }

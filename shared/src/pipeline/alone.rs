@@ -82,7 +82,7 @@ pub(crate) async fn check(
         Direction::Run | Direction::Undo if starts < STARTS => return Ok(()),
         Direction::Undo => {}
         // Whoever mends the cause and takes it up again begins anew.
-        Direction::Run => earlier.ends(worker).await,
+        Direction::Run => earlier.leaves(worker).await,
     }
     let what = format!("none of its last {starts} runs came to an end, and it ran alone");
     Err(Ending::Park(BadData::new(Reason::CrashLoop, "", what)))

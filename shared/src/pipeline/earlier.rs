@@ -110,9 +110,17 @@ impl<'d> Earlier<'d> {
         self.write(worker).await;
     }
 
-    /// The process survived the run.
+    /// The process survived this run. What earlier processes did not survive still counts, because
+    /// the next attempt may be the one that kills.
     pub(crate) async fn ends(&mut self, worker: &Worker) {
-        self.record = Record { ended: self.deliveries(), begun: 0, ..self.record.clone() };
+        self.record.begun = self.record.begun.saturating_sub(1);
+        self.write(worker).await;
+    }
+
+    /// The message leaves this process in good order.
+    pub(crate) async fn leaves(&mut self, worker: &Worker) {
+        self.record.ended = self.deliveries();
+        self.record.begun = 0;
         self.write(worker).await;
     }
 
@@ -122,7 +130,7 @@ impl<'d> Earlier<'d> {
         // A first delivery that failed nothing leaves nothing to remember.
         if self.deliveries() > 1 || charged > 0 {
             self.record.charged = charged;
-            self.ends(worker).await;
+            self.leaves(worker).await;
         }
     }
 

@@ -35,9 +35,9 @@ Examples:
 
 Where each number comes from:
   key        what the replicas agreed on: the key SERVICE of the bucket breakers; phase, by, reason,
-             since (by the writer's estimate of the broker's clock), wait, and k, the pauses in a row
+             since (by the writer's estimate of the broker's clock), wait, and k: pauses in a row
   override   an operator's word: the key SERVICE.override of the same bucket
-  server     whether the broker delivers the messages of a durable. A foreign_pause lasts longer than
+  server     whether the broker delivers the messages of a durable. A foreign_pause is longer than
              any key of the bucket explains: a person paused the durable with another tool
   replica    what each replica that answers within a second says of itself: the phase that it acts
              on, since when it has no answers, most calls at once, calls in flight, messages held
@@ -57,7 +57,7 @@ const RESUME: &str = "\
 Examples:
   {tool} breaker resume bank --reason probing --for 10m --write
 
-Every replica calls the service at full speed, and nothing pauses it. Ends by itself; `breaker reset`
+Every replica calls the service at full speed; nothing pauses it. Ends by itself; `breaker reset`
 gives the decision back to the replicas at once.
 
 Exit codes: 0 done; 1 failed; 2 it would be changed: give --write.";

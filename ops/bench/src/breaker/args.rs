@@ -11,7 +11,7 @@ use super::rows::ROWS;
 
 const EXAMPLES: &str = "\
 Designs:
-  none   goes back with a delay that grows, after five deliveries a dead letter: what is written today
+  none   goes back with a delay that grows, after five deliveries a dead letter: as written today
   local  Quadrille's breaker, each replica for itself: [breaker.payment-gateway] fleet = \"off\"
   full   Quadrille's breaker, the replicas together: the default
 

@@ -131,8 +131,8 @@ impl Row {
         Duration::from_secs(if form == Form::Quick { seconds.min(QUICK) } else { seconds })
     }
 
-    /// How long orders go on coming afterwards: where some replicas were cut off, until each of them
-    /// has made a single try, because without calls nobody can tell that it is answered again.
+    /// How long orders go on coming afterwards: where some replicas were cut off, until each of
+    /// them has made a single try, because without calls nobody can tell that it is answered again.
     pub(crate) fn after(&self) -> Duration {
         match self.trouble {
             Trouble::Random(_) => Duration::ZERO,

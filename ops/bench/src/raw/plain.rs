@@ -1,7 +1,8 @@
 //! Design `none` of the breaker's bench: the consumer that people write today.
 //!
 //! It calls the gateway for whatever it is given. What fails goes back with a delay that grows, and
-//! after the fifth delivery into a stream of dead letters. Nothing tells it that the gateway is down.
+//! after the fifth delivery into a stream of dead letters. Nothing tells it that the gateway is
+//! down.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,4 @@
-//! What a replica shows of itself, for metrics, the health page and operators. Nothing is decided by
-//! it.
+//! What a replica shows of itself, for metrics, the health page and operators. It decides nothing.
 
 use std::time::Duration;
 
