@@ -4,6 +4,8 @@
 //! environment. A refusal is an outcome; an error means "could not find out", and `?` means "try
 //! again".
 
+mod not_sent;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use tokio::time::Instant;
 use crate::breaker::class::{Class, Classified};
 use crate::ids::Direction;
 use crate::{Event, IdempotencyKey, Refusal, SagaId};
+
+pub use not_sent::NotSent;
 
 /// One worker's part of a saga.
 ///
@@ -205,25 +209,6 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for StepError {
             false => Class::Failed,
         };
         Self::TryAgain { class, source: error.into() }
-    }
-}
-
-/// Nothing was sent to an outside service, so nothing can have happened there: the name was not
-/// found, the connection was refused, TLS failed, or no time was left. An adapter puts it into the
-/// chain of its error's sources.
-#[derive(Debug, thiserror::Error)]
-#[error("nothing was sent to {host}")]
-pub struct NotSent {
-    /// Host and port, as far as they are known.
-    host: String,
-    #[source]
-    cause: BoxedError,
-}
-
-impl NotSent {
-    /// `host` is that of the service: `payments.example:443`.
-    pub fn new(host: impl Into<String>, cause: impl Into<BoxedError>) -> Self {
-        Self { host: host.into(), cause: cause.into() }
     }
 }
 

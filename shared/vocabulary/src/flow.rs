@@ -6,6 +6,7 @@
 mod check;
 mod durable;
 mod picture;
+mod services;
 mod table;
 
 pub use check::Illegal;
@@ -192,17 +193,6 @@ impl Flow {
         self.steps.iter().find(|step| step.cancelled.is_some()).expect("a checked flow has one end")
     }
 
-    /// The outside services that the steps require, each once, in flow order.
-    pub fn services(&self) -> Vec<&'static str> {
-        each_once(self.steps.iter().flat_map(|step| step.requires))
-    }
-
-    /// As [`Flow::services`], and then those that steps only prefer.
-    pub fn all_services(&self) -> Vec<&'static str> {
-        let preferred = self.steps.iter().flat_map(|step| step.prefers);
-        each_once(self.steps.iter().flat_map(|step| step.requires).chain(preferred))
-    }
-
     /// Steps that can be undone, in flow order.
     pub fn undoable(&self) -> impl DoubleEndedIterator<Item = &'static Row> + use<> {
         let steps: &'static [Row] = self.steps;
@@ -292,14 +282,4 @@ impl Slot {
     pub fn saga(&self) -> &SagaId {
         &self.saga
     }
-}
-
-fn each_once(names: impl Iterator<Item = &'static &'static str>) -> Vec<&'static str> {
-    let mut once = Vec::new();
-    for name in names {
-        if !once.contains(name) {
-            once.push(*name);
-        }
-    }
-    once
 }
