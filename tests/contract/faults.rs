@@ -81,7 +81,7 @@ async fn a_pull_and_a_publish_go_on_after_the_leader_was_killed() {
             test.write("inventory", &format!("r{round}-{at}")).await;
         }
         take(&test, &mut pull, &mut seen, 21 * (round + 1)).await;
-        cluster.node(leader.as_str().unwrap()).restart().await;
+        cluster.node(&leader).restart().await;
         cluster.ready().await;
     }
     assert_eq!(test.stored().await, 42);
