@@ -37,19 +37,41 @@ pub struct Record {
     pub data: String,
 }
 
+/// What an event says in its slot, from its type and its source alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    Done,
+    Refused,
+    Alien,
+}
+
+impl Says {
+    fn entry(self, record: Record) -> Entry {
+        match self {
+            Self::Done => Entry::Done(record),
+            Self::Refused => Entry::Refused(record),
+            Self::Alien => Entry::Alien,
+        }
+    }
+}
+
 /// Reads what is stored in a step's slot.
 pub fn decision(flow: &Flow, step: &Row, saga: &SagaId, stored: &Stored) -> Entry {
     let Some(record) = record(flow, step.slot, saga, stored) else { return Entry::Alien };
-    let event = Some(record.event_type.as_str());
-    let own = record.source == step.worker;
-    let refuses = event == step.refused && (own || may_refuse(flow, step, &record.source));
+    decision_says(flow, step, &record.event_type, &record.source).entry(record)
+}
+
+pub(crate) fn decision_says(flow: &Flow, step: &Row, event_type: &str, source: &str) -> Says {
+    let event = Some(event_type);
+    let own = source == step.worker;
+    let refuses = event == step.refused && (own || may_refuse(flow, step, source));
     let cancels = event == step.cancelled && own;
     if event == Some(step.done) && own {
-        Entry::Done(record)
+        Says::Done
     } else if refuses || cancels {
-        Entry::Refused(record)
+        Says::Refused
     } else {
-        Entry::Alien
+        Says::Alien
     }
 }
 
@@ -61,30 +83,29 @@ fn may_refuse(flow: &Flow, step: &Row, source: &str) -> bool {
 /// Reads what is stored in the pivot before `step`: `Done` is go, `Refused` is stop.
 pub fn pivot(flow: &Flow, step: &Row, saga: &SagaId, stored: &Stored) -> Entry {
     let Some(pivot) = step.pivot else { return Entry::Alien };
-    match record(flow, pivot.slot, saga, stored) {
-        Some(record) if record.event_type == pivot.go && record.source == step.worker => {
-            Entry::Done(record)
-        }
-        Some(record)
-            if record.event_type == pivot.stop && record.source == flow.closing().worker =>
-        {
-            Entry::Refused(record)
-        }
-        Some(_) | None => Entry::Alien,
+    let Some(record) = record(flow, pivot.slot, saga, stored) else { return Entry::Alien };
+    pivot_says(flow, step, &record.event_type, &record.source).entry(record)
+}
+
+pub(crate) fn pivot_says(flow: &Flow, step: &Row, event_type: &str, source: &str) -> Says {
+    match step.pivot {
+        Some(pivot) if event_type == pivot.go && source == step.worker => Says::Done,
+        Some(pivot) if event_type == pivot.stop && source == flow.closing().worker => Says::Refused,
+        Some(_) | None => Says::Alien,
     }
 }
 
 /// Reads what is stored in the undo slot of `step`.
 pub fn undone(flow: &Flow, step: &Row, saga: &SagaId, stored: &Stored) -> Entry {
     let Some(undo) = step.undo else { return Entry::Alien };
-    match record(flow, undo.slot, saga, stored) {
-        Some(record)
-            if undo.events.contains(&record.event_type.as_str())
-                && record.source == step.worker =>
-        {
-            Entry::Done(record)
-        }
-        Some(_) | None => Entry::Alien,
+    let Some(record) = record(flow, undo.slot, saga, stored) else { return Entry::Alien };
+    undo_says(step, &record.event_type, &record.source).entry(record)
+}
+
+pub(crate) fn undo_says(step: &Row, event_type: &str, source: &str) -> Says {
+    match step.undo {
+        Some(undo) if undo.events.contains(&event_type) && source == step.worker => Says::Done,
+        Some(_) | None => Says::Alien,
     }
 }
 

@@ -4,6 +4,7 @@
 //! Pure: a reader that has the messages can tell the story, without a broker and without a
 //! projection. It prints nothing; a reader that shows a story decides how it looks.
 
+mod fact;
 mod state;
 
 use jiff::Timestamp;
@@ -11,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::Envelope;
 use super::parked::Parked;
-use super::slots::{self, Entry};
+use super::slots;
 use crate::broker::Stored;
 use crate::{Flow, SagaId};
 
+pub use fact::{Fact, Marks};
 pub use state::{Phase, State, Turn, Waits};
 
 /// All that the log holds of one saga. Times are the broker's; `_ms` are milliseconds, with
@@ -73,7 +75,7 @@ pub struct Cause {
 }
 
 /// What an event means for the saga.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     Forward,
@@ -83,13 +85,6 @@ pub enum Kind {
     Undo,
     /// Unreadable, or written by a worker that may not write this slot: it counts for nothing.
     Alien,
-}
-
-/// Attributes that only a reader of the story wants.
-#[derive(Debug, Default, Deserialize)]
-struct Marks {
-    attempt: Option<u64>,
-    startedat: Option<Timestamp>,
 }
 
 /// Tells the story of `saga`.
@@ -103,10 +98,11 @@ pub fn tell(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Stored]) ->
     let log = Log { flow, saga, events };
     let opened_at = log.stored_at(flow.opens.slot);
     let newest = || events.iter().map(|event| event.stored_at).max();
+    let facts: Vec<Fact> = events.iter().filter_map(|event| Fact::of(flow, saga, event)).collect();
     let last = log.stored_at(flow.closing().slot).or_else(newest);
     Story {
         id: saga.clone(),
-        state: state::state(flow, saga, events, &parked),
+        state: state::state(flow, &facts, &parked),
         took_ms: opened_at.zip(last).map(|(from, to)| milliseconds(from, to)),
         events: events.iter().map(|event| log.line(event)).collect(),
         parked,
@@ -142,7 +138,7 @@ impl<'e> Log<'e> {
         Line {
             sequence: event.sequence,
             slot: slot.to_owned(),
-            kind: kind(flow, saga, slot, event),
+            kind: fact::kind_of(flow, saga, slot, event),
             event_type: record.as_ref().map_or_else(String::new, |it| it.event_type.clone()),
             source: record.as_ref().map_or_else(String::new, |it| it.source.clone()),
             reason: record.map(|record| record.reason).filter(|reason| !reason.is_empty()),
@@ -177,38 +173,6 @@ impl<'e> Log<'e> {
 fn no_sooner_than(cause: Option<&Stored>, began: Timestamp, event: &Stored) -> Timestamp {
     let earliest = cause.map_or(began, |cause| cause.stored_at).min(event.stored_at);
     began.clamp(earliest, event.stored_at)
-}
-
-fn kind(flow: &Flow, saga: &SagaId, slot: &str, event: &Stored) -> Kind {
-    if slot == flow.opens.slot {
-        let readable = slots::record(flow, slot, saga, event).is_some();
-        return if readable { Kind::Forward } else { Kind::Alien };
-    }
-    if slot == flow.turns.slot {
-        return Kind::Refusal;
-    }
-    for step in flow.steps {
-        let pivot = step.pivot.is_some_and(|pivot| pivot.slot == slot);
-        let undo = step.undo.is_some_and(|undo| undo.slot == slot);
-        let entry = if slot == step.slot {
-            slots::decision(flow, step, saga, event)
-        } else if pivot {
-            slots::pivot(flow, step, saga, event)
-        } else if undo {
-            slots::undone(flow, step, saga, event)
-        } else {
-            continue;
-        };
-        return match entry {
-            Entry::Alien => Kind::Alien,
-            Entry::Done(_) if undo => Kind::Undo,
-            Entry::Done(_) => Kind::Forward,
-            Entry::Refused(_) if step.cancelled.is_some() => Kind::Undo,
-            Entry::Refused(_) => Kind::Refusal,
-        };
-    }
-    // A slot of a newer flow, or of a client's wish: shown, and not judged here.
-    Kind::Forward
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::broker::Stored;
+use super::{Fact, Kind};
+use crate::Flow;
 use crate::flow::Row;
 use crate::log::parked::Parked;
-use crate::log::slots::{self, Entry, Record};
-use crate::{Flow, SagaId};
 
 /// Where a saga stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,18 +62,25 @@ pub struct Turn {
 /// The slots of one saga.
 struct Slots<'e> {
     flow: &'e Flow,
-    saga: &'e SagaId,
-    events: &'e [Stored],
+    facts: &'e [Fact],
 }
 
-pub(super) fn state(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Parked]) -> State {
-    let slots = Slots { flow, saga, events };
+impl State {
+    /// The state of a saga of which these facts are known, in any order, at most one a slot. What
+    /// was set aside is not looked at, so no state is [`Phase::Parked`].
+    pub fn of(flow: &Flow, facts: &[Fact]) -> Self {
+        state(flow, facts, &[])
+    }
+}
+
+pub(super) fn state(flow: &Flow, facts: &[Fact], parked: &[Parked]) -> State {
+    let slots = Slots { flow, facts };
     let turned_by = slots.turn();
     let state = |phase, waits_for| State { phase, waits_for, turned_by: turned_by.clone() };
-    match slots.decision(flow.closing()) {
-        Some(Entry::Done(_)) => return state(Phase::Completed, None),
-        Some(Entry::Refused(_)) => return state(Phase::Cancelled, None),
-        Some(Entry::Alien) | None => {}
+    match slots.kind(flow.closing().slot) {
+        Some(Kind::Forward) => return state(Phase::Completed, None),
+        Some(Kind::Undo) => return state(Phase::Cancelled, None),
+        Some(Kind::Refusal | Kind::Alien) | None => {}
     }
     if slots.holds(flow.opens.slot).is_none() {
         return state(Phase::Unknown, None);
@@ -100,46 +106,32 @@ impl Slots<'_> {
         })
     }
 
-    fn holds(&self, slot: &str) -> Option<&Stored> {
-        let is = |event: &&Stored| {
-            self.flow.parse_subject(&event.subject).is_some_and(|(name, _)| name == slot)
-        };
-        self.events.iter().find(is)
+    fn holds(&self, slot: &str) -> Option<&Fact> {
+        self.facts.iter().find(|fact| fact.slot == slot)
     }
 
-    fn decision(&self, step: &Row) -> Option<Entry> {
-        self.holds(step.slot).map(|stored| slots::decision(self.flow, step, self.saga, stored))
+    fn kind(&self, slot: &str) -> Option<Kind> {
+        self.holds(slot).map(|fact| fact.kind)
     }
 
     fn undone(&self, step: &Row) -> bool {
-        let stored = step.undo.and_then(|undo| self.holds(undo.slot));
-        let entry = stored.map(|stored| slots::undone(self.flow, step, self.saga, stored));
-        matches!(entry, Some(Entry::Done(_)))
+        step.undo.and_then(|undo| self.kind(undo.slot)) == Some(Kind::Undo)
     }
 
     /// The first refusal or stop, in flow order.
     fn turn(&self) -> Option<Turn> {
-        let turn = |slot: &str, record: Record| Turn {
-            slot: slot.to_owned(),
-            by: record.source,
-            reason: record.reason,
+        let refusal = |slot: &str| {
+            let fact = self.holds(slot).filter(|fact| fact.kind == Kind::Refusal)?;
+            Some(Turn {
+                slot: slot.to_owned(),
+                by: fact.source.to_string(),
+                reason: fact.reason.to_string(),
+            })
         };
-        for step in self.flow.steps.iter().filter(|step| step.refused.is_some()) {
-            let stop = step.pivot.and_then(|pivot| {
-                let stored = self.holds(pivot.slot)?;
-                match slots::pivot(self.flow, step, self.saga, stored) {
-                    Entry::Refused(record) => Some(turn(pivot.slot, record)),
-                    Entry::Done(_) | Entry::Alien => None,
-                }
-            });
-            if stop.is_some() {
-                return stop;
-            }
-            if let Some(Entry::Refused(record)) = self.decision(step) {
-                return Some(turn(step.slot, record));
-            }
-        }
-        None
+        let refusable = self.flow.steps.iter().filter(|step| step.refused.is_some());
+        refusable
+            .flat_map(|step| step.pivot.map(|pivot| pivot.slot).into_iter().chain([step.slot]))
+            .find_map(refusal)
     }
 
     fn whose_turn(&self, turn: Option<&Turn>) -> Option<Waits> {
@@ -151,7 +143,7 @@ impl Slots<'_> {
 
     /// The first step without a decision.
     fn forward(&self) -> Option<Waits> {
-        let done = |step: &&Row| matches!(self.decision(step), Some(Entry::Done(_)));
+        let done = |step: &&Row| self.kind(step.slot) == Some(Kind::Forward);
         let next = self.flow.steps.iter().find(|step| !done(step))?;
         self.waits(next.worker, next.slot, next.on)
     }
@@ -165,7 +157,9 @@ impl Slots<'_> {
         let mut woken_by = flow.turns.slot;
         for step in flow.undoable().rev() {
             // Steps after the one that was refused never began.
-            let Some(undo) = step.undo.filter(|_| self.decision(step).is_some()) else { continue };
+            let Some(undo) = step.undo.filter(|_| self.holds(step.slot).is_some()) else {
+                continue;
+            };
             if !self.undone(step) {
                 return self.waits(step.worker, undo.slot, woken_by);
             }
