@@ -7,6 +7,7 @@
 mod bucket;
 mod inspection;
 mod pull;
+mod reading;
 mod service;
 
 use std::time::Duration;
@@ -20,7 +21,8 @@ use crate::Slot;
 pub use bucket::{Entry, Pause, Seen, Watch};
 use bucket::{no_change, no_fleet};
 pub use inspection::{Incarnation, Inspection, StreamState};
-pub use pull::{Pull, Pulled};
+pub use pull::{Delivered, Pull, Pulled, Receipt};
+pub use reading::{Care, Page};
 pub(crate) use service::Refused;
 pub use service::{Request, ServiceError};
 
@@ -81,21 +83,6 @@ pub struct Stored {
 /// lower case; unknown and malformed headers are left out.
 pub type Headers = Vec<(String, String)>;
 
-/// A message that a durable handed out; it stays in flight until it is settled with its receipt.
-#[derive(Debug, Clone)]
-pub struct Delivered {
-    pub message: Stored,
-    /// 1 on the first delivery.
-    pub deliveries: u64,
-    /// Messages that the durable had still to deliver, when the broker sent this one.
-    pub pending: u64,
-    pub receipt: Receipt,
-}
-
-/// Identifies one delivery to the broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt(pub String);
-
 /// What the worker tells the broker about a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settle {
@@ -148,6 +135,17 @@ pub trait Broker: Send + Sync + 'static {
         stream: &'a str,
         filters: Vec<String>,
     ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>>;
+
+    /// Up to `most` messages (1 to 1,024) from sequence `from` on. An empty page proves nothing.
+    fn read_page<'a>(
+        &'a self,
+        _stream: &'a str,
+        _from: u64,
+        _most: usize,
+        _care: Care,
+    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
+        no_fleet()
+    }
 
     /// Compares the live settings of the streams and of a worker's durables with the flow's.
     fn inspect<'a>(

@@ -33,7 +33,7 @@ pub use connection::{ConnectError, NatsOptions, connect};
 use service::Answers;
 
 use crate::broker::{
-    BatchMessage, Broker, Entry, Inspection, Pause, Published, Pull, Receipt, Request,
+    BatchMessage, Broker, Care, Entry, Inspection, Page, Pause, Published, Pull, Receipt, Request,
     ServiceError, Settle, Stored, StreamState, Unavailable, Watch,
 };
 
@@ -113,6 +113,29 @@ impl Broker for NatsBroker {
         filters: Vec<String>,
     ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>> {
         Box::pin(read::last_of_many(&self.client, stream, filters))
+    }
+
+    fn read_page<'a>(
+        &'a self,
+        stream: &'a str,
+        from: u64,
+        most: usize,
+        care: Care,
+    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
+        // What was asked on a connection that is lost is never answered.
+        let mut disconnects = self.disconnects.subscribe();
+        Box::pin(async move {
+            let page = async {
+                match care {
+                    Care::Fast => read::page(&self.client, stream, from, most).await,
+                    Care::Careful => read::careful_page(&self.client, stream, from, most).await,
+                }
+            };
+            tokio::select! {
+                page = page => page,
+                _ = disconnects.changed() => Err(Unavailable("the connection was lost".into())),
+            }
+        })
     }
 
     fn inspect<'a>(

@@ -1,6 +1,6 @@
 //! Reading slots, and what other clients have put into them.
 
-use quadrille::broker::Broker as _;
+use quadrille::broker::{Broker as _, Care, Page};
 use serde_json::json;
 use tests::eventually::eventually;
 use tests::raw;
@@ -16,6 +16,9 @@ contract!(
     a_story_of_nothing_is_empty,
     a_story_of_too_many_slots_is_refused,
     a_stream_that_is_not_there_is_unavailable,
+    a_page_begins_where_it_is_asked_to_and_says_how_much_is_left,
+    a_page_behind_the_end_is_empty,
+    a_careful_page_reads_what_no_client_can,
 );
 
 async fn an_empty_slot_reads_as_none(test: UnderTest) {
@@ -102,4 +105,61 @@ async fn a_stream_that_is_not_there_is_unavailable(test: UnderTest) {
     assert!(test.broker.last_of_many(test.flow.stream, story).await.is_err());
     let no_stream = test.raw.api(&format!("STREAM.INFO.{}", test.flow.stream), json!(null)).await;
     assert!(no_stream.is_err());
+}
+
+async fn a_page_begins_where_it_is_asked_to_and_says_how_much_is_left(test: UnderTest) {
+    let test = test.with_stream().await;
+    for at in 1..=7 {
+        test.write("placed", &format!("s{at}")).await;
+    }
+    let stream = test.flow.stream;
+    for care in [Care::Fast, Care::Careful] {
+        let read = async |from, most| {
+            eventually("a replica has it", async || {
+                let page = test.broker.read_page(stream, from, most, care).await.ok()?;
+                (page.messages.len() == most.min(8 - from as usize)).then_some(page)
+            })
+            .await
+        };
+        let middle = read(3, 2).await;
+        let sequences: Vec<_> = middle.messages.iter().map(|stored| stored.sequence).collect();
+        assert_eq!(sequences, [3, 4]);
+        assert!(middle.left > 0, "{care:?}");
+        if care == Care::Fast {
+            assert_eq!(middle.left, 3);
+        }
+        let last = test.broker.last(stream, &middle.messages[0].subject).await.unwrap();
+        assert_eq!(middle.messages.first(), last.as_ref(), "{care:?}");
+        let end = read(7, 5).await;
+        assert_eq!((end.messages[0].sequence, end.left), (7, 0), "{care:?}");
+    }
+}
+
+async fn a_page_behind_the_end_is_empty(test: UnderTest) {
+    let test = test.with_stream().await;
+    test.write("placed", "s1").await;
+    for care in [Care::Fast, Care::Careful] {
+        // A server of a cluster may hear of a new stream later than its leader.
+        let page = eventually("a replica answers", async || {
+            test.broker.read_page(test.flow.stream, 2, 10, care).await.ok()
+        })
+        .await;
+        assert_eq!(page, Page::default(), "{care:?}");
+        let missing = test.broker.read_page("NO_SUCH_STREAM", 1, 10, care).await;
+        assert!(missing.is_err(), "{care:?}: {missing:?}");
+    }
+}
+
+async fn a_careful_page_reads_what_no_client_can(test: UnderTest) {
+    let test = test.with_stream().await;
+    test.write("placed", "s1").await;
+    let slot = test.slot("payment", "s1");
+    let header = b"NATS/1.0\r\nce-id: 7\r\nce-bad: a\rb\r\nA B: c\r\n\r\n";
+    raw::publish_bytes(&test.urls[0], slot.subject(), header, "{}").await;
+    let page = eventually("it is stored", async || {
+        let page = test.broker.read_page(test.flow.stream, 1, 10, Care::Careful).await.unwrap();
+        (page.messages.len() == 2).then_some(page)
+    })
+    .await;
+    assert_eq!(page.messages[1].headers, [("ce-id".to_owned(), "7".to_owned())]);
 }

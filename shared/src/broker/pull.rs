@@ -2,7 +2,22 @@
 
 use futures::future::BoxFuture;
 
-use super::Delivered;
+use super::Stored;
+
+/// A message that a durable handed out; it stays in flight until it is settled with its receipt.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    pub message: Stored,
+    /// 1 on the first delivery.
+    pub deliveries: u64,
+    /// Messages that the durable had still to deliver, when the broker sent this one.
+    pub pending: u64,
+    pub receipt: Receipt,
+}
+
+/// Identifies one delivery to the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt(pub String);
 
 /// What a pull brought.
 #[derive(Debug)]

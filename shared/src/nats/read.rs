@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::api::{self, ANSWER_TIME, code};
 use super::message::{parse_headers, useful};
-use crate::broker::{Stored, Unavailable};
+use crate::broker::{Page, Stored, Unavailable};
 
 #[derive(Deserialize)]
 struct Answer {
@@ -56,8 +56,16 @@ pub(super) async fn last_with_headers(
     stream: &str,
     subject: &str,
 ) -> Result<Option<(Stored, Vec<u8>)>, Unavailable> {
-    let body = serde_json::json!({ "last_by_subj": subject }).to_string();
-    let answer = api::request::<Answer>(client, format!("$JS.API.STREAM.MSG.GET.{stream}"), body);
+    leader_read(client, stream, serde_json::json!({ "last_by_subj": subject })).await
+}
+
+async fn leader_read(
+    client: &Client,
+    stream: &str,
+    question: serde_json::Value,
+) -> Result<Option<(Stored, Vec<u8>)>, Unavailable> {
+    let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
+    let answer = api::request::<Answer>(client, subject, question.to_string());
     let Some(Answer { message }) = answer.await.found(&[code::MESSAGE_NOT_FOUND])? else {
         return Ok(None);
     };
@@ -80,36 +88,81 @@ pub(super) async fn last_of_many(
     if filters.is_empty() {
         return Ok(Vec::new());
     }
+    let got = direct_get(client, stream, serde_json::json!({ "multi_last": filters })).await?;
+    // The server stops early at 64 MB, and says how much is left.
+    if got.left > 0 {
+        return Err(Unavailable(format!("direct get from {stream}: {} left", got.left)));
+    }
+    let mut found = got.messages;
+    found.sort_by_key(|stored| stored.sequence);
+    Ok(found)
+}
+
+/// Messages from a sequence on, in one request.
+pub(super) async fn page(
+    client: &Client,
+    stream: &str,
+    from: u64,
+    most: usize,
+) -> Result<Page, Unavailable> {
+    let question = serde_json::json!({ "seq": from.max(1), "batch": most, "next_by_subj": ">" });
+    direct_get(client, stream, question).await
+}
+
+/// The same, message by message, from the leader.
+pub(super) async fn careful_page(
+    client: &Client,
+    stream: &str,
+    from: u64,
+    most: usize,
+) -> Result<Page, Unavailable> {
+    let mut page = Page::default();
+    let mut next = from.max(1);
+    while page.messages.len() < most {
+        let question = serde_json::json!({ "seq": next, "next_by_subj": ">" });
+        let Some((stored, _)) = leader_read(client, stream, question).await? else {
+            return Ok(page);
+        };
+        next = stored.sequence + 1;
+        page.messages.push(stored);
+    }
+    // This read does not say how many there are; a reader that is not done asks again.
+    page.left = 1;
+    Ok(page)
+}
+
+/// One request, many answers, up to the status that ends them.
+async fn direct_get(
+    client: &Client,
+    stream: &str,
+    question: serde_json::Value,
+) -> Result<Page, Unavailable> {
     let unavailable = |error: &dyn std::fmt::Display| Unavailable(error.to_string());
     let inbox = client.new_inbox();
     let subject = format!("$JS.API.DIRECT.GET.{stream}");
-    let body = serde_json::json!({ "multi_last": filters }).to_string();
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| unavailable(&error))?;
-    let sent = client.publish_with_reply(subject, inbox, body.into());
+    let sent = client.publish_with_reply(subject, inbox, question.to_string().into());
     sent.await.map_err(|error| unavailable(&error))?;
-    let mut found: Vec<Stored> = Vec::new();
+    let mut page = Page::default();
     loop {
         let end = Instant::now() + ANSWER_TIME;
         let Ok(Some(message)) = timeout_at(end, answers.next()).await else {
             return Err(Unavailable(format!("the direct get from {stream} timed out")));
         };
         if let Some(stored) = direct(&message) {
-            found.push(stored);
+            page.messages.push(stored);
             continue;
         }
-        // The server stops early at 64 MB, and says how much is left.
-        let rest = number(&message, "Nats-Num-Pending").unwrap_or(0);
+        page.left = number(&message, "Nats-Num-Pending").unwrap_or(0);
         match message.status.map(|status| status.as_u16()) {
-            Some(204 | 404) if rest == 0 => break,
+            Some(204 | 404) => return Ok(page),
             status => {
                 let why = message.description.unwrap_or_default();
-                let why = format!("direct get from {stream}: {status:?} {why}, {rest} left");
+                let why = format!("direct get from {stream}: {status:?} {why}");
                 return Err(Unavailable(why));
             }
         }
     }
-    found.sort_by_key(|stored| stored.sequence);
-    Ok(found)
 }
 
 /// A message of a direct get; `None` for a status.
