@@ -7,7 +7,7 @@
 /// Dies here by SIGKILL, or stops by SIGSTOP, if the environment says so.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
-pub(crate) fn hit(_direction: crate::ids::Direction, _place: &str) {}
+pub fn hit(_direction: crate::ids::Direction, _place: &str) {}
 
 /// Dies here, if the environment says that this saga kills each process that runs or undoes it.
 #[cfg(not(feature = "failpoints"))]
@@ -22,7 +22,9 @@ pub(crate) fn loses_ack() -> bool {
 }
 
 #[cfg(feature = "failpoints")]
-pub(crate) use armed::{hit, loses_ack, poisoned};
+pub use armed::hit;
+#[cfg(feature = "failpoints")]
+pub(crate) use armed::{loses_ack, poisoned};
 
 #[cfg(feature = "failpoints")]
 mod armed {
@@ -72,7 +74,7 @@ mod armed {
         })
     }
 
-    pub(crate) fn hit(direction: Direction, place: &str) {
+    pub fn hit(direction: Direction, place: &str) {
         let Some(armed) = &*ARMED else { return };
         let named = armed.place.strip_prefix(direction.as_str()).and_then(|p| p.strip_prefix('.'));
         if named != Some(place) || armed.hits.fetch_add(1, Ordering::SeqCst) + 1 != armed.at {

@@ -33,7 +33,8 @@ pub mod process;
 pub mod config;
 pub mod telemetry;
 mod clock;
-mod failpoint;
+#[doc(hidden)]
+pub mod failpoint;
 
 // What it is built on.
 pub mod broker;

@@ -1,0 +1,374 @@
+//! Lists and their counts, over indexes only: every order of a list is the order of an index that
+//! begins with its filter.
+
+use jiff::Timestamp;
+use quadrille::Flow;
+use quadrille::service::problem::Problem;
+use quadrille_projection::rusqlite::types::Value as Sql;
+use quadrille_projection::rusqlite::{self, Connection, params_from_iter};
+use serde_json::{Value, json};
+
+use crate::found::Found;
+use crate::question::{Cursor, Parameter, Question, bad};
+use crate::view::View;
+
+/// Rows of one answer, at most.
+pub(crate) const MOST: u64 = 200;
+/// What a count stops at.
+const COUNTED: u64 = 10_000;
+
+/// The parameters of a list, besides the view's own filters.
+const PARAMETERS: &[Parameter] = &[
+    Parameter { name: "state", about: "open, cancelling, completed or cancelled", example: "open" },
+    Parameter { name: "waits_for", about: "The worker whose turn it is", example: "ship-order" },
+    Parameter { name: "reason", about: "Why it was turned around", example: "out-of-stock" },
+    Parameter { name: "refused_at", about: "The slot that turned it around", example: "payment" },
+    Parameter { name: "since", about: "Opened then or later", example: "2026-11-25T12:00:00Z" },
+    Parameter { name: "until", about: "Opened before then", example: "2026-11-25T13:00:00Z" },
+    Parameter { name: "older_than", about: "Opened longer ago than this", example: "10m" },
+    Parameter {
+        name: "order",
+        about: "newest first; oldest first; or worst first: those that wait longest, with no \
+                filters but state and waits_for",
+        example: "newest",
+    },
+    Parameter { name: "limit", about: "Rows of the answer, 1 to 200", example: "50" },
+    Parameter {
+        name: "after",
+        about: "The place of the next page: `next` of the last answer",
+        example: "bi4xNzY0MDAwMDAwMDAwMDAwLjE3",
+    },
+];
+
+/// Every parameter of this view's lists, filters first.
+pub(crate) fn parameters(view: &View) -> Vec<Parameter> {
+    let own = view.filters.iter().map(|filter| Parameter {
+        name: filter.name,
+        about: filter.about,
+        example: filter.example,
+    });
+    PARAMETERS[..4].iter().copied().chain(own).chain(PARAMETERS[4..].iter().copied()).collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Newest,
+    Oldest,
+    Worst,
+}
+
+impl Order {
+    fn letter(self) -> char {
+        match self {
+            Self::Newest => 'n',
+            Self::Oldest => 'o',
+            Self::Worst => 'w',
+        }
+    }
+}
+
+/// A list that was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct List {
+    from: String,
+    conditions: Vec<String>,
+    values: Vec<Sql>,
+    order: Order,
+    /// Table and column of the order's first key.
+    key: String,
+    /// The table that the keys are read from.
+    keys: &'static str,
+    limit: u64,
+    after: Option<Cursor>,
+}
+
+impl List {
+    pub(crate) fn of(
+        flow: &Flow,
+        view: &View,
+        question: &Question,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
+        let workers = flow.steps.iter().map(|step| step.worker).collect();
+        one_of(question, "state", vec!["open", "cancelling", "completed", "cancelled"])?;
+        one_of(question, "waits_for", workers)?;
+        one_of(question, "refused_at", flow.refusable().collect())?;
+        let order = match question.text("order").unwrap_or("newest") {
+            "newest" => Order::Newest,
+            "oldest" => Order::Oldest,
+            "worst" => Order::Worst,
+            _ => return Err(bad("order", "must be newest, oldest or worst", Some("newest"))),
+        };
+        let tags: Vec<_> = view
+            .filters
+            .iter()
+            .filter_map(|filter| Some((filter.name, question.text(filter.name)?)))
+            .collect();
+        if order == Order::Worst {
+            let mut others = tags.iter().map(|(name, _)| *name);
+            let rest = ["reason", "refused_at", "since", "until", "older_than"];
+            let rest = rest.into_iter().filter(|name| question.text(name).is_some());
+            if let Some(name) = others.next().or_else(|| rest.into_iter().next()) {
+                let what = format!("of worst cannot be combined with {name}: use newest or oldest");
+                return Err(bad("order", &what, Some("newest")));
+            }
+        }
+        let keys = if tags.is_empty() { "s" } else { "t" };
+        let mut list = Self {
+            from: "sagas s".to_owned(),
+            conditions: Vec::new(),
+            values: Vec::new(),
+            order,
+            key: if order == Order::Worst { "s.waits_since" } else { "opened_at" }.to_owned(),
+            keys,
+            limit: question.number("limit", 50, 1..=MOST)?,
+            after: None,
+        };
+        list.filter(question, &tags);
+        list.dates(question, now)?;
+        if let Some(text) = question.text("after") {
+            let cursor = Cursor::parse(text).filter(|cursor| cursor.order == order.letter());
+            let what = "must be `next` of an answer with the same order";
+            list.after = Some(cursor.ok_or_else(|| bad("after", what, None))?);
+        }
+        Ok(list)
+    }
+
+    fn filter(&mut self, question: &Question, tags: &[(&str, &str)]) {
+        let text = |text: &str| Sql::Text(text.to_owned());
+        for (at, (name, value)) in tags.iter().enumerate() {
+            let values = [text(name), text(value)];
+            if at == 0 {
+                // CROSS makes SQLite begin with the tag.
+                "tags t CROSS JOIN sagas s ON s.saga = t.saga".clone_into(&mut self.from);
+                self.when("t.name = ? AND t.value = ?", values);
+            } else {
+                let exists = "EXISTS (SELECT 1 FROM tags x WHERE x.saga = s.saga AND x.name = ? \
+                              AND x.value = ?)";
+                self.when(exists, values);
+            }
+        }
+        for column in ["state", "waits_for", "reason", "refused_at"] {
+            if let Some(value) = question.text(column) {
+                self.when(&format!("s.{column} = ?"), [text(value)]);
+            }
+        }
+        if self.order == Order::Worst {
+            self.when("s.waits_since IS NOT NULL", []);
+        }
+    }
+
+    fn dates(&mut self, question: &Question, now: Timestamp) -> Result<(), Problem> {
+        let keys = self.keys;
+        let at = |time: Timestamp| [Sql::Integer(time.as_microsecond())];
+        if let Some(since) = question.time("since")? {
+            self.when(&format!("{keys}.opened_at >= ?"), at(since));
+        }
+        if let Some(until) = question.time("until")? {
+            self.when(&format!("{keys}.opened_at < ?"), at(until));
+        }
+        if let Some(age) = question.duration("older_than")? {
+            let then = now.checked_sub(age).unwrap_or(Timestamp::MIN);
+            self.when(&format!("{keys}.opened_at < ?"), at(then));
+        }
+        Ok(())
+    }
+
+    fn when<const N: usize>(&mut self, condition: &str, values: [Sql; N]) {
+        self.conditions.push(condition.to_owned());
+        self.values.extend(values);
+    }
+
+    fn key(&self) -> String {
+        match self.order {
+            Order::Worst => self.key.clone(),
+            Order::Newest | Order::Oldest => format!("{}.{}", self.keys, self.key),
+        }
+    }
+
+    /// The statement of a page, with one row more than it has, and its values.
+    fn page(&self) -> (String, Vec<Sql>) {
+        let (keys, key) = (self.keys, self.key());
+        let mut conditions = self.conditions.clone();
+        let mut values = self.values.clone();
+        let (compare, direction) =
+            if self.order == Order::Newest { ("<", "DESC") } else { (">", "ASC") };
+        if let Some(Cursor { at, opened, .. }) = self.after {
+            conditions.push(format!("({key}, {keys}.opened) {compare} (?, ?)"));
+            values.extend([Sql::Integer(at), Sql::Integer(opened)]);
+        }
+        values.push(Sql::Integer(i64::try_from(self.limit).unwrap_or(200) + 1));
+        let sql = format!(
+            "SELECT {} FROM {}{} ORDER BY {key} {direction}, {keys}.opened {direction} LIMIT ?",
+            Found::COLUMNS,
+            self.from,
+            where_all(&conditions),
+        );
+        (sql, values)
+    }
+
+    fn count(&self) -> (String, Vec<Sql>) {
+        let (from, all) = (&self.from, where_all(&self.conditions));
+        let limit = COUNTED + 1;
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {from}{all} LIMIT {limit})");
+        (sql, self.values.clone())
+    }
+
+    /// Reads the page; with its first page also how many rows there are.
+    pub(crate) fn read(&self, rows: &Connection, now: Timestamp) -> rusqlite::Result<Page> {
+        let (sql, values) = self.page();
+        let mut statement = rows.prepare_cached(&sql)?;
+        let found = statement.query_map(params_from_iter(values), Found::of)?;
+        let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        let more = found.len() as u64 > self.limit;
+        found.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        let next = found.last().filter(|_| more).map(|last| Cursor {
+            order: self.order.letter(),
+            at: if self.order == Order::Worst {
+                last.waits_since.unwrap_or(0)
+            } else {
+                last.opened_at
+            },
+            opened: last.opened,
+        });
+        let count = match self.after {
+            Some(_) => None,
+            None => {
+                let (sql, values) = self.count();
+                let mut statement = rows.prepare_cached(&sql)?;
+                Some(statement.query_row(params_from_iter(values), |row| row.get::<_, u64>(0))?)
+            }
+        };
+        Ok(Page {
+            rows: found.iter().map(|found| found.json(now)).collect(),
+            next: next.map(|next| next.to_string()),
+            count: count.map(counted),
+        })
+    }
+}
+
+/// A value that no row can have is a mistake, not an empty list.
+fn one_of(question: &Question, name: &str, known: Vec<&str>) -> Result<(), Problem> {
+    match question.text(name) {
+        Some(value) if !known.contains(&value) => {
+            let what = format!("must be one of {}", known.join(", "));
+            Err(bad(name, &what, known.first().copied()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn where_all(conditions: &[String]) -> String {
+    if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", conditions.join(" AND "))
+    }
+}
+
+/// `{"rows": 12, "text": "12"}`, or with `"text": "10,000+"`.
+pub(crate) fn counted(count: u64) -> Value {
+    let capped = count > COUNTED;
+    let count = count.min(COUNTED);
+    let mut text = thousands(count);
+    if capped {
+        text.push('+');
+    }
+    json!({ "rows": count, "capped": capped, "text": text })
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// What a list answers.
+pub(crate) struct Page {
+    pub(crate) rows: Vec<Value>,
+    pub(crate) next: Option<String>,
+    pub(crate) count: Option<Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::order_fulfilment::FLOW;
+
+    use crate::orders::ORDERS;
+
+    fn empty() -> Connection {
+        let rows = Connection::open_in_memory().unwrap();
+        rows.execute_batch("CREATE TABLE events (event TEXT)").unwrap();
+        rows.execute_batch(&ORDERS.model.tables.concat()).unwrap();
+        rows.execute_batch(&ORDERS.model.indexes.concat()).unwrap();
+        rows
+    }
+
+    fn list(query: &str) -> Result<List, Problem> {
+        let question = Question::from_query(query, &parameters(&ORDERS))?;
+        List::of(&FLOW, &ORDERS, &question, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn no_list_scans_a_table_or_sorts() {
+        let rows = empty();
+        let filters = [
+            "",
+            "state=open",
+            "waits_for=ship-order",
+            "reason=x",
+            "refused_at=payment",
+            "customer=c",
+            "sku=s",
+            "country=DE",
+            "since=2026-11-25T12:00:00Z",
+            "older_than=1h",
+            "state=open&reason=x",
+            "customer=c&sku=s",
+            "state=open&customer=c",
+            "waits_for=ship-order&older_than=1h",
+        ];
+        let orders = ["newest", "oldest"]
+            .into_iter()
+            .flat_map(|order| filters.map(|filter| format!("{filter}&order={order}")));
+        let worst = ["", "state=open", "waits_for=ship-order"].map(|f| format!("{f}&order=worst"));
+        for query in orders.chain(worst) {
+            let mut list = list(&query).unwrap();
+            for after in [None, Some(Cursor { order: 'n', at: 5, opened: 5 })] {
+                list.after = after;
+                for (sql, values) in [list.page(), list.count()] {
+                    let mut plan = rows.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+                    let plan = plan.query_map(params_from_iter(values), |row| row.get(3)).unwrap();
+                    let plan: Vec<String> = plan.map(Result::unwrap).collect();
+                    let bad = |step: &&String| {
+                        let scans = step.starts_with("SCAN") && !step.contains("INDEX");
+                        (scans && !step.contains("SCAN (")) || step.contains("TEMP B-TREE")
+                    };
+                    assert_eq!(plan.iter().find(bad), None, "{query}: {sql}\n{plan:#?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_worst_first_has_no_filter_that_no_index_has() {
+        let problem = list("order=worst&customer=c").unwrap_err();
+        assert!(problem.detail.contains("customer"), "{}", problem.detail);
+        assert!(list("order=best").is_err());
+        assert!(list("after=bi4xLjI&order=oldest").is_err());
+    }
+
+    #[test]
+    fn a_count_ends_somewhere() {
+        assert_eq!(counted(9_999)["text"], "9,999");
+        assert_eq!(counted(10_000)["text"], "10,000");
+        assert_eq!(counted(10_001)["text"], "10,000+");
+    }
+}

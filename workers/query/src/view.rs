@@ -1,0 +1,25 @@
+//! What is special about one saga on the read side, as data.
+
+use quadrille_projection::ReadModel;
+
+/// How the sagas of one flow are looked at.
+#[derive(Debug)]
+pub struct View {
+    /// What they are called: `orders`. The first segment of their paths, the first token of the
+    /// subjects of the micro service, and the name of the list in an answer.
+    pub many: &'static str,
+    /// Must have the tables of [`sagas`](quadrille_projection::sagas).
+    pub model: ReadModel,
+    /// By what lists are filtered, besides what every saga has: tags of the read model.
+    pub filters: &'static [Filter],
+    /// Whether there is a stock to show, which its own worker answers for.
+    pub stock: bool,
+}
+
+/// One filter: a tag of the read model.
+#[derive(Debug)]
+pub struct Filter {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub example: &'static str,
+}
