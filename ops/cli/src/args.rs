@@ -3,13 +3,14 @@
 use clap::Subcommand;
 use quadrille_tool::Verb;
 
-use crate::{dev, place, running, stock};
+use crate::{dev, orders, place, rebuild, running, stock};
 
 const EXAMPLES: &str = "\
 Examples:
   quadrille dev                          everything on this machine, with demo orders
   quadrille place                        place the sample order
   quadrille trace A123                   the whole story of one order
+  quadrille orders ls --state open       which orders are open, and whom they wait for
   quadrille topology plan                what the broker lacks
   quadrille breaker show                 which outside services give no answer
   quadrille stock show --json            what is in stock, for a script
@@ -31,6 +32,9 @@ pub(crate) enum Command {
     Place(place::PlaceArgs),
     #[command(subcommand)]
     Stock(stock::StockCommand),
+    #[command(subcommand)]
+    Orders(orders::OrdersCommand),
+    Rebuild(rebuild::RebuildArgs),
     #[command(flatten)]
     Verb(Verb),
     /// Become another program that dies with the one that started it, as `dev` starts its programs

@@ -34,7 +34,7 @@ Examples:
   quadrille dev --demo-only          four demo orders, then exit: 0 only if all ended as documented
   quadrille dev --ephemeral          keep nothing
   quadrille dev --reset              begin again with an empty log
-  quadrille dev --port 4222 --sandbox-port 8400 --command-port 8070 --data /tmp/quadrille
+  quadrille dev --port 4222 --sandbox-port 8400 --query-port 8420 --data /tmp/quadrille
 
 The demo orders: one completes; one is declined by the payment gateway, and its stock is released;
 one is refused by the carrier, its payment refunded and its stock released; one is placed while the
@@ -143,7 +143,7 @@ async fn session(
 
 fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     let running = stack.running()?;
-    let Addresses { nats, sandbox, command, data, .. } = &running.addresses;
+    let Addresses { nats, sandbox, command, query, data, .. } = &running.addresses;
     let line = |name: &str, value: &str| format!("  {name:<9} {value}");
     let title = |text: &str| ui.on_stderr.paint(STRONG, text);
     let sample = quadrille::Event::to_data(&Sample::default().placed()?);
@@ -153,6 +153,7 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         ui.on_stderr.paint(GOOD, "Quadrille is running. Ctrl-C stops it."),
         line("broker", nats),
         line("orders", &format!("{command}/orders  (POST; what it takes: {command}/openapi.json)")),
+        line("query", &format!("{query}/orders  (GET; what it answers: {query}/openapi.json)")),
         line("sandbox", sandbox),
         line("ledger", &data.join("ledger.jsonl").display().to_string()),
         line("logs", &data.join("logs").display().to_string()),
@@ -160,6 +161,7 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         title("Try, in another terminal of this folder:"),
         format!("  {quadrille} place --id A124 && {quadrille} trace A124"),
         format!("  {quadrille} place --count 1000 --rate 200"),
+        format!("  {quadrille} orders ls && {quadrille} orders watch"),
         format!("  {quadrille} stock show"),
         title("With the stock nats command:"),
         format!("  export NATS_URL={nats}"),
@@ -168,6 +170,7 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         format!("  nats req orders.place '{sample}'"),
         title("Over HTTP:"),
         format!("  curl -sS {command}/orders --json '{sample}'"),
+        format!("  curl -sS '{query}/orders?state=open&order=worst'"),
         title("What the outside world saw:"),
         format!("  curl -sS '{sandbox}/ledger?order=A123'"),
     ];

@@ -6,6 +6,8 @@
 mod args;
 mod place;
 mod stock;
+mod orders;
+mod rebuild;
 mod dev;
 mod running;
 
@@ -25,6 +27,8 @@ async fn run(command: Command, tool: &Tool) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => dev::run(args, tool.ui).await,
         Command::Place(args) => place::run(&args, tool).await,
         Command::Stock(command) => stock::run(command, tool).await,
+        Command::Orders(command) => orders::run(command, tool).await,
+        Command::Rebuild(args) => rebuild::run(&args, tool).await,
         Command::Verb(verb) => verb.run(tool).await,
         Command::Tied(args) => Err(dev::tied(&args)),
     }

@@ -38,6 +38,8 @@ pub(crate) struct Addresses {
     pub(crate) sandbox: String,
     /// Where orders are taken over HTTP.
     pub(crate) command: String,
+    /// Where questions about orders are answered over HTTP.
+    pub(crate) query: String,
     /// The data folder, absolute.
     pub(crate) data: PathBuf,
     /// The process id of the supervisor.

@@ -11,19 +11,23 @@ use super::folder::Folder;
 /// Takes orders, and has no row in the flow table.
 pub(super) const COMMAND: &str = "command";
 
+/// Answers questions about orders, and has no row in the flow table either.
+pub(super) const QUERY: &str = "query";
+
 /// Enough for thousands of orders; a stock that is there already is not touched.
 const DEMO_STOCK: &str = "ROSE-RED=100000,VASE-GLASS=10000";
 
 pub(super) fn workers_and_services() -> impl Iterator<Item = &'static str> {
-    FLOW.steps.iter().map(|step| step.worker).chain([COMMAND])
+    FLOW.steps.iter().map(|step| step.worker).chain([COMMAND, QUERY])
 }
 
 pub(super) fn is_worker(name: &str) -> bool {
     workers_and_services().any(|worker| worker == name)
 }
 
-pub(super) fn command_listen(address: &str) -> String {
-    format!("command.listen={address}")
+/// The setting by which a service over HTTP listens.
+pub(super) fn listen(service: &str, address: &str) -> String {
+    format!("{service}.listen={address}")
 }
 
 /// The folder of the workers' and the sandbox's binaries: they are built together with this one.
@@ -95,9 +99,15 @@ pub(super) fn worker_arguments(
     settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
 }
 
-pub(super) fn command_arguments(folder: &Folder, port: Option<u16>) -> Vec<String> {
-    let file = folder.run_file("command.http");
-    let listen = command_listen(&format!("127.0.0.1:{}", port.unwrap_or(0)));
-    let file = format!("command.address_file={}", file.display());
-    ["--set".to_owned(), listen, "--set".to_owned(), file].into()
+/// Of a service over HTTP.
+pub(super) fn http_arguments(folder: &Folder, service: &str, port: Option<u16>) -> Vec<String> {
+    let file = folder.run_file(&format!("{service}.http"));
+    let mut settings = vec![
+        listen(service, &format!("127.0.0.1:{}", port.unwrap_or(0))),
+        format!("{service}.address_file={}", file.display()),
+    ];
+    if service == QUERY {
+        settings.push(format!("{service}.folder={}", folder.path.join("query").display()));
+    }
+    settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
 }

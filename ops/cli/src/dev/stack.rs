@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use super::child::{Health, Kept, Program, Wish, keep};
 use super::folder::Folder;
 use super::programs::{
-    self, COMMAND, binaries, command_listen, is_worker, require_server, workers_and_services,
+    self, COMMAND, QUERY, binaries, is_worker, require_server, workers_and_services,
 };
 use crate::running::Addresses;
 
@@ -40,6 +40,9 @@ pub(super) struct StackArgs {
     /// Port of the service that takes orders over HTTP; without it, a free one
     #[arg(long, value_name = "PORT")]
     command_port: Option<u16>,
+    /// Port of the service that answers questions about orders; without it, a free one
+    #[arg(long, value_name = "PORT")]
+    query_port: Option<u16>,
     /// The nats-server program; a name without a folder is looked for on PATH
     #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
     nats_server: PathBuf,
@@ -109,18 +112,22 @@ impl Stack {
         let mut workers = Vec::new();
         for worker in workers_and_services() {
             let mut arguments = programs::worker_arguments(&self.folder, worker, &nats, &sandbox);
-            if worker == COMMAND {
-                arguments.extend(programs::command_arguments(&self.folder, args.command_port));
+            let port = match worker {
+                COMMAND => Some(args.command_port),
+                QUERY => Some(args.query_port),
+                _ => None,
+            };
+            if let Some(port) = port {
+                arguments.extend(programs::http_arguments(&self.folder, worker, port));
             }
             workers.push(self.keep(worker, &binaries.join(worker), arguments));
         }
         let this = &*self;
         let all = workers.iter().map(|worker| this.worker_ready(*worker));
         futures::future::try_join_all(all).await?;
-        let command = workers.iter().copied().find(|at| self.kept[*at].program.name == COMMAND);
-        let command = self.command_url(command.context("it is one of them")?)?;
+        let (command, query) = (self.http_url(COMMAND)?, self.http_url(QUERY)?);
         let data = self.folder.path.clone();
-        let addresses = Addresses { nats, sandbox, command, data, pid: std::process::id() };
+        let addresses = Addresses { nats, sandbox, command, query, data, pid: std::process::id() };
         self.folder.announce(&addresses)?;
         self.restart.send_replace(true);
         self.running = Some(Running { addresses, broker: connected });
@@ -169,10 +176,13 @@ impl Stack {
         self.kept.len() - 1
     }
 
-    /// Where orders are taken; a restarted service will listen there too.
-    fn command_url(&self, at: usize) -> anyhow::Result<String> {
-        let address = std::fs::read_to_string(self.folder.run_file("command.http"))?;
-        self.kept[at].program.replace(&command_listen("127.0.0.1:0"), command_listen(&address));
+    /// Where a service listens; a restarted one will listen there too.
+    fn http_url(&self, service: &str) -> anyhow::Result<String> {
+        let address = std::fs::read_to_string(self.folder.run_file(&format!("{service}.http")))?;
+        let kept = self.kept.iter().find(|kept| kept.program.name == service);
+        let program = &kept.context("it was started")?.program;
+        let old = programs::listen(service, "127.0.0.1:0");
+        program.replace(&old, programs::listen(service, &address));
         Ok(format!("http://{address}"))
     }
 

@@ -1,0 +1,263 @@
+//! `quadrille orders`: lists, watches and finds orders by asking a query worker, which reads them
+//! from its projection of the log. `trace` reads the log itself, and needs no query worker.
+
+mod query;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use quadrille_tool::Tool;
+use quadrille_tool::output::{self, BAD, Paint, QUIET, Style, UNDO, duration};
+use serde_json::{Map, Value, json};
+
+pub(crate) use query::ask;
+
+const EXAMPLES: &str = "\
+Examples:
+  quadrille orders ls --state open --order worst
+  quadrille orders find JD0142
+  quadrille orders watch";
+
+const LS: &str = "\
+Examples:
+  quadrille orders ls
+  quadrille orders ls --state open --order worst
+  quadrille orders ls --waits-for charge-customer --older-than 10m
+  quadrille orders ls --customer cus_1001 --limit 1000 --json | jq .id
+
+The rows come from a query worker's projection, and stderr says which place of the log they are of.
+--min-seq waits for a place: the token or the sequence that placing an order has printed.";
+
+const FIND: &str = "\
+Examples:
+  quadrille orders find A12
+  quadrille orders find cus_1001 --json
+
+Finds by order id (or a part of it that follows a dash), customer, SKU, payment, label, tracking
+number, event id, trace id or sequence in the log.
+
+Exit codes: 0 something was found; 1 nothing.";
+
+const WATCH: &str = "\
+Examples:
+  quadrille orders watch
+  quadrille orders watch --json | jq 'select(.kind == \"refusal\")'
+
+Prints what happens from now on, one line each, until Ctrl-C. Where the log is restored or made
+anew, a line on stderr says so, and it goes on from there.";
+
+/// List, watch or find orders: asks a query worker
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(crate) enum OrdersCommand {
+    /// Print a list of orders
+    #[command(after_help = LS)]
+    Ls(LsArgs),
+    /// Print what happens, as it happens
+    #[command(after_help = WATCH)]
+    Watch {
+        /// Begin after this place: a token or a sequence
+        #[arg(long, value_name = "TOKEN")]
+        after: Option<String>,
+        /// Print JSON, one line each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Find orders by anything that identifies them
+    #[command(after_help = FIND)]
+    Find {
+        /// What to look for
+        #[arg(value_name = "TEXT")]
+        text: String,
+        /// Print JSON, one line each
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What to list.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// open, cancelling, completed or cancelled
+    #[arg(long)]
+    state: Option<String>,
+    /// The worker whose turn it is
+    #[arg(long, value_name = "WORKER")]
+    waits_for: Option<String>,
+    /// Why it was turned around
+    #[arg(long)]
+    reason: Option<String>,
+    /// The customer's reference
+    #[arg(long)]
+    customer: Option<String>,
+    /// A SKU of one of the lines
+    #[arg(long)]
+    sku: Option<String>,
+    /// Placed longer ago than this: 10m, 24h, 7d
+    #[arg(long, value_name = "TIME")]
+    older_than: Option<String>,
+    /// newest, oldest, or worst: those that wait longest
+    #[arg(long, default_value = "newest")]
+    order: String,
+    /// Rows, at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// Wait until the rows are of this place: a token or a sequence
+    #[arg(long, value_name = "TOKEN")]
+    min_seq: Option<String>,
+    /// Print JSON, one line for each order
+    #[arg(long)]
+    json: bool,
+}
+
+/// Rows of one answer.
+const PAGE: usize = 200;
+
+pub(crate) async fn run(command: OrdersCommand, tool: &Tool) -> anyhow::Result<ExitCode> {
+    match command {
+        OrdersCommand::Ls(args) => ls(&args, tool).await,
+        OrdersCommand::Watch { after, json } => watch(after, json, tool).await,
+        OrdersCommand::Find { text, json } => find(&text, json, tool).await,
+    }
+}
+
+async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let connection = tool.connect().await?;
+    let mut question = Map::new();
+    for (name, value) in [
+        ("state", &args.state),
+        ("waits_for", &args.waits_for),
+        ("reason", &args.reason),
+        ("customer", &args.customer),
+        ("sku", &args.sku),
+        ("older_than", &args.older_than),
+        ("min_seq", &args.min_seq),
+    ] {
+        question.extend(value.clone().map(|value| (name.to_owned(), value.into())));
+    }
+    question.insert("order".to_owned(), args.order.clone().into());
+    let (mut rows, mut count) = (Vec::new(), None);
+    let as_of = loop {
+        let limit = (args.limit - rows.len()).min(PAGE);
+        question.insert("limit".to_owned(), limit.max(1).into());
+        let mut page =
+            ask(&connection.broker, "orders.list", &Value::from(question.clone())).await?;
+        if let Value::Array(found) = page["orders"].take() {
+            rows.extend(found);
+        }
+        count = count.or_else(|| page["count"]["text"].as_str().map(str::to_owned));
+        match page["next"].take() {
+            Value::String(next) if rows.len() < args.limit => {
+                question.insert("after".to_owned(), next.into());
+            }
+            _ => break page["as_of"].take(),
+        }
+    };
+    rows.truncate(args.limit);
+    if args.json {
+        rows.iter().try_for_each(output::json)?;
+    } else if !rows.is_empty() {
+        output::data(&table(&rows))?;
+    }
+    let all = count.unwrap_or_default();
+    tool.ui.note(quiet(tool, &format!("{} of {all}, as of {}", rows.len(), place(&as_of))));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn find(text: &str, json: bool, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let connection = tool.connect().await?;
+    let found = ask(&connection.broker, "orders.find", &json!({ "q": text })).await?;
+    let hits = found["found"].as_array().cloned().unwrap_or_default();
+    if json {
+        hits.iter().try_for_each(output::json)?;
+    } else if !hits.is_empty() {
+        let row = |hit: &Value| {
+            let by = format!("{} {}", word(&hit["by"]), word(&hit["value"]));
+            let saga = &hit["saga"];
+            vec![word(&hit["id"]), word(&saga["state"]), word(&saga["waits_for"]), by]
+        };
+        let rows: Vec<_> = hits.iter().map(row).collect();
+        output::data(&output::table(&["order", "state", "waits for", "found by"], &rows))?;
+    }
+    let more = if found["more"] == true { ", and perhaps more" } else { "" };
+    let note = format!("{} found{more}, as of {}", hits.len(), place(&found["as_of"]));
+    tool.ui.note(quiet(tool, &note));
+    Ok(if hits.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn watch(after: Option<String>, json: bool, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let connection = tool.connect().await?;
+    let mut question = json!({ "wait": "3s" });
+    if let Some(after) = after {
+        question["after"] = after.into();
+    }
+    loop {
+        let page = ask(&connection.broker, "orders.changes", &question).await?;
+        if page["resync"] == true {
+            tool.ui.note("another log, or too far back: going on from now");
+        }
+        for change in page["changes"].as_array().into_iter().flatten() {
+            if json {
+                output::json(change)?;
+            } else {
+                output::data(&line(change, tool.ui.on_stdout))?;
+            }
+        }
+        question["after"] = page["after"].clone();
+    }
+}
+
+fn line(change: &Value, paint: Paint) -> String {
+    let style = match change["kind"].as_str() {
+        Some("refusal" | "alien") => BAD,
+        Some("undo") => UNDO,
+        _ => Style::new(),
+    };
+    let stored_at = word(&change["stored_at"]);
+    let time = stored_at.get(11..23).unwrap_or(&stored_at);
+    let what = paint.paint(style, word(&change["type"]));
+    let reason = change["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let next = change["waits_for"].as_str().map(|worker| format!(", now {worker}"));
+    let next = next.unwrap_or_else(|| format!(", {}", word(&change["state"])));
+    let next = paint.paint(QUIET, next);
+    format!("{time}  {}  {what}{reason}{next}\n", word(&change["id"]))
+}
+
+fn table(rows: &[Value]) -> String {
+    let row = |row: &Value| {
+        let age = |name: &str| row[name].as_f64().map_or_else(String::new, duration);
+        let details = &row["details"];
+        vec![
+            word(&row["id"]),
+            word(&row["state"]),
+            word(&row["waits_for"]),
+            age("waits_ms"),
+            word(&row["reason"]),
+            word(&details["customer"]),
+            age("age_ms"),
+        ]
+    };
+    let rows: Vec<_> = rows.iter().map(row).collect();
+    let headings = ["order", "state", "waits for", " since", "reason", "customer", " age"];
+    output::table(&headings, &rows)
+}
+
+/// A text, or nothing.
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.chars().filter(|c| !c.is_control()).collect(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// The place that rows are of, and how far behind.
+fn place(as_of: &Value) -> String {
+    let behind = as_of["behind"].as_u64().unwrap_or_default();
+    let token = word(&as_of["token"]);
+    if behind == 0 { token } else { format!("{token} ({behind} messages behind)") }
+}
+
+fn quiet(tool: &Tool, text: &str) -> String {
+    tool.ui.on_stderr.paint(QUIET, text)
+}
