@@ -13,6 +13,7 @@ const SLEEPS: &[(&str, &str)] = &[
     ("tests/src/storm.rs", "looks again, within the limit of the storm"),
     ("tests/contract/slots.rs", "writers try again after a jittered pause"),
     ("tests/contract/faults.rs", "a fault comes at a random moment"),
+    ("tests/query/kills.rs", "a kill comes at a random moment"),
     ("workers/charge-customer/tests/http_gateway/main.rs", "races begin at random moments"),
     ("workers/ship-order/tests/http_carrier.rs", "looks again, as `eventually` does"),
     ("workers/reserve-inventory/tests/stock_log/broker.rs", "a scripted broker takes its time"),

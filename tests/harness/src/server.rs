@@ -63,6 +63,11 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.ports.clients)
     }
 
+    /// The folder of its streams.
+    pub fn store(&self) -> PathBuf {
+        self.folder.file("jetstream")
+    }
+
     /// `127.0.0.1:PORT` of its monitoring pages.
     pub fn monitoring(&self) -> String {
         format!("{}:{}", Ipv4Addr::LOCALHOST, self.ports.monitoring)

@@ -1,0 +1,98 @@
+//! H48: the rows are exactly the fold of the log, whenever the worker is killed.
+
+use std::time::Duration;
+
+use harness::process::Process;
+use serde_json::Value;
+use tests::eventually::{eventually, within_patience};
+use tests::stack::{Armed, Stack};
+use tokio::time::sleep;
+
+use crate::asked::{Query, launch};
+use crate::{fold, writer};
+
+/// Kills: 20, or as many as the environment says.
+#[expect(clippy::disallowed_methods, reason = "tests have no config; this is its one reader")]
+fn kills() -> u64 {
+    std::env::var("QUADRILLE_TEST_KILLS").map_or(20, |text| text.parse().expect("a number"))
+}
+
+async fn compare(stack: &Stack, query: &Query, last: u64) {
+    query.reaches(last).await;
+    let history = stack.history().await;
+    fold::assert_equal(&history.log, &query.rows());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h48_a_projection_killed_at_random_is_the_fold_of_the_log() {
+    let stack = Stack::bare().await;
+    let mut last = writer::write(&stack.raw, "early", 200).await;
+    for round in 0..kills() {
+        let query = Query::spawn(&stack, "query");
+        let orders = async { writer::write(&stack.raw, &format!("round-{round}"), 330).await };
+        let fault = async {
+            sleep(Duration::from_millis(fastrand::u64(20..400))).await;
+            query.process.kill();
+        };
+        (last, ()) = tokio::join!(orders, fault);
+        if round % 10 == 0 {
+            compare(&stack, &Query::start(&stack, "query").await, last).await;
+        }
+    }
+    compare(&stack, &Query::start(&stack, "query").await, last).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h48_rows_and_checkpoint_are_stored_together_or_not_at_all() {
+    let stack = Stack::bare().await;
+    // The first file is built at once, so that what is killed is the follower's transaction.
+    drop(Query::start(&stack, "query").await);
+    let armed = Armed::at(&stack, "rows", "run.rows-before-checkpoint");
+    for (round, hit) in [1, 2, 5].into_iter().enumerate() {
+        let armed_launch = launch(&stack, "query", armed.kills_at_hit("query", hit));
+        let mut process: Process = stack.launcher().launch(&armed_launch);
+        process.ready().await.unwrap_or_else(|error| panic!("{error:#}"));
+        let mut last = 0;
+        for order in 0.. {
+            if armed.times() > round {
+                break;
+            }
+            last = writer::write(&stack.raw, &format!("round-{round}-{order}"), 1).await;
+            // So that there are several transactions.
+            sleep(Duration::from_millis(100)).await;
+        }
+        drop(process);
+        compare(&stack, &Query::start(&stack, "query").await, last).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_beside_the_rows_fails_no_read_and_comes_to_the_same() {
+    let stack = Stack::bare().await;
+    let last = writer::write(&stack.raw, "early", 1_000).await;
+    let query = Query::start(&stack, "query").await;
+    query.reaches(last).await;
+    let before = std::fs::read_link(query.link()).unwrap();
+    let client = stack.client();
+    let asked = client.request("orders.rebuild", "".into()).await.expect("it answers");
+    let asked: Value = serde_json::from_slice(&asked.payload).unwrap();
+    assert!(asked["replica"].is_string(), "{asked}");
+    let reads = async {
+        let mut newest = 0;
+        loop {
+            let page = query.ok("/orders?limit=5").await;
+            let at = page["as_of"]["sequence"].as_u64().unwrap();
+            assert!(at >= newest, "no reader sees the past: {at} after {newest}");
+            newest = at;
+            if std::fs::read_link(query.link()).unwrap() != before {
+                return;
+            }
+        }
+    };
+    let orders = writer::write(&stack.raw, "late", 300);
+    let reads = within_patience("another file serves", reads);
+    let (last, ()) = tokio::join!(orders, reads);
+    compare(&stack, &query, last).await;
+    let old = query.link().with_file_name(before);
+    eventually("the old file is deleted", async || (!old.exists()).then_some(())).await;
+}
