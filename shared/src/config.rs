@@ -332,9 +332,12 @@ mod tests {
     #[test]
     fn each_breaker_has_a_section_also_in_the_environment() {
         let environment = [("QUADRILLE_BREAKER__PAYMENT_GATEWAY__RUN", "4")];
-        let settings = read(&environment, &["breaker.carrier.wait=1s"]).expect("sound");
+        let settings =
+            read(&environment, &["breaker.carrier.wait=1s", "breaker.quote-service.run=5"])
+                .expect("sound");
         assert_eq!(settings.breaker["payment-gateway"].run, 4);
         assert_eq!(settings.breaker["carrier"].wait, Duration::from_secs(1));
+        assert_eq!(settings.breaker["quote-service"].run, 5, "a preferred service has one too");
         assert_eq!(settings.breaker["carrier"].run, BreakerSettings::default().run);
     }
 

@@ -42,7 +42,7 @@ Where each number comes from:
   replica    what each replica that answers within a second says of itself: the phase that it acts
              on, since when it has no answers, most calls at once, calls in flight, messages held
 
-Exit codes: 0 shown; 1 the broker does not answer, or no step calls the service.";
+Exit codes: 0 shown; 1 the broker does not answer, or no step requires the service.";
 
 const PAUSE: &str = "\
 Examples:
@@ -144,7 +144,7 @@ fn find(flow: &Flow, service: &str) -> anyhow::Result<&'static str> {
             names if names.is_empty() => "its steps call no outside service".to_owned(),
             names => format!("the flow names {names}"),
         };
-        anyhow!("no step of {} calls the service {service:?}", flow.saga).advise(advice)
+        anyhow!("no step of {} requires the service {service:?}", flow.saga).advise(advice)
     })
 }
 
