@@ -3,6 +3,7 @@
 
 mod breaker;
 mod held;
+mod lines;
 
 use serde_json::{Value, json};
 use tests::cluster::Cluster;

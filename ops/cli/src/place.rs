@@ -6,6 +6,8 @@
 mod order;
 mod one;
 mod many;
+mod lines;
+mod room;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ use quadrille_tool::connect::Connection;
 use quadrille_tool::output::{self, Advise};
 use schemas::order_fulfilment::FLOW;
 
+use lines::Lines;
 use many::{Many, Plan};
 
 pub(crate) use one::place;
@@ -31,17 +34,27 @@ Examples:
   quadrille place --id A125 order.json               an order from a file, bare or as a CloudEvent
   jq .order big.json | quadrille place -             an order from stdin
   quadrille place --count 1000 --rate 200            load: ids load-…-1 to load-…-1000
+  quadrille place --lines orders.jsonl --rejects rejects.jsonl    each line an order
+  gunzip -c big.gz | quadrille place --lines - --prefix night-0412
   quadrille place --json                             {\"id\",\"sequence\",\"placed\",\"subject\"}
 
 Prints the id and the sequence under which the log has it. An order that is there already is a
-success if its data are the same; otherwise it is an error, and the first order is kept.";
+success if its data are the same; otherwise it is an error, and the first order is kept.
+
+--lines takes JSON lines, or one JSON array, each order bare or as a CloudEvent. Each gets a receipt
+or an error with its line number and the JSON pointer of each mistake; a bad line stops none of the
+others. An order's id is in it (order_id, or the event's subject); --prefix names those without one
+by their line. So the same command may be run again: what is there already is found, not placed
+twice. Only where the log takes no orders at all does it stop, and says behind which line.
+
+Exit codes: 0 all are in the log; 1 some are not; 2 wrong usage, or the file is no JSON.";
 
 /// Place an order, or many
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PlaceArgs {
     /// An order as JSON, bare or as a CloudEvent; `-` reads it from stdin
-    #[arg(value_name = "FILE", conflicts_with_all = ["sku", "quantity", "price", "currency",
+    #[arg(value_name = "FILE", conflicts_with_all = ["lines", "sku", "quantity", "price", "currency",
         "customer", "payment_method", "country", "postcode"])]
     file: Option<PathBuf>,
     /// The order's id: 1 to 64 of A-Z a-z 0-9 _ -; without it, a new random one
@@ -51,6 +64,8 @@ pub(crate) struct PlaceArgs {
     sample: Sample,
     #[command(flatten)]
     many: Many,
+    #[command(flatten)]
+    lines: Lines,
     /// Print JSON, one line for each order
     #[arg(long)]
     json: bool,
@@ -63,6 +78,9 @@ enum Wanted {
 }
 
 pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &args.lines.lines {
+        return lines::run(file, args, tool).await;
+    }
     // A mistake in the order is reported before anything is sent.
     let template = order::template(args.file.as_deref(), &args.sample)?;
     let wanted = match args.many.plan()? {

@@ -24,17 +24,18 @@ use super::order::{Order, Template, random_text};
 #[derive(Debug, Args)]
 pub(super) struct Many {
     /// Place this many orders, with ids PREFIX-1, PREFIX-2, …
-    #[arg(long, value_name = "N", conflicts_with = "id")]
+    #[arg(long, value_name = "N", conflicts_with = "id", group = "many")]
     count: Option<NonZeroU32>,
     /// Orders a second; without it, as fast as the broker stores them
     #[arg(long, value_name = "R", requires = "count")]
     rate: Option<f64>,
-    /// What the ids of many orders begin with; without it, a new random text
-    #[arg(long, requires = "count")]
-    prefix: Option<String>,
+    /// What the ids of many orders begin with: PREFIX-1, … (of --lines: PREFIX-LINE
+    /// where a line names none, or PREFIX-ELEMENT in an array); without it, --count takes a new random text
+    #[arg(long, requires = "many")]
+    pub(super) prefix: Option<String>,
     /// Orders that may wait for their answer at once
-    #[arg(long, value_name = "N", default_value = "64", requires = "count")]
-    in_flight: NonZeroU32,
+    #[arg(long, value_name = "N", default_value = "256", requires = "many")]
+    pub(super) in_flight: NonZeroU32,
 }
 
 /// What was asked for, checked.

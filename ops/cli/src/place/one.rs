@@ -53,9 +53,14 @@ impl Receipt {
 /// # Errors
 /// When the slot holds another order, the log is full, or no answer says whether it was stored.
 pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<Receipt> {
+    put(broker, order).await.map_err(|error| explain(order, error))
+}
+
+/// As [`place`], with the bare error.
+pub(super) async fn put(broker: &dyn Broker, order: &Order) -> Result<Receipt, open::Error> {
     let same = |stored: &_| order.is_what_is_stored(stored);
     let opened = open::open(broker, &FLOW, &order.opening, same, PATIENCE).await;
-    let Opened { sequence, when } = opened.map_err(|error| explain(order, error))?;
+    let Opened { sequence, when } = opened?;
     let slot = &order.opening.slot;
     let (id, subject) = (slot.saga().to_string(), slot.subject().to_owned());
     Ok(Receipt { id, sequence, placed: when, subject })

@@ -91,7 +91,7 @@ pub(crate) fn template(file: Option<&Path>, sample: &Sample) -> anyhow::Result<T
     parse(&text).map_err(|bad| invalid(&file.display().to_string(), &bad))
 }
 
-fn parse(text: &str) -> Result<Template, BadData> {
+pub(super) fn parse(text: &str) -> Result<Template, BadData> {
     // `parse` bounds the nesting and says where a document is not JSON.
     if let Ok(Probe { specversion: Some(_), subject }) = serde_json::from_str(text) {
         return Ok(Template::Structured { text: text.trim().to_owned(), subject });

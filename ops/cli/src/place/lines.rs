@@ -1,0 +1,226 @@
+//! A file of orders: each line gets a receipt, or an error that says where its mistakes are, in the
+//! order of the lines.
+//!
+//! A bad line stops nothing. A broker that takes no orders does: every further line would only wait
+//! for the same answer. In both cases the command may be run again, because an order's id is in its
+//! line or follows from the line's number.
+
+mod documents;
+mod reject;
+mod report;
+
+use std::collections::{HashSet, VecDeque};
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use quadrille::log::open;
+use quadrille::nats::NatsBroker;
+use quadrille::{BadData, Reason, SagaId};
+use quadrille_tool::Tool;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::one::{Receipt, put};
+use super::order::{Order, parse};
+use super::room::Room;
+use super::{PlaceArgs, require_log};
+use documents::{Document, Documents};
+use reject::Reject;
+use report::Report;
+
+/// Where many orders are read from.
+#[derive(Debug, Args)]
+pub(super) struct Lines {
+    /// Place each order of this file: JSON lines, or one JSON array; `-` reads stdin
+    #[arg(long, value_name = "FILE", group = "many", conflicts_with_all = ["count", "id", "rate",
+        "sku", "quantity", "price", "currency", "customer", "payment_method", "country",
+        "postcode"])]
+    pub(super) lines: Option<PathBuf>,
+    /// Write the lines that were not placed to this file, each with its mistakes; written anew
+    #[arg(long, value_name = "FILE", requires = "lines")]
+    rejects: Option<PathBuf>,
+}
+
+/// Documents read ahead; enough that reading and sending do not wait for each other.
+const AHEAD: usize = 1_024;
+
+type Read = anyhow::Result<Document>;
+
+pub(super) async fn run(file: &Path, args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let name = file.display().to_string();
+    let (input, length) = documents::open(file)?;
+    if let Some(prefix) = &args.many.prefix {
+        // The longest line number there can be.
+        let id = format!("{prefix}-{}", u32::MAX);
+        SagaId::parse(&id).with_context(|| format!("--prefix makes {id:?}"))?;
+    }
+    let documents = match Documents::open(input, &name) {
+        Ok(documents) => documents,
+        Err(error) => {
+            tool.ui.error(&error);
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let connection = tool.connect().await?;
+    require_log(&connection).await?;
+    let rejects = args.lines.rejects.as_deref().map(|rejects| create(rejects, file)).transpose()?;
+    let report = Report::new(args.json, tool.ui, length, rejects);
+    let placing = Placing {
+        broker: &connection.broker,
+        prefix: args.many.prefix.as_deref(),
+        in_flight: args.many.in_flight.get() as usize,
+        room: Room::default(),
+        report,
+    };
+    placing.run(read_ahead(documents), &name).await
+}
+
+/// The file of rejects.
+fn create(rejects: &Path, lines: &Path) -> anyhow::Result<BufWriter<File>> {
+    let there = |path: &Path| path.canonicalize().ok();
+    if there(rejects).is_some_and(|rejects| Some(rejects) == there(lines)) {
+        bail!("--rejects {} is the file that is read; nothing was sent", rejects.display());
+    }
+    let file = File::create(rejects);
+    Ok(BufWriter::new(file.with_context(|| format!("cannot write {}", rejects.display()))?))
+}
+
+/// Reads in a thread of its own, which a stdin that never ends cannot keep the command with.
+fn read_ahead(mut documents: Documents<Box<dyn std::io::BufRead + Send>>) -> mpsc::Receiver<Read> {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    std::thread::spawn(move || {
+        while let Some(document) = documents.next().transpose() {
+            let failed = document.is_err();
+            if sender.blocking_send(document).is_err() || failed {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Why there is no room, although there is some.
+const RESERVED: &str = "the log is nine tenths full, and the rest is for the orders that are in it: \
+                        `quadrille topology apply --max-bytes SIZE --write` makes it larger";
+
+/// What became of a line.
+enum Outcome {
+    Placed(Receipt),
+    /// And the log's reason, where the line itself is good.
+    Rejected(Box<Reject>, Option<open::Error>),
+}
+
+struct Placing<'b> {
+    broker: &'b NatsBroker,
+    prefix: Option<&'b str>,
+    in_flight: usize,
+    room: Room,
+    report: Report,
+}
+
+impl Placing<'_> {
+    async fn run(
+        mut self,
+        mut documents: mpsc::Receiver<Read>,
+        name: &str,
+    ) -> anyhow::Result<ExitCode> {
+        let began = Instant::now();
+        let (mut pending, mut sent) = (FuturesOrdered::new(), VecDeque::new());
+        // Two lines under one id go one after the other, so that the first one is kept.
+        let (mut ids, mut waiting) = (HashSet::new(), None::<Line>);
+        let (mut reading, mut failed) = (true, None);
+        loop {
+            let free = waiting.take_if(|line| line.id().is_none_or(|id| !ids.contains(id)));
+            if let Some(line) = free {
+                let bytes = line.document.text.len() as u64;
+                if line.order.is_ok() && !self.room.takes(self.broker, bytes).await {
+                    self.report.stop(line.document.line, RESERVED.to_owned());
+                    reading = false;
+                    continue;
+                }
+                ids.extend(line.id().cloned());
+                sent.push_back((line.document.line, line.document.read, line.id().cloned()));
+                pending.push_back(line.settle(self.broker));
+            }
+            let room = reading && waiting.is_none() && pending.len() < self.in_flight;
+            tokio::select! {
+                biased;
+                document = documents.recv(), if room => match document {
+                    Some(Ok(document)) => waiting = Some(self.read(document)),
+                    Some(Err(error)) => (reading, failed) = (false, Some(error)),
+                    None => reading = false,
+                },
+                Some(outcome) = pending.next(), if !pending.is_empty() => {
+                    let (line, read, id) = sent.pop_front().expect("one for each that is pending");
+                    id.map(|id: SagaId| ids.remove(&id));
+                    if self.report.take(line, read, outcome)? {
+                        (reading, waiting) = (false, None);
+                    }
+                }
+                else => break,
+            }
+        }
+        self.report.end(name, began.elapsed(), failed)
+    }
+
+    fn read(&self, document: Document) -> Line {
+        let order = self.order(&document);
+        Line { document, order }
+    }
+
+    /// The order in a line, under its id.
+    fn order(&self, document: &Document) -> Result<Order, Box<Reject>> {
+        if let Some(fault) = document.fault {
+            return Err(Box::new(Reject::unreadable(document, fault.says())));
+        }
+        let invalid = |bad| Box::new(Reject::invalid(document, bad));
+        let not_utf8 = |_| invalid(BadData::new(Reason::NotJson, "", "not UTF-8"));
+        let text = std::str::from_utf8(&document.text).map_err(not_utf8)?;
+        let template = parse(text).map_err(invalid)?;
+        let id = match (template.named(), self.prefix) {
+            (Some(id), _) => id,
+            (None, Some(prefix)) => {
+                let number = document.item.map_or(document.line, |item| item + 1);
+                format!("{prefix}-{number}")
+            }
+            (None, None) => return Err(Box::new(Reject::nameless(document))),
+        };
+        let saga = SagaId::parse(&id).map_err(|error| {
+            invalid(BadData::new(Reason::InvalidId, "/subject", error.to_string()))
+        })?;
+        Order::new(&template, &saga).map_err(invalid)
+    }
+}
+
+/// A line that was read.
+struct Line {
+    document: Document,
+    order: Result<Order, Box<Reject>>,
+}
+
+impl Line {
+    fn id(&self) -> Option<&SagaId> {
+        self.order.as_ref().ok().map(|order| order.opening.slot.saga())
+    }
+
+    async fn settle(self, broker: &NatsBroker) -> Outcome {
+        let order = match self.order {
+            Ok(order) => order,
+            Err(reject) => return Outcome::Rejected(reject, None),
+        };
+        match put(broker, &order).await {
+            Ok(receipt) => Outcome::Placed(receipt),
+            Err(error) => {
+                let id = order.opening.slot.saga().as_str();
+                let reject = Reject::refused(&self.document, id, &error);
+                Outcome::Rejected(Box::new(reject), Some(error))
+            }
+        }
+    }
+}

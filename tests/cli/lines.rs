@@ -1,0 +1,171 @@
+//! Many orders from one file: `place --lines`.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tests::server::Server;
+use tests::stack::{Build, Fate, Stack, order, program};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::{Said, quadrille};
+
+/// An order as JSON in one line, under this id.
+fn line(id: &str) -> String {
+    let mut order = serde_json::to_value(order(Fate::Completes, 0)).unwrap();
+    order["order_id"] = id.into();
+    order.to_string()
+}
+
+/// 500 lines, of which every 25th is no order, each in another way.
+fn mixed() -> (String, Vec<u64>) {
+    let (mut text, mut bad) = (String::from("\u{feff}"), Vec::new());
+    for number in 1..=500_u64 {
+        let good = line(&format!("L-{number}"));
+        let written = match number {
+            25 => good.replacen("\"quantity\":", "\"quantity\":-", 1),
+            50 => good.replacen(&format!("L-{number}"), "a b", 1),
+            75 => "{".to_owned(),
+            100 => "[]".to_owned(),
+            125 => good.replacen("\"order_id\"", "\"not_an_id\"", 1),
+            150 => format!("{good}{good}"),
+            175 => format!("\"{}\"", "x".repeat(600_000)),
+            number if number % 25 == 0 => good.replacen("EUR", "EUX", 1),
+            _ => good.clone(),
+        };
+        if number % 25 == 0 {
+            bad.push(number);
+        }
+        text.push_str(&format!("{written}\r\n"));
+    }
+    (text, bad)
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn numbers(documents: &[Value]) -> Vec<u64> {
+    documents.iter().map(|document| document["line"].as_u64().expect("a line")).collect()
+}
+
+async fn piped(server: &Server, line: &str, input: &[u8]) -> Said {
+    let mut child = Command::new(program(Build::Shipped, "quadrille"))
+        .env_clear()
+        .args(["--nats", &server.url()])
+        .args(line.split_whitespace())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // A program that refuses its input may end before it has read it.
+    let _ = stdin.write_all(input).await;
+    drop(stdin);
+    let output = child.wait_with_output().await.expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+    Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn read(file: &Path) -> Vec<Value> {
+    documents(&std::fs::read_to_string(file).expect("it was written"))
+}
+
+#[tokio::test]
+async fn every_line_gets_a_receipt_or_its_mistakes_and_a_second_run_places_nothing() {
+    let stack = Stack::bare().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (text, bad) = mixed();
+    let (orders, rejects) = (folder.path().join("orders.jsonl"), folder.path().join("bad.jsonl"));
+    std::fs::write(&orders, &text).unwrap();
+    let place =
+        format!("place --lines {} --rejects {} --json", orders.display(), rejects.display());
+    let said = quadrille(&stack.server, &place).await;
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    let told = documents(&said.stdout);
+    assert_eq!(numbers(&told), (1..=500).collect::<Vec<_>>(), "in the order of the lines");
+    let (placed, rejected): (Vec<Value>, Vec<Value>) =
+        told.into_iter().partition(|one| one["sequence"].is_u64());
+    assert_eq!((placed.len(), numbers(&rejected)), (480, bad.clone()));
+    assert_eq!(read(&rejects), rejected, "the file has what stdout has");
+
+    let first = |line: u64| {
+        let reject = rejected.iter().find(|one| one["line"] == line).expect("a reject");
+        let mistake = &reject["mistakes"][0];
+        (mistake["pointer"].as_str().unwrap(), mistake["code"].as_str().unwrap())
+    };
+    assert_eq!(first(25), ("/lines/0/quantity", "invalid-field"));
+    assert_eq!(first(50), ("/order_id", "invalid-field"));
+    assert_eq!((first(75), first(100)), (("", "not-json"), ("", "invalid-field")));
+    assert_eq!((first(125), first(150)), (("/order_id", "no-id"), ("", "not-json")));
+    assert_eq!((first(175), first(200).0), (("", "not-json"), "/lines/0/unit_price/currency"));
+    assert_eq!(rejected[0]["text"], text.lines().nth(24).unwrap().trim_end());
+
+    let log = async || stack.raw.messages("ORDERS").await;
+    let before = log().await;
+    let again = quadrille(&stack.server, &place).await;
+    let again = documents(&again.stdout);
+    let found = again.iter().filter(|one| one["placed"] == "before").count();
+    assert_eq!((found, before, log().await), (480, 480, 480), "no second order");
+}
+
+#[tokio::test]
+async fn an_array_is_taken_too_and_names_its_orders_by_their_place() {
+    let stack = Stack::bare().await;
+    let nameless =
+        line("x").replacen("\"order_id\":\"x\",", "", 1).replacen(",\"order_id\":\"x\"", "", 1);
+    let text = format!("[{},\n {nameless},\n{{}}, {nameless}", line("B1"));
+    let place = "place --lines - --prefix night --json";
+    let said = piped(&stack.server, place, text.as_bytes()).await;
+    let told = documents(&said.stdout);
+    assert_eq!((said.code, numbers(&told)), (Some(1), vec![1, 2, 3, 3]), "{}", said.stdout);
+    assert_eq!((&told[0]["id"], &told[1]["id"]), (&json!("B1"), &json!("night-2")));
+    assert_eq!((&told[2]["item"], &told[3]["item"]), (&json!(2), &json!(3)));
+    let all = told[2]["mistakes"].as_array().unwrap();
+    assert!(all.iter().any(|mistake| mistake["pointer"] == "/customer"), "{all:?}");
+    let cut = told[3]["mistakes"][0]["message"].as_str().unwrap();
+    assert!(cut.contains("ends here"), "{cut}");
+    let again = piped(&stack.server, place, format!("{text}]").as_bytes()).await;
+    let told = documents(&again.stdout);
+    assert_eq!((&told[1]["placed"], &told[3]["placed"]), (&json!("before"), &json!("now")));
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_named_and_a_log_that_takes_nothing_stops_the_command() {
+    let stack = Stack::bare().await;
+    for (input, name) in [(&b"\x1f\x8b\x08\0\0"[..], "gzip"), (b"\xff\xfe{\0\n\0", "UTF-16")] {
+        let said = piped(&stack.server, "place --lines -", input).await;
+        assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
+        assert!(said.stderr.contains(name), "{}", said.stderr);
+    }
+    let twice =
+        format!("{}\n{}\n", line("T1"), line("T1").replacen("\"quantity\":3", "\"quantity\":4", 1));
+    let said = piped(&stack.server, "place --lines - --json", twice.as_bytes()).await;
+    let told = documents(&said.stdout);
+    assert_eq!(told[0]["placed"], "now", "the first of one id is kept: {}", said.stdout);
+    assert_eq!(told[1]["mistakes"][0]["code"], "already-placed");
+}
+
+#[tokio::test]
+async fn h46_a_bulk_load_leaves_the_room_that_open_orders_need_to_end() {
+    let stack = Stack::bare().await;
+    stack.raw.change_stream("ORDERS", json!({ "max_bytes": 40_000 })).await.unwrap();
+    let many: String = (0..200).map(|at| line(&format!("F{at}")) + "\n").collect();
+    let place = "place --lines - --in-flight 4 --json";
+    let said = piped(&stack.server, place, many.as_bytes()).await;
+    let placed = documents(&said.stdout).len();
+    assert_eq!((said.code, (10..100).contains(&placed)), (Some(1), true), "{placed}");
+    assert!(said.stderr.contains("nine tenths full"), "{}", said.stderr);
+    assert!(said.stderr.contains("run the same command again"), "{}", said.stderr);
+    for at in 0..2 {
+        let event = stack.raw.publish(&format!("orders.inventory.F{at}"), &[], &"x".repeat(900));
+        event.await.expect("there is room for what happens to an open order");
+    }
+    stack.raw.change_stream("ORDERS", json!({ "max_bytes": 1_000_000 })).await.unwrap();
+    let said = piped(&stack.server, place, many.as_bytes()).await;
+    let told = documents(&said.stdout);
+    let before = told.iter().filter(|one| one["placed"] == "before").count();
+    assert_eq!((said.code, told.len(), before), (Some(0), 200, placed), "{}", said.stderr);
+}
