@@ -160,8 +160,9 @@ async fn h46_a_bulk_load_leaves_the_room_that_open_orders_need_to_end() {
     assert!(said.stderr.contains("nine tenths full"), "{}", said.stderr);
     assert!(said.stderr.contains("run the same command again"), "{}", said.stderr);
     for at in 0..2 {
-        let event = stack.raw.publish(&format!("orders.inventory.F{at}"), &[], &"x".repeat(900));
-        event.await.expect("there is room for what happens to an open order");
+        let subject = format!("orders.inventory.F{at}");
+        let stored = stack.raw.publish(&subject, &[], &"x".repeat(900)).await;
+        stored.expect("there is room for what happens to an open order");
     }
     stack.raw.change_stream("ORDERS", json!({ "max_bytes": 1_000_000 })).await.unwrap();
     let said = piped(&stack.server, place, many.as_bytes()).await;
