@@ -54,8 +54,8 @@ Exit codes: 0 all are in the log; 1 some are not; 2 wrong usage, or the file is 
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PlaceArgs {
     /// An order as JSON, bare or as a CloudEvent; `-` reads it from stdin
-    #[arg(value_name = "FILE", conflicts_with_all = ["lines", "sku", "quantity", "price", "currency",
-        "customer", "payment_method", "country", "postcode"])]
+    #[arg(value_name = "FILE", conflicts_with_all = ["lines", "sku", "quantity", "price",
+        "currency", "customer", "payment_method", "country", "postcode"])]
     file: Option<PathBuf>,
     /// The order's id: 1 to 64 of A-Z a-z 0-9 _ -; without it, a new random one
     #[arg(long)]

@@ -106,7 +106,7 @@ fn read_ahead(mut documents: Documents<Box<dyn std::io::BufRead + Send>>) -> mps
 }
 
 /// Why there is no room, although there is some.
-const RESERVED: &str = "the log is nine tenths full, and the rest is for the orders that are in it: \
+const RESERVED: &str = "the log is nine tenths full, and the rest is for the orders in it: \
                         `quadrille topology apply --max-bytes SIZE --write` makes it larger";
 
 /// What became of a line.

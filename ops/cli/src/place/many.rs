@@ -29,8 +29,8 @@ pub(super) struct Many {
     /// Orders a second; without it, as fast as the broker stores them
     #[arg(long, value_name = "R", requires = "count")]
     rate: Option<f64>,
-    /// What the ids of many orders begin with: PREFIX-1, … (of --lines: PREFIX-LINE
-    /// where a line names none, or PREFIX-ELEMENT in an array); without it, --count takes a new random text
+    /// What the ids of many orders begin with: PREFIX-1, … (of --lines: PREFIX-LINE where a line
+    /// names none, in an array PREFIX-ELEMENT); without it, --count takes a new random text
     #[arg(long, requires = "many")]
     pub(super) prefix: Option<String>,
     /// Orders that may wait for their answer at once

@@ -1,5 +1,5 @@
-//! How much of the log is left for new orders: the last tenth is for the events of those that are in
-//! it, because an order that is half done must be able to end.
+//! How much of the log is left for new orders: the last tenth is for the events of those that are
+//! in it, because an order that is half done must be able to end.
 
 use quadrille::broker::Broker;
 use quadrille::nats::NatsBroker;
