@@ -23,6 +23,9 @@ use plan::Plan;
 const SUSPECT_AFTER: Duration = Duration::from_millis(500);
 /// Time for the key to travel, beside the time that a call may take.
 const TRAVEL: Duration = Duration::from_millis(200);
+/// A replica that was proven sick says only so late whether it is answered now: the healthy ones
+/// have mostly said so by then.
+const SICK_LATER: Duration = Duration::from_millis(500);
 /// A replica that was proven sick leaves the others alone for this long.
 const SICK_QUIET: Duration = Duration::from_secs(10);
 /// Replicas that did not doubt probe first: they may not be cut off.
@@ -258,6 +261,11 @@ impl Fleet {
                 let recovered = entry.is(Phase::Flowing, Reason::Recovered);
                 if machine.is_stopped() || recovered && known == Known::New {
                     self.open_gently(machine, now);
+                }
+                if entry.phase == Phase::Suspected {
+                    machine.ask(if machine.is_sick() { now + SICK_LATER } else { now });
+                } else {
+                    machine.ask_no_more();
                 }
             }
             Phase::Paused => {

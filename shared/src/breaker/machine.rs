@@ -92,6 +92,15 @@ pub struct Doubt {
     next: Duration,
     /// Others are answered: it is this replica that is cut off.
     sick: bool,
+    /// The fleet asks whether anybody is answered, and waits for this replica from then on.
+    asked: Option<Duration>,
+}
+
+impl Doubt {
+    /// When the next single try may begin.
+    fn due(&self) -> Duration {
+        self.asked.map_or(self.next, |asked| asked.min(self.next))
+    }
 }
 
 impl Machine {
@@ -126,8 +135,8 @@ impl Machine {
         }
         match &self.state {
             State::Flowing if now >= self.opens_at => self.free(self.limit, now),
-            State::Doubting(doubt) if self.out == 0 && now >= doubt.next => {
-                Offer::Single { since: doubt.next.max(self.idle_since).max(self.busy.until()) }
+            State::Doubting(doubt) if self.out == 0 && now >= doubt.due() => {
+                Offer::Single { since: doubt.due().max(self.idle_since).max(self.busy.until()) }
             }
             State::Probing(probe) => probe.offer(self.busy.until()),
             State::Flowing | State::Doubting(_) | State::Shut => Offer::Nothing,

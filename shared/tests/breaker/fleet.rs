@@ -238,6 +238,15 @@ fn random_errors_pause_nobody_and_park_nobody() {
 }
 
 #[test]
+fn replicas_that_all_doubt_ask_each_other_before_they_pause() {
+    for_seeds(4, |seed| {
+        let mut simulation = fleet(8, 200.0, seed, random_errors(0.8));
+        simulation.run_until(300.0);
+        assert_eq!((simulation.counts.pauses, simulation.counts.parked.len()), (0, 0));
+    });
+}
+
+#[test]
 fn a_key_that_becomes_unreadable_never_blocks_for_ever() {
     let down: Down = |at, _| (20.0..60.0).contains(&at);
     for_seeds(20, |seed| {

@@ -9,6 +9,8 @@ use crate::breaker::class::{Class, retry_after};
 
 /// The first single try comes this soon: a short hiccup should cost no more.
 const FIRST_SINGLE: Duration = Duration::from_millis(50);
+/// While the fleet asks whether anybody is answered, single tries are this far apart.
+const ASKED_SPACE: Duration = Duration::from_millis(300);
 /// No held message waits longer: it is in hand, and an answer is cheap to ask for.
 const HOLD_MAX: Duration = Duration::from_secs(30);
 /// An undo that failed `max_attempts` times goes on for ever, so it goes on slowly.
@@ -100,7 +102,8 @@ impl Machine {
             self.charges.forgive();
             let next = now + self.spread(FIRST_SINGLE);
             let space = FIRST_SINGLE * 2;
-            self.state = State::Doubting(Doubt { since: now, space, next, sick: false });
+            self.state =
+                State::Doubting(Doubt { since: now, space, next, sick: false, asked: None });
         } else if class.is_chargeable() && self.window.blames(message.id, now) {
             self.charges.charge(message.id, self.settings.max_attempts, now);
         }
@@ -114,7 +117,9 @@ impl Machine {
             State::Flowing | State::Shut | State::Probing(_) => return,
         };
         let next = now + self.spread(space).min(longest);
+        let again = now + self.spread(ASKED_SPACE);
         if let State::Doubting(doubt) = &mut self.state {
+            doubt.asked = doubt.asked.map(|asked| asked.max(again));
             match class {
                 Class::Local => {}
                 Class::Answered

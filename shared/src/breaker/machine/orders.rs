@@ -41,6 +41,21 @@ impl Machine {
         }
     }
 
+    /// Another replica gets no answers and asks whether anybody does: single tries from `at` on.
+    /// Without it, replicas that wait long would pause the fleet over errors at random.
+    pub fn ask(&mut self, at: Duration) {
+        if let State::Doubting(doubt) = &mut self.state {
+            doubt.asked = Some(at);
+        }
+    }
+
+    /// The question is answered: single tries come as rarely as before it.
+    pub fn ask_no_more(&mut self) {
+        if let State::Doubting(doubt) = &mut self.state {
+            doubt.asked = None;
+        }
+    }
+
     /// Whether decisions are acted on. What they are does not depend on it.
     pub fn act(&mut self, acting: bool) {
         self.acting = acting;
@@ -159,7 +174,7 @@ impl Machine {
     pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
         let (by_state, is_single) = match &self.state {
             State::Flowing => (self.opens_at.max(self.idle_since), self.limit == 1),
-            State::Doubting(doubt) => (doubt.next.max(self.idle_since), true),
+            State::Doubting(doubt) => (doubt.due().max(self.idle_since), true),
             State::Shut => (Duration::ZERO, false),
             State::Probing(probe) => (probe.since(), true),
         };
