@@ -133,6 +133,17 @@ pub fn retry_after(asked: Duration, chance: f64) -> Duration {
 mod tests {
     use super::*;
 
+    const ALL: [Class; 8] = [
+        Class::Answered,
+        Class::Undecided,
+        Class::Bad,
+        Class::Busy(None),
+        Class::NotSent,
+        Class::Failed,
+        Class::Credentials,
+        Class::Local,
+    ];
+
     #[test]
     fn a_retry_after_is_never_shortened_and_at_most_a_fifth_longer() {
         for chance in [0.0, 0.3, 0.99, 1.0] {
@@ -148,18 +159,8 @@ mod tests {
 
     #[test]
     fn a_call_is_wasted_if_its_class_is_a_failure() {
-        let classes = [
-            Class::Answered,
-            Class::Undecided,
-            Class::Bad,
-            Class::Busy(None),
-            Class::NotSent,
-            Class::Failed,
-            Class::Credentials,
-            Class::Local,
-        ];
         let mut tally = Tally::default();
-        for (at, class) in classes.into_iter().enumerate() {
+        for (at, class) in ALL.into_iter().enumerate() {
             let wasted = tally.wasted();
             tally.add(class);
             assert_eq!(tally.by_class()[at].1, 1, "{class:?}");
@@ -169,19 +170,7 @@ mod tests {
 
     #[test]
     fn only_what_was_sent_and_not_answered_may_be_charged() {
-        let of = |wanted: fn(Class) -> bool| {
-            [
-                Class::Answered,
-                Class::Undecided,
-                Class::Bad,
-                Class::Busy(None),
-                Class::NotSent,
-                Class::Failed,
-                Class::Credentials,
-                Class::Local,
-            ]
-            .map(wanted)
-        };
+        let of = |wanted: fn(Class) -> bool| ALL.map(wanted);
         assert_eq!(
             of(Class::is_chargeable),
             [false, false, false, false, false, true, true, false]

@@ -124,6 +124,31 @@ impl InHand<'_> {
             }
         }
     }
+
+    /// Waits where no breaker does it.
+    async fn waits(
+        self,
+        class: Class,
+        attempt: u32,
+        noted: Option<&Noted<'_>>,
+    ) -> Result<Self, Ending> {
+        let after = match class {
+            Class::Busy(after) => after.unwrap_or_default(),
+            Class::Answered | Class::Undecided | Class::Bad => Duration::ZERO,
+            Class::NotSent | Class::Failed => Duration::ZERO,
+            Class::Credentials | Class::Local => Duration::ZERO,
+        };
+        if let Some(delay) = self.earlier.leaves_after(after) {
+            let denied = Denied::GiveBack { delay, charged: 0, why: Why::Later };
+            return Err(deny(self, denied).await);
+        }
+        let wait = retry::STEP.wait(attempt).max(after);
+        if let Some(noted) = noted {
+            noted.waits_until(Instant::now() + wait);
+        }
+        self.worker.pause(wait, self.since).await?;
+        Ok(self)
+    }
 }
 
 impl<'w> Attempt<'w> {
@@ -170,33 +195,6 @@ impl<'w> Attempt<'w> {
             telemetry::undo_blocked(worker.name(), saga, &bad);
         }
         Granted::ask(hand, Some(context), turn, noted).await
-    }
-}
-
-impl InHand<'_> {
-    /// Waits where no breaker does it.
-    async fn waits(
-        self,
-        class: Class,
-        attempt: u32,
-        noted: Option<&Noted<'_>>,
-    ) -> Result<Self, Ending> {
-        let after = match class {
-            Class::Busy(after) => after.unwrap_or_default(),
-            Class::Answered | Class::Undecided | Class::Bad => Duration::ZERO,
-            Class::NotSent | Class::Failed => Duration::ZERO,
-            Class::Credentials | Class::Local => Duration::ZERO,
-        };
-        if let Some(delay) = self.earlier.leaves_after(after) {
-            let denied = Denied::GiveBack { delay, charged: 0, why: Why::Later };
-            return Err(deny(self, denied).await);
-        }
-        let wait = retry::STEP.wait(attempt).max(after);
-        if let Some(noted) = noted {
-            noted.waits_until(Instant::now() + wait);
-        }
-        self.worker.pause(wait, self.since).await?;
-        Ok(self)
     }
 }
 

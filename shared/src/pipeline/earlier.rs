@@ -31,8 +31,7 @@ struct Record {
     stream: String,
     /// Failures that count against it.
     charged: u32,
-    /// Its deliveries up to this one ended: they were given back, or a run of theirs came to an
-    /// end.
+    /// Its deliveries up to this one left their worker in good order.
     ended: u64,
     /// Runs that have begun since, as far as is known without an end.
     begun: u32,

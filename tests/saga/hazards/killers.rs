@@ -8,6 +8,23 @@ use tests::stack::{Armed, Fate, Stack, Supervisor};
 /// Two runs beside others, because one may be another's death, and three alone and written down.
 const DEATHS: usize = 5;
 
+/// The one worker that is missing is started by each test in its own way.
+async fn without_charging() -> Stack {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    stack
+}
+
+/// Waits for the first message that is set aside.
+async fn parked(stack: &Stack) -> Value {
+    eventually("a message is parked", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    serde_json::from_slice(&stack.history().await.parked[0].payload).expect("JSON")
+}
+
 /// Replicas that this place kills, and that are always started again.
 fn mortal(stack: &Stack, armed: &Armed, replicas: usize) -> Vec<Supervisor> {
     let keep = |_| {
@@ -21,17 +38,11 @@ fn mortal(stack: &Stack, armed: &Armed, replicas: usize) -> Vec<Supervisor> {
 
 #[tokio::test]
 async fn h16_a_message_that_ends_its_worker_is_parked_after_three_recorded_starts() {
-    let mut stack = Stack::bare().await;
-    stack.start_others("charge-customer").await;
-    stack.fill_stock().await;
+    let stack = without_charging().await;
     let armed = Armed::at(&stack, "killer", "run.killer-0");
     let replicas = mortal(&stack, &armed, 1);
     stack.place_all("killer", &[Fate::Completes]).await;
-    eventually("the killer is parked", async || {
-        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
-    })
-    .await;
-    let parked: Value = serde_json::from_slice(&stack.history().await.parked[0].payload).unwrap();
+    let parked = parked(&stack).await;
     assert_eq!(parked["reason"], "crash-loop");
     assert_eq!(parked["subject"], "orders.inventory.killer-0");
     assert_eq!(armed.times(), DEATHS);
@@ -42,28 +53,20 @@ async fn h16_a_message_that_ends_its_worker_is_parked_after_three_recorded_start
 
 #[tokio::test]
 async fn h16_a_message_that_ends_its_worker_at_a_later_attempt_is_parked_too() {
-    let mut stack = Stack::bare().await;
-    stack.start_others("charge-customer").await;
-    stack.fill_stock().await;
+    let stack = without_charging().await;
     let fails = json!({ "order": "killer-0", "operations": ["create"], "error_rate": 1 });
     stack.sandbox.set_faults("payment", &fails).await;
     let armed = Armed::at(&stack, "killer", "run.killer-0.2");
     let replicas = mortal(&stack, &armed, 1);
     stack.place_all("killer", &[Fate::Completes]).await;
-    eventually("the killer is parked", async || {
-        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
-    })
-    .await;
-    let parked: Value = serde_json::from_slice(&stack.history().await.parked[0].payload).unwrap();
+    let parked = parked(&stack).await;
     assert_eq!(parked["reason"], "crash-loop");
     end(replicas).await;
 }
 
 #[tokio::test]
 async fn h16_an_undo_that_ends_its_worker_is_not_parked_and_does_not_end_it_for_ever() {
-    let mut stack = Stack::bare().await;
-    stack.start_others("charge-customer").await;
-    stack.fill_stock().await;
+    let stack = without_charging().await;
     let armed = Armed::at(&stack, "killer", "undo.killer-0");
     let replicas = mortal(&stack, &armed, 1);
     stack.place_all("killer", &[Fate::NoCarrier]).await;
@@ -84,9 +87,7 @@ async fn h16_an_undo_that_ends_its_worker_is_not_parked_and_does_not_end_it_for_
 
 #[tokio::test]
 async fn h17_a_message_that_ends_its_worker_takes_no_neighbour_with_it() {
-    let mut stack = Stack::bare().await;
-    stack.start_others("charge-customer").await;
-    stack.fill_stock().await;
+    let stack = without_charging().await;
     let armed = Armed::at(&stack, "killer", "run.killer-0");
     // All are there before the first worker, so that the killer has neighbours in hand.
     let mut good = stack.place_all("good", &[Fate::Completes; 8]).await;
@@ -94,10 +95,7 @@ async fn h17_a_message_that_ends_its_worker_takes_no_neighbour_with_it() {
     good.extend(stack.place_all("well", &[Fate::Completes; 56]).await);
     let replicas = mortal(&stack, &armed, 2);
     stack.closed(&good).await;
-    eventually("the killer is parked", async || {
-        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
-    })
-    .await;
+    parked(&stack).await;
     stack.quiet().await;
     let parked = stack.history().await.parked;
     assert_eq!(parked.len(), 1, "one message, and no other");

@@ -116,23 +116,37 @@ async fn h40_a_service_that_gives_no_answer_is_asked_by_probes_alone() {
     stack.check().await;
 }
 
-#[tokio::test]
-async fn h41_a_message_that_always_fails_is_parked_alone_and_pauses_nobody() {
+fn at_most_three_attempts() -> Launch {
+    charging().env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__MAX_ATTEMPTS", 3)
+}
+
+/// Orders are answered, and one is in hand that never will be.
+async fn poisoned() -> Stack {
     let mut stack = Stack::bare().await;
     stack.start_others("charge-customer").await;
-    stack.start(charging().env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__MAX_ATTEMPTS", 3)).await;
+    stack.start(at_most_three_attempts()).await;
     stack.fill_stock().await;
     let fails = json!({ "order": "poison-0", "operations": ["create"], "error_rate": 1 });
     stack.sandbox.set_faults("payment", &fails).await;
     let good = stack.place_all("before", &[Fate::Completes; 20]).await;
     stack.closed(&good).await;
     stack.place_all("poison", &[Fate::Completes]).await;
+    stack
+}
+
+/// Between the attempts at the one that fails, so that a failure is its own.
+async fn others_are_answered(stack: &Stack, round: &mut u32) {
+    let more = stack.place_all(&format!("good-{round}"), &[Fate::Completes; 5]).await;
+    *round += 1;
+    stack.closed(&more).await;
+}
+
+#[tokio::test]
+async fn h41_a_message_that_always_fails_is_parked_alone_and_pauses_nobody() {
+    let stack = poisoned().await;
     let mut round = 0;
     eventually("the message is parked", async || {
-        // Others are answered between its attempts, so that a failure is its own.
-        let more = stack.place_all(&format!("good-{round}"), &[Fate::Completes; 5]).await;
-        round += 1;
-        stack.closed(&more).await;
+        others_are_answered(&stack, &mut round).await;
         assert_eq!(agreed(&stack).await, Value::Null, "no replica ever doubted");
         (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
     })
@@ -147,30 +161,18 @@ async fn h41_a_message_that_always_fails_is_parked_alone_and_pauses_nobody() {
 
 #[tokio::test]
 async fn h41_attempts_that_count_are_remembered_when_their_worker_is_restarted() {
-    let mut stack = Stack::bare().await;
-    stack.start_others("charge-customer").await;
-    let charging = || charging().env("QUADRILLE_BREAKER__PAYMENT_GATEWAY__MAX_ATTEMPTS", 3);
-    stack.start(charging()).await;
-    stack.fill_stock().await;
-    let fails = json!({ "order": "poison-0", "operations": ["create"], "error_rate": 1 });
-    stack.sandbox.set_faults("payment", &fails).await;
-    let good = stack.place_all("before", &[Fate::Completes; 20]).await;
-    stack.closed(&good).await;
-    stack.place_all("poison", &[Fate::Completes]).await;
+    let mut stack = poisoned().await;
     let poison = "poison-0".parse().unwrap();
     let mut round = 0;
     let mut restarted = false;
     eventually("the message is parked", async || {
-        // Others are answered between its attempts, so that a failure is its own.
-        let more = stack.place_all(&format!("good-{round}"), &[Fate::Completes; 5]).await;
-        round += 1;
-        stack.closed(&more).await;
+        others_are_answered(&stack, &mut round).await;
         if !restarted && stack.sandbox.calls_for(&poison, "create").await == 2 {
             let more = stack.place_all("surely-after", &[Fate::Completes; 5]).await;
             stack.closed(&more).await;
             stack.worker("charge-customer").shut_down().await;
             assert_eq!(charged(&stack, "orders.inventory.poison-0").await, 2);
-            stack.start(charging()).await;
+            stack.start(at_most_three_attempts()).await;
             restarted = true;
         }
         (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())

@@ -51,7 +51,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(2),
             quote_url: "http://127.0.0.1:8080/quote".into(),
             quote_secret: None,
-            quote_timeout: Duration::from_millis(250),
+            quote_timeout: Duration::from_millis(100),
         }
     }
 }
