@@ -5,6 +5,7 @@
 //! the form expected.
 
 mod settings;
+mod logs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,9 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::Flow;
 
-pub use settings::{
-    BreakerSettings, HealthSettings, LogFormat, LogSettings, NatsSettings, Settings, WorkerSettings,
-};
+pub use logs::{LogFormat, LogSettings};
+pub use settings::{BreakerSettings, HealthSettings, NatsSettings, Settings, WorkerSettings};
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +26,9 @@ pub struct Invalid {
     problem: String,
 }
 
-/// All settings as they were given, before they are checked against any form.
-#[derive(Debug, Clone)]
+/// All settings as they were given, before they are checked against any form. They may hold
+/// secrets.
+#[derive(Clone)]
 pub struct Sources {
     config: Config,
     /// Key, as `worker.concurrency`, to where it was set.
@@ -70,17 +71,19 @@ impl Sources {
             builder = set(builder, &key, &name, value)?;
         }
         for flag in flags {
-            let origin = format!("--set {flag}");
             let Some((key, value)) = flag.split_once('=') else {
+                let origin = format!("--set {flag}");
                 let problem = "must be key=value, as in worker.concurrency=8".into();
                 return Err(Invalid { origin, problem });
             };
+            // Without the value, which may be a secret.
+            let origin = format!("--set {key}");
             origins.insert(key.to_owned(), origin.clone());
             builder = set(builder, key, &origin, value.to_owned())?;
         }
         let config = builder.build().map_err(|error| Invalid {
             origin: file.map_or_else(|| "settings".into(), |path| path.display().to_string()),
-            problem: error.to_string(),
+            problem: without_lines(&error.to_string()),
         })?;
         let sources = Self { config, origins };
         sources.refuse_unknown_sections(&is_own)?;
@@ -111,6 +114,9 @@ impl Sources {
             if value.is_zero() {
                 return Err(self.invalid(key, "must be longer than zero".into()));
             }
+        }
+        if let Err(problem) = settings.log.filter() {
+            return Err(self.invalid("log.level", problem.into()));
         }
         Ok(settings)
     }
@@ -197,6 +203,15 @@ impl Sources {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a file and where, without the line itself, which may hold a secret.
+fn without_lines(problem: &str) -> String {
+    let is_drawn = |line: &&str| {
+        line.trim_start().trim_start_matches(char::is_numeric).trim_start().starts_with('|')
+    };
+    let lines: Vec<_> = problem.lines().filter(|line| !is_drawn(line)).map(str::trim).collect();
+    lines.join(": ")
 }
 
 /// `BOOK_HOTEL` and `URL` become `book-hotel.url`, if a worker has that name.
@@ -318,15 +333,34 @@ mod tests {
             (
                 vec![],
                 vec!["wroker.concurrency=8"],
-                vec!["--set wroker.concurrency=8", "no such section"],
+                vec!["--set wroker.concurrency", "no such section"],
             ),
             (vec![], vec!["concurrency"], vec!["key=value"]),
+            (vec![], vec!["log.level=inof"], vec!["log.level (--set log.level)", "debug or trace"]),
+            (vec![], vec!["log.level=info,,"], vec!["log.level"]),
+            (vec![], vec!["log.format=text"], vec!["log.format", "auto, pretty or json"]),
         ] {
             let error = read(&environment, &flags).expect_err("a mistake").to_string();
             for part in parts {
                 assert!(error.contains(part), "{error:?} lacks {part:?}");
             }
         }
+    }
+
+    #[test]
+    fn no_error_shows_a_value_that_may_be_secret() {
+        let folder = std::env::temp_dir().join(format!("quadrille-config-{}", std::process::id()));
+        std::fs::write(&folder, "[nats]\nurl = \"nats://me:s3cr3t@a\" x").expect("it is written");
+        let file = Sources::read(&FLOW, "ship-order", Some(&folder), std::iter::empty(), &[]);
+        std::fs::remove_file(&folder).expect("it was written");
+        let file = file.map(drop).expect_err("not TOML").to_string();
+        assert!(file.contains("line 2"), "{file}");
+        let flag = read(&[], &["nats.password=s3cr3t"]).expect_err("no such key").to_string();
+        assert!(flag.contains("nats.password"), "{flag}");
+        let settings = read(&[], &["nats.url=nats://me:s3cr3t@a"]).expect("sound");
+        let shown = format!("{settings:?}");
+        assert!(shown.contains("nats://…@a"), "{shown}");
+        assert!(!format!("{file}{flag}{shown}").contains("s3cr3t"), "{file}{flag}{shown}");
     }
 
     #[test]

@@ -29,13 +29,16 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{Flow, Slot};
 
-pub use connection::{ConnectError, NatsOptions, connect};
+pub use connection::{ConnectError, Given, NatsOptions, connect};
 use service::Answers;
 
 use crate::broker::{
     BatchMessage, Broker, Care, Entry, Inspection, Page, Pause, Published, Pull, Receipt, Request,
     ServiceError, Settle, Stored, StreamState, Unavailable, Watch,
 };
+
+/// What the client's own log lines begin their target with.
+pub(crate) const LOG_TARGET: &str = "async_nats";
 
 /// One connection to NATS, shared by everything in the process; cheap to clone.
 #[derive(Debug, Clone)]

@@ -6,13 +6,17 @@
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::breaker::call;
 use crate::breaker::fleet::{Entry, News, Override, Phase};
 use crate::config::{LogFormat, LogSettings};
 use crate::pipeline::Why;
-use crate::{BadData, SagaId};
+use crate::{BadData, SagaId, nats};
 
 /// Seconds from a delivery to its settlement, by durable.
 pub const HANDLING: &str = "quadrille_handling_seconds";
@@ -48,18 +52,24 @@ pub const FALLBACKS: &str = "quadrille_fallbacks_total";
 
 /// Sends logs where the settings say; a second call changes nothing.
 pub fn start_logs(settings: &LogSettings) {
-    let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = settings.filter().unwrap_or_else(|_| EnvFilter::new("info"));
+    // The broker's client logs its login at debug, and at info what our own lines say.
+    let filter = filter.and(filter_fn(|event| {
+        !event.target().starts_with(nats::LOG_TARGET) || *event.level() <= Level::WARN
+    }));
     let terminal = std::io::stderr().is_terminal();
     let pretty = match settings.format {
         LogFormat::Auto => terminal,
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry();
     let _ = if pretty {
-        log.with_ansi(terminal).with_target(false).try_init()
+        let lines = lines.with_ansi(terminal).with_target(false);
+        registry.with(lines.with_filter(filter)).try_init()
     } else {
-        log.json().flatten_event(true).try_init()
+        registry.with(lines.json().flatten_event(true).with_filter(filter)).try_init()
     };
 }
 

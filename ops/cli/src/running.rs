@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use quadrille_tool::connect::{DefaultBroker, Found, LOCAL};
-use quadrille_tool::output::{QUIET, Ui};
+use quadrille_tool::output::Ui;
 use serde::{Deserialize, Serialize};
 
 /// The broker of a command that names none: that of the `quadrille dev` that runs here.
@@ -14,18 +14,40 @@ pub(crate) const BROKER: DefaultBroker = DefaultBroker {
 
 /// [`BROKER`], for the help.
 pub(crate) const NATS_HELP: &str = "\
-The broker: nats://host:port, several separated by commas. Without it: that of a `quadrille dev` \
-that runs in this folder or above it, otherwise nats://127.0.0.1:4222";
+The broker: nats://host:port, several separated by commas; a login in it (user:password@ or token@) \
+is percent-encoded. Without it: NATS_URL, NATS_CONTEXT, that of a `quadrille dev` that runs in this \
+folder or above it, the selected context of the `nats` command, or nats://127.0.0.1:4222";
 
-fn find(ui: Ui) -> Found {
-    let Some((file, running)) = Addresses::here() else {
-        let origin =
-            "the default: neither --nats nor --context is given, and no `quadrille dev` runs here";
-        return Found { url: LOCAL.to_owned(), origin: origin.to_owned() };
-    };
-    let note = format!("using the broker of the running `quadrille dev`: {}", running.nats);
-    ui.note(ui.on_stderr.paint(QUIET, format!("{note} ({})", file.display())));
-    Found { url: running.nats, origin: format!("from {}", file.display()) }
+fn find(_: Ui) -> Found {
+    match Addresses::here() {
+        Some((file, running)) => Found {
+            url: running.nats,
+            origin: format!("the running `quadrille dev`, from {}", file.display()),
+            is_ours: true,
+        },
+        None => Found {
+            url: LOCAL.to_owned(),
+            origin: match stale() {
+                Some(file) => {
+                    format!("the default: the `quadrille dev` of {} no longer runs", file.display())
+                }
+                None => "the default: nothing names a broker, and no `quadrille dev` runs here"
+                    .to_owned(),
+            },
+            is_ours: false,
+        },
+    }
+}
+
+/// The `dev.json` that a killed `quadrille dev` left in this folder or one above it.
+fn stale() -> Option<PathBuf> {
+    candidates()?.into_iter().find(|file| file.is_file())
+}
+
+/// Where a `dev.json` of this folder may be, nearest first.
+fn candidates() -> Option<Vec<PathBuf>> {
+    let here = std::env::current_dir().ok()?;
+    Some(here.ancestors().map(|folder| Addresses::file(&folder.join(DEV_FOLDER))).collect())
 }
 
 /// Where a `quadrille dev` keeps its data, unless `--data` names another folder.
@@ -62,10 +84,8 @@ impl Addresses {
     /// The `dev.json` of the `quadrille dev` that runs in this folder or one above it, and its
     /// content.
     fn here() -> Option<(PathBuf, Self)> {
-        let here = std::env::current_dir().ok()?;
-        here.ancestors()
-            .map(|folder| Self::file(&folder.join(DEV_FOLDER)))
-            .find_map(|file| Self::of_running(&file).map(|running| (file, running)))
+        let running = |file: PathBuf| Self::of_running(&file).map(|running| (file, running));
+        candidates()?.into_iter().find_map(running)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The settings every worker has, with their defaults.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,30 +9,74 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::duration;
+use super::logs::LogSettings;
 use crate::breaker::{self, FleetMode};
-use crate::nats::NatsOptions;
+use crate::nats::{Given, NatsOptions};
 
-/// How to reach the broker.
-#[derive(Debug, Clone, Deserialize)]
+/// How to reach the broker, and what to log in with: at most one of a login in the URL, a user, a
+/// token, credentials or an nkey. Secrets are in files, because a process list shows variables and
+/// flags.
+#[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsSettings {
-    /// One or more `nats://host:port`, separated by commas.
+    /// One or more `nats://host:port`, separated by commas; `nats://user:password@host` and
+    /// `nats://token@host` log in, percent-encoded.
     pub url: String,
     /// A `.creds` file.
     pub credentials: Option<PathBuf>,
+    /// A user, with or without `password_file`.
+    pub user: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
+    /// A file with an nkey seed.
+    pub nkey_file: Option<PathBuf>,
+    /// A PEM file of root certificates, for a server with a private CA.
+    pub ca: Option<PathBuf>,
+    /// A PEM file with this client's certificate, and one with its key.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// The server expects TLS from the first byte on (`handshake_first`).
+    pub tls_first: bool,
 }
 
 impl Default for NatsSettings {
     fn default() -> Self {
-        Self { url: "nats://127.0.0.1:4222".into(), credentials: None }
+        Self {
+            url: "nats://127.0.0.1:4222".into(),
+            credentials: None,
+            user: None,
+            password_file: None,
+            token_file: None,
+            nkey_file: None,
+            ca: None,
+            cert: None,
+            key: None,
+            tls_first: false,
+        }
+    }
+}
+
+impl fmt::Debug for NatsSettings {
+    /// Without the login that the URL may hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsSettings").field("options", &self.options("")).finish_non_exhaustive()
     }
 }
 
 impl NatsSettings {
     pub(crate) fn options(&self, name: &str) -> NatsOptions {
+        let file = |path: &Option<PathBuf>| path.clone().map(Given::File);
         NatsOptions {
             urls: self.url.split(',').map(|url| url.trim().to_owned()).collect(),
-            credentials: self.credentials.clone(),
+            credentials: file(&self.credentials),
+            user: self.user.clone(),
+            password: file(&self.password_file),
+            token: file(&self.token_file),
+            nkey: file(&self.nkey_file),
+            root_certificates: self.ca.clone(),
+            certificate: self.cert.clone(),
+            key: self.key.clone(),
+            tls_first: self.tls_first,
             name: Some(name.to_owned()),
             ..NatsOptions::default()
         }
@@ -147,30 +192,6 @@ impl Default for HealthSettings {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), address_file: None }
     }
-}
-
-/// How logs look.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogSettings {
-    pub format: LogFormat,
-    /// A filter: `info`, or `warn,quadrille=debug`.
-    pub level: String,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { format: LogFormat::Auto, level: "info".into() }
-    }
-}
-
-/// `Auto` is pretty on a terminal and JSON otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Auto,
-    Pretty,
-    Json,
 }
 
 /// The settings every worker has.

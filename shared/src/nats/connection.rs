@@ -3,16 +3,24 @@
 //! The client reconnects by itself, and never gives up. It cannot recover from the death of its own
 //! task; the event callback is dropped with that task, and that is how we notice.
 
-use std::fmt;
-use std::path::PathBuf;
+mod options;
+
+mod address;
+mod login;
+
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_nats::{ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{ConnectErrorKind, ConnectOptions, Event};
 use tokio::sync::watch;
 
 use super::NatsBroker;
 use super::publish::Publisher;
+use address::{Login, addresses};
+use login::{with_login, with_tls};
+
+pub use options::{Given, NatsOptions};
 
 /// Wait between two attempts to reconnect; the client's own default would double up to 4 s.
 const RECONNECT_WAIT_MS: std::ops::RangeInclusive<u64> = 50..=500;
@@ -21,45 +29,25 @@ const RECONNECT_WAIT_MS: std::ops::RangeInclusive<u64> = 50..=500;
 /// seconds.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 
-/// How to reach NATS, with at most one of the ways to authenticate.
-#[derive(Clone, Default)]
-pub struct NatsOptions {
-    /// At least one: `nats://host:4222`, `tls://…`, or `host:port`.
-    pub urls: Vec<String>,
-    /// A `.creds` file (JWT and seed).
-    pub credentials: Option<PathBuf>,
-    /// An nkey seed: `SU…`.
-    pub nkey: Option<String>,
-    pub user: Option<String>,
-    pub password: Option<String>,
-    pub token: Option<String>,
-    /// A PEM file with further root certificates.
-    pub root_certificates: Option<PathBuf>,
-    /// The prefix of subjects at which answers arrive: `_INBOX`, unless permissions demand another.
-    pub inbox_prefix: Option<String>,
-    /// The connection's name in the server's listings.
-    pub name: Option<String>,
-}
-
-impl fmt::Debug for NatsOptions {
-    /// Without secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsOptions")
-            .field("urls", &shown(&self.urls))
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("no NATS server is named; expected a URL such as nats://127.0.0.1:4222")]
     NoUrl,
-    #[error("{url:?} is not the URL of a NATS server: expected nats://host:port")]
-    BadUrl { url: String },
-    #[error("the NATS credentials cannot be read from {}", path.display())]
-    Credentials { path: PathBuf, source: std::io::Error },
+    #[error("{url:?} is not the URL of a NATS server: expected nats://host:port{hint}")]
+    BadUrl { url: String, hint: &'static str },
+    #[error("the URLs name different logins; servers of one cluster share one")]
+    TwoLogins,
+    #[error("the URL names a login, and the settings name another: keep one of them")]
+    LoginTwice,
+    #[error("a password is given, but no user")]
+    NoUser,
+    #[error("a client certificate needs its key, and the key its certificate: give both")]
+    HalfACertificate,
+    #[error("the {what} cannot be read from {}", path.display())]
+    Unreadable { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("no {form} in the {what}{}", of_file(path.as_deref()))]
+    Lacks { what: &'static str, path: Option<PathBuf>, form: &'static str },
     #[error("cannot connect to NATS at {urls}: {reason}")]
     Unreachable { urls: String, reason: String },
 }
@@ -69,15 +57,15 @@ pub enum ConnectError {
 /// # Errors
 /// When no server is named or reached, or when it refuses us.
 pub async fn connect(options: &NatsOptions) -> Result<NatsBroker, ConnectError> {
-    let addresses = addresses(&options.urls)?;
+    let (addresses, login) = addresses(&options.urls)?;
+    let logs_in = login.is_some() || options.names_a_login();
     let (disconnects, _) = watch::channel(0);
     let disconnects = Arc::new(disconnects);
     let (living, alive) = watch::channel(());
     let seen = Arc::clone(&disconnects);
     // The mutex only makes the sender shareable; it is never locked.
     let living = Arc::new(Mutex::new(living));
-    let client = settings(options)
-        .await?
+    let client = settings(options, login)?
         .event_callback(move |event| {
             let _kept_as_long_as_the_client = &living;
             log(&event);
@@ -89,37 +77,13 @@ pub async fn connect(options: &NatsOptions) -> Result<NatsBroker, ConnectError> 
         .connect(addresses)
         .await
         .map_err(|error| ConnectError::Unreachable {
-            urls: shown(&options.urls),
-            reason: reason(&error),
+            urls: options.shown(),
+            reason: reason(&error, logs_in, options.tls_first),
         })?;
     Ok(NatsBroker { client, disconnects, alive, publisher: Arc::new(Publisher::new()) })
 }
 
-fn addresses(urls: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
-    if urls.is_empty() {
-        return Err(ConnectError::NoUrl);
-    }
-    let parse = |url: &String| {
-        url.trim().parse().map_err(|_| ConnectError::BadUrl { url: without_secrets(url) })
-    };
-    urls.iter().map(parse).collect()
-}
-
-fn shown(urls: &[String]) -> String {
-    let urls: Vec<_> = urls.iter().map(|url| without_secrets(url)).collect();
-    urls.join(", ")
-}
-
-/// Hides the password that a URL may carry, because it must not reach a log.
-fn without_secrets(url: &str) -> String {
-    let start = url.find("://").map_or(0, |scheme| scheme + 3);
-    match url.rfind('@') {
-        Some(at) if start <= at => format!("{}…{}", &url[..start], &url[at..]),
-        Some(_) | None => url.to_owned(),
-    }
-}
-
-async fn settings(options: &NatsOptions) -> Result<ConnectOptions, ConnectError> {
+fn settings(options: &NatsOptions, login: Option<Login>) -> Result<ConnectOptions, ConnectError> {
     let mut settings =
         ConnectOptions::new().ping_interval(PING_INTERVAL).reconnect_delay_callback(|attempt| {
             if attempt <= 1 {
@@ -128,25 +92,8 @@ async fn settings(options: &NatsOptions) -> Result<ConnectOptions, ConnectError>
                 Duration::from_millis(fastrand::u64(RECONNECT_WAIT_MS))
             }
         });
-    if let Some(path) = &options.credentials {
-        settings = settings
-            .credentials_file(path)
-            .await
-            .map_err(|source| ConnectError::Credentials { path: path.clone(), source })?;
-    }
-    if let Some(seed) = &options.nkey {
-        settings = settings.nkey(seed.clone());
-    }
-    if let Some(user) = &options.user {
-        let password = options.password.clone().unwrap_or_default();
-        settings = settings.user_and_password(user.clone(), password);
-    }
-    if let Some(token) = &options.token {
-        settings = settings.token(token.clone());
-    }
-    if let Some(path) = &options.root_certificates {
-        settings = settings.add_root_certificates(path.clone());
-    }
+    settings = with_login(settings, options, login)?;
+    settings = with_tls(settings, options)?;
     if let Some(prefix) = &options.inbox_prefix {
         settings = settings.custom_inbox_prefix(prefix);
     }
@@ -156,10 +103,27 @@ async fn settings(options: &NatsOptions) -> Result<ConnectOptions, ConnectError>
     Ok(settings)
 }
 
-fn reason(error: &async_nats::ConnectError) -> String {
+fn of_file(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| format!(" of {}", path.display()))
+}
+
+fn reason(error: &async_nats::ConnectError, logs_in: bool, tls_first: bool) -> String {
+    let text = error.to_string();
     let hint = match error.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication if logs_in => {
             " (are the credentials right?)"
+        }
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            " (no login was given)"
+        }
+        ConnectErrorKind::Tls | ConnectErrorKind::Io if tls_first => {
+            " (does the server expect TLS first, and is its CA trusted?)"
+        }
+        ConnectErrorKind::Io if text.contains("expected INFO") => {
+            " (does the server expect TLS first?)"
+        }
+        ConnectErrorKind::Tls | ConnectErrorKind::Io if text.contains("ertificate") => {
+            " (a private CA must be named)"
         }
         ConnectErrorKind::ServerParse
         | ConnectErrorKind::Dns
@@ -168,7 +132,7 @@ fn reason(error: &async_nats::ConnectError) -> String {
         | ConnectErrorKind::Io
         | ConnectErrorKind::MaxReconnects => "",
     };
-    format!("{error}{hint}")
+    format!("{text}{hint}")
 }
 
 /// A denied publish has no other answer than such an event, so a refusal is logged as an error.
@@ -189,16 +153,6 @@ fn log(event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bad_url_is_named_without_its_password() {
-        for (url, shown) in
-            [("nats://me:secret@:::/", "nats://…@:::/"), ("me:secret@:::/", "…@:::/")]
-        {
-            let message = addresses(&[url.to_owned()]).unwrap_err().to_string();
-            assert!(message.contains(shown) && !message.contains("secret"), "{message}");
-        }
-    }
 
     #[tokio::test]
     async fn nobody_listening_is_said_with_the_url() {

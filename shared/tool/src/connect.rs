@@ -3,11 +3,9 @@
 mod target;
 mod context;
 
-use std::path::PathBuf;
+use quadrille::nats::{self, ConnectError, NatsBroker, NatsOptions};
 
-use quadrille::nats::{self, NatsBroker, NatsOptions};
-
-use crate::output::{Advise, Ui};
+use crate::output::{Advise, QUIET, Ui};
 
 pub use target::Target;
 
@@ -18,7 +16,7 @@ pub const LOCAL: &str = "nats://127.0.0.1:4222";
 #[derive(Debug)]
 pub struct Connection {
     pub broker: NatsBroker,
-    /// The URLs, separated by commas, as messages show them.
+    /// The URLs, separated by commas, as messages show them: without a login.
     pub url: String,
 }
 
@@ -38,6 +36,8 @@ pub struct Found {
     pub url: String,
     /// As messages show it: `the default: …`, or `from FILE`.
     pub origin: String,
+    /// It was found to be running for this tool, so no other address comes before it.
+    pub is_ours: bool,
 }
 
 impl DefaultBroker {
@@ -46,6 +46,7 @@ impl DefaultBroker {
         find: |_| Found {
             url: LOCAL.to_owned(),
             origin: "the default: neither --nats nor --context is given".to_owned(),
+            is_ours: false,
         },
         advice: "name one with --nats URL or --context NAME",
     };
@@ -58,8 +59,9 @@ struct Choice {
     origin: String,
 }
 
-/// Connects to what the command line or the environment names, otherwise to what `default_broker`
-/// finds.
+/// Connects to what the command line or our own variables name, otherwise to what those of the
+/// `nats` command name, to what `default_broker` finds, or to the selected context. Says on stderr
+/// where an address came from that the command line does not show.
 ///
 /// # Errors
 /// When the context cannot be used, or no broker answers there.
@@ -69,35 +71,60 @@ pub async fn connect(
     ui: Ui,
 ) -> anyhow::Result<Connection> {
     let Choice { options, origin } = choose(target, default_broker, ui)?;
-    let url = options.urls.join(",");
+    let url = options.shown();
+    if target.nats.is_none() && target.context.is_none() {
+        ui.note(ui.on_stderr.paint(QUIET, format!("broker: {url} ({origin})")));
+    }
     let broker = nats::connect(&options).await.map_err(|error| {
+        let is_away = matches!(error, ConnectError::Unreachable { .. });
         let error = anyhow::Error::new(error).context(format!("no broker ({origin})"));
-        error.advise(default_broker.advice)
+        if is_away { error.advise(default_broker.advice) } else { error }
     })?;
     Ok(Connection { broker, url })
 }
 
 fn choose(target: &Target, default_broker: DefaultBroker, ui: Ui) -> anyhow::Result<Choice> {
-    let creds = target.creds.clone();
-    if let Some(name) = &target.context {
-        let mut options = context::read(name, target.config_home.as_deref())?;
-        options.name = Some(ui.tool.to_owned());
-        options.credentials = creds.or(options.credentials);
-        return Ok(Choice { options, origin: format!("from the context {name}") });
+    let (mut options, mut origin) = address(target, default_broker, ui)?;
+    target.put_over(&mut options);
+    if let Some(variable) = target.fill_in(&mut options) {
+        origin = format!("{origin}, with the login of {variable}");
     }
-    if let Some(url) = &target.nats {
-        let origin = "from --nats or QUADRILLE_NATS__URL".to_owned();
-        return Ok(Choice { options: options(url, creds, ui), origin });
-    }
-    let Found { url, origin } = (default_broker.find)(ui);
-    Ok(Choice { options: options(&url, creds, ui), origin })
+    options.name = Some(ui.tool.to_owned());
+    Ok(Choice { options, origin })
 }
 
-fn options(url: &str, credentials: Option<PathBuf>, ui: Ui) -> NatsOptions {
+/// The URLs, with the login of a context; and where they come from.
+fn address(
+    target: &Target,
+    default_broker: DefaultBroker,
+    ui: Ui,
+) -> anyhow::Result<(NatsOptions, String)> {
+    let home = target.config_home.as_deref();
+    let saved = |name: &str, origin: String| Ok((context::read(name, home)?, origin));
+    if let Some(name) = &target.context {
+        return saved(name, format!("from the context {name}"));
+    }
+    if let Some(url) = &target.nats {
+        return Ok((options(url), "from --nats or QUADRILLE_NATS__URL".to_owned()));
+    }
+    if let Some(url) = target.stock_url() {
+        return Ok((options(url), "from NATS_URL".to_owned()));
+    }
+    if let Some(name) = target.stock_context() {
+        return saved(name, format!("from the context {name}, which NATS_CONTEXT names"));
+    }
+    let found = (default_broker.find)(ui);
+    if !found.is_ours
+        && let Some(name) = context::selected(home)
+    {
+        return saved(&name, format!("from the selected context {name}"));
+    }
+    Ok((options(&found.url), found.origin))
+}
+
+fn options(url: &str) -> NatsOptions {
     NatsOptions {
         urls: url.split(',').map(|url| url.trim().to_owned()).collect(),
-        credentials,
-        name: Some(ui.tool.to_owned()),
         ..NatsOptions::default()
     }
 }

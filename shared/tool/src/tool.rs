@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quadrille::Flow;
 
@@ -67,7 +69,15 @@ pub fn run<C: Subcommand>(
 ) -> ExitCode {
     let name = name();
     let line = line(name);
-    let parsed = Line::<C>::from_arg_matches(&line.clone().get_matches());
+    let matches = line.clone().get_matches();
+    let parsed = Line::<C>::from_arg_matches(&matches).and_then(|parsed| {
+        let on_the_line = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if on_the_line("nats") && on_the_line("context") {
+            let both = "--nats and --context name a broker each: give one of them\n";
+            return Err(line.clone().error(ErrorKind::ArgumentConflict, both));
+        }
+        Ok(parsed)
+    });
     let Line { no_color, target, command } = parsed.unwrap_or_else(|error| error.exit());
     let ui = Ui::new(name, no_color);
     let tool = Tool { flow, target, default_broker, ui, line };

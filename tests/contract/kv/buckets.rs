@@ -2,7 +2,7 @@
 
 use quadrille::broker::Broker as _;
 use quadrille::nats::provision::{self, Change, ChangeKind};
-use quadrille::nats::{self, NatsOptions};
+use quadrille::nats::{self, Given, NatsOptions};
 use quadrille::topology::{Profile, Topology};
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
@@ -116,7 +116,7 @@ async fn a_worker_that_may_not_look_at_a_bucket_inspects_the_rest() {
     let options = NatsOptions {
         urls: test.urls.clone(),
         user: Some("worker".to_owned()),
-        password: Some("w".to_owned()),
+        password: Some(Given::Text("w".to_owned())),
         ..NatsOptions::default()
     };
     let worker = nats::connect(&options).await.unwrap();
