@@ -53,7 +53,8 @@ pub const FALLBACKS: &str = "quadrille_fallbacks_total";
 /// Sends logs where the settings say; a second call changes nothing.
 pub fn start_logs(settings: &LogSettings) {
     let filter = settings.filter().unwrap_or_else(|_| EnvFilter::new("info"));
-    // The broker's client logs its login at debug, and at info what our own lines say.
+    // The broker's client logs at info what our own lines say; what it logs below that is not ours
+    // to promise anything about.
     let filter = filter.and(filter_fn(|event| {
         !event.target().starts_with(nats::LOG_TARGET) || *event.level() <= Level::WARN
     }));

@@ -72,24 +72,34 @@ struct Login {
 /// The variables of the `nats` command. An empty one counts as not set.
 #[derive(Clone, Default, Args)]
 struct Stock {
+    /// NATS_URL of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_URL", hide_env_values = true)]
     stock_url: Option<String>,
+    /// NATS_CONTEXT of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_CONTEXT", hide_env_values = true)]
     stock_context: Option<String>,
+    /// NATS_USER of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_USER", hide_env_values = true)]
     stock_user: Option<String>,
+    /// NATS_PASSWORD of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_PASSWORD", hide_env_values = true)]
     stock_password: Option<String>,
+    /// NATS_TOKEN of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_TOKEN", hide_env_values = true)]
     stock_token: Option<String>,
+    /// NATS_CREDS of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_CREDS", hide_env_values = true)]
     stock_creds: Option<String>,
+    /// NATS_NKEY of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_NKEY", hide_env_values = true)]
     stock_nkey: Option<String>,
+    /// NATS_CA of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_CA", hide_env_values = true)]
     stock_ca: Option<String>,
+    /// NATS_CERT of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_CERT", hide_env_values = true)]
     stock_cert: Option<String>,
+    /// NATS_KEY of the `nats` command
     #[arg(long, global = true, hide = true, env = "NATS_KEY", hide_env_values = true)]
     stock_key: Option<String>,
 }

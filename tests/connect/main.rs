@@ -1,0 +1,19 @@
+//! Quadrille on brokers that others have set up: their logins and certificates, their contexts, and
+//! their streams.
+
+mod logins;
+mod contexts;
+mod secrets;
+mod shop;
+
+use std::path::{Path, PathBuf};
+
+/// A certificate, key, or operator of these tests; `fixtures/certificates.sh` says how they were
+/// made.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("connect/fixtures").join(name)
+}
+
+fn path(name: &str) -> String {
+    fixture(name).display().to_string()
+}
