@@ -26,8 +26,10 @@ impl LogSettings {
     pub(crate) fn filter(&self) -> Result<EnvFilter, &'static str> {
         const FORM: &str = "must be a level (off, error, warn, info, debug or trace), or levels of \
                             targets as in warn,quadrille=debug";
-        let is_level =
-            |part: &str| part.contains(['=', '[']) || part.trim().parse::<LevelFilter>().is_ok();
+        let is_level = |part: &str| {
+            let part = part.trim();
+            part.contains(['=', '[']) || !part.is_empty() && part.parse::<LevelFilter>().is_ok()
+        };
         if !self.level.split(',').all(is_level) {
             return Err(FORM);
         }
