@@ -70,7 +70,8 @@ async fn credentials_and_a_private_ca() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_first_and_a_client_certificate() {
     let tls = format!(
-        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true, handshake_first: true }}",
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true, \
+         handshake_first: true }}",
         fixture("server.pem"),
         fixture("server-key.pem"),
         fixture("ca.pem")

@@ -14,9 +14,10 @@ pub(crate) const BROKER: DefaultBroker = DefaultBroker {
 
 /// [`BROKER`], for the help.
 pub(crate) const NATS_HELP: &str = "\
-The broker: nats://host:port, several separated by commas; a login in it (user:password@ or token@) \
-is percent-encoded. Without it: NATS_URL, NATS_CONTEXT, that of a `quadrille dev` that runs in this \
-folder or above it, the selected context of the `nats` command, or nats://127.0.0.1:4222";
+The broker: nats://host:port, several separated by commas; a login in it (user:password@ or \
+token@) is percent-encoded. Without it: NATS_URL, NATS_CONTEXT, that of a `quadrille dev` that \
+runs in this folder or above it, the selected context of the `nats` command, or \
+nats://127.0.0.1:4222";
 
 fn find(_: Ui) -> Found {
     match Addresses::here() {
