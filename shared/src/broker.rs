@@ -6,6 +6,7 @@
 
 mod bucket;
 mod inspection;
+mod published;
 mod pull;
 mod reading;
 mod service;
@@ -20,53 +21,16 @@ use crate::Slot;
 
 pub use bucket::{Entry, Pause, Seen, Watch};
 use bucket::{no_change, no_fleet};
-pub use inspection::{Incarnation, Inspection, StreamState};
+pub use inspection::{DurableState, Incarnation, Inspection, StreamState};
+pub use published::{BatchMessage, Published, Unknown};
 pub use pull::{Delivered, Pull, Pulled, Receipt};
 pub use reading::{Care, Page};
-pub(crate) use service::Refused;
-pub use service::{Request, ServiceError};
-
-/// What a publish came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Published {
-    /// Acknowledged: it is in the stream (for a batch: all of it, and this is the last message's).
-    Stored { sequence: u64 },
-    /// Not stored, because the subject's last message is not the expected one (*optimistic
-    /// concurrency*): read the subject.
-    Conflict,
-    /// It is not known whether it is stored, or it may still be stored later. Publish again.
-    Unknown(Unknown),
-    /// Not stored, and never will be: over the size limit of a message of this stream.
-    TooLarge,
-    /// Not stored, and never will be: wrong configuration or a bug of ours.
-    Rejected { code: u64, description: String },
-}
-
-/// Why a publish has no answer that decides anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unknown {
-    /// The broker asks for another try in a few milliseconds: a proposal is in flight, or busy.
-    Busy,
-    /// The stream is at `max_bytes`: nothing was stored, and an operator must raise the limit.
-    Full,
-    /// Time-out, lost connection, no leader: it may be stored.
-    NoAnswer(String),
-}
+pub use service::{Refused, Request, ServiceError};
 
 /// The broker did not answer a read or a request; nothing is known.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the broker gave no answer: {0}")]
 pub struct Unavailable(pub String);
-
-/// One message of an atomic batch.
-#[derive(Debug, Clone)]
-pub struct BatchMessage {
-    /// An exact subject; one message a subject in a batch.
-    pub subject: String,
-    /// Stream sequence of the subject's last message; 0 when it must have none.
-    pub expected_last: u64,
-    pub payload: Bytes,
-}
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +126,15 @@ pub trait Broker: Send + Sync + 'static {
         Box::pin(async { Err(Unavailable("this broker tells no states".to_owned())) })
     }
 
+    /// How far a durable is; `None` if there is none of this name.
+    fn durable<'a>(
+        &'a self,
+        _stream: &'a str,
+        _durable: &'a str,
+    ) -> BoxFuture<'a, Result<Option<DurableState>, Unavailable>> {
+        no_fleet()
+    }
+
     /// Serves the endpoints `<prefix>.<endpoint>` as one instance of a discoverable service; one
     /// instance answers each request.
     fn serve<'a>(
@@ -199,6 +172,17 @@ pub trait Broker: Send + Sync + 'static {
         subject: &'a str,
         payload: Bytes,
     ) -> BoxFuture<'a, Result<Result<Bytes, ServiceError>, Unavailable>>;
+
+    /// As [`Broker::request`], with headers, and with the document of an error. A value with a line
+    /// break is [`Unavailable`].
+    fn command<'a>(
+        &'a self,
+        _subject: &'a str,
+        _headers: Headers,
+        _payload: Bytes,
+    ) -> BoxFuture<'a, Result<Result<Bytes, Refused>, Unavailable>> {
+        no_fleet()
+    }
 
     /// Resolves when everything sent so far has left this process.
     fn flush(&self) -> BoxFuture<'_, ()>;

@@ -33,8 +33,8 @@ pub use connection::{ConnectError, Given, NatsOptions, connect};
 use service::Answers;
 
 use crate::broker::{
-    BatchMessage, Broker, Care, Entry, Inspection, Page, Pause, Published, Pull, Receipt, Request,
-    ServiceError, Settle, Stored, StreamState, Unavailable, Watch,
+    BatchMessage, Broker, Care, DurableState, Entry, Headers, Inspection, Page, Pause, Published,
+    Pull, Receipt, Refused, Request, ServiceError, Settle, Stored, StreamState, Unavailable, Watch,
 };
 
 /// What the client's own log lines begin their target with.
@@ -156,6 +156,14 @@ impl Broker for NatsBroker {
         Box::pin(inspect::state(&self.client, stream))
     }
 
+    fn durable<'a>(
+        &'a self,
+        stream: &'a str,
+        durable: &'a str,
+    ) -> BoxFuture<'a, Result<Option<DurableState>, Unavailable>> {
+        Box::pin(inspect::durable_state(&self.client, stream, durable))
+    }
+
     fn serve<'a>(
         &'a self,
         service: &'a str,
@@ -189,6 +197,15 @@ impl Broker for NatsBroker {
         payload: Bytes,
     ) -> BoxFuture<'a, Result<Result<Bytes, ServiceError>, Unavailable>> {
         Box::pin(service::request(&self.client, subject, payload))
+    }
+
+    fn command<'a>(
+        &'a self,
+        subject: &'a str,
+        headers: Headers,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<Result<Bytes, Refused>, Unavailable>> {
+        Box::pin(service::command(&self.client, subject, headers, payload))
     }
 
     fn flush(&self) -> BoxFuture<'_, ()> {

@@ -14,6 +14,7 @@ use crate::under_test::UnderTest;
 contract!(
     a_request_is_answered,
     an_error_is_its_own_answer,
+    a_command_has_headers_and_its_refusal_a_document,
     a_request_that_is_dropped_is_answered_with_try_again,
     where_nobody_serves_a_request_is_unavailable,
     stock_tools_can_discover_a_service,
@@ -53,6 +54,25 @@ async fn an_error_is_its_own_answer(test: UnderTest) {
     let (answer, ()) = tokio::join!(asked, served);
     let ServiceError { code, message } = answer.unwrap().unwrap_err();
     assert_eq!((code, message.as_str()), (400, "no  such SKU: tee"));
+}
+
+async fn a_command_has_headers_and_its_refusal_a_document(test: UnderTest) {
+    let mut requests = serve(&test).await;
+    let subject = format!("{}.stock.set", test.flow.subjects);
+    let headers = vec![("idempotency-key".to_owned(), "once, ä".to_owned())];
+    let asked = test.broker.command(&subject, headers, Bytes::from_static(b"tea"));
+    let served = async {
+        let request = requests.recv().await.unwrap();
+        assert_eq!(request.headers, [("idempotency-key".to_owned(), "once, ä".to_owned())]);
+        let error = ServiceError { code: 409, message: "taken".to_owned() };
+        request.refuse(error, Bytes::from_static(b"{\"by\":7}"));
+    };
+    let (answer, ()) = tokio::join!(asked, served);
+    let (ServiceError { code, message }, document) = answer.unwrap().unwrap_err();
+    assert_eq!((code, message.as_str(), &document[..]), (409, "taken", &b"{\"by\":7}"[..]));
+    let headers = vec![("idempotency-key".to_owned(), "a\r\nb".to_owned())];
+    let answer = test.broker.command(&subject, headers, Bytes::new()).await;
+    assert!(answer.unwrap_err().to_string().contains("line break"));
 }
 
 async fn a_request_that_is_dropped_is_answered_with_try_again(test: UnderTest) {

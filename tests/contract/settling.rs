@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use quadrille::broker::{Broker as _, Pulled, Settle};
+use quadrille::broker::{Broker as _, Pause, Pulled, Settle};
 use serde_json::{Value, json};
 use tests::eventually::{eventually, within_patience};
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::under_test::{UnderTest, next};
 
 contract!(
+    a_durable_says_how_far_it_is,
     a_late_ack_settles_the_second_delivery,
     progress_starts_the_wait_over,
     every_return_and_every_expiry_counts_a_delivery,
@@ -26,6 +27,29 @@ contract!(
 );
 
 const DURABLE: &str = "charge-customer";
+
+async fn a_durable_says_how_far_it_is(test: UnderTest) {
+    let test = test.with_durable().await;
+    let stream = test.flow.stream;
+    let none = test.broker.durable(stream, "no-such-durable").await.unwrap();
+    assert_eq!(none, None);
+    test.triggers(3).await;
+    let mut pull = test.pull().await;
+    let first = next(&mut pull, 1).await;
+    next(&mut pull, 1).await;
+    let state = eventually("it is known how far it is", async || {
+        let state = test.broker.durable(stream, DURABLE).await.ok().flatten()?;
+        (state.pending == 1 && state.in_hand == 2).then_some(state)
+    })
+    .await;
+    assert_eq!(state.pause, Pause::Off);
+    test.broker.settle(&first.receipt, Settle::Ack).await;
+    eventually("one is settled", async || {
+        let state = test.broker.durable(stream, DURABLE).await.ok().flatten()?;
+        (state.in_hand == 1).then_some(())
+    })
+    .await;
+}
 
 async fn a_late_ack_settles_the_second_delivery(test: UnderTest) {
     let test = test.with_durable().await;

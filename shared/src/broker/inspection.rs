@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Pause;
+
 /// One of the streams that have had this name, identified by its time of creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incarnation {
@@ -28,6 +30,20 @@ pub struct StreamState {
     pub bytes: u64,
     /// The size at which it refuses further messages; `None` if it has no limit.
     pub max_bytes: Option<u64>,
+}
+
+/// How far a durable is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DurableState {
+    /// Messages of its subjects that it has not delivered yet.
+    pub pending: u64,
+    /// Messages that it has delivered and that no worker has settled.
+    pub in_hand: u64,
+    /// How many of these were delivered more than once.
+    pub redelivered: u64,
+    /// Pulls that wait for a message.
+    pub pulls: u64,
+    pub pause: Pause,
 }
 
 /// What a look at the streams and durables found.

@@ -24,7 +24,7 @@ pub struct ServiceError {
 }
 
 /// An error, and the document that says more about it, which may be empty.
-pub(crate) type Refused = (ServiceError, Bytes);
+pub type Refused = (ServiceError, Bytes);
 
 impl Request {
     /// Answers; that the caller no longer listens is no error.

@@ -2,6 +2,8 @@
 //! create or repair anything, because a stream that workers may create comes back empty after a
 //! loss.
 
+use std::time::Duration;
+
 use async_nats::Client;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -10,7 +12,7 @@ use serde::Deserialize;
 use super::api::{self, code};
 use super::settings::{Settings, differences, durable_promises, stream_promises};
 use crate::Flow;
-use crate::broker::{self, Incarnation, Inspection, Unavailable};
+use crate::broker::{self, DurableState, Incarnation, Inspection, Pause, Unavailable};
 use crate::topology::{OLDEST_SERVER, Profile, StreamSpec, Topology};
 
 /// What `STREAM.INFO` says.
@@ -35,12 +37,28 @@ pub(super) struct StreamState {
 pub(super) struct DurableInfo {
     pub(super) config: Settings,
     #[serde(default)]
-    pub(super) paused: bool,
+    paused: bool,
     /// Nanoseconds.
     #[serde(default)]
-    pub(super) pause_remaining: u64,
+    pause_remaining: u64,
+    num_pending: u64,
+    num_ack_pending: u64,
+    num_redelivered: u64,
+    num_waiting: u64,
     /// The server's clock.
     pub(super) ts: Timestamp,
+}
+
+impl DurableInfo {
+    pub(super) fn pause(&self) -> Pause {
+        let until = self.config.get("pause_until").and_then(|until| until.as_str()?.parse().ok());
+        match until {
+            Some(until) if self.paused => {
+                Pause::On { until, remaining: Duration::from_nanos(self.pause_remaining) }
+            }
+            Some(_) | None => Pause::Off,
+        }
+    }
 }
 
 pub(super) async fn stream(client: &Client, name: &str) -> Result<Option<StreamInfo>, Unavailable> {
@@ -72,6 +90,22 @@ pub(super) async fn durable(
 ) -> Result<Option<DurableInfo>, Unavailable> {
     let info = api::request(client, format!("$JS.API.CONSUMER.INFO.{stream}.{name}"), "").await;
     info.found(&[code::CONSUMER_NOT_FOUND, code::STREAM_NOT_FOUND])
+}
+
+/// How far a durable is.
+pub(super) async fn durable_state(
+    client: &Client,
+    stream: &str,
+    name: &str,
+) -> Result<Option<DurableState>, Unavailable> {
+    let info = durable(client, stream, name).await?;
+    Ok(info.map(|info| DurableState {
+        pending: info.num_pending,
+        in_hand: info.num_ack_pending,
+        redelivered: info.num_redelivered,
+        pulls: info.num_waiting,
+        pause: info.pause(),
+    }))
 }
 
 /// Compares the streams that a worker relies on, its durables, and the buckets; their sizes are the
@@ -119,7 +153,7 @@ async fn inspect_flow(
         let found = differences(durable_promises(&spec), &live.config);
         drift.extend(found.iter().map(|found| format!("durable {}: {found}", spec.name)));
         let nanoseconds = live.config.get("ack_wait").and_then(serde_json::Value::as_u64);
-        let live = nanoseconds.map(std::time::Duration::from_nanos);
+        let live = nanoseconds.map(Duration::from_nanos);
         ack_wait = [ack_wait, live].into_iter().flatten().min();
     }
     Ok(Inspection {

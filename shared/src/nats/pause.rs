@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::api::{self, ANSWER_TIME};
-use super::inspect::{self, DurableInfo};
+use super::inspect;
 use crate::broker::{Pause, Unavailable};
 
 /// Between two looks: the server was right within 4 ms of its answer, measured on three servers.
@@ -92,13 +92,5 @@ async fn look(client: &Client, stream: &str, durable: &str) -> Result<Look, Unav
     let info = inspect::durable(client, stream, durable).await?;
     let info = info
         .ok_or_else(|| Unavailable(format!("the durable {durable} of {stream} does not exist")))?;
-    let until = info.config.get("pause_until").and_then(|until| until.as_str()?.parse().ok());
-    let DurableInfo { paused, pause_remaining, ts, .. } = info;
-    let pause = match until {
-        Some(until) if paused => {
-            Pause::On { until, remaining: Duration::from_nanos(pause_remaining) }
-        }
-        Some(_) | None => Pause::Off,
-    };
-    Ok(Look { pause, server_time: ts })
+    Ok(Look { pause: info.pause(), server_time: info.ts })
 }

@@ -123,23 +123,45 @@ pub(super) async fn request(
     subject: &str,
     payload: Bytes,
 ) -> Result<Result<Bytes, ServiceError>, Unavailable> {
-    let answer = client.request(subject.to_owned(), payload);
-    let message = match tokio::time::timeout(ANSWER_TIME, answer).await {
-        Err(_) => return Err(Unavailable(format!("{subject} timed out"))),
-        Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+    let answer = command(client, subject, Headers::new(), payload).await?;
+    Ok(answer.map_err(|(error, _)| error))
+}
+
+/// As [`request`], with headers, and with the document of an error.
+pub(super) async fn command(
+    client: &Client,
+    subject: &str,
+    headers: Headers,
+    payload: Bytes,
+) -> Result<Result<Bytes, Refused>, Unavailable> {
+    let mut request = async_nats::Request::new().payload(payload).timeout(Some(ANSWER_TIME));
+    if !headers.is_empty() {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            // Otherwise a line break in it would panic.
+            let value = value.parse::<async_nats::HeaderValue>();
+            let value = value.map_err(|_| Unavailable(format!("{name} has a line break")))?;
+            map.insert(name.as_str(), value);
+        }
+        request = request.headers(map);
+    }
+    let message = match client.send_request(subject.to_owned(), request).await {
+        Err(error) if error.kind() == RequestErrorKind::TimedOut => {
+            return Err(Unavailable(format!("{subject} timed out")));
+        }
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => {
             return Err(Unavailable(format!("nobody serves {subject}")));
         }
-        Ok(Err(error)) => return Err(Unavailable(format!("{subject}: {error}"))),
-        Ok(Ok(message)) => message,
+        Err(error) => return Err(Unavailable(format!("{subject}: {error}"))),
+        Ok(message) => message,
     };
     let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
-    match header(ERROR_CODE) {
-        None => Ok(Ok(message.payload)),
-        Some(code) => Ok(Err(ServiceError {
-            code: code.parse().unwrap_or(500),
-            message: header(ERROR).unwrap_or_default().to_owned(),
-        })),
-    }
+    let Some(code) = header(ERROR_CODE) else { return Ok(Ok(message.payload)) };
+    let error = ServiceError {
+        code: code.parse().unwrap_or(500),
+        message: header(ERROR).unwrap_or_default().to_owned(),
+    };
+    Ok(Err((error, message.payload)))
 }
 
 pub(super) async fn ask_each(
