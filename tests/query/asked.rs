@@ -43,7 +43,12 @@ pub(crate) fn launch(stack: &Stack, name: &str, launch: Launch) -> Launch {
 impl Query {
     /// Starts one and waits until it serves.
     pub(crate) async fn start(stack: &Stack, name: &str) -> Self {
-        let mut this = Self::spawn(stack, name);
+        Self::start_with(stack, name, &[]).await
+    }
+
+    /// As [`Query::start`], with settings of its own: `("OPEN", "true")`.
+    pub(crate) async fn start_with(stack: &Stack, name: &str, settings: &[(&str, &str)]) -> Self {
+        let mut this = Self::spawn_with(stack, name, settings);
         this.process.ready().await.unwrap_or_else(|error| panic!("{error:#}"));
         this.find().await;
         this
@@ -51,9 +56,17 @@ impl Query {
 
     /// Starts one; it may not serve yet.
     pub(crate) fn spawn(stack: &Stack, name: &str) -> Self {
+        Self::spawn_with(stack, name, &[])
+    }
+
+    fn spawn_with(stack: &Stack, name: &str, settings: &[(&str, &str)]) -> Self {
         let folder = stack.launcher().folder().join(name);
         let _ = std::fs::remove_file(folder.with_extension("http"));
-        let process = stack.launcher().launch(&launch(stack, name, Launch::of("query")));
+        let launch = launch(stack, name, Launch::of("query"));
+        let set = |launch: Launch, (key, value): &(&str, &str)| {
+            launch.env(&format!("QUADRILLE_QUERY__{key}"), value)
+        };
+        let process = stack.launcher().launch(&settings.iter().fold(launch, set));
         let http = Client::builder(TokioExecutor::new()).build_http();
         Self { process, url: String::new(), folder, http }
     }
@@ -122,6 +135,11 @@ impl Query {
     pub(crate) fn rows(&self) -> Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         Connection::open_with_flags(self.link(), flags).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What it printed when it started, and keeps.
+    pub(crate) fn token(&self) -> String {
+        std::fs::read_to_string(self.folder.join("token")).unwrap()
     }
 
     /// The symbolic link to the file that serves.

@@ -13,3 +13,5 @@ mod logs;
 mod tokens;
 mod answers;
 mod events;
+mod page;
+mod flow;

@@ -11,7 +11,7 @@ mod child;
 mod programs;
 mod tied;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -153,6 +153,8 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         ui.on_stderr.paint(GOOD, "Quadrille is running. Ctrl-C stops it."),
         line("broker", nats),
         line("orders", &format!("{command}/orders  (POST; what it takes: {command}/openapi.json)")),
+        // The page keeps the token, with which it may also place orders.
+        line("page", &page(query, data)),
         line("query", &format!("{query}/orders  (GET; what it answers: {query}/openapi.json)")),
         line("sandbox", sandbox),
         line("ledger", &data.join("ledger.jsonl").display().to_string()),
@@ -176,6 +178,12 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     ];
     lines.iter().for_each(|line| ui.note(line));
     Ok(())
+}
+
+/// Where a browser sees everything; with the token that lets it act, if there is one to read.
+fn page(query: &str, data: &Path) -> String {
+    let token = std::fs::read_to_string(data.join("query").join("token"));
+    token.map_or_else(|_| query.to_owned(), |token| format!("{query}/#token={}", token.trim()))
 }
 
 /// This program as a user types it in this folder, because it is rarely on PATH.

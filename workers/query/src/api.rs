@@ -17,7 +17,7 @@ use crate::list::List;
 use crate::operation::Operation;
 use crate::question::{Question, bad};
 use crate::view::View;
-use crate::{Settings, changes, find, one, steps, stock};
+use crate::{Settings, changes, find, flow, one, steps, stock};
 
 /// Everything that an operation needs.
 pub(crate) struct Api {
@@ -26,6 +26,7 @@ pub(crate) struct Api {
     pub(crate) flow: &'static Flow,
     pub(crate) view: &'static View,
     pub(crate) settings: Settings,
+    pub(crate) watch: flow::Watch,
     /// Names this replica.
     pub(crate) replica: String,
 }
@@ -39,7 +40,7 @@ impl Api {
         replica: String,
     ) -> Self {
         let flow = projection.flow();
-        Self { projection, broker, flow, view, settings, replica }
+        Self { projection, broker, flow, view, settings, watch: flow::Watch::default(), replica }
     }
 
     pub(crate) async fn answer(
@@ -54,6 +55,7 @@ impl Api {
             Operation::Find => self.find(question).await,
             Operation::Counts => self.counts(question).await,
             Operation::Steps => self.steps(question).await,
+            Operation::Flow => flow::flow(self).await,
             Operation::Stock => stock::show(self, question).await,
             Operation::Projections => Ok(self.projections()),
             Operation::Changes => changes::page(self, question).await,
@@ -228,7 +230,7 @@ impl Api {
     }
 
     /// The broker's time, because our own clock may be wrong.
-    fn now(&self) -> Result<Timestamp, Problem> {
+    pub(crate) fn now(&self) -> Result<Timestamp, Problem> {
         let now = self.projection.status().now();
         now.ok_or_else(|| unavailable("the broker has not said what time it is yet"))
     }

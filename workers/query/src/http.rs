@@ -1,5 +1,4 @@
-//! The operations over HTTP. It only reads, so it is open to whoever reaches its address, which is
-//! on this machine unless the settings say otherwise.
+//! The operations over HTTP, the page that shows them, and the commands that it passes on.
 
 use std::sync::Arc;
 
@@ -7,25 +6,28 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use quadrille::service::Stopping;
 use quadrille::service::problem::Problem;
 
+use crate::access::Access;
 use crate::api::Api;
 use crate::operation::Operation;
 use crate::question::Question;
-use crate::{changes, openapi};
+use crate::{changes, flow, openapi, page, verbs};
 
 #[derive(Clone)]
 struct Served {
     api: Arc<Api>,
+    access: Arc<Access>,
     stopping: Stopping,
 }
 
 /// The routes of the operations, the stream of events, and the document that describes them.
-pub(crate) fn router(api: Arc<Api>, stopping: Stopping) -> Router {
+pub(crate) fn router(api: Arc<Api>, access: Arc<Access>, stopping: Stopping) -> Router {
     let view = api.view;
+    let served = Served { api, access, stopping };
     let mut router = Router::new();
     for operation in Operation::ALL {
         let Some(path) = operation.path(view) else { continue };
@@ -37,25 +39,43 @@ pub(crate) fn router(api: Arc<Api>, stopping: Stopping) -> Router {
         };
         router = router.route(&path, get(answer));
     }
+    for verb in view.verbs {
+        let act = move |State(served): State<Served>,
+                        id: Option<Path<String>>,
+                        request: Request| async move {
+            let Served { api, access, .. } = served;
+            let id = id.map(|Path(id)| id);
+            let (head, body) = request.into_parts();
+            verbs::act(&api, &access, verb, id.as_deref(), &head.headers, body).await
+        };
+        router = router.route(&verbs::path(view.many, verb), post(act));
+    }
     router
-        .route("/", get(async |State(served): State<Served>| Json(index(&served.api))))
+        .route("/", get(async |State(served): State<Served>| Json(index(&served))))
+        .route("/assets/{version}/{file}", get(page::asset))
+        .route("/session", post(session))
         .route("/events", get(events))
         .route("/openapi.json", get(document))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(api.clone(), guard))
-        .with_state(Served { api, stopping })
+        .layer(middleware::from_fn_with_state(served.clone(), guard))
+        .with_state(served)
 }
 
-/// Nothing of an answer may be kept, guessed or framed, and every answer of the router's own is a
-/// problem document.
-async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    if api.settings.listen.ip().is_loopback() && !is_of_this_machine(request.headers()) {
-        let detail = "this address answers for localhost and 127.0.0.1 only, because a page of \
-                      another site could read it under a name of its own";
-        return Problem::new(421, "other-host", "not this host", detail).into_response();
-    }
-    let mut response = next.run(request).await;
+/// Who may not read gets nothing but the page itself. Nothing of an answer may be kept, guessed or
+/// framed, and every answer of the router's own is a problem document.
+async fn guard(State(served): State<Served>, request: Request, next: Next) -> Response {
+    let Served { api, access, .. } = served;
+    let (method, path) = (request.method(), request.uri().path());
+    let mut response = if page::is_wanted(method, path, request.headers(), api.view) {
+        page::shell()
+    } else if let Err(problem) = access.may_read(request.headers())
+        && !path.starts_with("/assets/")
+    {
+        problem.into_response()
+    } else {
+        next.run(request).await
+    };
     if response.status() == StatusCode::BAD_REQUEST
         && response
             .headers()
@@ -69,19 +89,14 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let way = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, way);
+    }
     response
-}
-
-/// A request without the header is no browser's.
-fn is_of_this_machine(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST) else { return true };
-    let host = host.to_str().unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
-    });
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let address = name.parse::<std::net::IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 async fn answer(
@@ -116,17 +131,49 @@ async fn events(
     Ok(response)
 }
 
-async fn document(State(served): State<Served>) -> Response {
-    Json(openapi::document(served.api.view)).into_response()
+/// Gives a browser that shows the token a cookie to read with, because an `EventSource` sends no
+/// headers.
+async fn session(State(served): State<Served>, headers: HeaderMap) -> Result<Response, Problem> {
+    if !served.access.has_token(&headers) {
+        let detail = "send Authorization: Bearer TOKEN";
+        return Err(Problem::new(401, "no-token", "the token is missing", detail));
+    }
+    let cookie = [(header::SET_COOKIE, served.access.cookie())];
+    Ok((StatusCode::NO_CONTENT, cookie).into_response())
 }
 
-fn index(api: &Api) -> serde_json::Value {
+async fn document(State(served): State<Served>) -> Response {
+    Json(openapi::document(served.api.view, served.access.read_only)).into_response()
+}
+
+fn index(served: &Served) -> serde_json::Value {
+    let Served { api, access, .. } = served;
+    let view = api.view;
     let paths = Operation::ALL.iter().filter_map(|operation| {
-        Some(serde_json::json!({ "path": operation.path(api.view)?, "about": operation.about() }))
+        Some(serde_json::json!({ "path": operation.path(view)?, "about": operation.about() }))
+    });
+    let filters = Operation::List.parameters(view).into_iter().map(
+        |one| serde_json::json!({ "name": one.name, "about": one.about, "example": one.example }),
+    );
+    let verbs = view.verbs.iter().filter(|_| !access.read_only).map(|verb| {
+        serde_json::json!({
+            "name": verb.name,
+            "about": verb.about,
+            "of_one": verb.of_one,
+            "path": verbs::path(view.many, verb),
+            "sample": verb.sample,
+        })
     });
     serde_json::json!({
-        "about": format!("Reads {}; /openapi.json describes it", api.view.many),
+        "about": format!("Reads {}; /openapi.json describes it", view.many),
+        "many": view.many,
+        "saga": api.flow.saga,
+        "stock": view.stock,
+        "flow": flow::table(api.flow),
         "paths": paths.collect::<Vec<_>>(),
+        "filters": filters.collect::<Vec<_>>(),
+        "verbs": verbs.collect::<Vec<_>>(),
+        "page": *page::VERSION,
         "as_of": api.as_of(api.projection.status().as_of),
     })
 }
@@ -137,10 +184,25 @@ async fn not_found(uri: Uri) -> Problem {
     Problem::new(404, "no-such-path", "no such path", detail)
 }
 
-async fn method_not_allowed(method: Method) -> Response {
-    let detail = format!("{method} is not answered here: this service only reads, with GET");
+async fn method_not_allowed(State(served): State<Served>, method: Method, uri: Uri) -> Response {
+    let Served { api, access, .. } = served;
+    let is_at = |path: &str| {
+        let same = |(known, given): (&str, &str)| known == given || known.starts_with('{');
+        let (known, given) = (path.split('/'), uri.path().split('/'));
+        known.clone().count() == given.clone().count() && known.zip(given).all(same)
+    };
+    let mut verbs = api.view.verbs.iter().map(|verb| verbs::path(api.view.many, verb));
+    let acts = is_at("/session") || (!access.read_only && verbs.any(|path| is_at(&path)));
+    let paths = Operation::ALL.iter().filter_map(|one| one.path(api.view));
+    let reads = paths.into_iter().any(|path| is_at(&path));
+    let allowed = match (reads, acts) {
+        (true, true) => "GET,HEAD,POST",
+        (false, true) => "POST",
+        (_, false) => "GET,HEAD",
+    };
+    let detail = format!("{method} is not answered here; {allowed} is");
     let problem = Problem::new(405, "method-not-allowed", "method not allowed", detail);
     let mut response = problem.into_response();
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }

@@ -16,8 +16,13 @@ mod found;
 mod one;
 mod find;
 mod steps;
+mod flow;
 mod stock;
 mod changes;
+
+mod access;
+mod page;
+mod verbs;
 
 mod http;
 mod micro;
@@ -34,7 +39,7 @@ use quadrille::service::http::{Limits, listen};
 use quadrille::service::{self, Start};
 use serde::Deserialize;
 
-pub use view::{Filter, View};
+pub use view::{Filter, Verb, View};
 
 /// Section `query` of the settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,6 +47,14 @@ pub use view::{Filter, View};
 pub struct Settings {
     /// Where HTTP is answered; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Reading needs no token, although `listen` is not of this machine: for a port that only this
+    /// machine reaches, such as one of a container.
+    pub open: bool,
+    /// The header in which a proxy in front names who asks, after it has removed the client's own.
+    /// Such a request needs no token.
+    pub user_header: Option<String>,
+    /// Nothing can be asked for through this service, and the page offers nothing.
+    pub read_only: bool,
     /// A file to write that address to, once it is known.
     pub address_file: Option<PathBuf>,
     /// The folder of the projections' files; replicas may share it, each takes a place of its own.
@@ -64,6 +77,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
+            open: false,
+            user_header: None,
+            read_only: false,
             address_file: None,
             folder: PathBuf::from(".quadrille/query"),
             wait: Duration::from_secs(2),
@@ -85,13 +101,17 @@ pub async fn run(flow: &'static Flow, view: &'static View, start: Start) -> anyh
     let (projection, runner) = opened?;
     let listener =
         listen("query.listen", settings.listen, settings.address_file.as_deref()).await?;
+    let access = Arc::new(access::Access::new(&settings)?);
+    let address = listener.local_addr()?;
+    // Whoever has it may act; it is printed, because somebody must know it.
+    tracing::info!(page = format!("http://{address}/#token={}", access.token()), "shows the page");
     let mut service: service::Service = start.begin().await?;
     let mut stopping = service.stopping();
     service.spawn(runner.run(async move { stopping.asked().await }));
     let replica = format!("{:08x}", fastrand::u32(..));
     let api = Api::new(projection.clone(), broker.clone(), view, settings, replica.clone());
     let api = Arc::new(api);
-    let router = http::router(api.clone(), service.stopping());
+    let router = http::router(api.clone(), access, service.stopping());
     service.spawn(service::http::serve(listener, router, Limits::default(), service.stopping()));
     let endpoints = micro::endpoints(&api);
     let requests = broker.serve("query", view.many, &endpoints).await?;

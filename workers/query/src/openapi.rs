@@ -1,9 +1,12 @@
 //! The OpenAPI document of the HTTP side, made from the same tables that serve it.
 
+mod acts;
+
 use serde_json::{Map, Value, json};
 
 use crate::operation::Operation;
 use crate::question::Parameter;
+use crate::verbs;
 use crate::view::View;
 
 /// What the stream of events takes.
@@ -14,19 +17,24 @@ pub(crate) const EVENTS: &[Parameter] = &[Parameter {
 }];
 
 /// OpenAPI 3.1.
-pub(crate) fn document(view: &View) -> Value {
+pub(crate) fn document(view: &View, read_only: bool) -> Value {
     let mut paths = Map::new();
     for operation in Operation::ALL {
         let Some(path) = operation.path(view) else { continue };
         let parameters = operation.parameters(view);
         let parameters: Vec<_> =
             parameters.iter().map(|one| parameter(one, path.contains(&in_braces(one)))).collect();
-        let get = json!({
+        let mut get = json!({
             "operationId": operation.name(),
             "summary": operation.about(),
             "parameters": parameters,
             "responses": responses("application/json", &schema(operation, view)),
         });
+        if operation.is_a_document() {
+            get["responses"]["200"]["content"]["text/html"] = json!({
+                "schema": { "type": "string", "description": "The page, for a browser" },
+            });
+        }
         paths.insert(path, json!({ "get": get }));
     }
     let stream = json!({
@@ -45,6 +53,13 @@ pub(crate) fn document(view: &View) -> Value {
         });
         paths.insert(path.to_owned(), json!({ "get": get }));
     }
+    for verb in view.verbs.iter().filter(|_| !read_only) {
+        let path = verbs::path(view.many, verb);
+        let item = paths.entry(path).or_insert_with(|| json!({}));
+        item["post"] = acts::verb(verb);
+    }
+    paths.insert("/session".to_owned(), json!({ "post": acts::session() }));
+    paths.insert("/assets/{version}/{file}".to_owned(), json!({ "get": acts::asset() }));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -55,7 +70,10 @@ pub(crate) fn document(view: &View) -> Value {
             "license": { "name": "Apache-2.0" },
         },
         "paths": paths,
-        "components": { "schemas": { "Problem": problem(), "AsOf": as_of() } },
+        "components": {
+            "schemas": { "Problem": problem(), "AsOf": as_of() },
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+        },
     })
 }
 
@@ -74,16 +92,19 @@ fn parameter(parameter: &Parameter, in_path: bool) -> Value {
     })
 }
 
+fn a_problem(about: &str) -> Value {
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    let content = json!({ "application/problem+json": { "schema": schema } });
+    json!({ "description": about, "content": content })
+}
+
 fn responses(kind: &str, schema: &Value) -> Value {
-    let problem = |about: &str| {
-        let schema = json!({ "$ref": "#/components/schemas/Problem" });
-        let content = json!({ "application/problem+json": { "schema": schema } });
-        json!({ "description": about, "content": content })
-    };
+    let problem = a_problem;
     let mut content = Map::new();
     content.insert(kind.to_owned(), json!({ "schema": schema }));
     json!({
         "200": { "description": "The answer", "content": content },
+        "401": problem("The token is missing, and this address is not for this machine only"),
         "400": problem("A parameter does not exist, or cannot be used: the detail says which do"),
         "404": problem("Not in the log"),
         "410": problem("The token is of a log that is no longer there"),
@@ -119,6 +140,11 @@ fn schema(operation: Operation, view: &View) -> Value {
         Operation::Steps => (
             vec!["steps", "window_s", "as_of"],
             json!({ "steps": list, "window_s": { "type": "number" }, "as_of": as_of }),
+        ),
+        Operation::Flow => (
+            vec!["opens", "turns", "steps", "arrows", "replicas", "services", "as_of"],
+            json!({ "opens": object, "turns": object, "steps": list, "arrows": list,
+                "replicas": list, "services": list, "as_of": as_of }),
         ),
         Operation::Stock => (vec!["stock"], json!({ "stock": list })),
         Operation::Projections => (

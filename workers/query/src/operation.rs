@@ -13,6 +13,7 @@ pub(crate) enum Operation {
     Find,
     Counts,
     Steps,
+    Flow,
     Stock,
     Projections,
     Changes,
@@ -30,13 +31,14 @@ const WAIT: Parameter =
 const ID: Parameter = Parameter { name: "id", about: "Its id", example: "A123" };
 
 impl Operation {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::List,
         Self::Get,
         Self::Payload,
         Self::Find,
         Self::Counts,
         Self::Steps,
+        Self::Flow,
         Self::Stock,
         Self::Projections,
         Self::Changes,
@@ -52,6 +54,7 @@ impl Operation {
             Self::Find => "find",
             Self::Counts => "counts",
             Self::Steps => "steps",
+            Self::Flow => "flow",
             Self::Stock => "stock",
             Self::Projections => "projections",
             Self::Changes => "changes",
@@ -67,7 +70,7 @@ impl Operation {
             Self::List => Some(format!("/{many}")),
             Self::Get => Some(format!("/{many}/{{id}}")),
             Self::Payload => Some(format!("/{many}/{{id}}/events/{{sequence}}")),
-            Self::Find | Self::Counts | Self::Steps | Self::Projections => {
+            Self::Find | Self::Counts | Self::Steps | Self::Flow | Self::Projections => {
                 Some(format!("/{}", self.name()))
             }
             Self::Stock => view.stock.then(|| "/stock".to_owned()),
@@ -86,6 +89,9 @@ impl Operation {
             }
             Self::Counts => "How many stand where",
             Self::Steps => "What each step decides, how long it takes, and who waits for it",
+            Self::Flow => {
+                "The flow as it runs now: rate, what waits, what fails, who takes it, pauses"
+            }
             Self::Stock => "What is in stock",
             Self::Projections => "How far this replica's rows are",
             Self::Changes => "What happened after a place in the log; waits if nothing did",
@@ -130,7 +136,7 @@ impl Operation {
                 Parameter { name: "limit", about: "1 to 1000", example: "200" },
                 WAIT,
             ],
-            Self::Counts | Self::Projections | Self::Rebuild => Vec::new(),
+            Self::Counts | Self::Flow | Self::Projections | Self::Rebuild => Vec::new(),
         };
         if self.reads_rows() {
             parameters.extend([MIN_SEQ, WAIT]);
@@ -138,13 +144,25 @@ impl Operation {
         parameters
     }
 
+    /// Whether a browser that opens its path gets the page.
+    pub(crate) fn is_a_document(self) -> bool {
+        match self {
+            Self::List | Self::Get | Self::Payload | Self::Find => true,
+            Self::Counts | Self::Steps | Self::Flow | Self::Stock => false,
+            Self::Projections | Self::Changes | Self::Rebuild => false,
+        }
+    }
+
     /// Whether the answer is of a place that a caller may have to wait for.
     pub(crate) fn reads_rows(self) -> bool {
         match self {
             Self::List | Self::Get | Self::Find | Self::Counts | Self::Steps => true,
-            Self::Payload | Self::Stock | Self::Projections | Self::Changes | Self::Rebuild => {
-                false
-            }
+            Self::Payload
+            | Self::Flow
+            | Self::Stock
+            | Self::Projections
+            | Self::Changes
+            | Self::Rebuild => false,
         }
     }
 }

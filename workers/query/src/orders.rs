@@ -7,7 +7,7 @@ use quadrille_projection::sagas::{self, Shown};
 use quadrille_projection::{Happened, ReadModel, Rows};
 use schemas::order_fulfilment::events::{OrderPlaced, PaymentCharged, ShipmentDispatched};
 
-use crate::view::{Filter, View};
+use crate::view::{Filter, Verb, View};
 
 /// Orders, as people look at them.
 pub static ORDERS: View = View {
@@ -26,6 +26,15 @@ pub static ORDERS: View = View {
         Filter { name: "country", about: "Where it goes: ISO 3166-1 alpha-2", example: "DE" },
     ],
     stock: true,
+    verbs: &[
+        Verb {
+            name: "place",
+            about: "Place an order",
+            of_one: None,
+            sample: include_str!("../../../schemas/samples/order_fulfilment/placed.v1.json"),
+        },
+        Verb { name: "cancel", about: "Cancel this order", of_one: Some("order_id"), sample: "" },
+    ],
 };
 
 /// For those who open the file with `sqlite3 -readonly`.

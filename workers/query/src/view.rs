@@ -14,6 +14,21 @@ pub struct View {
     pub filters: &'static [Filter],
     /// Whether there is a stock to show, which its own worker answers for.
     pub stock: bool,
+    /// What people may ask of the worker that takes commands, whose micro service has the name
+    /// [`View::many`], too; empty where there is none.
+    pub verbs: &'static [Verb],
+}
+
+/// One command: an endpoint of that micro service.
+#[derive(Debug)]
+pub struct Verb {
+    /// `place`, the last token of its subject.
+    pub name: &'static str,
+    pub about: &'static str,
+    /// For what is asked about one saga: the field of the payload that carries its id.
+    pub of_one: Option<&'static str>,
+    /// A payload to begin with.
+    pub sample: &'static str,
 }
 
 /// One filter: a tag of the read model.
