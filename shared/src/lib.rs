@@ -28,6 +28,7 @@ pub mod log;
 
 // The process.
 pub mod worker;
+pub mod why;
 pub mod service;
 pub mod process;
 pub mod config;

@@ -4,6 +4,7 @@
 mod breaker;
 mod held;
 mod lines;
+mod why;
 
 use serde_json::{Value, json};
 use tests::cluster::Cluster;

@@ -10,6 +10,7 @@ Examples:
   quadrille dev                          everything on this machine, with demo orders
   quadrille place                        place the sample order
   quadrille trace A123                   the whole story of one order
+  quadrille why A123                     what it waits for, and what to do
   quadrille orders ls --state open       which orders are open, and whom they wait for
   quadrille topology plan                what the broker lacks
   quadrille breaker show                 which outside services give no answer

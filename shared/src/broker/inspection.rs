@@ -43,6 +43,11 @@ pub struct DurableState {
     pub redelivered: u64,
     /// Pulls that wait for a message.
     pub pulls: u64,
+    /// Sequence of the last message that it has delivered; it delivers none before that again,
+    /// unless no worker has settled it.
+    pub delivered: u64,
+    /// Every message of its subjects up to this sequence is settled.
+    pub settled: u64,
     pub pause: Pause,
 }
 

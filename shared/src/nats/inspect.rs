@@ -45,8 +45,16 @@ pub(super) struct DurableInfo {
     num_ack_pending: u64,
     num_redelivered: u64,
     num_waiting: u64,
+    delivered: Position,
+    ack_floor: Position,
     /// The server's clock.
     pub(super) ts: Timestamp,
+}
+
+/// Where a durable is in its stream.
+#[derive(Deserialize)]
+struct Position {
+    stream_seq: u64,
 }
 
 impl DurableInfo {
@@ -104,6 +112,8 @@ pub(super) async fn durable_state(
         in_hand: info.num_ack_pending,
         redelivered: info.num_redelivered,
         pulls: info.num_waiting,
+        delivered: info.delivered.stream_seq,
+        settled: info.ack_floor.stream_seq,
         pause: info.pause(),
     }))
 }

@@ -1,4 +1,4 @@
-//! The operator's tool for the sagas of any flow: `topology`, `trace`, `breaker` and
+//! The operator's tool for the sagas of any flow: `topology`, `trace`, `why`, `breaker` and
 //! `completions`.
 //!
 //! ```no_run
@@ -32,6 +32,7 @@ mod tool;
 
 pub mod topology;
 pub mod trace;
+pub mod why;
 pub mod breaker;
 
 pub mod connect;
@@ -50,6 +51,7 @@ const EXAMPLES: &str = "\
 Examples:
   {tool} topology plan               what the broker lacks
   {tool} trace A123                  the whole story of one saga
+  {tool} why A123                    what a saga waits for, and what to do
   {tool} breaker show                which outside services give no answer
 
 Exit codes: 0 done; 1 failed, or something is not as it should be; 2 wrong usage, or changes are
@@ -59,6 +61,7 @@ pending (topology).";
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Trace(trace::TraceArgs),
+    Why(why::WhyArgs),
     #[command(subcommand)]
     Topology(topology::TopologyCommand),
     #[command(subcommand)]
@@ -93,6 +96,7 @@ impl Verb {
     pub async fn run(self, tool: &Tool) -> anyhow::Result<ExitCode> {
         match self {
             Self::Trace(args) => trace::run(&args, tool).await,
+            Self::Why(args) => why::run(&args, tool).await,
             Self::Topology(command) => topology::run(&command, tool).await,
             Self::Breaker(command) => breaker::run(&command, tool).await,
             Self::Completions { shell } => {

@@ -3,20 +3,24 @@
 
 mod render;
 
+use std::num::NonZeroU64;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use jiff::Timestamp;
-use quadrille::broker::Broker;
+use quadrille::broker::{Broker, Care};
 use quadrille::log::parked;
 use quadrille::log::story::{self, Phase, Story};
 use quadrille::nats::NatsBroker;
 use quadrille::topology::parked_stream_name;
+use quadrille::why::Why;
 use quadrille::{Flow, SagaId};
+use serde::Serialize;
 
 use crate::output::{self, Advise};
 use crate::tool::Tool;
+use crate::why;
 
 pub use render::render;
 
@@ -25,6 +29,7 @@ Examples:
   {tool} trace A123
   {tool} trace A123 A124 A125
   {tool} trace A123 --json | jq .state
+  {tool} trace A123 --at 4711             the story as it was when the log ended there
 
 Where each number comes from:
   time      when the broker stored the event, by the broker's clock, in UTC
@@ -34,6 +39,7 @@ Where each number comes from:
   wait      from the cause being stored until the worker began: `startedat` of the event, which is
             the worker's estimate of the broker's clock and may be a few milliseconds off
   work      from then until the event was stored: tries, calls, the commit
+The last line says what the saga waits for, and what can be done: see `{tool} why`.
 Undo is marked with an arrow back (←), a refusal with ×. A dash means that the log does not say.
 
 Exit codes: 0 all were found; 1 at least one is not in the log.";
@@ -45,6 +51,9 @@ pub struct TraceArgs {
     /// The saga's id; may be given again
     #[arg(required = true, value_name = "ID")]
     ids: Vec<SagaId>,
+    /// Tell the story as it was when the log ended with this sequence
+    #[arg(long, value_name = "SEQ")]
+    at: Option<NonZeroU64>,
     /// Print JSON, one document a line for each saga
     #[arg(long)]
     json: bool,
@@ -57,10 +66,15 @@ pub struct TraceArgs {
 pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let Tool { flow, ui, .. } = tool;
     let connection = tool.connect().await?;
-    let now = server_time(&connection.broker, flow).await?;
+    let broker = &connection.broker;
+    let now = match args.at {
+        Some(at) => time_of(broker, flow, at.get()).await?,
+        None => server_time(broker, flow).await?,
+    };
     let mut code = ExitCode::SUCCESS;
     for (at, saga) in args.ids.iter().enumerate() {
-        let story = read(&connection.broker, flow, saga).await.map_err(|error| {
+        let read = read_at(broker, flow, saga, args.at.map(|at| (at.get(), now))).await;
+        let story = read.map_err(|error| {
             error.advise(format!("`{} topology plan` says whether the log is there", ui.tool))
         })?;
         if story.state.phase == Phase::Unknown {
@@ -71,14 +85,29 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
                 &unknown.advise("upper and lower case differ in ids; is it the right broker?"),
             );
         }
+        let waits = matches!(story.state.phase, Phase::Open | Phase::Parked | Phase::Cancelling);
+        let why = match args.at {
+            None if waits => Some(why::ask(broker, flow, saga, ui.tool).await?.1),
+            Some(_) | None => None,
+        };
         if args.json {
-            output::json(&story)?;
+            output::json(&Told { story: &story, why: why.as_ref() })?;
         } else if !story.events.is_empty() {
             let gap = if at == 0 { "" } else { "\n" };
-            output::data(&format!("{gap}{}", render(flow, &story, now, ui.on_stdout)))?;
+            let why = why.map_or_else(String::new, |why| format!("{}\n", why.sentence));
+            output::data(&format!("{gap}{}{why}", render(flow, &story, now, ui.on_stdout)))?;
         }
     }
     Ok(code)
+}
+
+/// A story, and why it does not go on.
+#[derive(Serialize)]
+struct Told<'t> {
+    #[serde(flatten)]
+    story: &'t Story,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'t Why>,
 }
 
 /// Reads the story of one saga: two requests, whatever its length.
@@ -86,13 +115,38 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When the broker does not answer, or has no log.
 pub async fn read(broker: &NatsBroker, flow: &Flow, saga: &SagaId) -> anyhow::Result<Story> {
+    read_at(broker, flow, saga, None).await
+}
+
+/// The same, as it was when the log ended with this sequence, at this time.
+async fn read_at(
+    broker: &NatsBroker,
+    flow: &Flow,
+    saga: &SagaId,
+    at: Option<(u64, Timestamp)>,
+) -> anyhow::Result<Story> {
     let parked_stream = parked_stream_name(flow);
-    let (events, parked) = tokio::try_join!(
+    let (mut events, mut parked) = tokio::try_join!(
         broker.last_of_many(flow.stream, vec![flow.story(saga)]),
         broker.last_of_many(&parked_stream, vec![parked::filter(flow, saga)]),
     )
     .context("the log cannot be read")?;
+    if let Some((sequence, time)) = at {
+        // A slot is written once, so what is there now was there from its sequence on.
+        events.retain(|event| event.sequence <= sequence);
+        parked.retain(|entry| entry.stored_at <= time);
+    }
     Ok(story::tell(flow, saga, &events, &parked))
+}
+
+/// When the broker stored a message of the log.
+async fn time_of(broker: &NatsBroker, flow: &Flow, sequence: u64) -> anyhow::Result<Timestamp> {
+    let page = broker.read_page(flow.stream, sequence, 1, Care::Careful).await?;
+    let found = page.messages.into_iter().find(|message| message.sequence == sequence);
+    let missing = || anyhow!("the log {} has no message {sequence}", flow.stream);
+    Ok(found
+        .ok_or_else(|| missing().advise("its last sequence is in `nats stream info`"))?
+        .stored_at)
 }
 
 /// The broker's time, because our own clock may be wrong.

@@ -17,7 +17,7 @@ use crate::list::List;
 use crate::operation::Operation;
 use crate::question::{Question, bad};
 use crate::view::View;
-use crate::{Settings, changes, find, flow, one, steps, stock};
+use crate::{Settings, changes, find, flow, one, steps, stock, why};
 
 /// Everything that an operation needs.
 pub(crate) struct Api {
@@ -51,6 +51,7 @@ impl Api {
         match operation {
             Operation::List => self.list(question).await,
             Operation::Get => one::get(self, question).await,
+            Operation::Why => why::get(self, question).await,
             Operation::Payload => one::payload(self, question).await,
             Operation::Find => self.find(question).await,
             Operation::Counts => self.counts(question).await,

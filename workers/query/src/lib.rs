@@ -14,6 +14,7 @@ mod api;
 mod list;
 mod found;
 mod one;
+mod why;
 mod find;
 mod steps;
 mod flow;

@@ -128,6 +128,13 @@ fn schema(operation: Operation, view: &View) -> Value {
             json!({ "id": { "type": "string" }, "state": { "type": "string" }, "events": list,
                 "as_of": as_of }),
         ),
+        Operation::Why => (
+            vec!["id", "code", "sentence", "next", "do", "looked_at"],
+            json!({ "id": { "type": "string" }, "code": { "type": "string" },
+                "waits_for": { "type": ["object", "null"] }, "sentence": { "type": "string" },
+                "next": { "type": "string" }, "do": { "type": "string" },
+                "looked_at": { "type": "array", "items": { "type": "string" } } }),
+        ),
         Operation::Payload => (
             vec!["subject", "sequence"],
             json!({ "subject": { "type": "string" }, "sequence": { "type": "integer" } }),

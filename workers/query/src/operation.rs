@@ -9,6 +9,7 @@ use crate::view::View;
 pub(crate) enum Operation {
     List,
     Get,
+    Why,
     Payload,
     Find,
     Counts,
@@ -34,6 +35,7 @@ impl Operation {
     pub(crate) const ALL: [Self; 11] = [
         Self::List,
         Self::Get,
+        Self::Why,
         Self::Payload,
         Self::Find,
         Self::Counts,
@@ -50,6 +52,7 @@ impl Operation {
         match self {
             Self::List => "list",
             Self::Get => "get",
+            Self::Why => "why",
             Self::Payload => "payload",
             Self::Find => "find",
             Self::Counts => "counts",
@@ -69,6 +72,7 @@ impl Operation {
         match self {
             Self::List => Some(format!("/{many}")),
             Self::Get => Some(format!("/{many}/{{id}}")),
+            Self::Why => Some(format!("/{many}/{{id}}/why")),
             Self::Payload => Some(format!("/{many}/{{id}}/events/{{sequence}}")),
             Self::Find | Self::Counts | Self::Steps | Self::Flow | Self::Projections => {
                 Some(format!("/{}", self.name()))
@@ -82,6 +86,7 @@ impl Operation {
         match self {
             Self::List => "A list, filtered, page by page",
             Self::Get => "The whole story of one, straight from the log",
+            Self::Why => "Why one waits: a code, a sentence, what happens next, what can be done",
             Self::Payload => "One event as the log has it",
             Self::Find => {
                 "Finds by id, reference, event id, trace or sequence, or what they begin \
@@ -110,6 +115,7 @@ impl Operation {
                     example: "4711",
                 },
             ],
+            Self::Why => vec![ID],
             Self::Payload => vec![
                 ID,
                 Parameter { name: "sequence", about: "Of the event, in the log", example: "4711" },
@@ -157,7 +163,8 @@ impl Operation {
     pub(crate) fn reads_rows(self) -> bool {
         match self {
             Self::List | Self::Get | Self::Find | Self::Counts | Self::Steps => true,
-            Self::Payload
+            Self::Why
+            | Self::Payload
             | Self::Flow
             | Self::Stock
             | Self::Projections

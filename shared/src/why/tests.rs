@@ -1,0 +1,359 @@
+//! One row a stall: what was seen, and the code, the words and the remedy that follow from it.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use schemas::order_fulfilment::FLOW;
+use serde_json::json;
+
+use super::*;
+use crate::SagaId;
+use crate::breaker::fleet::{Mode, Phase, Reason};
+use crate::broker::{Incarnation, Pause, Stored};
+use crate::log::story;
+use crate::worker::held::Held;
+
+fn at(seconds: i64) -> Timestamp {
+    let noon: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
+    noon.checked_add(SignedDuration::from_secs(seconds)).unwrap()
+}
+
+/// The trigger of a saga that waits has this sequence, and was stored at second 0.
+const TRIGGER: u64 = 7;
+
+fn stored(slot: &str, sequence: u64, payload: serde_json::Value) -> Stored {
+    let (subject, payload) = (format!("orders.{slot}.A1"), payload.to_string().into());
+    Stored { subject, sequence, stored_at: at(0), headers: vec![], payload }
+}
+
+fn event(slot: &str, source: &str, event_type: &str, sequence: u64) -> Stored {
+    let event = json!({
+        "specversion": "1.0", "id": slot, "type": event_type, "source": source, "subject": "A1",
+        "causationid": "x", "causationseq": 1, "data": { "reason": "why-not" },
+    });
+    stored(slot, sequence, event)
+}
+
+/// Waits for `charge-customer`.
+fn reserved() -> Vec<Stored> {
+    let placed = stored("placed", 1, json!({ "customer": "cus_1" }));
+    let inventory = event("inventory", "reserve-inventory", "inventory.reserved.v1", TRIGGER);
+    vec![placed, inventory]
+}
+
+/// Waits for the undo of `charge-customer`.
+fn turned() -> Vec<Stored> {
+    let mut events = reserved();
+    events[1] = event("inventory", "reserve-inventory", "inventory.reserved.v1", 2);
+    events.push(event("payment", "charge-customer", "payment.charged.v1", 3));
+    events.push(event("pivot", "ship-order", "order.go.v1", 4));
+    events.push(event("shipment", "ship-order", "shipment.refused.v1", 5));
+    events.push(event("refused", "ship-order", "order.refused.v1", TRIGGER));
+    events
+}
+
+/// What is seen of a durable that waits for this very message, while a replica pulls.
+fn seen(flow: &Flow, story: &Story) -> Seen {
+    let durable = DurableState {
+        pending: 1,
+        in_hand: 0,
+        redelivered: 0,
+        pulls: 1,
+        delivered: TRIGGER - 1,
+        settled: TRIGGER - 1,
+        pause: Pause::Off,
+    };
+    let created = Timestamp::UNIX_EPOCH;
+    let log = StreamState {
+        incarnation: Incarnation { stream: "ORDERS".into(), created },
+        server_time: at(60),
+        last_sequence: TRIGGER,
+        bytes: 1_000,
+        max_bytes: Some(1 << 30),
+    };
+    let service = Service { name: "payment-gateway", key: None, forced: None };
+    Seen {
+        now: at(60),
+        awaited: awaited(flow, story),
+        durable: Some(durable),
+        log: Some(log),
+        replicas: vec![report(Vec::new())],
+        services: vec![service],
+        slot_taken: Some(false),
+        deadline: None,
+        unanswered: Vec::new(),
+    }
+}
+
+fn report(held: Vec<Held>) -> Report {
+    Report {
+        saga: "order".into(),
+        worker: "charge-customer".into(),
+        instance: "charge-customer-1".into(),
+        breakers: Vec::new(),
+        held_total: held.len(),
+        held,
+    }
+}
+
+fn held(durable: &str, last_error: Option<&str>, charged: u32) -> Held {
+    Held {
+        durable: durable.into(),
+        saga: "A1".into(),
+        sequence: TRIGGER,
+        attempt: 3,
+        charged,
+        last_error: last_error.map(str::to_owned),
+        since: at(1),
+        next_try: Some(at(70)),
+    }
+}
+
+fn paused(reason: Reason) -> Option<fleet::Entry> {
+    Some(fleet::Entry { phase: Phase::Paused, reason, ..fleet::Entry::default() })
+}
+
+fn parked(reason: &str) -> Stored {
+    let entry = json!({
+        "parked_at": at(2).to_string(), "durable": "charge-customer", "reason": reason,
+        "pointer": "/data/x", "message": "it is what it is", "deliveries": 1,
+        "subject": "orders.inventory.A1", "sequence": TRIGGER,
+    });
+    stored("x", 1, entry)
+}
+
+fn why(events: &[Stored], set_aside: &[Stored], change: impl FnOnce(&mut Seen)) -> Why {
+    let story = story::tell(&FLOW, &SagaId::parse("A1").unwrap(), events, set_aside);
+    let mut seen = seen(&FLOW, &story);
+    change(&mut seen);
+    decide(&FLOW, &story, &seen, "quadrille")
+}
+
+fn durable(seen: &mut Seen) -> &mut DurableState {
+    seen.durable.as_mut().unwrap()
+}
+
+fn delivered(seen: &mut Seen) {
+    let durable = durable(seen);
+    (durable.delivered, durable.pending, durable.in_hand) = (TRIGGER, 0, 1);
+}
+
+type Change = fn(&mut Seen);
+
+/// Events, what was set aside, what else was seen; the code, and what the sentence must say of what
+/// it waits for, and of the way out.
+#[test]
+fn every_stall_has_its_code_and_its_way_out() {
+    let (open, undo) = (reserved(), turned());
+    let rows: Vec<(&[Stored], Option<&str>, Change, Code, &str, &str)> = vec![
+        (
+            &open,
+            None,
+            |seen| {
+                (seen.replicas, durable(seen).pulls) = (Vec::new(), 0);
+            },
+            Code::NoWorker,
+            "no replica runs",
+            "start charge-customer",
+        ),
+        (
+            &open,
+            None,
+            |seen| {
+                seen.replicas = vec![report(vec![held("charge-customer", Some("503"), 0)])];
+            },
+            Code::Retrying,
+            "attempt 3 failed: 503",
+            "the next try comes at 2026-01-02 12:01:10",
+        ),
+        (
+            &open,
+            None,
+            |seen| seen.services[0].key = paused(Reason::NoAnswer),
+            Code::BreakerPaused,
+            "payment-gateway gives no answer",
+            "breaker show payment-gateway",
+        ),
+        (
+            &open,
+            None,
+            |seen| {
+                let by = "ada".to_owned();
+                seen.services[0].forced =
+                    Some(Override { mode: Mode::Paused, by, reason: "audit".into(), until_ms: 1 });
+            },
+            Code::BreakerPaused,
+            "ada paused payment-gateway: audit",
+            "breaker reset payment-gateway",
+        ),
+        (
+            &open,
+            None,
+            |seen| seen.services[0].key = paused(Reason::Credentials),
+            Code::Credentials,
+            "refuses our credentials",
+            "give charge-customer credentials",
+        ),
+        (
+            &open,
+            None,
+            |seen| {
+                durable(seen).pause =
+                    Pause::On { until: at(600), remaining: Duration::from_secs(540) };
+            },
+            Code::ForeignPause,
+            "paused by hand",
+            "nats consumer resume ORDERS charge-customer",
+        ),
+        (
+            &open,
+            Some("invalid-field"),
+            |_| {},
+            Code::Parked,
+            "set message 7 aside: invalid-field at /data/x",
+            "mend the cause",
+        ),
+        (
+            &open,
+            Some("unknown-version"),
+            |_| {},
+            Code::UnknownVersion,
+            "set message 7 aside: unknown-version",
+            "knows this version",
+        ),
+        (
+            &undo,
+            None,
+            |seen| {
+                seen.replicas = vec![report(vec![held("charge-customer-undo", Some("422"), 9)])];
+            },
+            Code::UndoBlocked,
+            "to take back what it did, which failed 9 times: 422",
+            "must be made to accept it",
+        ),
+        (
+            &open,
+            None,
+            |seen| {
+                (durable(seen).delivered, durable(seen).pending) = (2, 30);
+            },
+            Code::ConsumerLag,
+            "up to 4 messages before it",
+            "more replicas of charge-customer",
+        ),
+        (
+            &open,
+            None,
+            |seen| {
+                delivered(seen);
+                let log = seen.log.as_mut().unwrap();
+                log.bytes = log.max_bytes.unwrap() - 100;
+            },
+            Code::LogFull,
+            "the log ORDERS is full",
+            "--max-bytes SIZE",
+        ),
+        (
+            &open,
+            None,
+            |seen| {
+                delivered(seen);
+                (durable(seen).in_hand, durable(seen).settled) = (0, TRIGGER);
+            },
+            Code::StepNotDelivered,
+            "will not deliver message 7",
+            "nats consumer reset ORDERS charge-customer --sequence 7",
+        ),
+        (
+            &open,
+            None,
+            |seen| seen.deadline = Some((at(-1_000), at(70))),
+            Code::DeadlineNear,
+            "nothing that was looked at says why",
+            "at its deadline, 2026-01-02",
+        ),
+        (
+            &open,
+            None,
+            |seen| seen.durable = None,
+            Code::NoDurable,
+            "whose durable charge-customer does not exist",
+            "topology apply",
+        ),
+        (&open, None, delivered, Code::InHand, "to which it was delivered", "ack_wait"),
+        (
+            &open,
+            None,
+            |seen| {
+                seen.replicas = vec![report(vec![held("charge-customer", None, 0)])];
+            },
+            Code::Held,
+            "until a call is free",
+            "",
+        ),
+    ];
+    for (events, set_aside, change, code, what, way_out) in rows {
+        let set_aside: Vec<_> = set_aside.map(parked).into_iter().collect();
+        let why = why(events, &set_aside, change);
+        assert_eq!(why.code, code, "{why:#?}");
+        assert!(why.sentence.starts_with("order A1 waits for "), "{}", why.sentence);
+        assert!(why.sentence.contains(what), "{code:?}: {}", why.sentence);
+        assert!(why.sentence.contains(way_out), "{code:?}: {}", why.sentence);
+        assert!(why.sentence.contains(", since 2026-01-02 12:00:00 UTC (1m)"), "{}", why.sentence);
+    }
+}
+
+/// Without its evidence, each reason is no reason.
+#[test]
+fn nothing_is_said_without_something_that_was_seen() {
+    let open = reserved();
+    let plain = why(&open, &[], |_| {});
+    assert_eq!(plain.code, Code::Unknown);
+    assert!(plain.advice.contains("looked at: 2 events in ORDERS"), "{}", plain.advice);
+    let silent = why(&open, &[], |seen| {
+        seen.durable = None;
+        seen.unanswered.push("the question timed out".into());
+    });
+    assert_eq!(silent.code, Code::Unknown, "no answer is not the answer that there is none");
+    assert!(silent.looked_at.iter().any(|what| what.contains("timed out")));
+    let settled = |seen: &mut Seen| {
+        delivered(seen);
+        (durable(seen).in_hand, durable(seen).settled) = (0, TRIGGER);
+    };
+    let unasked = why(&open, &[], |seen| {
+        settled(seen);
+        seen.slot_taken = None;
+    });
+    assert_eq!(unasked.code, Code::Unknown, "the leader did not say that the slot is empty");
+    let unnamed = why(&open, &[], |seen| {
+        settled(seen);
+        seen.replicas[0].held_total = 1_001;
+    });
+    assert_eq!(unnamed.code, Code::Unknown, "a replica may hold it among those it did not name");
+    let other = why(&open, &[], |seen| {
+        let mut neighbour = held("charge-customer", Some("503"), 0);
+        neighbour.sequence = 99;
+        seen.replicas = vec![report(vec![neighbour])];
+    });
+    assert_eq!(other.code, Code::Unknown, "what failed is another order");
+    let alive = why(&open, &[], |seen| seen.replicas = Vec::new());
+    assert_eq!(alive.code, Code::Unknown, "a pull waits, so somebody runs");
+}
+
+#[test]
+fn what_ended_or_never_began_waits_for_nothing() {
+    let mut events = reserved();
+    events.push(event("closed", "complete-order", "order.completed.v1", 9));
+    let done = why(&events, &[], |_| {});
+    assert_eq!((done.code, done.advice.as_str()), (Code::Completed, ""));
+    assert_eq!(why(&[], &[], |_| {}).code, Code::NotOpened);
+}
+
+#[test]
+fn a_slot_that_somebody_else_took_is_named() {
+    let mut events = reserved();
+    events.push(event("payment", "mallory", "payment.charged.v1", 9));
+    let alien = why(&events, &[], |_| {});
+    assert_eq!(alien.code, Code::AlienEvent);
+    assert!(alien.sentence.contains("nats stream get ORDERS 9"), "{}", alien.sentence);
+}

@@ -1,0 +1,292 @@
+//! The words for a reason: what the saga waits for, since when, what happens next, and what an
+//! operator can do.
+
+use jiff::{SignedDuration, Timestamp, Unit};
+
+use super::looked::looked_at;
+use super::reason::{Reason, is_near};
+use super::{Code, Seen, Why};
+use crate::Flow;
+use crate::log::story::{Phase, Story};
+use crate::topology::parked_stream_name;
+use crate::worker::held::Held;
+
+pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, tool: &str) -> Why {
+    let id = story.id.as_str();
+    let (mut what, next, advice) = Words { flow, story, seen, tool }.of(reason);
+    if let (Some(waits), true) = (&story.state.waits_for, has_since(reason)) {
+        let long = lasted(waits.since, seen.now);
+        what = format!("{what}, since {} ({long})", clock(waits.since));
+    }
+    let mut sentence = format!("{} {id} {what}", flow.saga);
+    let deadline = seen.deadline.filter(|(from, until)| is_near(*from, *until, seen.now));
+    let deadline = deadline.filter(|_| !matches!(reason, Reason::Ended(_) | Reason::Near { .. }));
+    let deadline = deadline.map(|(_, until)| format!("its deadline is {}", clock(until)));
+    for part in [next.as_str(), deadline.as_deref().unwrap_or_default(), advice.as_str()] {
+        if !part.is_empty() {
+            sentence.push_str("; ");
+            sentence.push_str(part);
+        }
+    }
+    sentence.push('.');
+    Why {
+        id: id.to_owned(),
+        code: reason.code(),
+        waits_for: story.state.waits_for.clone(),
+        sentence,
+        next,
+        advice,
+        looked_at: looked_at(flow, story, seen),
+    }
+}
+
+fn has_since(reason: &Reason<'_>) -> bool {
+    !matches!(reason, Reason::Ended(_) | Reason::NotOpened)
+}
+
+/// What the words are made from.
+struct Words<'w> {
+    flow: &'w Flow,
+    story: &'w Story,
+    seen: &'w Seen,
+    tool: &'w str,
+}
+
+/// What the saga waits for, what happens next, what can be done.
+type Said = (String, String, String);
+
+impl Words<'_> {
+    fn of(&self, reason: &Reason<'_>) -> Said {
+        let (worker, durable) = self.names();
+        let (tool, stream) = (self.tool, self.flow.stream);
+        match reason {
+            Reason::Ended(_) | Reason::NotOpened | Reason::Parked(_) | Reason::Alien { .. } => {
+                self.of_the_log(reason)
+            }
+            Reason::UndoBlocked(_) | Reason::Paused { .. } | Reason::Retrying(_) => {
+                self.of_a_service(reason)
+            }
+            Reason::NoDurable => said(
+                format!("waits for {worker}, whose durable {durable} does not exist"),
+                "nothing delivers its next message",
+                format!(
+                    "`{tool} topology plan` says what is missing, and `topology apply` makes it"
+                ),
+            ),
+            Reason::NotDelivered => {
+                let at = self.seen.awaited.as_ref().map_or(0, |one| one.trigger.sequence);
+                said(
+                    format!(
+                        "waits for {worker}, to which {durable} will not deliver message {at}: the \
+                         durable is past it, no replica holds it, and its slot is empty"
+                    ),
+                    "nothing happens by itself",
+                    format!(
+                        "`nats consumer reset {stream} {durable} --sequence {at}` delivers it and \
+                         what follows again, which repeats no decision"
+                    ),
+                )
+            }
+            Reason::LogFull(log) => said(
+                format!(
+                    "waits for {worker}, because the log {stream} is full ({} of {} bytes)",
+                    log.bytes,
+                    log.max_bytes.unwrap_or_default()
+                ),
+                "it goes on by itself once there is room",
+                format!("`{tool} topology apply --max-bytes SIZE --write` makes room"),
+            ),
+            Reason::Foreign { until } => said(
+                format!("waits for {worker}, whose durable {durable} somebody paused by hand"),
+                format!("the pause ends by itself at {}", clock(*until)),
+                format!("`nats consumer resume {stream} {durable}` ends it now"),
+            ),
+            Reason::Held(held) => said(
+                format!("waits for {worker}, which holds it until a call is free"),
+                next_try(held),
+                String::new(),
+            ),
+            Reason::NoWorker => said(
+                format!("waits for {worker}, of which no replica runs"),
+                "it goes on by itself once one does",
+                format!("start {worker}, or look why it ended"),
+            ),
+            Reason::Lag { before } => said(
+                format!("waits for {worker}, which has up to {before} messages before it"),
+                "its turn comes by itself",
+                format!("more replicas of {worker} go through them faster"),
+            ),
+            Reason::InHand => said(
+                format!("waits for {worker}, to which it was delivered"),
+                "the outcome comes at any moment, or the broker delivers it again once ack_wait is \
+                 over",
+                String::new(),
+            ),
+            Reason::Near { until } => said(
+                format!("waits for {worker}, and nothing that was looked at says why"),
+                format!("it is taken back at its deadline, {}", clock(*until)),
+                format!("look at the log of {worker}"),
+            ),
+            Reason::Unknown => said(
+                format!("waits for {worker}, and nothing that was looked at says why"),
+                String::new(),
+                format!("look at the log of {worker}; looked at: {}", self.looked()),
+            ),
+        }
+    }
+
+    /// What the events and the parked messages alone say.
+    fn of_the_log(&self, reason: &Reason<'_>) -> Said {
+        let (worker, _) = self.names();
+        let (tool, stream) = (self.tool, self.flow.stream);
+        match reason {
+            Reason::Parked(entry) => {
+                let parked = parked_stream_name(self.flow);
+                let place = match entry.pointer.as_str() {
+                    "" => String::new(),
+                    pointer => format!(" at {pointer}"),
+                };
+                let advice = match reason.code() {
+                    Code::UnknownVersion => {
+                        format!("start a {worker} that knows this version, then try it again: ")
+                    }
+                    _ => "mend the cause, then try it again: ".to_owned(),
+                };
+                let id = &self.story.id;
+                let advice = format!(
+                    "{advice}`nats stream get {parked} --last-for 'parked.*.{}.{id}'` shows it",
+                    entry.durable
+                );
+                said(
+                    format!(
+                        "waits for a human, because {} set message {} aside: {}{place}: {}",
+                        entry.durable, entry.sequence, entry.reason, entry.message
+                    ),
+                    "nothing happens by itself",
+                    advice,
+                )
+            }
+            Reason::Alien { slot, sequence } => said(
+                format!(
+                    "waits for {worker}, but the slot {slot} holds an event that does not count"
+                ),
+                "nothing happens by itself",
+                format!("`nats stream get {stream} {sequence}` shows who wrote what"),
+            ),
+            Reason::Ended(Phase::Completed) => nothing("is completed, and waits for nothing"),
+            Reason::Ended(_) => {
+                nothing("is cancelled: nothing is held, charged or owed, and it waits for nothing")
+            }
+            _ => said(
+                format!("is not in the log {stream}"),
+                String::new(),
+                format!("is the id right, and the broker? `{tool} trace` takes the same"),
+            ),
+        }
+    }
+
+    /// What has to do with an outside service.
+    fn of_a_service(&self, reason: &Reason<'_>) -> Said {
+        let (worker, durable) = self.names();
+        let tool = self.tool;
+        match reason {
+            Reason::UndoBlocked(held) => said(
+                format!(
+                    "waits for {worker} to take back what it did, which failed {} times: {}",
+                    held.charged,
+                    error(held)
+                ),
+                format!("it is never given up: {}", next_try(held)),
+                "the service must be made to accept it; then it goes on by itself",
+            ),
+            Reason::Paused { service, held } => {
+                let name = service.name;
+                if let Some(forced) = &service.forced {
+                    return said(
+                        format!(
+                            "waits for {worker}, because {} paused {name}: {}",
+                            forced.by, forced.reason
+                        ),
+                        format!("the pause ends by itself at {}", clock(moment(forced.until_ms))),
+                        format!("`{tool} breaker reset {name} --write` ends it now"),
+                    );
+                }
+                let error = held.and_then(|held| held.last_error.as_deref());
+                let error = error.map(|error| format!(": {error}")).unwrap_or_default();
+                let probes = "one call at a time looks whether that is over";
+                if service.lacks_credentials() {
+                    return said(
+                        format!(
+                            "waits for {worker}, because {name} refuses our credentials{error}"
+                        ),
+                        probes,
+                        format!("give {worker} credentials that {name} accepts"),
+                    );
+                }
+                said(
+                    format!("waits for {worker}, because {name} gives no answer{error}"),
+                    format!("all replicas pause, and {probes}"),
+                    format!("mend {name}; `{tool} breaker show {name}` says more"),
+                )
+            }
+            Reason::Retrying(held) => said(
+                format!(
+                    "waits for {worker}, whose attempt {} failed: {}",
+                    held.attempt,
+                    error(held)
+                ),
+                next_try(held),
+                format!(
+                    "if it goes on, `{tool} breaker show` says whether {durable} is alone with it"
+                ),
+            ),
+            _ => nothing(""),
+        }
+    }
+
+    fn names(&self) -> (&str, &str) {
+        let worker = self.story.state.waits_for.as_ref().map_or("a worker", |one| &*one.worker);
+        let durable = self.seen.awaited.as_ref().map_or("?", |one| &*one.durable);
+        (worker, durable)
+    }
+
+    fn looked(&self) -> String {
+        looked_at(self.flow, self.story, self.seen).join(", ")
+    }
+}
+
+fn said(what: String, next: impl Into<String>, advice: impl Into<String>) -> Said {
+    (what, next.into(), advice.into())
+}
+
+fn nothing(what: &str) -> Said {
+    (what.to_owned(), String::new(), String::new())
+}
+
+fn error(held: &Held) -> &str {
+    held.last_error.as_deref().unwrap_or("no error was kept")
+}
+
+fn next_try(held: &Held) -> String {
+    match held.next_try {
+        Some(time) => format!("the next try comes at {}", clock(time)),
+        None => "it is being tried now".to_owned(),
+    }
+}
+
+/// Milliseconds since the Unix epoch as a time.
+pub(super) fn moment(milliseconds: u64) -> Timestamp {
+    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
+}
+
+fn clock(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// `3m 12s`; never below zero, because the broker's answers are not all of one moment.
+fn lasted(from: Timestamp, to: Timestamp) -> String {
+    let long = to.duration_since(from).max(SignedDuration::ZERO);
+    let unit = if long < SignedDuration::from_secs(10) { Unit::Millisecond } else { Unit::Second };
+    format!("{:#}", long.round(unit).unwrap_or(long))
+}

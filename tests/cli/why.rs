@@ -1,0 +1,109 @@
+//! `why`: real stalls, made one after the other, and what the command says of each. The stalls that
+//! take long to make are rows of the table beside the decision (`shared/src/why/tests.rs`).
+
+use jiff::{SignedDuration, Timestamp};
+use quadrille::SagaId;
+use serde_json::{Value, json};
+use tests::eventually::eventually;
+use tests::stack::{Fate, Launch, Stack, order};
+
+use super::breaker::{charging, gateway_gives_no_answer, stack_of};
+use super::quadrille;
+
+fn id(text: &str) -> SagaId {
+    SagaId::parse(text).unwrap()
+}
+
+async fn why(stack: &Stack, saga: &str) -> Value {
+    quadrille(&stack.server, &format!("why {saga} --json")).await.json()
+}
+
+/// Waits until the order stands still for this reason, and the way out names this.
+async fn stalls(stack: &Stack, saga: &str, code: &str, way_out: &str) -> Value {
+    let why = eventually(&format!("{saga} waits: {code}"), async || {
+        let why = why(stack, saga).await;
+        (why["code"] == code).then_some(why)
+    })
+    .await;
+    let sentence = why["sentence"].as_str().expect("a sentence");
+    assert!(sentence.contains(way_out), "{code}: {sentence}");
+    assert!(sentence.contains(&format!("order {saga} waits for ")), "{sentence}");
+    assert!(sentence.contains(", since 20"), "{sentence}");
+    why
+}
+
+#[tokio::test]
+async fn what_keeps_an_order_at_the_broker_is_named_and_the_way_out_works() {
+    let mut stack = Stack::bare().await;
+    stack.start(Launch::of("reserve-inventory")).await;
+    stack.fill_stock().await;
+    stack.workers.clear();
+    let publish = async |id: &str, body: String| {
+        stack.raw.publish(&format!("orders.placed.{id}"), &[], &body).await.expect("stored")
+    };
+    stack.place(&id("W1"), &order(Fate::Completes, 0)).await.unwrap();
+    let none = stalls(&stack, "W1", "no-worker", "start reserve-inventory").await;
+    assert_eq!(none["waits_for"]["slot"], "inventory");
+
+    stack.raw.acknowledge_all("ORDERS", "reserve-inventory").await.unwrap();
+    let lost = stalls(&stack, "W1", "step-not-delivered", "nats consumer reset ORDERS").await;
+    let traced = quadrille(&stack.server, "trace W1").await.stdout;
+    assert!(traced.trim_end().ends_with(lost["sentence"].as_str().unwrap()), "{traced}");
+    let traced = quadrille(&stack.server, "trace W1 --json").await.json();
+    assert_eq!(traced["why"]["code"], "step-not-delivered");
+
+    let soon = Timestamp::now() + SignedDuration::from_secs(600);
+    stack.raw.pause("ORDERS", "charge-customer", soon).await;
+    stack.start(Launch::of("reserve-inventory")).await;
+    stack.raw.api("CONSUMER.RESET.ORDERS.reserve-inventory", json!({ "seq": 1 })).await.unwrap();
+    stalls(&stack, "W1", "foreign-pause", "nats consumer resume ORDERS charge-customer").await;
+
+    publish("W2", json!({ "customer": 7 }).to_string()).await;
+    stalls(&stack, "W2", "parked", "/customer").await;
+    let newer = json!({ "specversion": "1.0", "id": "x", "source": "shop", "subject": "W3",
+        "type": "order.placed.v9", "data": {} });
+    publish("W3", newer.to_string()).await;
+    stalls(&stack, "W3", "unknown-version", "knows this version").await;
+
+    let bytes = stack.raw.stream("ORDERS").await["state"]["bytes"].as_u64().unwrap();
+    stack.raw.change_stream("ORDERS", json!({ "max_bytes": bytes + 10 })).await.unwrap();
+    stack.raw.pause("ORDERS", "charge-customer", Timestamp::UNIX_EPOCH).await;
+    stack.start(Launch::of("charge-customer")).await;
+    stalls(&stack, "W1", "log-full", "--max-bytes SIZE").await;
+
+    stack.raw.api("CONSUMER.DELETE.ORDERS.ship-order", Value::Null).await.unwrap();
+    stack.raw.change_stream("ORDERS", json!({ "max_bytes": 1 << 30 })).await.unwrap();
+    stalls(&stack, "W1", "no-durable", "topology apply").await;
+    let missing = quadrille(&stack.server, "why W9 --json").await;
+    assert_eq!((missing.code, &missing.json()["code"]), (Some(1), &json!("not-opened")));
+}
+
+#[tokio::test]
+async fn what_keeps_an_order_at_a_service_is_named_with_its_error() {
+    let stack = stack_of(&[charging()]).await;
+    let mut broken = order(Fate::Completes, 0);
+    broken.payment_method = quadrille::Reference::parse("pm_card_broken500").unwrap();
+    stack.place(&id("S1"), &broken).await.unwrap();
+    let flowing = stack.place_all("flows", &[Fate::Completes; 10]).await;
+    let retried = stalls(&stack, "S1", "retrying", "attempt ").await;
+    assert!(retried["sentence"].as_str().unwrap().contains("500"), "{retried}");
+    stack.closed(&flowing).await;
+
+    let unknown = json!({ "error_rate": 1, "error_status": 401 });
+    stack.sandbox.set_faults("payment", &unknown).await;
+    stack.place_all("refused", &[Fate::Completes; 20]).await;
+    stalls(&stack, "refused-3", "credentials", "give charge-customer credentials").await;
+    gateway_gives_no_answer(&stack).await;
+    stalls(&stack, "refused-3", "breaker-paused", "breaker show payment-gateway").await;
+
+    let pause = "breaker pause payment-gateway --reason audit --for 1m --write";
+    assert_eq!(quadrille(&stack.server, pause).await.code, Some(0));
+    stalls(&stack, "refused-3", "breaker-paused", "breaker reset payment-gateway --write").await;
+    stack.sandbox.clear_faults().await;
+    assert_eq!(
+        quadrille(&stack.server, "breaker reset payment-gateway --write").await.code,
+        Some(0)
+    );
+    stack.closed(&[id("refused-3")]).await;
+    assert_eq!(why(&stack, "refused-3").await["code"], "completed");
+}
