@@ -32,7 +32,7 @@ const WAIT: Parameter =
 const ID: Parameter = Parameter { name: "id", about: "Its id", example: "A123" };
 
 impl Operation {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::List,
         Self::Get,
         Self::Why,
