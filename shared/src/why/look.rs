@@ -43,8 +43,8 @@ pub async fn look(
     loop {
         looks += 1;
         let (story, seen) = once(broker, flow, saga, knows).await?;
-        // Between the two reads of the slot the saga went on; and what was set aside in between looks
-        // as if it had never been delivered.
+        // Between the two reads of the slot the saga went on; and what was set aside in between
+        // looks as if it had never been delivered.
         let again =
             seen.slot_taken == Some(true) || looks == 1 && super::reason::is_lost(&story, &seen);
         if !again || looks == LOOKS {

@@ -14,8 +14,8 @@ pub(super) fn looked_at(flow: &Flow, story: &Story, seen: &Seen) -> Vec<String> 
         let trigger = awaited.trigger.sequence;
         looked.push(match &seen.durable {
             Some(durable) => format!(
-                "durable {}: message {trigger} is awaited, delivered up to {}, settled up to {}, {} \
-                 in hand, {} pending, {} pulls wait{}",
+                "durable {}: message {trigger} is awaited, delivered up to {}, settled up to {}, \
+                 {} in hand, {} pending, {} pulls wait{}",
                 awaited.durable,
                 durable.delivered,
                 durable.settled,

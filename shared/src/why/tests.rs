@@ -1,126 +1,18 @@
 //! One row a stall: what was seen, and the code, the words and the remedy that follow from it.
 
+mod seen;
+
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use schemas::order_fulfilment::FLOW;
 use serde_json::json;
 
 use super::*;
 use crate::SagaId;
-use crate::breaker::fleet::{Mode, Phase, Reason};
-use crate::broker::{Incarnation, Pause, Stored};
+use crate::breaker::fleet::{Mode, Reason};
+use crate::broker::{Pause, Stored};
 use crate::log::story;
-use crate::worker::held::Held;
-
-fn at(seconds: i64) -> Timestamp {
-    let noon: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
-    noon.checked_add(SignedDuration::from_secs(seconds)).unwrap()
-}
-
-/// The trigger of a saga that waits has this sequence, and was stored at second 0.
-const TRIGGER: u64 = 7;
-
-fn stored(slot: &str, sequence: u64, payload: serde_json::Value) -> Stored {
-    let (subject, payload) = (format!("orders.{slot}.A1"), payload.to_string().into());
-    Stored { subject, sequence, stored_at: at(0), headers: vec![], payload }
-}
-
-fn event(slot: &str, source: &str, event_type: &str, sequence: u64) -> Stored {
-    let event = json!({
-        "specversion": "1.0", "id": slot, "type": event_type, "source": source, "subject": "A1",
-        "causationid": "x", "causationseq": 1, "data": { "reason": "why-not" },
-    });
-    stored(slot, sequence, event)
-}
-
-/// Waits for `charge-customer`.
-fn reserved() -> Vec<Stored> {
-    let placed = stored("placed", 1, json!({ "customer": "cus_1" }));
-    let inventory = event("inventory", "reserve-inventory", "inventory.reserved.v1", TRIGGER);
-    vec![placed, inventory]
-}
-
-/// Waits for the undo of `charge-customer`.
-fn turned() -> Vec<Stored> {
-    let mut events = reserved();
-    events[1] = event("inventory", "reserve-inventory", "inventory.reserved.v1", 2);
-    events.push(event("payment", "charge-customer", "payment.charged.v1", 3));
-    events.push(event("pivot", "ship-order", "order.go.v1", 4));
-    events.push(event("shipment", "ship-order", "shipment.refused.v1", 5));
-    events.push(event("refused", "ship-order", "order.refused.v1", TRIGGER));
-    events
-}
-
-/// What is seen of a durable that waits for this very message, while a replica pulls.
-fn seen(flow: &Flow, story: &Story) -> Seen {
-    let durable = DurableState {
-        pending: 1,
-        in_hand: 0,
-        redelivered: 0,
-        pulls: 1,
-        delivered: TRIGGER - 1,
-        settled: TRIGGER - 1,
-        pause: Pause::Off,
-    };
-    let created = Timestamp::UNIX_EPOCH;
-    let log = StreamState {
-        incarnation: Incarnation { stream: "ORDERS".into(), created },
-        server_time: at(60),
-        last_sequence: TRIGGER,
-        bytes: 1_000,
-        max_bytes: Some(1 << 30),
-    };
-    let service = Service { name: "payment-gateway", key: None, forced: None };
-    Seen {
-        now: at(60),
-        awaited: awaited(flow, story),
-        durable: Some(durable),
-        log: Some(log),
-        replicas: vec![report(Vec::new())],
-        services: vec![service],
-        slot_taken: Some(false),
-        deadline: None,
-        unanswered: Vec::new(),
-    }
-}
-
-fn report(held: Vec<Held>) -> Report {
-    Report {
-        saga: "order".into(),
-        worker: "charge-customer".into(),
-        instance: "charge-customer-1".into(),
-        breakers: Vec::new(),
-        held_total: held.len(),
-        held,
-    }
-}
-
-fn held(durable: &str, last_error: Option<&str>, charged: u32) -> Held {
-    Held {
-        durable: durable.into(),
-        saga: "A1".into(),
-        sequence: TRIGGER,
-        attempt: 3,
-        charged,
-        last_error: last_error.map(str::to_owned),
-        since: at(1),
-        next_try: Some(at(70)),
-    }
-}
-
-fn paused(reason: Reason) -> Option<fleet::Entry> {
-    Some(fleet::Entry { phase: Phase::Paused, reason, ..fleet::Entry::default() })
-}
-
-fn parked(reason: &str) -> Stored {
-    let entry = json!({
-        "parked_at": at(2).to_string(), "durable": "charge-customer", "reason": reason,
-        "pointer": "/data/x", "message": "it is what it is", "deliveries": 1,
-        "subject": "orders.inventory.A1", "sequence": TRIGGER,
-    });
-    stored("x", 1, entry)
-}
+use seen::{TRIGGER, at, event, held, parked, paused, report, reserved, seen, turned};
 
 fn why(events: &[Stored], set_aside: &[Stored], change: impl FnOnce(&mut Seen)) -> Why {
     let story = story::tell(&FLOW, &SagaId::parse("A1").unwrap(), events, set_aside);
