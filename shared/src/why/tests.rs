@@ -5,7 +5,6 @@ mod seen;
 use std::time::Duration;
 
 use schemas::order_fulfilment::FLOW;
-use serde_json::json;
 
 use super::*;
 use crate::SagaId;
