@@ -10,8 +10,8 @@
 //! `pipeline`.
 
 pub use quadrille_vocabulary::{
-    BadData, Contract, Currency, Event, Flow, IdempotencyKey, Money, Reason, Reference, Refusal,
-    SagaId, Slot,
+    BadData, Contract, Currency, Event, Flow, IdempotencyKey, KeyNamespace, Money, Reason,
+    Reference, Refusal, SagaId, Slot,
 };
 pub use quadrille_vocabulary::{contract, event, flow, id, ids, money, one_of, refusal};
 

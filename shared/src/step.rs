@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::breaker::class::{Class, Classified};
 use crate::ids::Direction;
-use crate::{Event, IdempotencyKey, Refusal, SagaId};
+use crate::{Event, IdempotencyKey, KeyNamespace, Refusal, SagaId};
 
 pub use not_sent::NotSent;
 
@@ -226,6 +226,7 @@ pub struct Attempt {
 /// What a step may know besides its event.
 #[derive(Debug, Clone)]
 pub struct StepContext {
+    log: KeyNamespace,
     /// The saga type: `order`.
     saga: &'static str,
     step: &'static str,
@@ -236,15 +237,22 @@ pub struct StepContext {
 
 impl StepContext {
     /// For the runtime and for tests. `saga` and `step` name the saga type and the worker, as in
-    /// the flow: keys are derived from them.
+    /// the flow: keys are derived from them and from the log's own namespace.
     pub fn new(
+        log: KeyNamespace,
         saga: &'static str,
         step: &'static str,
         direction: Direction,
         saga_id: SagaId,
         attempt: Attempt,
     ) -> Self {
-        Self { saga, step, direction, saga_id, attempt }
+        Self { log, saga, step, direction, saga_id, attempt }
+    }
+
+    /// What tells this log's requests from those of another log with the same ids: for searches,
+    /// because keys have it in them.
+    pub fn log(&self) -> KeyNamespace {
+        self.log
     }
 
     pub fn saga_id(&self) -> &SagaId {
@@ -264,7 +272,7 @@ impl StepContext {
     }
 
     fn key_of(&self, direction: Direction, request: &str) -> IdempotencyKey {
-        IdempotencyKey::derive(self.saga, &self.saga_id, self.step, direction, request)
+        IdempotencyKey::derive(self.log, self.saga, &self.saga_id, self.step, direction, request)
     }
 
     /// 1 on the first attempt of this process at this message.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::breaker::class::Class;
 use crate::ids::Direction;
-use crate::{Event, SagaId};
+use crate::{Event, KeyNamespace, SagaId};
 
 pub use faults::{Faults, Injected, When};
 
@@ -142,7 +142,7 @@ impl<T: Debug> Happened<T> {
 fn context<S: Step>(direction: Direction, saga_id: SagaId, age: Duration) -> StepContext {
     let deadline = Instant::now() + Duration::from_secs(10);
     let attempt = Attempt { number: 1, deadline, age };
-    StepContext::new("test", S::Done::TYPES[0], direction, saga_id, attempt)
+    StepContext::new(KeyNamespace::FIRST, "test", S::Done::TYPES[0], direction, saga_id, attempt)
 }
 
 fn saga_id() -> SagaId {

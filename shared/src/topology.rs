@@ -10,8 +10,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::Flow;
 use crate::flow::{Role, Row};
+use crate::{Flow, KeyNamespace};
 
 pub use buckets::{ATTEMPTS, BREAKERS, Lives, override_key};
 pub(crate) use buckets::{STREAM_PREFIX, SUBJECT_PREFIX};
@@ -165,6 +165,8 @@ pub struct Topology {
     pub kept_max_bytes: u64,
     pub ack_wait: Duration,
     pub keep: Keep,
+    /// Of the idempotency keys of a log that has lost it; without it a new log draws its own.
+    pub keys: Option<KeyNamespace>,
 }
 
 impl Topology {
@@ -180,6 +182,7 @@ impl Topology {
             kept_max_bytes: GIB / 4,
             ack_wait: Duration::from_secs(30),
             keep: Keep { replicas: false, ack_wait: false },
+            keys: None,
         }
     }
 

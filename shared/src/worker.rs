@@ -120,7 +120,7 @@ impl Start {
         let breakers = &process.settings.breaker;
         let limiters = breakers::limiters(row, breakers, &settings, &instance)?;
         let options = process.settings.nats.options(name);
-        let (asked, inspection) = streams::inspect(&process.broker, flow, name).await?;
+        let (asked, inspection, keys) = streams::inspect(&process.broker, flow, name).await?;
         let (lookup, questions) = lookup::lookup();
         let broker = process.broker();
         let mut running = process.start().await?;
@@ -132,6 +132,7 @@ impl Start {
             row,
             clock: Clock::new(asked, inspection.server_time),
             incarnations: inspection.incarnations,
+            keys,
             ack_wait: watch::Sender::new(inspection.ack_wait),
             limits: limits(&settings),
             runs: RwLock::default(),
@@ -161,7 +162,7 @@ impl Start {
                 durable::serve(worker, durable, places, gate, handle).await;
             });
         }
-        tracing::info!(worker = name, "takes work");
+        tracing::info!(worker = name, %keys, "takes work");
         running.until_the_end(durables).await
     }
 }

@@ -15,6 +15,7 @@ contract!(
     another_stream_of_the_same_name_has_another_incarnation,
     a_lost_durable_is_made_again_where_the_first_open_saga_begins,
     a_durable_on_a_stream_without_open_sagas_starts_at_its_end,
+    a_log_keeps_the_key_namespace_it_was_made_with_and_gets_none_in_silence,
     a_changed_flow_is_refused_while_sagas_are_open,
     a_changed_flow_is_applied_once_all_sagas_are_closed,
     a_limit_that_was_raised_by_hand_is_not_lowered,
@@ -125,6 +126,34 @@ async fn a_durable_on_a_stream_without_open_sagas_starts_at_its_end(test: UnderT
     test.write("inventory", "new").await;
     let delivered = next(&mut test.pull().await, 1).await;
     assert_eq!(delivered.message.subject, test.slot("inventory", "new").subject());
+}
+
+/// The namespace of the log's idempotency keys.
+async fn keys(test: &UnderTest) -> Option<quadrille::KeyNamespace> {
+    test.broker.inspect(test.flow, "charge-customer").await.unwrap().keys
+}
+
+async fn a_log_keeps_the_key_namespace_it_was_made_with_and_gets_none_in_silence(test: UnderTest) {
+    apply_all(&test).await;
+    let drawn = keys(&test).await.expect("drawn with the log");
+    assert_ne!(drawn, quadrille::KeyNamespace::FIRST);
+    let lost = json!({ "metadata": { "team": "shop" } });
+    // An empty log may have any.
+    test.raw.change_stream(test.flow.stream, lost.clone()).await.unwrap();
+    assert_eq!(keys(&test).await, None);
+    apply_all(&test).await;
+    assert!(keys(&test).await.is_some_and(|again| again != drawn));
+    // One that holds something has perhaps charged somebody.
+    test.write("placed", "open").await;
+    test.write("closed", "open").await;
+    test.raw.change_stream(test.flow.stream, lost).await.unwrap();
+    let refused = plan(&test, &test.topology).await;
+    let refusal = refused.iter().find(|change| change.kind == ChangeKind::Refuse).unwrap();
+    assert!(refusal.sentence.contains("--keys UUID"), "{refusal}");
+    let given = Topology { keys: Some(drawn), ..test.topology.clone() };
+    let set = plan(&test, &given).await;
+    provision::apply(&test.broker, &set).await.unwrap();
+    assert_eq!(keys(&test).await, Some(drawn));
 }
 
 /// The same flow, with another trigger for the second step.

@@ -16,14 +16,17 @@ mod broken;
 use std::fmt;
 
 use jiff::Timestamp;
+use quadrille::KeyNamespace;
 use serde::Deserialize;
 
 use crate::stack::Logged;
 use story::Story;
 
 /// Everything that is known about what happened, at rest.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct History {
+    /// In which the idempotency keys of the log are derived.
+    pub keys: KeyNamespace,
     /// The stream `ORDERS`.
     pub log: Vec<Logged>,
     /// The stream `ORDERS_PARKED`.
@@ -97,7 +100,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     for story in stories.values() {
         story::causes(story, &mut found);
         endings::check(story, &mut found);
-        ledger::keys(story, &mut found);
+        ledger::keys(history.keys, story, &mut found);
         ledger::recorded(story, &mut found);
         money::check(story, &mut found);
     }

@@ -21,7 +21,7 @@ use harness::process::Process;
 use quadrille::broker::Broker;
 use quadrille::nats::{NatsBroker, NatsOptions, connect, provision};
 use quadrille::topology::{Profile, Topology};
-use quadrille::{Event, SagaId};
+use quadrille::{Event, KeyNamespace, SagaId};
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::OrderPlaced;
 
@@ -245,10 +245,18 @@ impl Stack {
         .await;
     }
 
+    /// In which the log's idempotency keys are derived.
+    pub async fn keys(&self) -> KeyNamespace {
+        let stream = self.raw.stream(FLOW.stream).await;
+        let noted = stream["config"]["metadata"]["quadrille.keys"].as_str();
+        noted.unwrap_or_default().parse().expect("noted when the stream was made")
+    }
+
     /// The whole history, for the checker.
     pub async fn history(&self) -> History {
         let read = |stream| log::read_all(self.client(), stream);
         History {
+            keys: self.keys().await,
             log: within_patience("the log is read", read("ORDERS")).await,
             parked: within_patience("the parked stream is read", read("ORDERS_PARKED")).await,
             stock: within_patience("the stock is read", read(schemas::stock::STREAM)).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Pause;
+use crate::KeyNamespace;
 
 /// One of the streams that have had this name, identified by its time of creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Inspection {
     pub server_time: Timestamp,
     /// Of every permanent stream the worker relies on; the flow's comes first.
     pub incarnations: Vec<Incarnation>,
+    /// Of the idempotency keys of the flow's log; `None` if the log has lost it.
+    pub keys: Option<KeyNamespace>,
     /// The shortest one among the worker's durables: the broker delivers a message again that has
     /// been in hand for longer.
     pub ack_wait: Duration,

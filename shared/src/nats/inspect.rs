@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::api::{self, code};
-use super::settings::{Settings, differences, durable_promises, stream_promises};
+use super::settings::{Settings, differences, durable_promises, keys_of, stream_promises};
 use crate::Flow;
 use crate::broker::{self, DurableState, Incarnation, Inspection, Pause, Unavailable};
 use crate::topology::{OLDEST_SERVER, Profile, StreamSpec, Topology};
@@ -141,13 +141,16 @@ async fn inspect_flow(
     let mut drift = Vec::new();
     drift.extend(too_old(client, OLDEST_SERVER));
     let mut server_time = Timestamp::UNIX_EPOCH;
-    let mut incarnations = Vec::new();
+    let (mut incarnations, mut keys) = (Vec::new(), None);
     for spec in topology.streams().iter().filter(|spec| spec.is_used_by(worker)) {
         let Some(info) = stream(client, &spec.name).await? else {
             drift.push(format!("stream {} does not exist", spec.name));
             continue;
         };
         server_time = info.ts;
+        if spec.name == topology.flow.stream {
+            keys = keys_of(&info.config);
+        }
         if spec.permanent {
             incarnations.push(Incarnation { stream: spec.name.clone(), created: info.created });
         }
@@ -169,6 +172,7 @@ async fn inspect_flow(
     Ok(Inspection {
         server_time,
         incarnations,
+        keys,
         ack_wait: ack_wait.unwrap_or(topology.ack_wait),
         drift,
         bucket_drift: Vec::new(),

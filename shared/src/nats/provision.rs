@@ -7,6 +7,7 @@
 
 mod changes;
 mod durables;
+mod keys;
 mod open;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use super::settings::{settings, stream_promises, stream_sizes};
 use crate::broker::Unavailable;
 use crate::topology::{StreamSpec, Topology};
 use changes::{Lasting, stream_changes};
+use keys::Keys;
 
 /// Metadata key of the flow's durables and filters, as they were when the stream was made.
 const FLOW: &str = "quadrille.flow";
@@ -91,7 +93,7 @@ pub async fn plan(broker: &NatsBroker, topology: &Topology) -> Result<Vec<Change
             spec.replicas = own.or(kept_replicas).unwrap_or(spec.replicas);
         }
         match live {
-            None => changes.push(create_stream(&spec, text)),
+            None => changes.push(create_stream(topology, &spec, text)),
             Some(live) => {
                 changes.extend(update_stream(broker, topology, &spec, &live, text).await?)
             }
@@ -152,11 +154,12 @@ fn flow_text(topology: &Topology) -> String {
     durables.join(" ")
 }
 
-fn create_stream(spec: &StreamSpec, flow_text: Option<&str>) -> Change {
+fn create_stream(topology: &Topology, spec: &StreamSpec, flow_text: Option<&str>) -> Change {
     let mut config = settings(stream_promises(spec).into_iter().chain(stream_sizes(spec)));
     config.insert("name".to_owned(), json!(spec.name));
     if let Some(text) = flow_text {
         config.insert("metadata".to_owned(), json!({ FLOW: text }));
+        keys::note(&mut config, keys::of_new_log(topology));
     }
     let (subjects, copies) = (spec.subjects.join(" "), spec.replicas);
     let copies = if copies == 1 { "one copy".to_owned() } else { format!("{copies} copies") };
@@ -202,6 +205,15 @@ async fn update_stream(
             }
             open => changes.push(Change::refuse(&object, flow_changed(open))),
         }
+    }
+    match keys::of_log(topology, live) {
+        _ if flow_text.is_none() => {}
+        Keys::Stay => {}
+        Keys::Note(keys) => {
+            keys::note(&mut config, keys);
+            sentences.push(format!("note {keys} for its idempotency keys"));
+        }
+        Keys::Refuse(sentence) => changes.push(Change::refuse(&object, sentence)),
     }
     if !sentences.is_empty() {
         let subject = format!("$JS.API.STREAM.UPDATE.{}", spec.name);

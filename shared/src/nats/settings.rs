@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::KeyNamespace;
 use crate::topology::{DurableSpec, Keeps, Lives, StreamSpec};
 
 pub(super) type Settings = Map<String, Value>;
@@ -26,6 +27,14 @@ impl std::fmt::Display for Difference {
             live => write!(f, "{key} is {live}, but must be {wanted}"),
         }
     }
+}
+
+/// Metadata key of the namespace of a log's idempotency keys.
+pub(super) const KEYS: &str = "quadrille.keys";
+
+/// The namespace of a log's idempotency keys; `None` if it is not noted, or not readable.
+pub(super) fn keys_of(config: &Settings) -> Option<KeyNamespace> {
+    KeyNamespace::parse(config.get("metadata")?.get(KEYS)?.as_str()?).ok()
 }
 
 type Pairs = Vec<(&'static str, Value)>;

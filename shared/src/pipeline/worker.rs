@@ -18,7 +18,7 @@ use crate::log::envelope::{Cause, Occasion};
 use crate::log::lookup::Lookup;
 use crate::process::shutdown::{Shutdown, Stop, Stopper};
 use crate::step::{Attempt, StepContext};
-use crate::{Flow, SagaId, Slot, telemetry};
+use crate::{Flow, KeyNamespace, SagaId, Slot, telemetry};
 
 pub(crate) struct Worker {
     pub(crate) broker: Arc<dyn Broker>,
@@ -30,6 +30,8 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     /// Of the streams this worker relies on, as they were at start.
     pub(crate) incarnations: Vec<Incarnation>,
+    /// Of the log, as it was at start.
+    pub(crate) keys: KeyNamespace,
     /// How long the broker waits for word from us before it delivers a message again. An operator
     /// may change it at any time.
     pub(crate) ack_wait: watch::Sender<Duration>,
@@ -119,7 +121,8 @@ impl Worker {
             deadline: Instant::now() + self.limits.deadline,
             age: self.clock.age(at),
         };
-        StepContext::new(self.flow.saga, self.row.worker, direction, saga.clone(), attempt)
+        let (log, saga_type) = (self.keys, self.flow.saga);
+        StepContext::new(log, saga_type, self.row.worker, direction, saga.clone(), attempt)
     }
 
     /// What a slot holds, read from the leader. Tries again until there is an answer, as long as

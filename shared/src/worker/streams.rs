@@ -4,19 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::broker::{Broker, Inspection};
 use crate::clock::Asked;
 use crate::pipeline::{Worker, retry};
-use crate::{Flow, nats};
+use crate::{Flow, KeyNamespace, nats};
 
 /// Checks, before the worker takes any message, that the streams exist and are as the flow demands.
 pub(super) async fn inspect(
     broker: &nats::NatsBroker,
     flow: &'static Flow,
     name: &str,
-) -> anyhow::Result<(Asked, Inspection)> {
+) -> anyhow::Result<(Asked, Inspection, KeyNamespace)> {
     let mut attempt = 0;
     let (asked, inspection) = loop {
         attempt += 1;
@@ -29,13 +29,27 @@ pub(super) async fn inspect(
     };
     say_bucket_drift(&inspection.bucket_drift);
     match inspection.drift.as_slice() {
-        [] => Ok((asked, inspection)),
+        [] => {
+            let keys = inspection.keys.with_context(|| without_keys(flow, "UUID"))?;
+            Ok((asked, inspection, keys))
+        }
         drift => bail!(
             "the broker is not as the flow demands; see `topology plan` of the operator's tool\
              \n  {}",
             drift.join("\n  ")
         ),
     }
+}
+
+/// Requests under other keys than those of an attempt before could charge a customer twice, so no
+/// worker goes on without them.
+fn without_keys(flow: &Flow, were: &str) -> String {
+    format!(
+        "the stream {stream} has no namespace of idempotency keys (`quadrille.keys` of its \
+         metadata), and requests without it could charge a customer twice. Set it again: \
+         `quadrille topology apply --keys {were} --write`; each worker logs it when it starts",
+        stream = flow.stream,
+    )
 }
 
 /// Never stops a worker: without a bucket each replica's breakers decide for themselves.
@@ -62,6 +76,14 @@ pub(super) async fn watch(worker: Arc<Worker>, every: Duration) {
         };
         if let Some(drift) = seen.drift.first() {
             return worker.halt(drift.clone()).await;
+        }
+        if seen.keys != Some(worker.keys) && seen.incarnations == worker.incarnations {
+            let was = worker.keys.to_string();
+            let why = match seen.keys {
+                None => without_keys(worker.flow, &was),
+                Some(is) => format!("the log's namespace of idempotency keys was {was}, is {is}"),
+            };
+            return worker.halt(why).await;
         }
         if seen.bucket_drift != said {
             say_bucket_drift(&seen.bucket_drift);

@@ -11,8 +11,6 @@ use uuid::Uuid;
 
 /// Namespace of event ids; chosen at random once, and never to be changed.
 const EVENTS: Uuid = Uuid::from_u128(0x6f2b_5c1e_3f5d_4c59_9a3e_0d9a_7d55_8f01);
-/// Namespace of idempotency keys; chosen at random once, and never to be changed.
-const KEYS: Uuid = Uuid::from_u128(0x6f2b_5c1e_3f5d_4c59_9a3e_0d9a_7d55_8f02);
 
 /// A text that is not the id it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +80,38 @@ pub fn is_printable(c: char) -> bool {
             | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// Text of others as it may be shown and kept: its first `longest` characters that are printable,
+/// each other one as a space.
+pub fn shown(text: &str, longest: usize) -> String {
+    let plain = |c: char| if is_printable(c) { c } else { ' ' };
+    let text: String = text.chars().map(plain).take(longest).collect();
+    text.trim().to_owned()
+}
+
+/// What the idempotency keys of one log have in common, and no other log's have: two logs that use
+/// one account of a service may both have an order 1001. Drawn when the log is made, and kept with
+/// it; a UUID in its usual form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyNamespace(Uuid);
+
+impl KeyNamespace {
+    /// That of all logs which were made before each had its own.
+    pub const FIRST: Self = Self(Uuid::from_u128(0x6f2b_5c1e_3f5d_4c59_9a3e_0d9a_7d55_8f02));
+
+    /// A new one.
+    pub fn draw() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// # Errors
+    /// When `text` is no UUID.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let form = "a UUID such as 6f2b5c1e-3f5d-4c59-9a3e-0d9a7d558f02";
+        let wrong = |_| InvalidId { what: "a namespace of idempotency keys", form };
+        text.parse().map(Self).map_err(wrong)
+    }
+}
+
 /// The idempotency key that one outside request carries: the same on every attempt, replica and
 /// redelivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,9 +137,10 @@ impl Direction {
 }
 
 impl IdempotencyKey {
-    /// UUIDv5 of saga type (`order`), saga id, step (the worker's name), direction and the
-    /// request's name within the step, joined by line feeds.
+    /// UUIDv5, in the log's namespace, of saga type (`order`), saga id, step (the worker's name),
+    /// direction and the request's name within the step, joined by line feeds.
     pub fn derive(
+        log: KeyNamespace,
         saga: &str,
         id: &SagaId,
         step: &str,
@@ -117,7 +148,7 @@ impl IdempotencyKey {
         request: &str,
     ) -> Self {
         let name = [saga, id.as_str(), step, direction.as_str(), request].join("\n");
-        Self(Uuid::new_v5(&KEYS, name.as_bytes()))
+        Self(Uuid::new_v5(&log.0, name.as_bytes()))
     }
 }
 
@@ -169,6 +200,20 @@ macro_rules! id {
     )+};
 }
 crate::id!(SagaId: "^[A-Za-z0-9_-]{1,64}$", Reference: "^[!-~]{1,128}$");
+
+impl fmt::Display for KeyNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for KeyNamespace {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Self::parse(text)
+    }
+}
 
 impl fmt::Display for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

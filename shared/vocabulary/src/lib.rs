@@ -14,7 +14,7 @@ pub mod contract;
 pub use contract::Contract;
 pub use event::{BadData, Event, Reason, Refusal};
 pub use flow::{Flow, Slot};
-pub use ids::{IdempotencyKey, Reference, SagaId};
+pub use ids::{IdempotencyKey, KeyNamespace, Reference, SagaId};
 pub use money::{Currency, Money};
 
 #[doc(hidden)] // For `id!`.

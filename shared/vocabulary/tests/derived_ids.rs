@@ -2,13 +2,24 @@
 //! that are in the log and at the outside services already.
 
 use quadrille_vocabulary::ids::{Direction, event_id};
-use quadrille_vocabulary::{IdempotencyKey, SagaId};
+use quadrille_vocabulary::{IdempotencyKey, KeyNamespace, SagaId};
 
 #[test]
 fn a_key_and_an_event_id_stay_what_they_are() {
     let order = SagaId::parse("A123").expect("an id");
-    let key = IdempotencyKey::derive("order", &order, "charge-customer", Direction::Run, "charge");
-    assert_eq!(key.to_string(), "a3287cde-6807-5031-acfc-d614400746b9");
+    let key_in = |log| {
+        let key = IdempotencyKey::derive(
+            log,
+            "order",
+            &order,
+            "charge-customer",
+            Direction::Run,
+            "charge",
+        );
+        key.to_string()
+    };
+    assert_eq!(key_in(KeyNamespace::FIRST), "a3287cde-6807-5031-acfc-d614400746b9");
+    assert_ne!(key_in(KeyNamespace::draw()), key_in(KeyNamespace::draw()));
     let event = event_id("order", &order, "payment", "payment.charged.v1", "charge-customer");
     assert_eq!(event.to_string(), "171f88c7-ba69-5b23-9fcd-dcffb16fcc8a");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use quadrille::ids::Direction::{Run, Undo};
 use quadrille::ids::event_id;
-use quadrille::{IdempotencyKey, SagaId};
+use quadrille::{IdempotencyKey, KeyNamespace, SagaId};
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 
@@ -63,7 +63,8 @@ impl Writer {
     fn effect(&mut self, order: &str, effect: &str, of: &Request) {
         let Request { worker, direction, name } = of;
         let id = SagaId::parse(order).unwrap();
-        let key = IdempotencyKey::derive(FLOW.saga, &id, worker, *direction, name);
+        let key =
+            IdempotencyKey::derive(self.history.keys, FLOW.saga, &id, worker, *direction, name);
         let money = *worker == "charge-customer";
         self.history.ledger.push(Effect {
             at: time(self.history.log.len()),
@@ -133,9 +134,14 @@ fn id(order: &str, slot: &str, event_type: &str, source: &str) -> String {
 }
 
 /// One order of each fate: `done`, `short`, `poor` and `far`; without one slot of one order.
+fn nothing() -> History {
+    let keys = KeyNamespace::FIRST;
+    History { keys, log: vec![], parked: vec![], stock: vec![], ledger: vec![] }
+}
+
 fn history_without(order: &'static str, slot: &'static str) -> History {
     let mut writer =
-        Writer { history: History::default(), left_out: (order, slot), causes: BTreeMap::new() };
+        Writer { history: nothing(), left_out: (order, slot), causes: BTreeMap::new() };
     let it = &mut writer;
     it.place("done", Fate::Completes);
     it.reserve("done");

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use quadrille::IdempotencyKey;
 use quadrille::ids::Direction::{self, Run, Undo};
+use quadrille::{IdempotencyKey, KeyNamespace};
 use schemas::order_fulfilment::FLOW;
 
 use super::story::Story;
@@ -49,7 +49,7 @@ fn before(effect: &Effect) -> Option<(&'static str, &'static str)> {
     }
 }
 
-pub(super) fn keys(story: &Story<'_>, found: &mut Findings) {
+pub(super) fn keys(log: KeyNamespace, story: &Story<'_>, found: &mut Findings) {
     let mut seen = HashSet::new();
     for effect in &story.effects {
         let name = &effect.effect;
@@ -59,9 +59,11 @@ pub(super) fn keys(story: &Story<'_>, found: &mut Findings) {
             continue;
         };
         let Request { worker, direction, name: within } = &request;
-        let key = IdempotencyKey::derive(FLOW.saga, &story.id, worker, *direction, within);
-        // A gateway that saved its own failure under a key is asked once more under a second one.
-        let known = effect.key == key.to_string() || effect.key == format!("{key}-2");
+        let key = IdempotencyKey::derive(log, FLOW.saga, &story.id, worker, *direction, within);
+        // A gateway that saved its own failure under a key is asked again under a further one.
+        let further = effect.key.strip_prefix(&key.to_string());
+        let number = further.and_then(|rest| rest.strip_prefix('-')).map(str::parse::<u32>);
+        let known = further == Some("") || matches!(number, Some(Ok(2..)));
         let what = format!("{name} has the key {}, which nothing derives", effect.key);
         found.demand(known, Rule::OneEffectPerKey, story, what);
         let what = format!("{name} is the second effect of {worker}, {within}");
@@ -90,6 +92,10 @@ pub(super) fn recorded(story: &Story<'_>, found: &mut Findings) {
         let worker = FLOW.decides(slot).map(|row| row.worker);
         if worker.is_some_and(|worker| worker != told.source) {
             // Another worker refused on the step's behalf: the step need not have done anything.
+            return;
+        }
+        if event_type == "payment.charged.v1" && told.data["amount"]["amount"] == 0 {
+            // Nothing was owed, so the gateway was not asked.
             return;
         }
         let named = told.data[field].as_str();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::SignedDuration;
-use quadrille::Flow;
 use quadrille::topology::{Keep, Profile, Topology};
+use quadrille::{Flow, KeyNamespace};
 
 /// What is chosen.
 #[derive(Debug, Args)]
@@ -29,6 +29,10 @@ pub struct Settings {
     /// The same, for each stream that a worker keeps for itself [default: 256MiB]
     #[arg(long, alias = "stock-max-bytes", value_name = "SIZE", value_parser = parse_size)]
     kept_max_bytes: Option<Given<u64>>,
+    /// The namespace of idempotency keys of a log that has lost it, or of a new log that goes on
+    /// with the orders of another; without it a new log draws its own
+    #[arg(long, value_name = "UUID")]
+    keys: Option<KeyNamespace>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -52,6 +56,7 @@ impl Settings {
             kept_max_bytes: size(&self.kept_max_bytes, default.kept_max_bytes),
             ack_wait: self.ack_wait.as_ref().map_or(default.ack_wait, |it| it.value),
             keep: self.keep(),
+            keys: self.keys,
             ..default
         }
     }
@@ -84,6 +89,7 @@ impl Settings {
             ("--max-bytes", text(&self.max_bytes)),
             ("--parked-max-bytes", text(&self.parked_max_bytes)),
             ("--kept-max-bytes", text(&self.kept_max_bytes)),
+            ("--keys", self.keys.map(|keys| keys.to_string())),
         ];
         let given = flags.into_iter().filter_map(|(flag, text)| Some(format!(" {flag} {}", text?)));
         given.collect()
