@@ -92,6 +92,8 @@ pub(crate) enum Reply {
     Fresh(Answer),
     Replayed(Answer),
     RetryAfter(Answer, u64),
+    /// Not the service's: a proxy's before it, in HTML.
+    Page(u16),
     Severed,
 }
 
@@ -108,6 +110,15 @@ impl IntoResponse for Reply {
             Self::RetryAfter(answer, seconds) => {
                 let mut response = answer.into_response();
                 response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+                response
+            }
+            Self::Page(status) => {
+                let status = StatusCode::from_u16(status).expect("validated as 400-599");
+                let page = format!("<html><head><title>{status}</title></head></html>\r\n");
+                let mut response = Response::new(Body::from(page));
+                *response.status_mut() = status;
+                let html = HeaderValue::from_static("text/html");
+                response.headers_mut().insert(header::CONTENT_TYPE, html);
                 response
             }
             Self::Severed => {

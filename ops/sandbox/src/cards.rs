@@ -8,6 +8,9 @@ pub const ACCEPTED_CARDS: [&str; 3] = ["pm_card_visa", "pm_card_mastercard", "pm
 /// Stripe has such methods (bank debits), but no such test card.
 pub const PROCESSING_CARD: &str = "pm_card_processing";
 
+/// The only customer that the sandbox does not know.
+pub const UNKNOWN_CUSTOMER: &str = "cus_unknown";
+
 /// A payment method whose confirmation is declined with status 402.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeclinedCard {
@@ -20,11 +23,17 @@ pub struct DeclinedCard {
 }
 
 /// Payment methods whose confirmation is declined, each for its own reason.
-pub const DECLINED_CARDS: [DeclinedCard; 4] = [
+pub const DECLINED_CARDS: [DeclinedCard; 5] = [
     declined("pm_card_chargeDeclined", "card_declined", "generic_decline"),
     declined("pm_card_chargeDeclinedInsufficientFunds", "card_declined", "insufficient_funds"),
     declined("pm_card_chargeDeclinedLostCard", "card_declined", "lost_card"),
     declined("pm_card_chargeDeclinedExpiredCard", "expired_card", "expired_card"),
+    // The bank wants the customer to authenticate, and nobody is there to do it.
+    declined(
+        "pm_card_authenticationRequired",
+        "authentication_required",
+        "authentication_required",
+    ),
 ];
 
 /// Payment methods that no confirmation ever gets past: the service fails for them alone, each time

@@ -41,8 +41,9 @@ pub(crate) struct NewLabel {
 pub(crate) struct Destination {
     /// Two upper-case letters, ISO 3166.
     pub(crate) country: String,
-    /// 1 to 16 characters.
-    pub(crate) postcode: String,
+    /// 1 to 16 characters, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) postcode: Option<String>,
 }
 
 impl NewLabel {
@@ -75,7 +76,7 @@ pub(crate) fn check_parcel(
     if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
         return Err("country: not two upper-case letters");
     }
-    if !(1..=16).contains(&postcode.len()) {
+    if postcode.as_ref().is_some_and(|postcode| !(1..=16).contains(&postcode.len())) {
         return Err("postcode: not 1 to 16 characters");
     }
     if items == 0 {
@@ -87,6 +88,7 @@ pub(crate) fn check_parcel(
 /// Sells the label or refuses the destination; the key keeps this answer for ever.
 pub(crate) fn decide(new: &NewLabel, key: &str) -> Decision {
     let Destination { country, postcode } = &new.ship_to;
+    let postcode = postcode.as_deref().unwrap_or_default();
     let refused = country == REFUSED_COUNTRY || postcode == REFUSED_POSTCODE;
     let (answer, effect, label) = if refused {
         let message = format!("nothing is delivered to {country} {postcode}");

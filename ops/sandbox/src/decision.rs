@@ -1,9 +1,22 @@
 //! What a service decides about a command. The services make decisions and `world` carries them
 //! out. This type is in a module below both, because neither service may know the world.
 
+use std::time::Duration;
+
 use crate::answer::Answer;
 use crate::intent::Intent;
 use crate::ledger::Fact;
+
+/// What a service takes its time for, after it has answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Slowly {
+    /// A payment is `processing` for this long.
+    pub(crate) processing: Option<Duration>,
+    /// A refund is `pending` for this long.
+    pub(crate) refund_pending: Option<Duration>,
+    /// And then fails.
+    pub(crate) refund_fails: bool,
+}
 
 /// What a service makes of a command, before anything is written or applied.
 #[derive(Debug)]

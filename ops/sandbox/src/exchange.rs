@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::answer::{Answer, Reply};
+use crate::decision::Slowly;
 use crate::faults::{Disturbance, Plan};
 use crate::keys::Begin;
 use crate::operation::{Operation, Service};
@@ -29,8 +30,12 @@ impl App {
         Self { world: Mutex::new(world), background: Mutex::default() }
     }
 
+    /// The world as it is now: what was to happen by itself until now has happened.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().expect("a panic under this lock has already failed the test")
+        let world = self.world.lock();
+        let mut world = world.expect("a panic under this lock has already failed the test");
+        world.catch_up();
+        world
     }
 
     /// Aborts what still executes in the background, so that it never happens.
@@ -117,6 +122,7 @@ async fn disturb(plan: &mut Plan, service: Service) -> Option<Reply> {
             Reply::RetryAfter(answer, retry_after_s)
         }
         Disturbance::KeyInUse => Reply::Fresh(Answer::key_in_use(service)),
+        Disturbance::Page { status } => Reply::Page(status),
         Disturbance::Error { status } => Reply::Fresh(injected_error(service, status)),
     };
     pause(plan.latency).await;
@@ -126,26 +132,36 @@ async fn disturb(plan: &mut Plan, service: Service) -> Option<Reply> {
 /// Executes a change whose key has just been marked: at once, after the latency, or late.
 async fn execute(app: Arc<App>, change: Change, plan: &Plan) -> Reply {
     let service = change.operation().service();
-    let error = saved_error(plan, service);
+    let outcome = match saved_error(plan, service) {
+        Some(error) => Outcome::Error(error),
+        None => Outcome::Executed(plan.slowly),
+    };
     if let Some(delay) = plan.commit_late {
-        drop(complete_after(&app, delay, change, error));
+        drop(complete_after(&app, delay, change, outcome));
         pause(plan.latency).await;
         let message = "the request is still being processed";
         return Reply::Fresh(Answer::failure(service, 504, "timeout", message));
     }
     if plan.latency.is_zero() {
-        return Reply::Fresh(complete(&app, &change, error));
+        return Reply::Fresh(complete(&app, &change, outcome));
     }
-    let completed = complete_after(&app, plan.latency, change, error);
+    let completed = complete_after(&app, plan.latency, change, outcome);
     // Only a server that stops drops the sender; its connections are closing anyway.
     completed.await.map_or(Reply::Severed, Reply::Fresh)
 }
 
-fn complete(app: &App, change: &Change, error: Option<Answer>) -> Answer {
+/// How an execution ends.
+enum Outcome {
+    Executed(Slowly),
+    /// With this error, which the key remembers.
+    Error(Answer),
+}
+
+fn complete(app: &App, change: &Change, outcome: Outcome) -> Answer {
     let mut world = app.world();
-    match error {
-        Some(error) => world.complete_with(change, error),
-        None => world.complete(change),
+    match outcome {
+        Outcome::Error(error) => world.complete_with(change, error),
+        Outcome::Executed(slowly) => world.complete(change, slowly),
     }
 }
 
@@ -153,14 +169,14 @@ fn complete_after(
     app: &Arc<App>,
     delay: Duration,
     change: Change,
-    error: Option<Answer>,
+    outcome: Outcome,
 ) -> oneshot::Receiver<Answer> {
     let (sender, receiver) = oneshot::channel();
     let world = Arc::clone(app);
     app.in_background(async move {
         pause(delay).await;
         // The client may have left; the execution counts all the same.
-        let _ = sender.send(complete(&world, &change, error));
+        let _ = sender.send(complete(&world, &change, outcome));
     });
     receiver
 }

@@ -125,6 +125,7 @@ impl Active {
         let overload = hits(settings.overload_rate);
         let key_in_use = hits(settings.in_use_rate);
         let error = hits(settings.error_rate);
+        let page = hits(settings.page_rate);
         let drop_reply = hits(settings.drop_reply_rate);
         let jitter_ms = match settings.jitter_ms {
             0 => 0,
@@ -140,6 +141,8 @@ impl Active {
             Disturbance::KeyInUse
         } else if error {
             settings.error()
+        } else if page {
+            settings.page()
         } else {
             Disturbance::None
         };
@@ -148,6 +151,7 @@ impl Active {
             latency: Duration::from_millis(settings.latency_ms + jitter_ms),
             commit_late: settings.commit_late_ms.map(Duration::from_millis),
             drop_reply,
+            slowly: settings.slowly(),
         }
     }
 }

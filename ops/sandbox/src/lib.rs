@@ -38,7 +38,9 @@ mod cards;
 mod answer;
 mod operation;
 
-pub use cards::{ACCEPTED_CARDS, BROKEN_CARDS, DECLINED_CARDS, DeclinedCard, PROCESSING_CARD};
+pub use cards::{
+    ACCEPTED_CARDS, BROKEN_CARDS, DECLINED_CARDS, DeclinedCard, PROCESSING_CARD, UNKNOWN_CUSTOMER,
+};
 pub use carrier::{REFUSED_COUNTRY, REFUSED_POSTCODE};
 pub use keys::KEY_LIFETIME;
 pub use server::{Options, serve};

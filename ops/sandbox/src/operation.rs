@@ -20,6 +20,8 @@ pub(crate) enum Operation {
     Search,
     /// One intent by its id.
     Retrieve,
+    /// The refunds of one intent.
+    Refunds,
     Label,
     /// One label by the key it was bought under.
     Lookup,
@@ -32,13 +34,14 @@ impl Service {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Create,
         Self::Confirm,
         Self::Cancel,
         Self::Refund,
         Self::Search,
         Self::Retrieve,
+        Self::Refunds,
         Self::Label,
         Self::Lookup,
         Self::Rates,
@@ -51,7 +54,8 @@ impl Operation {
             | Self::Cancel
             | Self::Refund
             | Self::Search
-            | Self::Retrieve => Service::Payment,
+            | Self::Retrieve
+            | Self::Refunds => Service::Payment,
             Self::Label | Self::Lookup => Service::Carrier,
             Self::Rates => Service::Quote,
         }
@@ -65,6 +69,7 @@ impl Operation {
             Self::Refund => "refund",
             Self::Search => "search",
             Self::Retrieve => "retrieve",
+            Self::Refunds => "refunds",
             Self::Label => "label",
             Self::Lookup => "lookup",
             Self::Rates => "rates",

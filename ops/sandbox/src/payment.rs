@@ -6,27 +6,31 @@
 mod form;
 mod command;
 mod error;
+mod later;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::answer::Answer;
 use crate::cards::{DeclinedCard, PROCESSING_CARD, decline_of, failure_of};
-use crate::decision::Decision;
-use crate::intent::{Intent, NewIntent, Status, new_id};
+use crate::decision::{Decision, Slowly};
+use crate::intent::{Declined, Intent, Later, NewIntent, RefundStatus, Status};
 use crate::ledger::{Effect, Fact};
 use crate::operation::Service;
 
 pub(crate) use command::Command;
 pub(crate) use error::invalid;
-pub(crate) use form::{Form, searched_order};
+pub(crate) use form::{Form, searched};
 
 #[derive(Debug, Default)]
 pub(crate) struct Payment {
     intents: HashMap<String, Intent>,
     by_order: HashMap<String, Vec<String>>,
+    /// Intents to which something is still to happen by itself.
+    waiting: BTreeSet<String>,
 }
 
 impl Payment {
@@ -36,22 +40,46 @@ impl Payment {
         {
             self.by_order.entry(order.to_owned()).or_default().push(intent.id.clone());
         }
+        if intent.waits() {
+            self.waiting.insert(intent.id.clone());
+        } else {
+            self.waiting.remove(&intent.id);
+        }
         self.intents.insert(intent.id.clone(), intent);
     }
 
+    /// What has happened by itself until now, and is to be put down.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<(Intent, Vec<Fact>)> {
+        let waiting = self.waiting.iter().filter_map(|id| self.intents.get(id));
+        waiting.filter_map(|intent| later::after(intent.clone(), now)).collect()
+    }
+
     /// What to answer, what the intent becomes and what the ledger will say.
-    pub(crate) fn decide(&self, command: &Command, key: &str, now: Timestamp) -> Decision {
+    pub(crate) fn decide(
+        &self,
+        command: &Command,
+        key: &str,
+        now: Timestamp,
+        slowly: Slowly,
+    ) -> Decision {
+        let later =
+            |wait: Option<Duration>| wait.map(|wait| Later { at: now + wait, key: key.to_owned() });
         match command {
             Command::Create(new) => create(new, key, now),
             Command::Confirm { intent, payment_method } => self.with(intent, |mut intent| {
                 if let Some(payment_method) = payment_method {
                     intent.replace_payment_method(payment_method);
                 }
-                confirm(intent, key)
+                confirm(intent, key, later(slowly.processing))
             }),
             Command::Cancel { intent } => self.with(intent, |intent| cancel(intent, key)),
             Command::Refund { intent, amount } => {
-                self.with(intent, |intent| refund(intent, *amount, key))
+                let status = match slowly.refund_fails {
+                    true => RefundStatus::Failed,
+                    false => RefundStatus::Succeeded,
+                };
+                let ends = later(slowly.refund_pending).map(|later| (later, status));
+                self.with(intent, |intent| refund(intent, *amount, key, ends))
             }
         }
     }
@@ -70,10 +98,18 @@ impl Payment {
         }
     }
 
+    /// The refunds of an intent, newest first.
+    pub(crate) fn refunds(&self, id: &str) -> Answer {
+        let Some(intent) = self.intents.get(id) else { return error::no_such_intent(id) };
+        let refunds: Vec<_> = intent.refunds.iter().rev().collect();
+        Answer::new(200, &json!({"object": "list", "data": refunds, "has_more": false}))
+    }
+
     /// The order's intents, newest first. Unlike Stripe's, this index is never behind.
-    pub(crate) fn search(&self, order: &str) -> Answer {
+    pub(crate) fn search(&self, order: &str, log: Option<&str>) -> Answer {
         let ids = self.by_order.get(order).map_or(&[][..], Vec::as_slice);
-        let found: Vec<_> = ids.iter().rev().filter_map(|id| self.intents.get(id)).collect();
+        let found = ids.iter().rev().filter_map(|id| self.intents.get(id));
+        let found: Vec<_> = found.filter(|intent| log.is_none() || intent.log() == log).collect();
         Answer::new(200, &json!({"object": "search_result", "data": found, "has_more": false}))
     }
 
@@ -97,12 +133,12 @@ fn create(new: &NewIntent, key: &str, now: Timestamp) -> Decision {
     if !new.confirm {
         return changed(200, intent, created);
     }
-    let mut decision = confirm(intent, key);
+    let mut decision = confirm(intent, key, None);
     decision.facts.insert(0, created);
     decision
 }
 
-fn confirm(mut intent: Intent, key: &str) -> Decision {
+fn confirm(mut intent: Intent, key: &str, succeeds: Option<Later>) -> Decision {
     if !intent.can_be_confirmed() {
         return Decision::answered(error::unexpected_state(&intent));
     }
@@ -114,19 +150,20 @@ fn confirm(mut intent: Intent, key: &str) -> Decision {
     if let Some(card) = decline_of(&intent.payment_method) {
         return decline(intent, card, declined);
     }
-    if intent.payment_method == PROCESSING_CARD {
+    if intent.payment_method == PROCESSING_CARD || succeeds.is_some() {
         intent.status = Status::Processing;
+        intent.succeeds = succeeds;
         let answer = Answer::new(200, &intent);
         return Decision { answer, keep: true, intent: Some(intent), facts: Vec::new() };
     }
-    intent.status = Status::Succeeded;
-    intent.amount_received = intent.amount;
-    let captured = fact(Effect::Captured, &intent, intent.amount, key);
+    let captured = later::capture(&mut intent, key);
     changed(200, intent, captured)
 }
 
 fn decline(mut intent: Intent, card: DeclinedCard, declined: Fact) -> Decision {
     intent.status = Status::RequiresPaymentMethod;
+    let (code, decline_code) = (card.code.to_owned(), card.decline_code.to_owned());
+    intent.last_payment_error = Some(Declined { code, decline_code });
     let answer = error::declined(card, &intent);
     Decision { answer, keep: true, intent: Some(intent), facts: vec![declined] }
 }
@@ -145,7 +182,12 @@ fn cancel(mut intent: Intent, key: &str) -> Decision {
 }
 
 /// Refuses a refund of more than is held, and records that in the ledger.
-fn refund(mut intent: Intent, amount: Option<u64>, key: &str) -> Decision {
+fn refund(
+    mut intent: Intent,
+    amount: Option<u64>,
+    key: &str,
+    ends: Option<(Later, RefundStatus)>,
+) -> Decision {
     let held = intent.amount_received - intent.amount_refunded;
     let refused = match amount {
         _ if intent.status != Status::Succeeded => Some(error::unexpected_state(&intent)),
@@ -160,19 +202,14 @@ fn refund(mut intent: Intent, amount: Option<u64>, key: &str) -> Decision {
     }
     let amount = amount.unwrap_or(held);
     intent.amount_refunded += amount;
-    let answer = Answer::new(
-        200,
-        &json!({
-            "id": new_id("re_"),
-            "object": "refund",
-            "amount": amount,
-            "currency": &intent.currency,
-            "payment_intent": &intent.id,
-            "status": "succeeded",
-        }),
-    );
-    let refunded = fact(Effect::Refunded, &intent, amount, key);
-    Decision { answer, keep: true, intent: Some(intent), facts: vec![refunded] }
+    let refund = intent.refund(amount, ends);
+    let facts = match refund.status {
+        RefundStatus::Succeeded => vec![fact(Effect::Refunded, &intent, amount, key)],
+        RefundStatus::Pending | RefundStatus::Failed => Vec::new(),
+    };
+    let answer = Answer::new(200, &refund);
+    intent.refunds.push(refund);
+    Decision { answer, keep: true, intent: Some(intent), facts }
 }
 
 fn changed(status: u16, intent: Intent, fact: Fact) -> Decision {

@@ -26,9 +26,20 @@ pub(crate) enum Command {
 /// A request that changes nothing.
 #[derive(Debug)]
 pub(crate) enum Question {
-    Search { order: String },
-    Retrieve { intent: String },
-    Lookup { key: String },
+    Search {
+        order: String,
+        /// The value of `metadata[log]`, where it is searched for, too.
+        log: Option<String>,
+    },
+    Retrieve {
+        intent: String,
+    },
+    Refunds {
+        intent: String,
+    },
+    Lookup {
+        key: String,
+    },
     Rates(Parcel),
 }
 
@@ -46,6 +57,7 @@ impl Question {
         match self {
             Self::Search { .. } => Operation::Search,
             Self::Retrieve { .. } => Operation::Retrieve,
+            Self::Refunds { .. } => Operation::Refunds,
             Self::Lookup { .. } => Operation::Lookup,
             Self::Rates(_) => Operation::Rates,
         }

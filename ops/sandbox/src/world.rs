@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::answer::Answer;
 use crate::calls::Calls;
 use crate::carrier;
-use crate::decision::Decision;
+use crate::decision::{Decision, Slowly};
 use crate::faults::{Faults, Plan};
 use crate::intent::Intent;
 use crate::journal::{Journal, Record, ensure_paired};
@@ -69,10 +69,10 @@ impl World {
     }
 
     /// Executes what has begun: decides, writes, applies, and frees or answers the key.
-    pub(crate) fn complete(&mut self, change: &Change) -> Answer {
+    pub(crate) fn complete(&mut self, change: &Change, slowly: Slowly) -> Answer {
         let decision = match &change.command {
             Command::Payment(command) => {
-                self.payment.decide(command, &change.key, Timestamp::now())
+                self.payment.decide(command, &change.key, Timestamp::now(), slowly)
             }
             Command::Label(label) => carrier::decide(label, &change.key),
         };
@@ -114,6 +114,21 @@ impl World {
         answer
     }
 
+    /// Does what was to happen by itself until now.
+    pub(crate) fn catch_up(&mut self) {
+        let at = Timestamp::now();
+        for (intent, facts) in self.payment.due(at) {
+            let entries = self.ledger.number(at, &facts);
+            let record = Record { at, facts, intent: Some(intent), saved: None };
+            if let Err(error) = self.journal.append(&record, &entries) {
+                eprintln!("nothing happened by itself: {error:#}");
+                return;
+            }
+            self.ledger.append(entries);
+            self.apply(record.intent, None);
+        }
+    }
+
     fn apply(&mut self, intent: Option<Intent>, saved: Option<SavedAnswer>) {
         if let Some(intent) = intent {
             self.payment.put(intent);
@@ -125,8 +140,9 @@ impl World {
 
     pub(crate) fn answer(&self, question: &Question) -> Answer {
         match question {
-            Question::Search { order } => self.payment.search(order),
+            Question::Search { order, log } => self.payment.search(order, log.as_deref()),
             Question::Retrieve { intent } => self.payment.retrieve(intent),
+            Question::Refunds { intent } => self.payment.refunds(intent),
             Question::Lookup { key } => {
                 carrier::look_up(&self.keys[Service::Carrier as usize], key)
             }
@@ -144,8 +160,10 @@ impl World {
 
     pub(crate) fn order_of_question<'a>(&'a self, question: &'a Question) -> Option<&'a str> {
         match question {
-            Question::Search { order } => Some(order),
-            Question::Retrieve { intent } => self.payment.order_of_intent(intent),
+            Question::Search { order, .. } => Some(order),
+            Question::Retrieve { intent } | Question::Refunds { intent } => {
+                self.payment.order_of_intent(intent)
+            }
             Question::Lookup { key } => {
                 self.keys[Service::Carrier as usize].saved(key)?.order.as_deref()
             }

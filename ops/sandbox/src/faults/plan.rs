@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::decision::Slowly;
+
 /// The faults of one request: at most one disturbance; the rest may come together.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -13,6 +15,7 @@ pub(crate) struct Plan {
     /// The client gets 504, and the effect happens this much later.
     pub(crate) commit_late: Option<Duration>,
     pub(crate) drop_reply: bool,
+    pub(crate) slowly: Slowly,
 }
 
 /// A fault that comes before the execution.
@@ -29,6 +32,10 @@ pub(crate) enum Disturbance {
     },
     KeyInUse,
     Error {
+        status: u16,
+    },
+    /// A proxy answers, in HTML.
+    Page {
         status: u16,
     },
     /// The error becomes the answer of the key, so nothing is executed.

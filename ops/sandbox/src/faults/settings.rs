@@ -1,10 +1,13 @@
 //! What a test may ask for with `PUT /faults/{payment|carrier|quote}`, checked field by field so
 //! that a typing error is reported at once and does not look like a service without faults.
 
+use std::time::Duration;
+
 use axum::Json;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Disturbance;
+use crate::decision::Slowly;
 use crate::operation::{Operation, Service};
 
 /// Longest time a fault may last: a day, in milliseconds.
@@ -34,7 +37,17 @@ pub(crate) struct Settings {
     pub(super) drop_before_rate: f64,
     pub(super) drop_reply_rate: f64,
     pub(super) hang_rate: f64,
+    /// A proxy's HTML page instead of an answer.
+    pub(super) page_rate: f64,
+    /// 413 unless given.
+    page_status: Option<u16>,
     pub(super) commit_late_ms: Option<u64>,
+    /// A confirmation answers `processing`, and the payment succeeds this much later.
+    pub(super) processing_ms: Option<u64>,
+    /// A refund answers `pending`, and succeeds this much later.
+    pub(super) refund_pending_ms: Option<u64>,
+    /// It fails then instead.
+    pub(super) refund_fails: bool,
     /// Applies to the service as a whole, whatever `operations`, `order` and `times` say.
     pub(super) key_lifetime_ms: Option<u64>,
 }
@@ -56,7 +69,12 @@ impl Default for Settings {
             drop_before_rate: 0.0,
             drop_reply_rate: 0.0,
             hang_rate: 0.0,
+            page_rate: 0.0,
+            page_status: None,
             commit_late_ms: None,
+            processing_ms: None,
+            refund_pending_ms: None,
+            refund_fails: false,
             key_lifetime_ms: None,
         }
     }
@@ -84,6 +102,7 @@ impl Settings {
             ("drop_before_rate", self.drop_before_rate),
             ("drop_reply_rate", self.drop_reply_rate),
             ("hang_rate", self.hang_rate),
+            ("page_rate", self.page_rate),
         ];
         match rates.into_iter().find(|(_, rate)| !(0.0..=1.0).contains(rate)) {
             Some((field, rate)) => Err(format!("{field}: {rate} is not between 0 and 1")),
@@ -96,6 +115,8 @@ impl Settings {
             ("latency_ms", self.latency_ms),
             ("jitter_ms", self.jitter_ms),
             ("commit_late_ms", self.commit_late_ms.unwrap_or_default()),
+            ("processing_ms", self.processing_ms.unwrap_or_default()),
+            ("refund_pending_ms", self.refund_pending_ms.unwrap_or_default()),
             ("key_lifetime_ms", self.key_lifetime_ms.unwrap_or_default()),
             ("retry_after_s", self.retry_after_s),
         ];
@@ -115,8 +136,18 @@ impl Settings {
         if self.operations.as_ref().is_some_and(Vec::is_empty) {
             return Err("operations: an empty list matches nothing; leave it out for all".into());
         }
-        if self.error_status.is_some_and(|status| !(400..=599).contains(&status)) {
-            return Err("error_status: not between 400 and 599".into());
+        let statuses = [("error_status", self.error_status), ("page_status", self.page_status)];
+        for (field, status) in statuses {
+            if status.is_some_and(|status| !(400..=599).contains(&status)) {
+                return Err(format!("{field}: not between 400 and 599"));
+            }
+        }
+        if self.refund_fails && self.refund_pending_ms.is_none() {
+            return Err("refund_fails: only a pending refund fails; give refund_pending_ms".into());
+        }
+        let slow = self.processing_ms.or(self.refund_pending_ms);
+        if service != Service::Payment && slow.is_some() {
+            return Err("processing_ms and refund_pending_ms: only the payment service".into());
         }
         match (service, self.key_lifetime_ms) {
             (Service::Carrier, Some(_)) => {
@@ -130,6 +161,19 @@ impl Settings {
     pub(super) fn covers(&self, operation: Operation, order: Option<&str>) -> bool {
         self.operations.as_ref().is_none_or(|only| only.contains(&operation))
             && self.order.as_deref().is_none_or(|only| order == Some(only))
+    }
+
+    pub(super) fn page(&self) -> Disturbance {
+        Disturbance::Page { status: self.page_status.unwrap_or(413) }
+    }
+
+    pub(super) fn slowly(&self) -> Slowly {
+        let time = |ms: Option<u64>| ms.map(Duration::from_millis);
+        Slowly {
+            processing: time(self.processing_ms),
+            refund_pending: time(self.refund_pending_ms),
+            refund_fails: self.refund_fails,
+        }
     }
 
     pub(super) fn error(&self) -> Disturbance {

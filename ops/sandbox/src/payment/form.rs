@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::command::Command;
 use super::error::invalid;
 use crate::answer::Answer;
-use crate::cards::is_known;
+use crate::cards::{UNKNOWN_CUSTOMER, is_known};
 use crate::intent::NewIntent;
 
 /// Largest amount in minor units: twelve digits, as at Stripe, so that sums cannot overflow.
@@ -39,7 +39,7 @@ impl Form {
         let new = NewIntent {
             amount: amount(&self.required("amount")?)?,
             currency: currency(self.required("currency")?)?,
-            customer: self.values.remove("customer"),
+            customer: self.values.remove("customer").map(customer).transpose()?,
             payment_method: payment_method(self.required("payment_method")?)?,
             confirm: self.boolean("confirm")?,
             metadata: self.metadata(),
@@ -47,7 +47,9 @@ impl Form {
         self.finish(Command::Create(new))
     }
 
+    /// Whether the customer is there makes no difference here: nobody is ever redirected.
     pub(crate) fn confirm(mut self, intent: String) -> Result<Command, Answer> {
+        self.boolean("off_session")?;
         let payment_method = self.values.remove("payment_method").map(payment_method);
         let payment_method = payment_method.transpose()?;
         self.finish(Command::Confirm { intent, payment_method })
@@ -116,6 +118,13 @@ fn currency(text: String) -> Result<String, Answer> {
     Err(invalid("currency", "parameter_invalid", "not three lower-case letters"))
 }
 
+fn customer(name: String) -> Result<String, Answer> {
+    if name == UNKNOWN_CUSTOMER {
+        return Err(invalid("customer", "resource_missing", "no such customer"));
+    }
+    Ok(name)
+}
+
 fn payment_method(name: String) -> Result<String, Answer> {
     if is_known(&name) {
         return Ok(name);
@@ -123,13 +132,24 @@ fn payment_method(name: String) -> Result<String, Answer> {
     Err(invalid("payment_method", "resource_missing", "no such payment method"))
 }
 
-/// The order in `metadata['order']:'A123'`, the one search the sandbox answers.
-pub(crate) fn searched_order(query: &str) -> Result<String, Answer> {
-    let order = query.strip_prefix("metadata['order']:'").and_then(|rest| rest.strip_suffix('\''));
-    match order {
-        Some(order) if !order.is_empty() && !order.contains('\'') => Ok(order.to_owned()),
-        Some(_) | None => {
-            let message = "only metadata['order']:'ID' can be searched for";
+/// The order in `metadata['order']:'A123'`, and the log in ` AND metadata['log']:'…'` behind it:
+/// the only searches that the sandbox answers.
+pub(crate) fn searched(query: &str) -> Result<(String, Option<String>), Answer> {
+    let value = |text: &str, name: &str| {
+        let rest = text.strip_prefix("metadata['")?.strip_prefix(name)?.strip_prefix("']:'")?;
+        let value = rest.strip_suffix('\'')?;
+        (!value.is_empty() && !value.contains('\'')).then(|| value.to_owned())
+    };
+    let (order, log) = match query.split_once(" AND ") {
+        Some((order, log)) => (value(order, "order"), Some(value(log, "log"))),
+        None => (value(query, "order"), None),
+    };
+    match (order, log) {
+        (Some(order), None) => Ok((order, None)),
+        (Some(order), Some(Some(log))) => Ok((order, Some(log))),
+        _ => {
+            let message = "only metadata['order']:'ID' can be searched for, and with it \
+                           AND metadata['log']:'ID'";
             Err(invalid("query", "parameter_invalid", message))
         }
     }

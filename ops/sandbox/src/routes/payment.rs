@@ -12,7 +12,7 @@ use crate::answer::{Answer, Reply};
 use crate::exchange::{App, ask, change, malformed};
 use crate::keys::key_of;
 use crate::operation::Operation;
-use crate::payment::{self, Form, invalid, searched_order};
+use crate::payment::{self, Form, invalid, searched};
 use crate::request::{Change, Command, Question};
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -22,7 +22,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v1/payment_intents/{id}", get(retrieve))
         .route("/v1/payment_intents/{id}/confirm", post(confirm))
         .route("/v1/payment_intents/{id}/cancel", post(cancel))
-        .route("/v1/refunds", post(refund))
+        .route("/v1/refunds", get(refunds).post(refund))
 }
 
 async fn create(State(app): State<Arc<App>>, request: Request) -> Reply {
@@ -56,10 +56,19 @@ struct Search {
 }
 
 async fn search(State(app): State<Arc<App>>, Query(search): Query<Search>) -> Reply {
-    match searched_order(&search.query) {
-        Ok(order) => ask(&app, Question::Search { order }).await,
+    match searched(&search.query) {
+        Ok((order, log)) => ask(&app, Question::Search { order, log }).await,
         Err(answer) => malformed(&app, Operation::Search, answer),
     }
+}
+
+#[derive(Deserialize)]
+struct OfIntent {
+    payment_intent: String,
+}
+
+async fn refunds(State(app): State<Arc<App>>, Query(of): Query<OfIntent>) -> Reply {
+    ask(&app, Question::Refunds { intent: of.payment_intent }).await
 }
 
 async fn execute(app: Arc<App>, operation: Operation, parsed: Result<Change, Answer>) -> Reply {

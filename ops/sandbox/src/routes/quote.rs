@@ -24,7 +24,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 struct Rates {
     reference: String,
     country: String,
-    postcode: String,
+    postcode: Option<String>,
     items: u32,
 }
 

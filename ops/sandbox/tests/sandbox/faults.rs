@@ -312,3 +312,17 @@ async fn a_fault_that_makes_no_sense_is_refused_by_name(
     assert_eq!(reply.status, 400);
     assert!(reply.body["error"]["message"].to_string().contains(field), "{:?}", reply.body);
 }
+
+#[tokio::test]
+async fn a_page_of_a_proxy_is_html_and_nothing_is_executed() {
+    let sandbox = Sandbox::start().await;
+    sandbox.client.set_faults("payment", r#"{"page_rate":1,"page_status":413,"times":1}"#).await;
+    let form = create_form("A1", "pm_card_visa");
+    let reply = sandbox.client.form("payment_intents", "create-A1", &form).await;
+    assert_eq!(
+        (reply.status, &reply.headers["content-type"]),
+        (413, &hyper::header::HeaderValue::from_static("text/html"))
+    );
+    assert!(sandbox.ledger_lines().await.is_empty());
+    sandbox.client.create("A1", "pm_card_visa").await;
+}

@@ -257,3 +257,66 @@ async fn a_post_without_a_key_is_refused() {
     assert_eq!((reply.status, &reply.body["error"]["param"]), (400, &json!("Idempotency-Key")));
     assert!(sandbox.ledger_lines().await.is_empty());
 }
+
+/// Asks again for ten seconds.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !is_so().await {
+        assert!(tokio::time::Instant::now() < end, "{what}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_payment_that_is_processing_succeeds_by_itself_and_its_key_goes_on_saying_processing() {
+    let sandbox = Sandbox::start().await;
+    let intent = sandbox.client.create("A1", "pm_card_visa").await;
+    sandbox.client.set_faults("payment", r#"{"processing_ms":150}"#).await;
+    assert_eq!(sandbox.client.confirm(&intent, "c1").await.body["status"], "processing");
+    assert_eq!(sandbox.client.balance("A1").await, 0);
+    assert_eq!(sandbox.client.cancel(&intent, "x1").await.status, 400);
+    let sandbox = sandbox.restart().await;
+    until("it succeeds, after a restart too", async || {
+        sandbox.client.balance("A1").await == AMOUNT
+    })
+    .await;
+    assert_eq!(sandbox.client.confirm(&intent, "c1").await.body["status"], "processing");
+    let lines = sandbox.ledger_lines().await;
+    let captured = lines.iter().find(|line| line["effect"] == "captured").expect("a line");
+    assert_eq!(captured["key"], "c1");
+}
+
+#[tokio::test]
+async fn a_pending_refund_ends_by_itself_and_one_that_fails_gives_the_money_up_again() {
+    let sandbox = Sandbox::start().await;
+    let intent = sandbox.client.create("A1", "pm_card_visa").await;
+    sandbox.client.confirm(&intent, "c1").await;
+    let status = async |at: usize| {
+        let path = format!("/payment/v1/refunds?payment_intent={intent}");
+        sandbox.client.get(&path).await.body["data"][at]["status"].clone()
+    };
+    let fails = r#"{"refund_pending_ms":50,"refund_fails":true}"#;
+    sandbox.client.set_faults("payment", fails).await;
+    assert_eq!(sandbox.client.refund(&intent, None, "r1").await.body["status"], "pending");
+    let all = sandbox.client.refund(&intent, None, "r2").await;
+    assert_eq!(all.error_code(), "charge_already_refunded");
+    until("it fails", async || status(0).await == "failed").await;
+    assert_eq!(sandbox.client.balance("A1").await, AMOUNT);
+    sandbox.client.set_faults("payment", r#"{"refund_pending_ms":50}"#).await;
+    assert_eq!(sandbox.client.refund(&intent, None, "r3").await.body["status"], "pending");
+    until("it succeeds", async || sandbox.client.balance("A1").await == 0).await;
+    assert_eq!((status(0).await, status(1).await), (json!("succeeded"), json!("failed")));
+}
+
+#[tokio::test]
+async fn a_search_may_name_the_log_too() {
+    let sandbox = Sandbox::start().await;
+    let form = format!("{}&metadata%5Blog%5D=here", create_form("A1", "pm_card_visa"));
+    sandbox.client.form("payment_intents", "k1", &form).await;
+    let found = async |log: &str| {
+        let query = format!("metadata%5B'order'%5D:'A1'%20AND%20metadata%5B'log'%5D:'{log}'");
+        let path = format!("/payment/v1/payment_intents/search?query={query}");
+        sandbox.client.get(&path).await.body["data"].as_array().map(Vec::len)
+    };
+    assert_eq!((found("here").await, found("there").await), (Some(1), Some(0)));
+}
