@@ -5,13 +5,14 @@
 //! one retry: the runtime tries the step's message again, with the same idempotency key.
 
 mod answer;
+mod form;
 
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client as Pool, ResponseFuture, connect::HttpConnector};
@@ -21,7 +22,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::step::NotSent;
 
+use form::form;
+
 pub use answer::Answer;
+pub use form::encode;
 
 /// Largest answer that is read: 1 MB, far above any that a gateway gives.
 const MAX_BODY: usize = 1 << 20;
@@ -99,6 +103,8 @@ pub struct Client {
     /// With its port, for errors.
     host: String,
     secret: Option<HeaderValue>,
+    /// Sent with each request.
+    header: Option<(HeaderName, HeaderValue)>,
     timeout: Duration,
     pool: Connections,
 }
@@ -139,7 +145,16 @@ impl Client {
         let host = uri.authority().ok_or(BadSettings::Url)?;
         let host = host.as_str().rsplit('@').next().unwrap_or_default().to_owned();
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { base, host, secret: secret.map(bearer).transpose()?, timeout, pool })
+        let secret = secret.map(bearer).transpose()?;
+        Ok(Self { base, host, secret, header: None, timeout, pool })
+    }
+
+    /// The same, with a header on each request: the version of the API that the adapter was written
+    /// for.
+    #[must_use]
+    pub fn with_header(self, name: &'static str, value: &'static str) -> Self {
+        let header = (HeaderName::from_static(name), HeaderValue::from_static(value));
+        Self { header: Some(header), ..self }
     }
 
     /// Reads; `path` begins with a slash, and its query is already encoded ([`encode`]).
@@ -219,6 +234,9 @@ impl Client {
         if let Some(secret) = &self.secret {
             request = request.header(AUTHORIZATION, secret);
         }
+        if let Some((name, value)) = &self.header {
+            request = request.header(name, value);
+        }
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
@@ -274,23 +292,4 @@ fn bearer(secret: Secret) -> Result<HeaderValue, BadSettings> {
     let mut value = value.map_err(|_| BadSettings::Secret)?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn form(fields: &[(&str, &str)]) -> String {
-    let pair = |(name, value): &(&str, &str)| format!("{}={}", encode(name), encode(value));
-    fields.iter().map(pair).collect::<Vec<_>>().join("&")
-}
-
-/// Percent-encodes all except unreserved characters (RFC 3986): for forms, queries and paths.
-pub fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }

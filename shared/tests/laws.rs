@@ -109,7 +109,7 @@ impl Step for Charge {
             _ => "pi_1".into(),
         };
         Ok(Outcome::Done(PaymentCharged {
-            payment: name.parse()?,
+            payment: Some(name.parse()?),
             amount: reserved.total,
             ship_to: reserved.ship_to.clone(),
             pieces: reserved.pieces,
@@ -155,7 +155,7 @@ fn reserved() -> InventoryReserved {
     InventoryReserved {
         customer: "cus_1".parse().unwrap(),
         payment_method: "pm_1".parse().unwrap(),
-        ship_to: Destination { country: "DE".into(), postcode: "10115".into() },
+        ship_to: Destination { country: "DE".into(), postcode: Some("10115".into()) },
         pieces: 1,
         total: Money::new(100, Currency::parse("EUR").unwrap()),
     }

@@ -15,6 +15,8 @@ const SLEEPS: &[(&str, &str)] = &[
     ("tests/contract/faults.rs", "a fault comes at a random moment"),
     ("tests/query/kills.rs", "a kill comes at a random moment"),
     ("workers/charge-customer/tests/http_gateway/main.rs", "races begin at random moments"),
+    ("workers/charge-customer/tests/stripe_mock.rs", "looks again, as `eventually` does"),
+    ("ops/sandbox/tests/sandbox/payment.rs", "looks again, as `eventually` does"),
     ("workers/ship-order/tests/http_carrier.rs", "looks again, as `eventually` does"),
     ("workers/reserve-inventory/tests/stock_log/broker.rs", "a scripted broker takes its time"),
 ];

@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Error;
 use crate::breaker::class::MAX_RETRY_AFTER;
+use crate::ids::shown;
 use crate::step::StepError;
 
 /// What the request under way with the same key needs, where the service does not say.
@@ -26,17 +27,10 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// `error.code` of an answer: how services commonly name what went wrong.
-#[derive(Debug, Default, Deserialize)]
-struct Failure {
-    error: FailureCode,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct FailureCode {
-    #[serde(default)]
-    code: String,
-}
+/// Longest code that is kept, in characters: services' own have up to about fifty.
+const MAX_CODE: usize = 64;
+/// Longest sentence of a service that is shown.
+const MAX_MESSAGE: usize = 200;
 
 impl Answer {
     pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
@@ -50,15 +44,39 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|bad| Error::Unreadable(self.status, bad.into()))
     }
 
-    /// `error.code` of the body; empty if there is none.
+    /// `error.code` of the body, how services commonly name what went wrong; empty if there is
+    /// none.
     pub fn code(&self) -> String {
-        serde_json::from_slice::<Failure>(&self.body).unwrap_or_default().error.code
+        self.error_field("code").unwrap_or_default()
+    }
+
+    /// A text in the `error` of the body, printable and at most 64 characters long; `None` if it is
+    /// not there, or empty.
+    pub fn error_field(&self, name: &str) -> Option<String> {
+        field(&self.error()?, name, MAX_CODE)
     }
 
     /// Whether the body is the service's own, and not the page of an edge before it.
-    fn is_the_services_own(&self) -> bool {
-        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        body["error"].is_object()
+    pub fn is_the_services_own(&self) -> bool {
+        self.error().is_some()
+    }
+
+    fn error(&self) -> Option<Value> {
+        let mut body: Value = serde_json::from_slice(&self.body).ok()?;
+        Some(body["error"].take()).filter(Value::is_object)
+    }
+
+    /// What the service says is wrong, in one line for an operator: its code, the parameter that
+    /// it names, and its sentence.
+    fn complaint(&self) -> String {
+        let Some(error) = self.error() else { return String::new() };
+        let [code, kind, param] =
+            ["code", "type", "param"].map(|name| field(&error, name, MAX_CODE));
+        let code = code.or(kind).unwrap_or_default();
+        let param = param.map_or_else(String::new, |param| format!(" ({param})"));
+        let message = field(&error, "message", MAX_MESSAGE);
+        let message = message.map_or_else(String::new, |message| format!(": {message}"));
+        format!("{code}{param}{message}")
     }
 
     /// What an answer means if the adapter gives it no meaning of its own.
@@ -70,21 +88,25 @@ impl Answer {
     /// without the service's own JSON, because an edge says so on its own account.
     pub fn failure(&self) -> StepError {
         let (status, after) = (self.status, self.retry_after);
-        let code: String = self.code().chars().filter(char::is_ascii_graphic).collect();
         let failed = || Error::Failed(status);
         match status.as_u16() {
             401 | 403 => StepError::credentials(failed()),
             429 => StepError::busy(after, failed()),
             503 if after.is_some() => StepError::busy(after, failed()),
             409 | 425 => StepError::busy(after.or(Some(LOCKED)), failed()),
-            404 | 405 if code.is_empty() => StepError::try_again(failed()),
+            404 | 405 if self.code().is_empty() => StepError::try_again(failed()),
             _ if !self.is_the_services_own() => StepError::try_again(failed()),
             400 | 404 | 405 | 410 | 413 | 415 | 422 => {
-                StepError::BadMessage(format!("the service answers {status}: {code:.64}"))
+                StepError::BadMessage(format!("the service answers {status}: {}", self.complaint()))
             }
             _ => StepError::try_again(failed()),
         }
     }
+}
+
+fn field(error: &Value, name: &str, longest: usize) -> Option<String> {
+    let text = shown(error[name].as_str()?, longest);
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// Seconds, or an HTTP date. The date counts from the answer's own `date`, because this machine's
@@ -178,10 +200,24 @@ mod tests {
 
     #[test]
     fn a_bad_message_names_the_code_and_no_more_of_it_than_is_safe_to_show() {
-        let body = "{\"error\":{\"code\":\"para\\nmeter\\u202e_missing\"}}";
-        let StepError::BadMessage(why) = answer(400, &[], body).failure() else {
-            panic!("expected a bad message");
+        let why = |body| match answer(400, &[], body).failure() {
+            StepError::BadMessage(why) => why,
+            other => panic!("expected a bad message, got {other:?}"),
         };
-        assert_eq!(why, "the service answers 400 Bad Request: parameter_missing");
+        assert_eq!(
+            why(
+                "{\"error\":{\"code\":\"para\\nmeter\\u202e_missing\",\"param\":\"a\\u001b[31m\"}}"
+            ),
+            "the service answers 400 Bad Request: para meter _missing (a [31m)"
+        );
+        assert_eq!(
+            why(
+                "{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"You must provide it.\"}}"
+            ),
+            "the service answers 400 Bad Request: invalid_request_error: You must provide it."
+        );
+        let long: &'static str =
+            Box::leak(format!("{{\"error\":{{\"code\":\"{}\"}}}}", "x".repeat(100_000)).into());
+        assert!(why(long).len() < 200);
     }
 }

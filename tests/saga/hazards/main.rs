@@ -27,6 +27,7 @@ mod overload;
 mod causes;
 
 mod fences;
+mod gateways;
 mod undo;
 mod refunds;
 

@@ -10,26 +10,33 @@ mod scripted;
 use std::future::Future;
 
 use quadrille::step::StepError;
-use quadrille::{IdempotencyKey, Money, Reference, SagaId};
+use quadrille::{IdempotencyKey, KeyNamespace, Money, Reference, SagaId};
 use schemas::order_fulfilment::events::InventoryReserved;
 use tokio::time::Instant;
 
 pub use http::HttpGateway;
 pub use scripted::ScriptedGateway;
 
+/// Whose a payment is: two logs that use one account of the gateway may both have an order 1001.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    pub order: &'a SagaId,
+    pub log: KeyNamespace,
+}
+
 /// What a customer owes for an order.
 #[derive(Debug, Clone, Copy)]
 pub struct Bill<'a> {
-    pub order: &'a SagaId,
+    pub owner: Owner<'a>,
     pub customer: &'a Reference,
     pub payment_method: &'a Reference,
     pub total: Money,
 }
 
 impl<'a> Bill<'a> {
-    pub fn of(order: &'a SagaId, reserved: &'a InventoryReserved) -> Self {
+    pub fn of(owner: Owner<'a>, reserved: &'a InventoryReserved) -> Self {
         let InventoryReserved { customer, payment_method, total, .. } = reserved;
-        Self { order, customer, payment_method, total: *total }
+        Self { owner, customer, payment_method, total: *total }
     }
 }
 
@@ -46,20 +53,25 @@ pub struct Payment {
 pub enum State {
     /// No money has moved; it waits for confirm or cancel.
     Unconfirmed,
+    /// The gateway works on it: it will be charged or declined, and can no longer be cancelled.
+    Processing,
     Charged,
-    /// Declined with the gateway's code: `insufficient_funds`. It can still be cancelled.
+    /// The gateway said no, with its code: `insufficient_funds`. It can still be cancelled.
     Declined(String),
     /// Cancelled for good: it can no longer be charged.
     Cancelled,
-    /// Charged, and all of it given back.
+    /// Charged, and all of it given back or on its way.
     Refunded,
 }
 
 /// The result of opening a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
-    /// Opened now or before; if before, the gateway may show the state it had then.
+    /// Opened now or before, in its present state.
     Payment(Payment),
+    /// The gateway says no to this order, with its code, before anything is charged: it does not
+    /// know the customer, or the amount is too small.
+    Refused(String),
     /// The gateway never accepts this request, and says why.
     Rejected(String),
     /// The key opened a payment with other parameters, which may not be shown yet.
@@ -91,8 +103,9 @@ pub(crate) fn decisive(payments: Vec<Payment>) -> Payment {
     let rank = |payment: &Payment| match payment.state {
         State::Cancelled | State::Refunded => 0,
         State::Charged => 1,
-        State::Declined(_) => 2,
-        State::Unconfirmed => 3,
+        State::Processing => 2,
+        State::Declined(_) => 3,
+        State::Unconfirmed => 4,
     };
     let first = |a: &Payment, b: &Payment| {
         rank(a).cmp(&rank(b)).then_with(|| a.id.as_str().cmp(b.id.as_str()))
@@ -113,8 +126,8 @@ pub trait PaymentGateway: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Opened, StepError>> + Send;
 
-    /// Charges: the payment is then [`State::Charged`] or [`State::Declined`], unless it was
-    /// decided in another way before.
+    /// Charges: the payment is then [`State::Charged`], [`State::Declined`] or still
+    /// [`State::Processing`], unless it was decided in another way before.
     fn confirm(
         &self,
         payment: &Payment,
@@ -130,19 +143,19 @@ pub trait PaymentGateway: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Payment, StepError>> + Send;
 
-    /// Gives back all that was charged; also a success if that was done before.
+    /// Gives back all that was charged; also a success if that was done before. Fails, undecided,
+    /// for as long as the money is on its way.
     fn refund(
         &self,
-        payment: &Reference,
+        payment: &Payment,
         key: IdempotencyKey,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), StepError>> + Send;
 
-    /// Every payment of an order in its present state. May miss one that was opened within the last
-    /// minute.
+    /// Every payment of an order. May miss what was done within the last minute.
     fn of_order(
         &self,
-        order: &SagaId,
+        owner: &Owner<'_>,
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<Payment>, StepError>> + Send;
 }

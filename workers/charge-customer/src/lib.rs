@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use quadrille::http::Secret;
 use quadrille::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
-use quadrille::{Money, Reference};
 use schemas::order_fulfilment::events::{
     InventoryReserved, PaymentCharged, PaymentRefunded, PaymentRefused, PaymentUndone,
     PaymentVoided,
 };
 use serde::Deserialize;
 
-use gateway::{Bill, Opened, Payment, PaymentGateway, State};
+use gateway::{Bill, Opened, Owner, Payment, PaymentGateway, State};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -65,8 +64,14 @@ impl<Gateway: PaymentGateway> Step for ChargeCustomer<Gateway> {
         reserved: &InventoryReserved,
         context: &StepContext,
     ) -> Result<Outcome<PaymentCharged, PaymentRefused>, StepError> {
+        let (ship_to, pieces) = (reserved.ship_to.clone(), reserved.pieces);
+        if reserved.total.is_zero() {
+            let (payment, amount) = (None, reserved.total);
+            return Ok(Outcome::Done(PaymentCharged { payment, amount, ship_to, pieces }));
+        }
         let mut payment = match self.payments(reserved, context).await? {
             Payments::Known(payments) => gateway::decisive(payments),
+            Payments::Refused(reason) => return Ok(Outcome::Refused(PaymentRefused { reason })),
             Payments::NoneEver(why) => return Err(StepError::BadMessage(why)),
         };
         payment.must_be_for(reserved.total)?;
@@ -77,13 +82,14 @@ impl<Gateway: PaymentGateway> Step for ChargeCustomer<Gateway> {
         }
         match payment.state {
             State::Charged => Ok(Outcome::Done(PaymentCharged {
-                payment: payment.id,
+                payment: Some(payment.id),
                 amount: payment.amount,
-                ship_to: reserved.ship_to.clone(),
-                pieces: reserved.pieces,
+                ship_to,
+                pieces,
             })),
             State::Declined(reason) => Ok(Outcome::Refused(PaymentRefused { reason })),
             State::Cancelled | State::Refunded => Err(StepError::Superseded),
+            State::Processing => Err(StepError::undecided(Processing)),
             State::Unconfirmed => Err(StepError::try_again("the gateway did not confirm")),
         }
     }
@@ -98,13 +104,18 @@ impl<Gateway: PaymentGateway> Undo for ChargeCustomer<Gateway> {
         evidence: Evidence<&PaymentCharged>,
         context: &StepContext,
     ) -> Result<PaymentUndone, StepError> {
+        if reserved.total.is_zero() {
+            return Ok(Self::never_ran());
+        }
         match evidence {
-            Evidence::Recorded(charged) => {
-                self.refund(charged.payment.clone(), charged.amount, context).await
+            Evidence::Recorded(PaymentCharged { payment: None, .. }) => Ok(Self::never_ran()),
+            Evidence::Recorded(PaymentCharged { payment: Some(id), amount, .. }) => {
+                let payment = Payment { id: id.clone(), amount: *amount, state: State::Charged };
+                self.refund(&payment, context).await
             }
             Evidence::Unknown => match self.payments(reserved, context).await? {
                 Payments::Known(payments) => self.take_back(payments, context).await,
-                Payments::NoneEver(_) => Ok(Self::never_ran()),
+                Payments::Refused(_) | Payments::NoneEver(_) => Ok(Self::never_ran()),
             },
         }
     }
@@ -114,10 +125,17 @@ impl<Gateway: PaymentGateway> Undo for ChargeCustomer<Gateway> {
     }
 }
 
+/// The gateway has taken the charge and does not know yet what becomes of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway has not decided yet")]
+struct Processing;
+
 /// What the gateway has for an order.
 enum Payments {
     /// At least one.
     Known(Vec<Payment>),
+    /// The gateway says no to the order, with this reason, and has nothing for it.
+    Refused(String),
     /// The gateway rejects the run's request, has nothing for the order, and says why.
     NoneEver(String),
 }
@@ -130,39 +148,36 @@ impl<Gateway: PaymentGateway> ChargeCustomer<Gateway> {
     /// Every payment of the order; opens one if there is none, so that run and undo meet in it.
     ///
     /// Once the gateway may have forgotten the run's key, opening could make a second payment, so
-    /// what the gateway has for the order is read first. A payment found by its key may be shown in
-    /// an old state; confirm and cancel return the true one.
+    /// what the gateway has for the order is read first.
     async fn payments(
         &self,
         reserved: &InventoryReserved,
         context: &StepContext,
     ) -> Result<Payments, StepError> {
-        let (order, deadline) = (context.saga_id(), context.deadline());
+        let owner = Owner { order: context.saga_id(), log: context.log() };
+        let deadline = context.deadline();
         if context.age() >= self.key_lifetime {
-            let known = self.gateway.of_order(order, deadline).await?;
+            let known = self.gateway.of_order(&owner, deadline).await?;
             if !known.is_empty() {
                 return Ok(Payments::Known(known));
             }
         }
-        let bill = Bill::of(order, reserved);
-        match self.gateway.open(&bill, context.run_key("create"), deadline).await? {
-            Opened::Payment(payment) => Ok(Payments::Known(vec![payment])),
-            Opened::Rejected(why) => {
-                let known = self.gateway.of_order(order, deadline).await?;
-                Ok(if known.is_empty() { Payments::NoneEver(why) } else { Payments::Known(known) })
-            }
+        let bill = Bill::of(owner, reserved);
+        let none = match self.gateway.open(&bill, context.run_key("create"), deadline).await? {
+            Opened::Payment(payment) => return Ok(Payments::Known(vec![payment])),
+            Opened::Refused(reason) => Ok(Payments::Refused(reason)),
+            Opened::Rejected(why) => Ok(Payments::NoneEver(why)),
+            // There is a payment: going on without it could leave it charged.
             Opened::KeyUsed => {
-                let known = self.gateway.of_order(order, deadline).await?;
-                if known.is_empty() {
-                    // There is a payment: going on without it could leave it charged.
-                    return Err(StepError::try_again("the payment of this key is not shown yet"));
-                }
-                Ok(Payments::Known(known))
+                Err(StepError::try_again("the payment of this key is not shown yet"))
             }
-        }
+        };
+        let known = self.gateway.of_order(&owner, deadline).await?;
+        if known.is_empty() { none } else { Ok(Payments::Known(known)) }
     }
 
-    /// Cancels each payment, and refunds it if the cancel came too late.
+    /// Takes each payment back as it is now: cancels what can still be charged, and refunds what
+    /// was, also where the cancel comes too late.
     async fn take_back(
         &self,
         payments: Vec<Payment>,
@@ -170,12 +185,18 @@ impl<Gateway: PaymentGateway> ChargeCustomer<Gateway> {
     ) -> Result<PaymentUndone, StepError> {
         let mut undone = Self::never_ran();
         for payment in payments {
-            let key = context.key(&format!("cancel {}", payment.id));
-            let payment = self.gateway.cancel(&payment, key, context.deadline()).await?;
+            let payment = match payment.state {
+                State::Unconfirmed | State::Declined(_) => {
+                    let key = context.key(&format!("cancel {}", payment.id));
+                    self.gateway.cancel(&payment, key, context.deadline()).await?
+                }
+                State::Processing | State::Charged | State::Cancelled | State::Refunded => payment,
+            };
             match payment.state {
                 State::Cancelled => {}
-                State::Charged => undone = self.refund(payment.id, payment.amount, context).await?,
-                State::Refunded => undone = refunded(payment.id, payment.amount),
+                State::Charged | State::Refunded => undone = self.refund(&payment, context).await?,
+                // It can no longer be cancelled, and not yet be refunded.
+                State::Processing => return Err(StepError::undecided(Processing)),
                 State::Unconfirmed | State::Declined(_) => {
                     return Err(StepError::try_again("the gateway did not cancel"));
                 }
@@ -188,16 +209,12 @@ impl<Gateway: PaymentGateway> ChargeCustomer<Gateway> {
     /// undos never refund twice.
     async fn refund(
         &self,
-        payment: Reference,
-        amount: Money,
+        payment: &Payment,
         context: &StepContext,
     ) -> Result<PaymentUndone, StepError> {
-        let key = context.key(&format!("refund {payment}"));
-        self.gateway.refund(&payment, key, context.deadline()).await?;
-        Ok(refunded(payment, amount))
+        let key = context.key(&format!("refund {}", payment.id));
+        self.gateway.refund(payment, key, context.deadline()).await?;
+        let (payment, amount) = (payment.id.clone(), payment.amount);
+        Ok(PaymentUndone::Refunded(PaymentRefunded { payment, amount }))
     }
-}
-
-fn refunded(payment: Reference, amount: Money) -> PaymentUndone {
-    PaymentUndone::Refunded(PaymentRefunded { payment, amount })
 }

@@ -23,7 +23,7 @@ fn reserved() -> InventoryReserved {
     InventoryReserved {
         customer: "cus_1".parse().unwrap(),
         payment_method: "pm_card_visa".parse().unwrap(),
-        ship_to: Destination { country: "DE".into(), postcode: "10115".into() },
+        ship_to: Destination { country: "DE".into(), postcode: Some("10115".into()) },
         pieces: 3,
         total: euros(2_500),
     }
@@ -35,7 +35,7 @@ fn euros(amount: i64) -> Money {
 
 fn charged(payment: &str) -> PaymentCharged {
     PaymentCharged {
-        payment: payment.parse().unwrap(),
+        payment: Some(payment.parse().unwrap()),
         amount: euros(2_500),
         ship_to: reserved().ship_to,
         pieces: 3,
@@ -75,6 +75,18 @@ async fn a_reserved_order_is_charged_in_full() {
 }
 
 #[tokio::test]
+async fn an_order_that_costs_nothing_is_done_without_the_gateway() {
+    let gateway = ScriptedGateway::new(Faults::none()).declining("asked");
+    let free = InventoryReserved { total: euros(0), ..reserved() };
+    let done = PaymentCharged { payment: None, amount: euros(0), ..charged("pi_1") };
+    given(&step(&gateway)).when(&free).await.then(Outcome::Done(done.clone()));
+    for evidence in [Evidence::Recorded(&done), Evidence::Unknown] {
+        given(&step(&gateway)).when_undone(&free, evidence).await.then(voided());
+    }
+    assert_eq!((gateway.charges(), gateway.payments().len()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_declined_card_is_a_refusal_with_the_gateways_code() {
     let gateway = gateway().declining("insufficient_funds");
     let refused = PaymentRefused { reason: "insufficient_funds".into() };
@@ -86,6 +98,26 @@ async fn what_the_gateway_never_takes_is_a_bad_message_and_voided_when_undone() 
     let gateway = gateway().rejecting("parameter_invalid");
     given(&step(&gateway)).when(&reserved()).await.then_bad_message();
     given(&step(&gateway)).when_undone(&reserved(), Evidence::Unknown).await.then(voided());
+}
+
+#[tokio::test]
+async fn a_no_before_anything_is_charged_is_a_refusal_and_voided_when_undone() {
+    let gateway = gateway().refusing("amount_too_small");
+    let refused = PaymentRefused { reason: "amount_too_small".into() };
+    given(&step(&gateway)).when(&reserved()).await.then(Outcome::Refused(refused));
+    given(&step(&gateway)).when_undone(&reserved(), Evidence::Unknown).await.then(voided());
+}
+
+#[tokio::test]
+async fn what_the_gateway_still_works_on_is_neither_charged_again_nor_given_up() {
+    let gateway = gateway_with(State::Processing, reserved().total);
+    given(&step(&gateway)).aged(OLD).when(&reserved()).await.then_try_again();
+    given(&step(&gateway))
+        .aged(OLD)
+        .when_undone(&reserved(), Evidence::Unknown)
+        .await
+        .then_try_again();
+    assert_eq!((gateway.charges(), gateway.payments().len()), (0, 1));
 }
 
 #[tokio::test]

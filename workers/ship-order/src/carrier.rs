@@ -30,7 +30,8 @@ pub enum Answer {
         /// The carrier's short name.
         carrier: String,
         label: Reference,
-        tracking: Reference,
+        /// As the carrier writes it, if it gives one.
+        tracking: Option<String>,
         /// It was bought without a quote.
         at_flat_rate: bool,
     },

@@ -9,7 +9,7 @@ mod services;
 use std::time::Duration;
 
 use quadrille::breaker::{self, call::Breaker};
-use quadrille::step::Outcome;
+use quadrille::step::{Outcome, StepError};
 use quadrille::testing::given;
 use quadrille::{Currency, Money};
 use rstest::rstest;
@@ -17,7 +17,7 @@ use schemas::order_fulfilment::events::{
     Destination, PaymentCharged, ShipmentDispatched, ShipmentRefused,
 };
 use serde_json::{Value, json};
-use services::Sandbox;
+use services::{Canned, Sandbox};
 use ship_order::carrier::HttpCarrier;
 use ship_order::quotes::HttpQuotes;
 use ship_order::{Settings, ShipOrder};
@@ -39,11 +39,70 @@ fn step(sandbox: &Sandbox) -> Ship {
     ShipOrder::new(HttpCarrier::new(&settings).unwrap(), quotes, breaker)
 }
 
+/// A carrier that answers so, and a quote service that is the same.
+async fn answering(status: u16, body: &str) -> (Canned, Ship) {
+    let body = body.to_owned();
+    let canned = Canned::start(move |_| (status, body.clone())).await;
+    let settings = Settings { url: canned.url(), quote_url: canned.url(), ..Settings::default() };
+    let quotes = HttpQuotes::new(&settings).unwrap();
+    let breaker = Breaker::new(breaker::Settings::default());
+    let step = ShipOrder::new(HttpCarrier::new(&settings).unwrap(), quotes, breaker);
+    (canned, step)
+}
+
+#[rstest]
+#[case(r#"{"error":{"code":"ADDRESS.VERIFY.FAILURE","message":"…"}}"#, "ADDRESS.VERIFY.FAILURE")]
+#[case(r#"{"error":{"type":"invalid_address"}}"#, "invalid_address")]
+#[tokio::test]
+async fn a_422_with_a_reason_is_a_refusal(#[case] body: &str, #[case] reason: &str) {
+    let (carrier, step) = answering(422, body).await;
+    let refused = ShipmentRefused { reason: reason.into() };
+    given(&step).when(&charged("DE")).await.then(Outcome::Refused(refused));
+    let labels = carrier.requests().into_iter().filter(|request| request.starts_with("POST"));
+    assert_eq!(labels.count(), 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_page_of_a_proxy_is_neither_a_refusal_nor_a_bad_message(
+    #[values(400, 413, 422)] status: u16,
+    #[values("", "<html>413</html>", "{}")] page: &str,
+) {
+    let (_carrier, step) = answering(status, page).await;
+    given(&step).when(&charged("DE")).await.then_try_again();
+}
+
+#[tokio::test]
+async fn a_422_without_a_reason_is_set_aside_with_the_carriers_sentence() {
+    let (_carrier, step) = answering(422, r#"{"error":{"message":"No rate fits."}}"#).await;
+    match given(&step).when(&charged("DE")).await.result() {
+        Err(StepError::BadMessage(why)) => assert!(why.contains("No rate fits."), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[rstest]
+#[case(r#""JD 0143 0001 2345""#, Some("JD 0143 0001 2345"))]
+#[case("null", None)]
+#[case("143000123", Some("143000123"))]
+#[case(r#""JD１４３\u001b[31m""#, Some("JD１４３ [31m"))]
+#[tokio::test]
+async fn a_tracking_number_is_taken_as_the_carrier_writes_it(
+    #[case] tracking: &str,
+    #[case] recorded: Option<&str>,
+) {
+    let body = format!(r#"{{"label":"shp 1","tracking":{tracking},"carrier":"x"}}"#);
+    let (_carrier, step) = answering(201, &body).await;
+    let dispatched = ship(&step).await;
+    assert_eq!(dispatched.tracking.as_deref(), recorded);
+    assert_eq!(dispatched.label.as_str(), "shp%201");
+}
+
 fn charged(country: &str) -> PaymentCharged {
     PaymentCharged {
-        payment: "pi_1".parse().unwrap(),
+        payment: Some("pi_1".parse().unwrap()),
         amount: Money::new(2_500, Currency::parse("EUR").unwrap()),
-        ship_to: Destination { country: country.into(), postcode: "10115".into() },
+        ship_to: Destination { country: country.into(), postcode: Some("10115".into()) },
         pieces: 3,
     }
 }

@@ -29,15 +29,15 @@ fn step(
 }
 
 fn dispatched(carrier: &str, degraded: bool) -> Outcome<ShipmentDispatched, ShipmentRefused> {
-    let (label, tracking) = ("L-1".parse().unwrap(), "T-1".parse().unwrap());
+    let (label, tracking) = ("L-1".parse().unwrap(), Some("T-1".to_owned()));
     Outcome::Done(ShipmentDispatched { carrier: carrier.into(), label, tracking, degraded })
 }
 
 fn charged() -> PaymentCharged {
     PaymentCharged {
-        payment: "pi_1".parse().unwrap(),
+        payment: Some("pi_1".parse().unwrap()),
         amount: Money::new(2_500, Currency::parse("EUR").unwrap()),
-        ship_to: Destination { country: "DE".into(), postcode: "10115".into() },
+        ship_to: Destination { country: "DE".into(), postcode: Some("10115".into()) },
         pieces: 3,
     }
 }

@@ -16,6 +16,12 @@ const HOLD_MAX: Duration = Duration::from_secs(30);
 /// An undo that failed `max_attempts` times goes on for ever, so it goes on slowly.
 const HOLD_BLOCKED: Duration = Duration::from_secs(300);
 
+/// A service that works on it is asked this often, because an answer costs it little and a
+/// decision should be recorded soon after it is made.
+const HOLD_UNDECIDED: Duration = Duration::from_secs(4);
+/// So many times, about two minutes: what takes longer, a bank debit, takes days.
+const UNDECIDED_SOON: u32 = 64;
+
 /// A replica that is cut off alone tries so many times less often, because the others do its work.
 const SICK: u32 = 2;
 
@@ -24,6 +30,8 @@ impl Machine {
     pub(super) fn after(&mut self, message: Message, class: Class, now: Duration) -> Message {
         let longest =
             if message.undo && self.has_used_up(message.id) { HOLD_BLOCKED } else { HOLD_MAX };
+        let is_soon = class == Class::Undecided && message.tries < UNDECIDED_SOON;
+        let longest = if is_soon { HOLD_UNDECIDED } else { longest };
         let tries = message.tries.saturating_add(1);
         let wait = hold_wait(message.tries, longest, self.random.0.f64());
         let neutral = matches!(class, Class::Bad | Class::Busy(_));

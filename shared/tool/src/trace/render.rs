@@ -2,12 +2,16 @@
 
 use jiff::Timestamp;
 use quadrille::Flow;
+use quadrille::ids::shown;
 use quadrille::log::story::{Kind, Line, Phase, Story, Turn, Waits, milliseconds};
 
 use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duration, table};
 
 const HEADINGS: [&str; 10] =
     ["", "time", " since", "worker", "event", " seq", "because of", " attempt", " wait", " work"];
+
+/// Longest text of others that is shown in one line.
+const MAX_TEXT: usize = 400;
 
 /// The whole story, in lines; `now` is the broker's time, so that a wait is measured by one clock.
 pub fn render(flow: &Flow, story: &Story, now: Timestamp, paint: Paint) -> String {
@@ -17,7 +21,9 @@ pub fn render(flow: &Flow, story: &Story, now: Timestamp, paint: Paint) -> Strin
         .map_or_else(String::new, |line| format!("  {} UTC", line.stored_at.strftime("%Y-%m-%d")));
     let title = paint.paint(STRONG, format!("{} {}", flow.saga, story.id));
     let mut text = format!("{title}{day}\n");
-    let rows: Vec<_> = story.events.iter().map(row).collect();
+    // A type, a source and a reason may be any client's text, which a terminal must not obey.
+    let plain = |cells: Vec<String>| cells.iter().map(|cell| shown(cell, MAX_TEXT)).collect();
+    let rows: Vec<Vec<_>> = story.events.iter().map(row).map(plain).collect();
     let laid_out = table(&HEADINGS, &rows);
     let styles = std::iter::once(QUIET).chain(story.events.iter().map(style));
     for (line, style) in laid_out.lines().zip(styles) {
@@ -25,6 +31,7 @@ pub fn render(flow: &Flow, story: &Story, now: Timestamp, paint: Paint) -> Strin
         text.push_str(&format!("{}\n", paint.paint(style, line)));
     }
     for line in closing_lines(story, now) {
+        let line = shown(&line, MAX_TEXT);
         text.push_str(&format!("{}\n", paint.paint(phase_style(story.state.phase), line)));
     }
     text

@@ -1,17 +1,42 @@
 //! The gateway over HTTP, in the shape of Stripe's PaymentIntents.
 //!
 //! Reads an answer strictly: what it cannot interpret is tried again, and never counts as a
-//! refusal.
+//! refusal. What the gateway repeats under a key tells how things were then, so the payment itself
+//! is read after it. Where a saved failure of the gateway is repeated, the request is made again
+//! under the next key, and every attempt walks the same keys in the same order: so all of them meet
+//! in the first key that the gateway did not fail under.
 
-use quadrille::breaker::class::Class;
+mod currency;
+mod intent;
+mod refund;
+mod says;
+
 use quadrille::http::{Answer, BadSettings, Body, Client, Error, encode};
 use quadrille::step::StepError;
-use quadrille::{Currency, IdempotencyKey, Money, Reference, SagaId};
-use serde::Deserialize;
+use quadrille::{Currency, IdempotencyKey, Money};
 use tokio::time::Instant;
 
-use super::{Bill, Opened, Payment, PaymentGateway, State};
+use super::{Bill, Opened, Owner, Payment, PaymentGateway, State};
 use crate::Settings;
+use intent::{Found, Intent, expect};
+use refund::{Refund, Refunds, Returned};
+use says::{
+    NOT_CHARGEABLE, Unclear, is_about_the_key, is_about_the_state, is_saved_failure, no_of,
+    not_shown,
+};
+
+/// The version of Stripe's API whose answers this adapter reads: fields move between versions, and
+/// without the header the account's own setting would choose one.
+const VERSION: &str = "2025-09-30.clover";
+
+/// Nobody is there to authenticate or to be redirected, so the gateway must decide by itself; since
+/// version 2023-08-16 it asks for a `return_url` otherwise.
+const CONFIRM: [(&str, &str); 1] = [("off_session", "true")];
+
+/// Keys that one request may use up: with a saved failure in each, a message that is tried every 15
+/// seconds comes this far in a quarter of an hour. What is left then waits until the first key is
+/// forgotten.
+const KEYS: u32 = 64;
 
 /// Speaks to the gateway of [`Settings::url`].
 #[derive(Debug)]
@@ -23,26 +48,55 @@ impl HttpGateway {
     /// # Errors
     /// [`BadSettings`] when no request could ever be made with them.
     pub fn new(settings: &Settings) -> Result<Self, BadSettings> {
-        let secret = settings.secret.clone();
-        Ok(Self { client: Client::new(&settings.url, secret, settings.timeout)? })
+        let client = Client::new(&settings.url, settings.secret.clone(), settings.timeout)?;
+        Ok(Self { client: client.with_header("stripe-version", VERSION) })
     }
 
-    async fn change(
+    async fn post(
         &self,
         path: &str,
         fields: &[(&str, &str)],
-        key: IdempotencyKey,
+        key: &str,
         deadline: Instant,
     ) -> Result<Answer, Error> {
-        let body = Body::Form(fields);
-        let answer = self.client.post(path, &body, &key.to_string(), deadline).await?;
-        if answer.status.is_server_error() && answer.replayed {
-            // The gateway saved its own failure and would repeat it as long as the key lives. One
-            // further key, the same for every attempt, is safe: a second open moves no money, and
-            // the state of the payment guards the other calls.
-            return self.client.post(path, &body, &format!("{key}-2"), deadline).await;
+        self.client.post(path, &Body::Form(fields), key, deadline).await
+    }
+
+    /// The payment as it is now.
+    async fn now(&self, payment: &Payment, deadline: Instant) -> Result<Payment, StepError> {
+        let expand = encode("expand[]");
+        let path = format!("{}?{expand}=latest_charge", path_of(payment));
+        let answer = self.client.get(&path, deadline).await?;
+        if answer.status != 200 {
+            return Err(not_shown(&answer));
         }
-        Ok(answer)
+        expect(answer.json::<Intent>()?.payment()?, payment)
+    }
+
+    /// How a payment is after a confirm, by the answer to it.
+    async fn confirmed(
+        &self,
+        answer: &Answer,
+        opened: &Payment,
+        deadline: Instant,
+    ) -> Result<Payment, StepError> {
+        match (answer.status.as_u16(), no_of(answer)) {
+            (200, _) => expect(answer.json::<Intent>()?.payment()?, opened),
+            (_, Some(reason)) => Ok(Payment { state: State::Declined(reason), ..opened.clone() }),
+            _ if is_about_the_state(answer) => self.now(opened, deadline).await,
+            _ => Err(answer.failure()),
+        }
+    }
+
+    /// What has gone back of a payment, and is on its way.
+    async fn returned(&self, payment: &Payment, deadline: Instant) -> Result<Returned, StepError> {
+        let id = encode(payment.id.as_str());
+        let path = format!("/v1/refunds?payment_intent={id}&limit=100");
+        let answer = self.client.get(&path, deadline).await?;
+        if answer.status != 200 {
+            return Err(not_shown(&answer));
+        }
+        answer.json::<Refunds>()?.of(payment)
     }
 }
 
@@ -53,20 +107,40 @@ impl PaymentGateway for HttpGateway {
         key: IdempotencyKey,
         deadline: Instant,
     ) -> Result<Opened, StepError> {
+        let Ok(amount) = currency::to_gateway(bill.total) else {
+            return Ok(Opened::Refused(NOT_CHARGEABLE.into()));
+        };
+        let (currency, log) = (bill.total.currency.code(), bill.owner.log.to_string());
         let fields = [
-            ("amount", &*bill.total.amount.to_string()),
-            ("currency", &*bill.total.currency.code().to_ascii_lowercase()),
+            ("amount", &*amount.to_string()),
+            ("currency", &*currency.to_ascii_lowercase()),
             ("customer", bill.customer.as_str()),
             ("payment_method", bill.payment_method.as_str()),
-            ("metadata[order]", bill.order.as_str()),
+            ("metadata[order]", bill.owner.order.as_str()),
+            ("metadata[log]", &*log),
         ];
-        let answer = self.change("/v1/payment_intents", &fields, key, deadline).await?;
-        match payment(&answer) {
-            Ok(payment) => Ok(Opened::Payment(payment)),
-            Err(StepError::BadMessage(_)) if is_about_the_key(&answer) => Ok(Opened::KeyUsed),
-            Err(StepError::BadMessage(why)) => Ok(Opened::Rejected(why)),
-            Err(error) => Err(error),
+        for key in keys(key) {
+            let answer = self.post("/v1/payment_intents", &fields, &key, deadline).await?;
+            if answer.status == 200 {
+                let payment = answer.json::<Intent>()?.payment_of(&bill.owner)?;
+                return Ok(Opened::Payment(match answer.replayed {
+                    true => self.now(&payment, deadline).await?,
+                    false => payment,
+                }));
+            }
+            if is_saved_failure(&answer) {
+                continue;
+            }
+            if let Some(reason) = no_of(&answer) {
+                return Ok(Opened::Refused(reason));
+            }
+            return match answer.failure() {
+                StepError::BadMessage(_) if is_about_the_key(&answer) => Ok(Opened::KeyUsed),
+                StepError::BadMessage(why) => Ok(Opened::Rejected(why)),
+                error => Err(error),
+            };
         }
+        Err(Unclear::KeysUsedUp.into())
     }
 
     async fn confirm(
@@ -75,15 +149,25 @@ impl PaymentGateway for HttpGateway {
         key: IdempotencyKey,
         deadline: Instant,
     ) -> Result<Payment, StepError> {
-        let path = format!("/v1/payment_intents/{}", encode(opened.id.as_str()));
-        let answer = self.change(&format!("{path}/confirm"), &[], key, deadline).await?;
-        match payment(&answer) {
-            // The gateway repeats what it said when it had not decided yet: ask how it is now.
-            Err(StepError::TryAgain { class: Class::Undecided, .. }) if answer.replayed => {
-                payment(&self.client.get(&path, deadline).await?)
+        let path = format!("{}/confirm", path_of(opened));
+        for key in keys(key) {
+            let answer = self.post(&path, &CONFIRM, &key, deadline).await?;
+            if !answer.replayed {
+                return self.confirmed(&answer, opened, deadline).await;
             }
-            said => said,
+            let now = self.now(opened, deadline).await?;
+            match (&now.state, no_of(&answer)) {
+                (State::Unconfirmed, _) if is_saved_failure(&answer) => {}
+                (State::Unconfirmed | State::Declined(_), Some(reason)) => {
+                    return Ok(Payment { state: State::Declined(reason), ..now });
+                }
+                (State::Unconfirmed, None) => {
+                    return self.confirmed(&answer, opened, deadline).await;
+                }
+                _ => return Ok(now),
+            }
         }
+        Err(Unclear::KeysUsedUp.into())
     }
 
     async fn cancel(
@@ -92,27 +176,66 @@ impl PaymentGateway for HttpGateway {
         key: IdempotencyKey,
         deadline: Instant,
     ) -> Result<Payment, StepError> {
-        let path = format!("/v1/payment_intents/{}/cancel", encode(opened.id.as_str()));
-        payment(&self.change(&path, &[], key, deadline).await?)
+        let path = format!("{}/cancel", path_of(opened));
+        for key in keys(key) {
+            let answer = self.post(&path, &[], &key, deadline).await?;
+            if !answer.replayed {
+                return match answer.status.as_u16() {
+                    200 => expect(answer.json::<Intent>()?.payment()?, opened),
+                    _ if is_about_the_state(&answer) => self.now(opened, deadline).await,
+                    _ => Err(answer.failure()),
+                };
+            }
+            let now = self.now(opened, deadline).await?;
+            if !now.state.can_be_cancelled() {
+                return Ok(now);
+            }
+        }
+        Err(Unclear::KeysUsedUp.into())
     }
 
     async fn refund(
         &self,
-        charged: &Reference,
+        charged: &Payment,
         key: IdempotencyKey,
         deadline: Instant,
     ) -> Result<(), StepError> {
-        let fields = [("payment_intent", charged.as_str())];
-        let answer = self.change("/v1/refunds", &fields, key, deadline).await?;
-        match (answer.status.as_u16(), answer.code().as_str()) {
-            (200, _) => answer.json::<Refund>()?.must_have_worked(),
-            (400, "charge_already_refunded") => Ok(()),
-            _ => Err(answer.failure()),
+        if charged.state == State::Refunded {
+            match self.returned(charged, deadline).await? {
+                Returned::Nothing => {}
+                Returned::Underway => return Err(StepError::undecided(Unclear::RefundPending)),
+                Returned::All => return Ok(()),
+            }
         }
+        let fields = [("payment_intent", charged.id.as_str())];
+        for key in keys(key) {
+            let answer = self.post("/v1/refunds", &fields, &key, deadline).await?;
+            if !answer.replayed {
+                match answer.status.as_u16() {
+                    200 if answer.json::<Refund>()?.is_all_of(charged)? => return Ok(()),
+                    200 => {}
+                    400 if answer.code() == "charge_already_refunded" => {}
+                    _ => return Err(answer.failure()),
+                }
+            }
+            match self.returned(charged, deadline).await? {
+                Returned::All => return Ok(()),
+                Returned::Underway => return Err(StepError::undecided(Unclear::RefundPending)),
+                // The gateway refuses a refund of more than is left, so another key is safe.
+                Returned::Nothing if answer.replayed => {}
+                Returned::Nothing => return Err(Unclear::NotRefunded.into()),
+            }
+        }
+        Err(Unclear::KeysUsedUp.into())
     }
 
-    async fn of_order(&self, order: &SagaId, deadline: Instant) -> Result<Vec<Payment>, StepError> {
-        let query = encode(&format!("metadata['order']:'{order}'"));
+    async fn of_order(
+        &self,
+        owner: &Owner<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<Payment>, StepError> {
+        let Owner { order, log } = owner;
+        let query = encode(&format!("metadata['order']:'{order}' AND metadata['log']:'{log}'"));
         let expand = encode("expand[]");
         let path = format!(
             "/v1/payment_intents/search?query={query}&limit=100&{expand}=data.latest_charge"
@@ -121,146 +244,39 @@ impl PaymentGateway for HttpGateway {
         if answer.status != 200 {
             return Err(answer.failure());
         }
-        answer.json::<Found>()?.data.into_iter().map(Intent::payment).collect()
-    }
-}
-
-/// The payment that an answer shows, whether the call was carried out, declined, or too late.
-fn payment(answer: &Answer) -> Result<Payment, StepError> {
-    match (answer.status.as_u16(), answer.code().as_str()) {
-        (200, _) => answer.json::<Intent>()?.payment(),
-        (402, _) => answer.json::<Failed>()?.error.declined(),
-        (400, "payment_intent_unexpected_state") => {
-            let intent = answer.json::<Failed>()?.error.payment_intent;
-            intent.ok_or(Unclear::NoIntent)?.payment()
+        let Found { data, has_more } = answer.json()?;
+        if has_more {
+            return Err(Unclear::TooMany.into());
         }
-        _ => Err(answer.failure()),
+        data.into_iter().map(|intent| intent.payment_of(owner)).collect()
     }
 }
 
-/// Whether the key was used before, with other parameters.
-fn is_about_the_key(answer: &Answer) -> bool {
-    let typed = answer.json::<Typed>();
-    typed.is_ok_and(|answer| answer.error.kind.as_deref() == Some("idempotency_error"))
+fn path_of(payment: &Payment) -> String {
+    format!("/v1/payment_intents/{}", encode(payment.id.as_str()))
 }
 
-/// Answers of the gateway with which the step cannot go on.
-#[derive(Debug, thiserror::Error)]
-enum Unclear {
-    #[error("the gateway refuses because of a state that it does not show")]
-    NoIntent,
-    #[error("the gateway shows a payment in a state that decides nothing")]
-    Undecided,
-    #[error("the gateway shows a payment in an unknown currency")]
-    Currency,
-    #[error("the gateway did not carry out the refund")]
-    NotRefunded,
+/// The key, and those that follow it where the gateway saved a failure of its own.
+fn keys(key: IdempotencyKey) -> impl Iterator<Item = String> + Send {
+    (1..=KEYS).map(move |number| match number {
+        1 => key.to_string(),
+        _ => format!("{key}-{number}"),
+    })
 }
 
-#[derive(Debug, Deserialize)]
-struct Intent {
-    id: Reference,
-    amount: i64,
-    currency: String,
-    status: String,
-    /// The sandbox shows it here, Stripe in the charge.
-    amount_refunded: Option<i64>,
-    latest_charge: Option<Charge>,
-    last_payment_error: Option<Decline>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Charge {
-    Expanded {
-        amount_refunded: i64,
-    },
-    /// Only its id.
-    Bare(#[expect(dead_code, reason = "says no more than that there is one")] String),
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Decline {
-    code: Option<String>,
-    decline_code: Option<String>,
-}
-
-impl Decline {
-    fn reason(self) -> String {
-        self.decline_code.or(self.code).unwrap_or_else(|| "card_declined".into())
-    }
-}
-
-impl Intent {
-    fn payment(self) -> Result<Payment, StepError> {
-        let refunded = match self.latest_charge {
-            Some(Charge::Expanded { amount_refunded }) => amount_refunded,
-            Some(Charge::Bare(_)) | None => self.amount_refunded.unwrap_or(0),
-        };
-        let state = match self.status.as_str() {
-            "requires_confirmation" => State::Unconfirmed,
-            // No person is there to authenticate or to choose another card, so this counts as
-            // declined.
-            "requires_payment_method" | "requires_action" => {
-                State::Declined(self.last_payment_error.unwrap_or_default().reason())
-            }
-            "succeeded" if refunded >= self.amount => State::Refunded,
-            "succeeded" => State::Charged,
-            "canceled" => State::Cancelled,
-            "processing" => return Err(StepError::undecided(Unclear::Undecided)),
-            _ => return Err(Unclear::Undecided.into()),
-        };
-        let currency = Currency::parse(&self.currency.to_ascii_uppercase());
-        let amount = Money::new(self.amount, currency.map_err(|_| Unclear::Currency)?);
-        Ok(Payment { id: self.id, amount, state })
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Found {
-    data: Vec<Intent>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Typed {
-    error: ErrorType,
-}
-
-#[derive(Debug, Deserialize)]
-struct ErrorType {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Failed {
-    error: Failure,
-}
-
-#[derive(Debug, Deserialize)]
-struct Failure {
-    #[serde(flatten)]
-    decline: Decline,
-    payment_intent: Option<Intent>,
-}
-
-impl Failure {
-    fn declined(self) -> Result<Payment, StepError> {
-        let payment = self.payment_intent.ok_or(Unclear::NoIntent)?.payment()?;
-        Ok(Payment { state: State::Declined(self.decline.reason()), ..payment })
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Refund {
-    status: String,
-}
-
-impl Refund {
-    fn must_have_worked(self) -> Result<(), StepError> {
-        match self.status.as_str() {
-            "succeeded" | "pending" => Ok(()),
-            _ => Err(Unclear::NotRefunded.into()),
+impl State {
+    fn can_be_cancelled(&self) -> bool {
+        match self {
+            Self::Unconfirmed | Self::Declined(_) => true,
+            Self::Processing | Self::Charged | Self::Cancelled | Self::Refunded => false,
         }
     }
+}
+
+/// Money as the gateway writes it.
+fn money(amount: i64, currency: &str) -> Result<Money, Unclear> {
+    let currency = Currency::read(&currency.to_ascii_uppercase());
+    let currency = currency.map_err(|_| Unclear::Currency)?;
+    let ours = currency::from_gateway(amount, currency);
+    ours.ok_or(Unclear::Amount(amount, currency.code()))
 }

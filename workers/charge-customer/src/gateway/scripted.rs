@@ -1,7 +1,7 @@
 //! A gateway in memory that does what a test tells it to, and remembers what it did.
 //!
-//! It keeps the promises of the real one, even the awkward one: under a key it repeats its first
-//! answer, which may be out of date.
+//! It keeps the promises of the real one: a key opens one payment, and of confirm and cancel the
+//! first one wins.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +11,7 @@ use quadrille::testing::Faults;
 use quadrille::{IdempotencyKey, Reference, SagaId};
 use tokio::time::Instant;
 
-use super::{Bill, Opened, Payment, PaymentGateway, State};
+use super::{Bill, Opened, Owner, Payment, PaymentGateway, State};
 
 /// Clones are the same gateway.
 #[derive(Debug, Clone, Default)]
@@ -23,9 +23,10 @@ pub struct ScriptedGateway {
 #[derive(Debug, Default)]
 struct Book {
     payments: Vec<(SagaId, Payment)>,
-    answers: HashMap<IdempotencyKey, Payment>,
+    opened: HashMap<IdempotencyKey, Reference>,
     declines: Option<String>,
     rejects: Option<String>,
+    refuses: Option<String>,
     knows_keys: bool,
     charges: u32,
     refunds: u32,
@@ -51,6 +52,13 @@ impl ScriptedGateway {
         self
     }
 
+    /// From now on it says no to every order, with this code, before anything is charged.
+    #[must_use]
+    pub fn refusing(self, code: &str) -> Self {
+        self.book().refuses = Some(code.to_owned());
+        self
+    }
+
     /// From now on it answers that every key to open a payment was used before, with other
     /// parameters.
     #[must_use]
@@ -61,7 +69,7 @@ impl ScriptedGateway {
 
     /// Makes it forget every idempotency key.
     pub fn forget_keys(&self) {
-        self.book().answers.clear();
+        self.book().opened.clear();
     }
 
     /// Adds a payment of this order that was made in some way unknown to the step.
@@ -98,41 +106,42 @@ impl Book {
         if let Some(why) = &self.rejects {
             return Opened::Rejected(why.clone());
         }
+        if let Some(code) = &self.refuses {
+            return Opened::Refused(code.clone());
+        }
         if self.knows_keys {
             return Opened::KeyUsed;
         }
-        Opened::Payment(self.answer(key, |book| {
-            let id = format!("pi_{}", book.payments.len() + 1);
-            let id = Reference::parse(&id).expect("printable ASCII");
-            let payment = Payment { id, amount: bill.total, state: State::Unconfirmed };
-            book.payments.push((bill.order.clone(), payment.clone()));
-            payment
-        }))
+        if let Some(id) = self.opened.get(&key).cloned() {
+            return Opened::Payment(self.payment(&id).clone());
+        }
+        let id = format!("pi_{}", self.payments.len() + 1);
+        let id = Reference::parse(&id).expect("printable ASCII");
+        self.opened.insert(key, id.clone());
+        let payment = Payment { id, amount: bill.total, state: State::Unconfirmed };
+        self.payments.push((bill.owner.order.clone(), payment.clone()));
+        Opened::Payment(payment)
     }
 
-    fn confirm(&mut self, id: &Reference, key: IdempotencyKey) -> Payment {
-        self.answer(key, |book| {
-            let declines = book.declines.clone();
-            let payment = book.payment(id);
-            if payment.state != State::Unconfirmed {
-                return payment.clone();
-            }
-            payment.state = declines.map_or(State::Charged, State::Declined);
-            let payment = payment.clone();
-            book.charges += u32::from(payment.state == State::Charged);
-            payment
-        })
+    fn confirm(&mut self, id: &Reference) -> Payment {
+        let declines = self.declines.clone();
+        let payment = self.payment(id);
+        if payment.state != State::Unconfirmed {
+            return payment.clone();
+        }
+        payment.state = declines.map_or(State::Charged, State::Declined);
+        let payment = payment.clone();
+        self.charges += u32::from(payment.state == State::Charged);
+        payment
     }
 
-    fn cancel(&mut self, id: &Reference, key: IdempotencyKey) -> Payment {
-        self.answer(key, |book| {
-            let payment = book.payment(id);
-            match payment.state {
-                State::Unconfirmed | State::Declined(_) => payment.state = State::Cancelled,
-                State::Charged | State::Cancelled | State::Refunded => {}
-            }
-            payment.clone()
-        })
+    fn cancel(&mut self, id: &Reference) -> Payment {
+        let payment = self.payment(id);
+        match payment.state {
+            State::Unconfirmed | State::Declined(_) => payment.state = State::Cancelled,
+            State::Processing | State::Charged | State::Cancelled | State::Refunded => {}
+        }
+        payment.clone()
     }
 
     fn refund(&mut self, id: &Reference) {
@@ -141,16 +150,6 @@ impl Book {
             payment.state = State::Refunded;
             self.refunds += 1;
         }
-    }
-
-    /// The first answer under a key is the answer for good.
-    fn answer(&mut self, key: IdempotencyKey, act: impl FnOnce(&mut Self) -> Payment) -> Payment {
-        if let Some(answer) = self.answers.get(&key) {
-            return answer.clone();
-        }
-        let answer = act(self);
-        self.answers.insert(key, answer.clone());
-        answer
     }
 
     fn payment(&mut self, id: &Reference) -> &mut Payment {
@@ -172,33 +171,33 @@ impl PaymentGateway for ScriptedGateway {
     async fn confirm(
         &self,
         payment: &Payment,
-        key: IdempotencyKey,
+        _: IdempotencyKey,
         _: Instant,
     ) -> Result<Payment, StepError> {
-        self.once(|book| book.confirm(&payment.id, key)).await
+        self.once(|book| book.confirm(&payment.id)).await
     }
 
     async fn cancel(
         &self,
         payment: &Payment,
-        key: IdempotencyKey,
+        _: IdempotencyKey,
         _: Instant,
     ) -> Result<Payment, StepError> {
-        self.once(|book| book.cancel(&payment.id, key)).await
+        self.once(|book| book.cancel(&payment.id)).await
     }
 
     async fn refund(
         &self,
-        payment: &Reference,
+        payment: &Payment,
         _: IdempotencyKey,
         _: Instant,
     ) -> Result<(), StepError> {
-        self.once(|book| book.refund(payment)).await
+        self.once(|book| book.refund(&payment.id)).await
     }
 
-    async fn of_order(&self, order: &SagaId, _: Instant) -> Result<Vec<Payment>, StepError> {
+    async fn of_order(&self, owner: &Owner<'_>, _: Instant) -> Result<Vec<Payment>, StepError> {
         let of_order = |book: &mut Book| {
-            let of_order = book.payments.iter().filter(|(of, _)| of == order);
+            let of_order = book.payments.iter().filter(|(of, _)| of == owner.order);
             of_order.map(|(_, payment)| payment.clone()).collect()
         };
         self.once(of_order).await

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a finding")]
 
+mod answers;
 mod services;
+mod slowly;
 
 use std::time::Duration;
 
@@ -41,7 +43,7 @@ fn reserved(payment_method: &str) -> InventoryReserved {
     InventoryReserved {
         customer: "cus_1".parse().unwrap(),
         payment_method: payment_method.parse().unwrap(),
-        ship_to: Destination { country: "DE".into(), postcode: "10115".into() },
+        ship_to: Destination { country: "DE".into(), postcode: Some("10115".into()) },
         pieces: 3,
         total: Money::new(2_500, Currency::parse("EUR").unwrap()),
     }
@@ -102,6 +104,7 @@ async fn a_charge_is_captured_once_and_refunded_once() {
 #[rstest]
 #[case("pm_card_chargeDeclinedInsufficientFunds", "insufficient_funds")]
 #[case("pm_card_chargeDeclined", "generic_decline")]
+#[case("pm_card_authenticationRequired", "authentication_required")]
 #[tokio::test]
 async fn a_decline_is_a_refusal_with_its_code(#[case] card: &str, #[case] code: &str) {
     let sandbox = Sandbox::start().await;
@@ -114,10 +117,16 @@ async fn a_decline_is_a_refusal_with_its_code(#[case] card: &str, #[case] code: 
 }
 
 #[tokio::test]
-async fn an_unknown_payment_method_is_a_bad_message_that_can_be_voided() {
+async fn an_unknown_payment_method_or_customer_is_a_refusal_that_can_be_voided() {
     let sandbox = Sandbox::start().await;
     let step = step(&sandbox);
-    given(&step).when(&reserved("pm_nobody")).await.then_bad_message();
+    let refused = |reason: &str| Outcome::Refused(PaymentRefused { reason: reason.into() });
+    let of_nobody = refused("resource_missing (payment_method)");
+    given(&step).when(&reserved("pm_nobody")).await.then(of_nobody);
+    let mut stranger = visa();
+    stranger.customer = sandbox::UNKNOWN_CUSTOMER.parse().unwrap();
+    let of_stranger = refused("resource_missing (customer)");
+    given(&step).of(SagaId::parse("A124").unwrap()).when(&stranger).await.then(of_stranger);
     let voided = PaymentUndone::Voided(PaymentVoided {});
     given(&step).when_undone(&reserved("pm_nobody"), Evidence::Unknown).await.then(voided);
 }
@@ -144,7 +153,7 @@ async fn one_lost_request_or_answer_charges_once(
 #[rstest]
 #[tokio::test]
 async fn one_lost_request_or_answer_of_undo_refunds_once(
-    #[values("cancel", "refund", "create")] operation: &str,
+    #[values("retrieve", "refund", "create")] operation: &str,
     #[values("drop_before_rate", "drop_reply_rate", "error_rate")] fault: &str,
 ) {
     let sandbox = Sandbox::start().await;
@@ -158,21 +167,59 @@ async fn one_lost_request_or_answer_of_undo_refunds_once(
 
 #[rstest]
 #[tokio::test]
-async fn a_failure_that_the_gateway_saved_is_got_over_by_one_more_key(
-    #[values("create", "confirm")] operation: &str,
+async fn one_lost_request_or_answer_of_a_cancellation_leaves_nothing_to_charge(
+    #[values("drop_before_rate", "drop_reply_rate", "error_rate")] fault: &str,
 ) {
     let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    sandbox.set_faults("payment", &once("cancel", fault)).await;
+    given(&step).when_undone(&visa(), Evidence::Unknown).await.then_try_again();
+    assert!(!is_refunded(&undo(&step, Evidence::Unknown).await));
+    given(&step).when(&visa()).await.then_superseded();
+    assert_eq!(sandbox.count("captured").await, 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn failures_that_the_gateway_saved_under_many_keys_are_walked_past(
+    #[values("create", "confirm", "cancel", "refund")] operation: &str,
+) {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    if operation == "refund" {
+        charge(&step).await;
+    }
     let faults = json!({
-        "operations": [operation], "times": 1, "error_rate": 1.0, "save_errors": true
+        "operations": [operation], "times": 12, "error_rate": 1.0, "save_errors": true
     });
     sandbox.set_faults("payment", &faults).await;
-    let step = step(&sandbox);
-    given(&step).when(&visa()).await.then_try_again();
-    charge(&step).await;
-    charge(&step).await;
-    assert_eq!(sandbox.count("captured").await, 1);
-    assert!(is_refunded(&undo(&step, Evidence::Unknown).await));
+    if operation != "cancel" {
+        let charged = insist("run", async || match given(&step).when(&visa()).await.result()? {
+            Outcome::Done(charged) => Ok(charged),
+            Outcome::Refused(refused) => panic!("{refused:?}"),
+        });
+        let charged = charged.await;
+        assert_eq!(charge(&step).await, charged);
+        assert_eq!(sandbox.count("captured").await, 1);
+    }
+    let undone = undo(&step, Evidence::Unknown).await;
+    assert_eq!(is_refunded(&undone), operation != "cancel");
     assert_eq!(balance(&sandbox, "A123").await, 0);
+    given(&step).when(&visa()).await.then_superseded();
+}
+
+#[tokio::test]
+async fn a_failure_saved_under_every_key_ends_the_walk_and_takes_no_more() {
+    let sandbox = Sandbox::start().await;
+    let step = step(&sandbox);
+    sandbox.set_faults("payment", &json!({ "error_rate": 1.0, "save_errors": true })).await;
+    for _ in 0..70 {
+        given(&step).when(&visa()).await.then_try_again();
+    }
+    let calls = || async { sandbox.get("/calls").await["create"].as_u64().unwrap() };
+    let before = calls().await;
+    given(&step).when(&visa()).await.then_try_again();
+    assert_eq!(calls().await - before, 64);
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 use quadrille::IdempotencyKey;
 use quadrille::http::{self, BadSettings, Body, Client, encode};
-use quadrille::ids::Reference;
+use quadrille::ids::{Reference, shown};
 use quadrille::step::StepError;
 use schemas::order_fulfilment::events::Destination;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Answer, Carrier, Parcel};
@@ -39,12 +39,10 @@ impl HttpCarrier {
     ) -> Result<Answer, StepError> {
         let path = format!("/labels?key={}", encode(&key.to_string()));
         let answer = self.client.get(&path, deadline).await?;
-        match (answer.status.as_u16(), answer.code().as_str()) {
+        match (answer.status.as_u16(), refusal(&answer)) {
             (200, _) => label(&answer),
-            (422, "destination_refused") if is_refusal_of(&answer, parcel) => {
-                Ok(Answer::Refused("destination_refused".into()))
-            }
-            (422, _) => Err(StepError::BadMessage(format!(
+            (422, Some(reason)) if is_refusal_of(&answer, parcel) => Ok(Answer::Refused(reason)),
+            (422, Some(_)) => Err(StepError::BadMessage(format!(
                 "the carrier answers {}: the key bought no label, and came with another parcel",
                 reused.status,
             ))),
@@ -73,18 +71,59 @@ impl Carrier for HttpCarrier {
         }
         let body = Body::Json(body);
         let answer = self.client.post("/labels", &body, &key.to_string(), deadline).await?;
-        match (answer.status.as_u16(), answer.code().as_str()) {
+        match (answer.status.as_u16(), refusal(&answer)) {
             (200 | 201, _) => label(&answer),
-            (422, "destination_refused") => Ok(Answer::Refused("destination_refused".into())),
-            (409, "key_reused") => self.decided(parcel, key, &answer, deadline).await,
+            (422, Some(reason)) => Ok(Answer::Refused(reason)),
+            (409, _) if answer.code() == "key_reused" => {
+                self.decided(parcel, key, &answer, deadline).await
+            }
             _ => Err(answer.failure()),
         }
     }
 }
 
+/// What the label says, as foreign text: the parcel goes, whatever form its numbers have.
 fn label(answer: &http::Answer) -> Result<Answer, StepError> {
     let Bought { carrier, label, tracking, rate } = answer.json()?;
-    Ok(Answer::Label { carrier, label, tracking, at_flat_rate: rate == "flat" })
+    let label = text(&label).ok_or(NoLabel)?;
+    let label = Reference::parse(&label).or_else(|_| Reference::parse(&encoded(&label)));
+    Ok(Answer::Label {
+        carrier: shown(&carrier, LONGEST),
+        label: label.map_err(|_| NoLabel)?,
+        tracking: text(&tracking).map(|text| shown(&text, LONGEST)),
+        at_flat_rate: rate == "flat",
+    })
+}
+
+/// Longest text of the carrier that is recorded.
+const LONGEST: usize = 128;
+
+/// The carrier says that it sold a label, and not which.
+#[derive(Debug, thiserror::Error)]
+#[error("the carrier's answer has no `label`")]
+struct NoLabel;
+
+/// A text, or a number as text; `None` for anything else, and for an empty one.
+fn text(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    Some(text).filter(|text| !text.trim().is_empty())
+}
+
+/// A label's id with spaces or other letters in the form that a reference has.
+fn encoded(label: &str) -> String {
+    let mut encoded = encode(label);
+    encoded.truncate(LONGEST);
+    encoded
+}
+
+/// Why the carrier will not take the parcel, in its own word. A 422 without a word is no reason to
+/// give up the parcel: somebody must look.
+fn refusal(answer: &http::Answer) -> Option<String> {
+    answer.error_field("code").or_else(|| answer.error_field("type"))
 }
 
 /// Whether this says no to this parcel; a key that was used for another one says nothing of it.
@@ -96,8 +135,9 @@ fn is_refusal_of(answer: &http::Answer, parcel: &Parcel<'_>) -> bool {
 #[derive(Deserialize)]
 struct Bought {
     carrier: String,
-    label: Reference,
-    tracking: Reference,
+    label: Value,
+    #[serde(default)]
+    tracking: Value,
     /// `flat` or `quoted`; labels of a carrier that knows no rates do not say.
     #[serde(default)]
     rate: String,

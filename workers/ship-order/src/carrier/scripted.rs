@@ -65,7 +65,7 @@ impl Book {
                         Rate::Flat => "scripted-post".into(),
                     },
                     label: reference("L").expect("printable ASCII"),
-                    tracking: reference("T").expect("printable ASCII"),
+                    tracking: Some(format!("T-{}", self.labels)),
                     at_flat_rate: *rate == Rate::Flat,
                 }
             }

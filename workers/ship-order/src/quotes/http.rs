@@ -27,9 +27,12 @@ impl Quotes for HttpQuotes {
     async fn cheapest(&self, parcel: &Parcel<'_>, deadline: Instant) -> Result<Quote, StepError> {
         let Parcel { order, ship_to, pieces } = parcel;
         let path = format!(
-            "/rates?reference={order}&country={}&postcode={}&items={pieces}",
+            "/rates?reference={order}&country={}&items={pieces}{}",
             encode(&ship_to.country),
-            encode(&ship_to.postcode),
+            ship_to
+                .postcode
+                .as_ref()
+                .map_or_else(String::new, |it| format!("&postcode={}", encode(it))),
         );
         let answer = self.client.get(&path, deadline).await?;
         match answer.status.as_u16() {

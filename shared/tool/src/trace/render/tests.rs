@@ -195,3 +195,28 @@ quantity is at least 1 (message #1, delivery 1)
 ";
     assert!(text.ends_with(expected), "{text}");
 }
+
+#[test]
+fn a_terminal_obeys_nothing_of_what_others_wrote() {
+    let hostile = "x \u{1b}[2J\u{1b}[31m HACKED\nfake line\u{202e}";
+    let mut log = Log::placed();
+    log.push(
+        "inventory",
+        5,
+        json!({
+            "specversion": "1.0", "id": "id", "type": "inventory.refused.v1",
+            "source": "reserve-inventory", "subject": "A1", "causationid": "x", "causationseq": 1,
+            "data": { "reason": hostile },
+        }),
+    );
+    log.push(
+        "refused",
+        6,
+        json!({ "specversion": "1.0", "id": "y", "type": hostile,
+        "source": hostile, "subject": "A1", "data": {} }),
+    );
+    let text = log.text();
+    assert!(text.contains("HACKED"), "{text}");
+    let obeyed = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+    assert!(!text.contains(obeyed) && !text.contains("\nfake line"), "{text:?}");
+}
