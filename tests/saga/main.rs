@@ -2,6 +2,7 @@
 //! repetition.
 
 mod crash;
+mod imports;
 mod orders;
 mod quotes;
 mod replicas;

@@ -19,6 +19,7 @@ use quadrille_tool::Tool;
 use quadrille_tool::connect::Connection;
 use quadrille_tool::output::{self, Advise};
 use schemas::order_fulfilment::FLOW;
+use schemas::order_fulfilment::events::full_sample;
 
 use lines::Lines;
 use many::{Many, Plan};
@@ -36,6 +37,7 @@ Examples:
   quadrille place --count 1000 --rate 200            load: ids load-…-1 to load-…-1000
   quadrille place --lines orders.jsonl --rejects rejects.jsonl    each line an order
   gunzip -c big.gz | quadrille place --lines - --prefix night-0412
+  quadrille place --print-sample > order.json        an order to begin with
   quadrille place --json                             {\"id\",\"sequence\",\"placed\",\"subject\"}
 
 Prints the id and the sequence under which the log has it. An order that is there already is a
@@ -62,6 +64,9 @@ pub(crate) struct PlaceArgs {
     id: Option<String>,
     #[command(flatten)]
     sample: Sample,
+    /// Print a whole order as JSON, with every field it may have, and place nothing
+    #[arg(long)]
+    print_sample: bool,
     #[command(flatten)]
     many: Many,
     #[command(flatten)]
@@ -73,7 +78,7 @@ pub(crate) struct PlaceArgs {
 
 /// What to place, checked.
 enum Wanted {
-    One(Order),
+    One(Box<Order>),
     Many(Plan),
 }
 
@@ -81,11 +86,16 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
     if let Some(file) = &args.lines.lines {
         return lines::run(file, args, tool).await;
     }
+    if args.print_sample {
+        let sample = serde_json::to_string_pretty(&full_sample())?;
+        output::data(&format!("{sample}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // A mistake in the order is reported before anything is sent.
     let template = order::template(args.file.as_deref(), &args.sample)?;
     let wanted = match args.many.plan()? {
         Some(plan) => Wanted::Many(plan),
-        None => Wanted::One(template.order(args.id.as_deref())?),
+        None => Wanted::One(Box::new(template.order(args.id.as_deref())?)),
     };
     let connection = tool.connect().await?;
     require_log(&connection).await?;

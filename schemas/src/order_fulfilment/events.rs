@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Sku;
 
-pub use placed::{Destination, MAX_LINES, MAX_PLACED_BYTES, OrderLine, OrderPlaced, SAMPLE};
+pub use placed::{
+    Charge, ChargeKind, Destination, MAX_CHARGES, MAX_LINES, MAX_PLACED_BYTES, OrderLine,
+    OrderPlaced, SAMPLE, full_sample,
+};
 
 /// The stock is held for this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -38,11 +41,13 @@ pub struct InventoryRefused {
 }
 event!(InventoryRefused = "inventory.refused.v1");
 
-/// The customer paid.
+/// The customer paid, or owes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PaymentCharged {
-    /// The gateway's id of the payment.
-    pub payment: Reference,
+    /// The gateway's id of the payment; left out of an order that costs nothing, for which the
+    /// gateway is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<Reference>,
     /// What was charged: the total of the order.
     pub amount: Money,
     pub ship_to: Destination,
@@ -67,8 +72,10 @@ pub struct ShipmentDispatched {
     pub carrier: String,
     /// The carrier's id of the label.
     pub label: Reference,
-    /// The number by which the customer follows the parcel.
-    pub tracking: Reference,
+    /// The number by which the customer follows the parcel, as the carrier writes it, if it gives
+    /// one: at most 128 printable characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<String>,
     /// Whether it goes at the flat rate, because the quote service gave no quote; left out if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use quadrille_vocabulary::event::{Kind, MOST_MISTAKES, Of};
 use quadrille_vocabulary::{Event, Reason};
 use rstest::rstest;
-use schemas::order_fulfilment::events::{OrderPlaced, SAMPLE};
+use schemas::order_fulfilment::events::{OrderPlaced, SAMPLE, full_sample};
 use serde_json::{Value, json};
 
 const PLACED: Kind = Kind::of::<OrderPlaced>();
@@ -18,7 +18,7 @@ fn sample() -> Value {
 }
 
 fn told(data: &str) -> Vec<(String, Of, String)> {
-    let mistakes = PLACED.mistakes(data, &sample());
+    let mistakes = PLACED.mistakes(data, &full_sample());
     mistakes.into_iter().map(|m| (m.bad.pointer, m.of, m.bad.message)).collect()
 }
 
@@ -34,10 +34,10 @@ fn with(changes: &[(&str, Value)]) -> String {
 #[rstest]
 #[case("/lines/0/unit_price/amount", json!(2.5), Of::Form, "250 for 2.50")]
 #[case("/lines/1/unit_price/amount", json!("250"), Of::Form, "whole minor units")]
-#[case("/lines/1/unit_price/amount", json!(0), Of::Value, "above zero")]
+#[case("/lines/1/unit_price/amount", json!(-199), Of::Value, "a discount is a charge")]
 #[case("/lines/0/unit_price/currency", json!("eur"), Of::Value, "upper-case ISO 4217")]
 #[case("/lines/0/unit_price/currency", json!(978), Of::Form, "such as EUR")]
-#[case("/lines/1/unit_price/currency", json!("USD"), Of::Value, "currency of the first")]
+#[case("/lines/1/unit_price/currency", json!("USD"), Of::Value, "currency of the first line")]
 #[case("/lines/0/quantity", json!(-1), Of::Value, "a whole number of pieces")]
 #[case("/lines/0/quantity", json!(0), Of::Value, "at least 1")]
 #[case("/lines/0/quantity", json!(4_294_967_296_u64), Of::Value, "a whole number of pieces")]
@@ -86,6 +86,44 @@ fn what_no_value_can_hold_is_told_too(
     assert_eq!((at.as_str(), *sort), (pointer, of), "{message}");
 }
 
+/// The sample with charges and a total, changed.
+fn summed(change: impl FnOnce(&mut Value)) -> String {
+    let mut order = full_sample();
+    change(&mut order);
+    order.to_string()
+}
+
+#[rstest]
+#[case("/total/amount", json!(1), "/total", "the lines and the charges make")]
+#[case("/total/currency", json!("USD"), "/total", "the lines and the charges make")]
+#[case("/charges/0/amount/amount", json!(-5), "/charges/0/amount/amount", "a discount of")]
+#[case("/charges/0/amount/currency", json!("USD"), "/charges/0/amount/currency", "first line")]
+#[case("/charges/0/kind", json!("gift"), "/charges/0/kind", "shipping")]
+#[case("/charges/0/amount/amount", json!("5"), "/charges/0/amount/amount", "whole minor units")]
+#[case("/lines/0/unit_price/amount", json!("5"), "/lines/0/unit_price/amount", "whole minor units")]
+fn a_mistake_in_what_an_order_costs_is_told_alone(
+    #[case] pointer: &str,
+    #[case] value: Value,
+    #[case] told_at: &str,
+    #[case] words: &str,
+) {
+    let found = told(&summed(|order| *order.pointer_mut(pointer).unwrap() = value));
+    let [(at, _, message)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(at, told_at, "{message}");
+    assert!(message.contains(words), "{message}");
+}
+
+#[test]
+fn discounts_above_all_the_rest_are_one_mistake() {
+    let found = told(&summed(|order| {
+        order["charges"][0] =
+            json!({ "kind": "discount", "amount": { "amount": 999_999, "currency": "EUR" } });
+        order.as_object_mut().unwrap().remove("total");
+    }));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].2.contains("at least zero"), "{found:?}");
+}
+
 #[test]
 fn two_lines_in_other_currencies_are_two_mistakes_but_a_repaired_one_is_none() {
     let currencies = |of: [&str; 3]| {
@@ -112,20 +150,21 @@ fn more_mistakes_than_one_can_read_are_not_all_told() {
 /// Each place of the sample, with values that are surely wrong there.
 fn places() -> Vec<(&'static str, Vec<Value>)> {
     let text = || vec![json!(null), json!(1), json!(""), json!("\u{202e}"), json!([])];
+    let price = || vec![json!(null), json!(1.5), json!(-7), json!("1"), json!({})];
     let whole = || vec![json!(null), json!(1.5), json!(0), json!(-7), json!("1"), json!({})];
     vec![
         ("/order_id", vec![json!(1), json!(""), json!("a.b"), json!("x".repeat(65))]),
         ("/customer", text()),
         ("/payment_method", text()),
         ("/ship_to/country", vec![json!("de"), json!("DEU"), json!(49), json!("")]),
-        ("/ship_to/postcode", vec![json!(""), json!("1".repeat(17)), json!(1), json!("ä")]),
+        ("/ship_to/postcode", vec![json!("1".repeat(17)), json!(1), json!("ä")]),
         ("/lines/0/sku", text()),
         ("/lines/0/quantity", whole()),
-        ("/lines/0/unit_price/amount", whole()),
+        ("/lines/0/unit_price/amount", price()),
         ("/lines/0/unit_price/currency", vec![json!("eur"), json!("EUX"), json!(7)]),
         ("/lines/1/sku", text()),
         ("/lines/1/quantity", whole()),
-        ("/lines/1/unit_price/amount", whole()),
+        ("/lines/1/unit_price/amount", price()),
         ("/lines/1/unit_price/currency", vec![json!("usd"), json!("E"), json!(null)]),
     ]
 }
@@ -164,7 +203,7 @@ proptest! {
         let to = (from + cut).min(text.len());
         let data = format!("{}{junk}{}", &text[..from], &text[to..]);
         let read = OrderPlaced::from_data("order.placed.v1", &data);
-        let found = PLACED.mistakes(&data, &sample());
+        let found = PLACED.mistakes(&data, &full_sample());
         prop_assert_eq!(found.is_empty(), read.is_ok());
         if let Err(first) = read {
             prop_assert_eq!(found[0].bad.reason, first.reason);

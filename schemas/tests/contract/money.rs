@@ -50,9 +50,11 @@ fn order(lines: &[(i64, u32, Currency)]) -> OrderPlaced {
     };
     OrderPlaced {
         order_id: None,
+        charges: vec![],
+        total: None,
         customer: Reference::parse("cus_1").unwrap(),
         payment_method: Reference::parse("pm_card_visa").unwrap(),
-        ship_to: Destination { country: "DE".into(), postcode: "10115".into() },
+        ship_to: Destination { country: "DE".into(), postcode: Some("10115".into()) },
         lines: lines.iter().map(line).collect(),
     }
 }

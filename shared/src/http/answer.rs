@@ -211,10 +211,8 @@ mod tests {
             "the service answers 400 Bad Request: para meter _missing (a [31m)"
         );
         assert_eq!(
-            why(
-                "{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"You must provide it.\"}}"
-            ),
-            "the service answers 400 Bad Request: invalid_request_error: You must provide it."
+            why("{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"Provide it.\"}}"),
+            "the service answers 400 Bad Request: invalid_request_error: Provide it."
         );
         let long: &'static str =
             Box::leak(format!("{{\"error\":{{\"code\":\"{}\"}}}}", "x".repeat(100_000)).into());

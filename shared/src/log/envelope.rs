@@ -88,6 +88,8 @@ impl<'m> Envelope<'m> {
     ) -> Result<Self, BadData> {
         let payload = std::str::from_utf8(&message.payload)
             .map_err(|_| BadData::new(Reason::NotJson, "", "not UTF-8"))?;
+        // Files from Excel, PowerShell and .NET begin with a byte order mark.
+        let payload = payload.strip_prefix('\u{feff}').unwrap_or(payload);
         let header = |name: &str| {
             message.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
         };

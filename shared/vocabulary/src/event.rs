@@ -160,10 +160,11 @@ pub fn data(event: &impl Serialize) -> Box<RawValue> {
 }
 
 /// # Errors
-/// [`Reason::TooLarge`] when `data` has more than `max_bytes` bytes.
+/// [`Reason::TooLarge`] when the JSON of `event`, which was read from `text`, has more than
+/// `max_bytes` bytes without white space and without what is not read.
 #[doc(hidden)] // For `event!`, whose `max_bytes` it checks.
-pub fn fits(data: &str, max_bytes: usize) -> Result<(), BadData> {
-    if data.len() <= max_bytes {
+pub fn fits(event: &impl Serialize, text: &str, max_bytes: usize) -> Result<(), BadData> {
+    if text.len() <= max_bytes || data(event).get().len() <= max_bytes {
         return Ok(());
     }
     Err(BadData::new(Reason::TooLarge, "", format!("over {max_bytes} bytes")))
@@ -172,8 +173,8 @@ pub fn fits(data: &str, max_bytes: usize) -> Result<(), BadData> {
 /// Makes a serde struct the one event of a wire type.
 ///
 /// `check` names a method (`fn(&self) -> Result<(), BadData>`) that finds what the types alone
-/// cannot, `max_bytes` bounds the JSON of `data`, `names` is the `Option<SagaId>` field that must
-/// agree with the subject.
+/// cannot, `max_bytes` bounds the JSON of what is read, `names` is the `Option<SagaId>` field that
+/// must agree with the subject.
 #[macro_export]
 macro_rules! event {
     (
@@ -187,7 +188,7 @@ macro_rules! event {
             }
             fn from_data(_: &str, data: &str) -> Result<Self, $crate::BadData> {
                 let event: Self = $crate::event::parse(data)?;
-                $($crate::event::fits(data, $max)?;)?
+                $($crate::event::fits(&event, data, $max)?;)?
                 $(event.$check()?;)?
                 Ok(event)
             }

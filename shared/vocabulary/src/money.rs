@@ -35,6 +35,10 @@ impl Money {
         Self { amount, currency }
     }
 
+    pub fn is_zero(self) -> bool {
+        self.amount == 0
+    }
+
     /// The sum of both.
     ///
     /// # Errors
@@ -44,6 +48,15 @@ impl Money {
             return Err(MoneyError::MixedCurrencies(self.currency, other.currency));
         }
         let amount = self.amount.checked_add(other.amount).ok_or(MoneyError::Overflow)?;
+        Ok(Self { amount, ..self })
+    }
+
+    /// The same amount, owed the other way.
+    ///
+    /// # Errors
+    /// When it is `i64::MIN`, which has no counterpart.
+    pub fn negated(self) -> Result<Self, MoneyError> {
+        let amount = self.amount.checked_neg().ok_or(MoneyError::Overflow)?;
         Ok(Self { amount, ..self })
     }
 
@@ -98,6 +111,21 @@ impl Currency {
         ISO_4217.binary_search(&code).map(|at| Self(ISO_4217[at])).map_err(|_| UnknownCurrency)
     }
 
+    /// As [`Currency::parse`]; also takes a code that was withdrawn since the first log was
+    /// written, because what is in a log stays readable.
+    ///
+    /// # Errors
+    /// When `code` is neither.
+    pub fn read(code: &str) -> Result<Self, UnknownCurrency> {
+        let withdrawn = || WITHDRAWN.into_iter().find(|gone| *gone == code).map(Self);
+        Self::parse(code).or_else(|unknown| withdrawn().ok_or(unknown))
+    }
+
+    /// Whether a new order may be in it.
+    pub fn is_active(self) -> bool {
+        !WITHDRAWN.contains(&self.0)
+    }
+
     /// Three upper-case letters.
     pub fn code(self) -> &'static str {
         self.0
@@ -107,7 +135,7 @@ impl Currency {
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         let code = Cow::<'de, str>::deserialize(reader)?;
-        Self::parse(&code).map_err(serde::de::Error::custom)
+        Self::read(&code).map_err(serde::de::Error::custom)
     }
 }
 
@@ -117,22 +145,26 @@ impl fmt::Display for Currency {
     }
 }
 
-/// Active codes of ISO 4217 (list one, 2024), sorted.
+/// Active codes of ISO 4217 (list one of 2026-01-01), sorted, without funds, metals and units of
+/// account. Since the list of 2024: XCG for ANG (2025-03-31), and BGN is gone (2026-01-01).
 #[rustfmt::skip]
 const ISO_4217: &[&str] = &[
-    "AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT",
-    "BGN", "BHD", "BIF", "BMD", "BND", "BOB", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD",
-    "CDF", "CHF", "CLP", "CNY", "COP", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD",
-    "EGP", "ERN", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ",
-    "GYD", "HKD", "HNL", "HTG", "HUF", "IDR", "ILS", "INR", "IQD", "IRR", "ISK", "JMD", "JOD",
-    "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW", "KWD", "KYD", "KZT", "LAK", "LBP", "LKR",
-    "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU", "MUR", "MVR",
-    "MWK", "MXN", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN",
-    "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD", "SCR",
-    "SDG", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB",
-    "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "UYU", "UZS",
-    "VED", "VES", "VND", "VUV", "WST", "XAF", "XCD", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
+    "AED", "AFN", "ALL", "AMD", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BHD",
+    "BIF", "BMD", "BND", "BOB", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHF",
+    "CLP", "CNY", "COP", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ERN",
+    "ETB", "EUR", "FJD", "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD",
+    "HNL", "HTG", "HUF", "IDR", "ILS", "INR", "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES",
+    "KGS", "KHR", "KMF", "KPW", "KRW", "KWD", "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL",
+    "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU", "MUR", "MVR", "MWK", "MXN",
+    "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN", "PGK", "PHP",
+    "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD", "SCR", "SDG", "SEK",
+    "SGD", "SHP", "SLE", "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB", "TJS", "TMT",
+    "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "UYU", "UZS", "VED", "VES",
+    "VND", "VUV", "WST", "XAF", "XCD", "XCG", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
 ];
+
+/// Codes that were active when the first log was written.
+const WITHDRAWN: [&str; 2] = ["ANG", "BGN"];
 
 impl schemars::JsonSchema for Currency {
     fn schema_name() -> Cow<'static, str> {

@@ -10,7 +10,7 @@ use quadrille::log::open::Opening;
 use quadrille::service::problem::{Mistake, Problem};
 use quadrille::{BadData, Event, Reason, SagaId};
 use schemas::order_fulfilment::FLOW;
-use schemas::order_fulfilment::events::{MAX_PLACED_BYTES, OrderPlaced, SAMPLE};
+use schemas::order_fulfilment::events::{MAX_PLACED_BYTES, OrderPlaced, full_sample};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -58,13 +58,19 @@ impl Order {
     /// # Errors
     /// 400, 413 or 422, with every mistake.
     pub fn read(asked: &Asked<'_>) -> Result<Self, Problem> {
-        let text = std::str::from_utf8(asked.body)
-            .map_err(|_| refused(&BadData::new(Reason::NotJson, "", "not UTF-8"), ""))?;
+        let text = schemas::text::of(asked.body)
+            .map_err(|what| refused(&BadData::new(Reason::NotJson, "", what), ""))?;
         let placed =
             OrderPlaced::from_data(FLOW.opens.event, text).map_err(|bad| refused(&bad, text))?;
-        let data: &RawValue = serde_json::from_str(text).map_err(|error| {
-            refused(&BadData::new(Reason::NotJson, "", error.to_string()), text)
-        })?;
+        placed.must_be_of_today().map_err(|bad| problems::invalid(vec![told(&sample(), bad)]))?;
+        let read = placed.to_data();
+        // What nobody reads has no room in the log where it makes an order large.
+        let data: &RawValue = match text.len() <= MAX_PLACED_BYTES {
+            true => serde_json::from_str(text).map_err(|error| {
+                refused(&BadData::new(Reason::NotJson, "", error.to_string()), text)
+            })?,
+            false => &read,
+        };
         let (saga, by_key) = match (&placed.order_id, asked.idempotency_key) {
             (Some(saga), _) => (saga.clone(), false),
             (None, Some(key)) => (keyed(asked.caller, key)?, true),
@@ -117,12 +123,13 @@ fn refused(bad: &BadData, text: &str) -> Problem {
     // An id that is none would become part of a subject, so it makes the whole unreadable.
     let is_form = |found: &event::Mistake| found.of == Of::Form || found.bad.pointer == "/order_id";
     let form = found.iter().any(is_form);
-    let errors = found.into_iter().map(|event::Mistake { bad, .. }| {
-        let example = example(&sample, &bad.pointer);
-        mistake(&bad.pointer, bad.message, example)
-    });
-    let errors = errors.collect();
+    let errors = found.into_iter().map(|found| told(&sample, found.bad)).collect();
     if form { problems::unreadable(errors) } else { problems::invalid(errors) }
+}
+
+fn told(sample: &Value, bad: BadData) -> Mistake {
+    let example = example(sample, &bad.pointer);
+    mistake(&bad.pointer, bad.message, example)
 }
 
 fn mistake(pointer: &str, message: impl Into<String>, example: Option<Value>) -> Mistake {
@@ -139,9 +146,7 @@ fn example(sample: &Value, pointer: &str) -> Option<Value> {
 
 /// A valid order with every field.
 pub(crate) fn sample() -> Value {
-    let mut sample: Value = serde_json::from_str(SAMPLE).expect("a test reads it");
-    sample["order_id"] = "A123".into();
-    sample
+    full_sample()
 }
 
 /// Colons outside texts: one for each field.

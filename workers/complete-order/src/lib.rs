@@ -40,7 +40,7 @@ mod tests {
             degraded: false,
             carrier: "sandbox-post".into(),
             label: "lbl_1".parse().unwrap(),
-            tracking: "SP1".parse().unwrap(),
+            tracking: Some("SP1".into()),
         }
     }
 

@@ -53,12 +53,16 @@ fn apply(happened: &Happened<'_>, rows: &mut Rows) {
     let read = match happened.event_type() {
         Some("order.placed.v1") => happened.read().map(|order| placed(&order, &mut shown)),
         Some("payment.charged.v1") => happened.read().map(|charged: PaymentCharged| {
-            shown.found_by("payment", charged.payment.as_str());
+            if let Some(payment) = &charged.payment {
+                shown.found_by("payment", payment.as_str());
+            }
         }),
         Some("shipment.dispatched.v1") => happened.read().map(|sent: ShipmentDispatched| {
             shown.found_by("label", sent.label.as_str());
-            shown.found_by("tracking", sent.tracking.as_str());
-            shown.detail("tracking", sent.tracking.as_str());
+            if let Some(tracking) = &sent.tracking {
+                shown.found_by("tracking", tracking);
+                shown.detail("tracking", tracking.as_str());
+            }
         }),
         Some(_) | None => Ok(()),
     };

@@ -22,9 +22,11 @@ fn placed(lines: &[(&str, u32)]) -> OrderPlaced {
     };
     OrderPlaced {
         order_id: None,
+        charges: vec![],
+        total: None,
         customer: "cus_1".parse().unwrap(),
         payment_method: "pm_card_visa".parse().unwrap(),
-        ship_to: Destination { country: "DE".into(), postcode: "10115".into() },
+        ship_to: Destination { country: "DE".into(), postcode: Some("10115".into()) },
         lines: lines.iter().map(line).collect(),
     }
 }

@@ -180,8 +180,8 @@ impl Placing<'_> {
             return Err(Box::new(Reject::unreadable(document, fault.says())));
         }
         let invalid = |bad| Box::new(Reject::invalid(document, bad));
-        let not_utf8 = |_| invalid(BadData::new(Reason::NotJson, "", "not UTF-8"));
-        let text = std::str::from_utf8(&document.text).map_err(not_utf8)?;
+        let no_text = |what| invalid(BadData::new(Reason::NotJson, "", what));
+        let text = schemas::text::of(&document.text).map_err(no_text)?;
         let template = parse(text).map_err(invalid)?;
         let id = match (template.named(), self.prefix) {
             (Some(id), _) => id,

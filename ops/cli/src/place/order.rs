@@ -6,13 +6,16 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use quadrille::broker::Stored;
+use quadrille::event::{Kind, Mistake, Of};
 use quadrille::ids::Reference;
 use quadrille::log::open::{Opening, Sender};
 use quadrille::{BadData, Currency, Event, Money, SagaId};
 use quadrille_tool::output::Advise;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
-use schemas::order_fulfilment::events::{Destination, OrderLine, OrderPlaced};
+use schemas::order_fulfilment::events::{
+    Destination, MAX_PLACED_BYTES, OrderLine, OrderPlaced, full_sample,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -87,8 +90,10 @@ struct Probe {
 /// The order in `file`, otherwise the sample; checked as far as possible without an id.
 pub(crate) fn template(file: Option<&Path>, sample: &Sample) -> anyhow::Result<Template> {
     let Some(file) = file else { return Ok(Template::Bare(sample.placed()?.to_data())) };
-    let text = read_input(file)?;
-    parse(&text).map_err(|bad| invalid(&file.display().to_string(), &bad))
+    let bytes = read_input(file)?;
+    let name = file.display().to_string();
+    let text = schemas::text::of(&bytes).map_err(|what| anyhow!("{name} is {what}"))?;
+    parse(text).map_err(|bad| invalid(&name, text, &bad))
 }
 
 pub(super) fn parse(text: &str) -> Result<Template, BadData> {
@@ -96,17 +101,46 @@ pub(super) fn parse(text: &str) -> Result<Template, BadData> {
     if let Ok(Probe { specversion: Some(_), subject }) = serde_json::from_str(text) {
         return Ok(Template::Structured { text: text.trim().to_owned(), subject });
     }
-    OrderPlaced::from_data(FLOW.opens.event, text)?;
+    let placed = OrderPlaced::from_data(FLOW.opens.event, text)?;
+    placed.must_be_of_today()?;
+    if text.len() > MAX_PLACED_BYTES {
+        // What nobody reads has no room in the log where it makes an order large.
+        return Ok(Template::Bare(placed.to_data()));
+    }
     let bad =
         |error: serde_json::Error| BadData::new(quadrille::Reason::NotJson, "", error.to_string());
     serde_json::from_str(text).map(Template::Bare).map_err(bad)
 }
 
-fn invalid(what: &str, bad: &BadData) -> anyhow::Error {
+/// Every mistake of a bare order, each with what would do in its place.
+fn mistakes(text: &str, bad: &BadData) -> Vec<String> {
+    let sample = full_sample();
+    let mut found = Kind::of::<OrderPlaced>().mistakes(text, &sample);
+    if found.is_empty() {
+        found = vec![Mistake { bad: bad.clone(), of: Of::Value }];
+    }
+    let line = |Mistake { bad, .. }: Mistake| {
+        let place = if bad.pointer.is_empty() { "the document" } else { &bad.pointer };
+        let is_index = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let parts = bad.pointer.split('/').map(|part| if is_index(part) { "0" } else { part });
+        let shape = parts.collect::<Vec<_>>().join("/");
+        let example = sample.pointer(&shape).filter(|_| !shape.is_empty());
+        let example = example.map_or_else(String::new, |it| format!(", such as {it}"));
+        format!("{place}: {}{example} ({})", bad.message, bad.reason.code())
+    };
+    found.into_iter().map(line).collect()
+}
+
+fn invalid(what: &str, text: &str, bad: &BadData) -> anyhow::Error {
+    anyhow!("{what} is not an order:\n  {}", mistakes(text, bad).join("\n  "))
+        .advise("nothing was sent; `quadrille place --print-sample` shows an order that is one")
+}
+
+fn invalid_envelope(what: &str, bad: &BadData) -> anyhow::Error {
     let BadData { reason, pointer, message } = bad;
     let place = if pointer.is_empty() { "the whole document" } else { pointer };
     anyhow!("{what} is not an order: {message} (at {place}, {})", reason.code())
-        .advise("nothing was sent; its form is in schemas/json/order_fulfilment/placed.v1.json")
+        .advise("nothing was sent; `quadrille place --print-sample` shows an order that is one")
 }
 
 impl Template {
@@ -119,7 +153,7 @@ impl Template {
             }
             (None, None) => SagaId::parse(&format!("order-{}", random_text(12)))?,
         };
-        Order::new(self, &saga).map_err(|bad| invalid(&format!("order {saga}"), &bad))
+        Order::new(self, &saga).map_err(|bad| invalid_envelope(&format!("order {saga}"), &bad))
     }
 
     /// The id within the document.
@@ -171,12 +205,17 @@ impl Sample {
             order_id: None,
             customer: Reference::parse(&self.customer).context("--customer")?,
             payment_method: Reference::parse(&self.payment_method).context("--payment-method")?,
-            ship_to: Destination { country: self.country.clone(), postcode: self.postcode.clone() },
+            ship_to: Destination {
+                country: self.country.clone(),
+                postcode: Some(self.postcode.clone()),
+            },
             lines: vec![OrderLine {
                 sku: Sku::parse(&self.sku).context("--sku")?,
                 quantity: self.quantity,
                 unit_price: Money::new(self.price, currency),
             }],
+            charges: Vec::new(),
+            total: None,
         };
         if let Err(bad) = OrderPlaced::from_data(FLOW.opens.event, placed.to_data().get()) {
             bail!("these options make no order: {} (at {})", bad.message, bad.pointer);
@@ -191,16 +230,15 @@ pub(crate) fn random_text(length: usize) -> String {
     (0..length).map(|_| char::from(LETTERS[fastrand::usize(..LETTERS.len())])).collect()
 }
 
-/// The whole text of a file, or of stdin for `-`.
-fn read_input(file: &Path) -> anyhow::Result<String> {
-    let bytes = if file.as_os_str() == "-" {
+/// The whole content of a file, or of stdin for `-`.
+fn read_input(file: &Path) -> anyhow::Result<Vec<u8>> {
+    Ok(if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
         bytes
     } else {
         std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?
-    };
-    String::from_utf8(bytes).map_err(|_| anyhow!("{} is not UTF-8", file.display()))
+    })
 }
 
 #[cfg(test)]
@@ -224,7 +262,7 @@ mod tests {
     }
 
     fn order(text: &str, id: Option<&str>) -> Result<Order, String> {
-        let parsed = parse(text).map_err(|bad| invalid("x.json", &bad));
+        let parsed = parse(text).map_err(|bad| invalid("x.json", text, &bad));
         parsed.and_then(|template| template.order(id)).map_err(|error| error.to_string())
     }
 
@@ -263,6 +301,24 @@ mod tests {
         let error = order(&wrapped, None).unwrap_err();
         assert!(error.contains("/data/lines/0/unit_price/currency"), "{error}");
         assert!(order("{", None).unwrap_err().contains("not-json"));
+    }
+
+    #[test]
+    fn all_mistakes_of_an_order_are_told_at_once_each_with_an_example() {
+        let wrong = bare().replace(r#""amount":250"#, r#""amount":2.5"#).replace("cus_1001", "a b");
+        let error = order(&wrong, Some("A1")).unwrap_err();
+        assert!(error.contains("/lines/0/unit_price/amount: must be whole minor units"), "{error}");
+        assert!(error.contains(r#"/customer: "#) && error.contains(r#"such as "cus_"#), "{error}");
+    }
+
+    #[test]
+    fn white_space_and_what_nobody_reads_do_not_make_an_order_too_large() {
+        let padded = bare().replacen('{', &format!("{{{}", " ".repeat(40_000)), 1);
+        let noted = bare().replacen('{', &format!(r#"{{"note":"{}","#, "x".repeat(40_000)), 1);
+        for text in [padded, noted] {
+            let order = order(&text, Some("A1")).unwrap();
+            assert!(order.opening.payload.len() < 2_000);
+        }
     }
 
     #[test]

@@ -54,12 +54,17 @@ impl Kind {
             let whole = matches!(reason, Reason::NotJson | Reason::TooLarge);
             let ours = |found: &&Mistake| !matches!(found.bad.reason, Reason::Rule(_));
             // Where our own value stands in, a rule between this field and others says nothing.
-            let by_repair = matches!(reason, Reason::Rule(_))
-                && found.iter().filter(ours).any(|m| shape(&m.bad.pointer) == shape(&pointer));
+            // So does a rule about a sum, wherever one of its parts may be.
+            let by_repair = matches!(reason, Reason::Rule(rule)
+            if found.iter().filter(ours).any(|m| {
+                rule.starts_with("total-") || shape(&m.bad.pointer) == shape(&pointer)
+            }));
+            let is_sum = matches!(reason, Reason::Rule(rule) if rule.starts_with("total-"));
             if pointers.insert(pointer.clone()) && !by_repair {
                 found.push(mistake);
             }
-            if whole || found.len() == MOST_MISTAKES {
+            // Sums come last, and no value in one place mends them.
+            if whole || is_sum || found.len() == MOST_MISTAKES {
                 break;
             }
             let tree = node.get_or_insert_with(|| Node::read(&text));

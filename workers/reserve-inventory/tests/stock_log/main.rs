@@ -267,8 +267,10 @@ async fn every_law_holds_on_the_log() {
         order_id: None,
         customer: "cus_1".parse().unwrap(),
         payment_method: "pm_card_visa".parse().unwrap(),
-        ship_to: Destination { country: "DE".into(), postcode: "10115".into() },
+        ship_to: Destination { country: "DE".into(), postcode: Some("10115".into()) },
         lines: vec![OrderLine { sku: sku("A"), quantity: 2, unit_price: price }],
+        charges: vec![],
+        total: None,
     };
     let (seed, _) = stocked(MemoryStream::default(), &[("A", 5)]).await;
     let world = |faults: Faults| {

@@ -6,7 +6,7 @@ use quadrille::event::Kind;
 use quadrille::log::open;
 use quadrille::{BadData, Reason};
 use schemas::order_fulfilment::FLOW;
-use schemas::order_fulfilment::events::{OrderPlaced, SAMPLE};
+use schemas::order_fulfilment::events::{OrderPlaced, full_sample};
 use serde::Serialize;
 
 use super::documents::Document;
@@ -52,10 +52,7 @@ impl Reject {
     pub(super) fn invalid(document: &Document, bad: BadData) -> Self {
         let bare = std::str::from_utf8(&document.text).map_or_else(
             |_| Vec::new(),
-            |text| {
-                Kind::of::<OrderPlaced>()
-                    .mistakes(text, &serde_json::from_str(SAMPLE).unwrap_or_default())
-            },
+            |text| Kind::of::<OrderPlaced>().mistakes(text, &full_sample()),
         );
         // The one that was found may not be in the data, but in the envelope around them.
         let found: Vec<BadData> = match bare.iter().any(|mistake| mistake.bad.reason == bad.reason)
