@@ -113,6 +113,24 @@ async function all() {
     }
   });
 
+  await check('a service that gives no answer is shown, with the arrow that it pauses', async () => {
+    stack.signal('sandbox', 'SIGSTOP');
+    try {
+      for (let at = 0; at < 12; at += 1) await stack.place(`outage-${at}`);
+      await home.waitForSelector('.arrow.is-paused[data-key="arrow-charge-customer-forward"]');
+      await shown(home, 'payment-gateway is paused');
+      const page = await open(context, `${url}/steps/charge-customer`);
+      await page.waitForSelector('.card.is-warn');
+      await shown(page, 'quadrille breaker show payment-gateway');
+      await page.locator('#held ~ div tbody tr').first().waitFor();
+      await page.close();
+    } finally {
+      stack.signal('sandbox', 'SIGCONT');
+    }
+    await stack.closed('outage-11');
+    await home.waitForSelector('.arrow.is-running[data-key="arrow-charge-customer-forward"]');
+  });
+
   await check('the keyboard alone finds an order, opens an event and places an order', async () => {
     const page = await open(context, url);
     await page.waitForSelector('.live.is-live');

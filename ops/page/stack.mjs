@@ -57,10 +57,11 @@ export class Stack {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  // The process of a worker of this stack, and of no other.
+  // The process of a worker of this stack, and of no other; or its sandbox.
   pid(worker) {
+    const file = worker === 'sandbox' ? 'sandbox.ports' : `${worker}.address`;
     const all = execFileSync('ps', ['-A', '-ww', '-o', 'pid=,args='], { encoding: 'utf8' });
-    const mine = all.split('\n').find((line) => line.includes(`${this.data}/run/${worker}.address`));
+    const mine = all.split('\n').find((line) => line.includes(`${this.data}/run/${file}`));
     return mine && Number(mine.trim().split(' ')[0]);
   }
 
