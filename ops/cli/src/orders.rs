@@ -87,12 +87,24 @@ pub(crate) struct LsArgs {
     /// Why it was turned around
     #[arg(long)]
     reason: Option<String>,
+    /// The slot that turned it around: payment
+    #[arg(long, value_name = "SLOT")]
+    refused_at: Option<String>,
     /// The customer's reference
     #[arg(long)]
     customer: Option<String>,
     /// A SKU of one of the lines
     #[arg(long)]
     sku: Option<String>,
+    /// Where it goes: ISO 3166-1 alpha-2
+    #[arg(long)]
+    country: Option<String>,
+    /// Placed then or later: 2026-11-25T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Placed before then
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// Placed longer ago than this: 10m, 24h, 7d
     #[arg(long, value_name = "TIME")]
     older_than: Option<String>,
@@ -128,8 +140,12 @@ async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         ("state", &args.state),
         ("waits_for", &args.waits_for),
         ("reason", &args.reason),
+        ("refused_at", &args.refused_at),
         ("customer", &args.customer),
         ("sku", &args.sku),
+        ("country", &args.country),
+        ("since", &args.since),
+        ("until", &args.until),
         ("older_than", &args.older_than),
         ("min_seq", &args.min_seq),
     ] {

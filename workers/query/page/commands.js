@@ -1,7 +1,7 @@
 // The command that shows, or does, the same as the page.
 
-// Parameters that `quadrille orders ls` has, too; all of them go over NATS.
-const FLAGS = ['state', 'waits_for', 'reason', 'customer', 'sku', 'older_than', 'order', 'limit'];
+// What only the micro service takes: a place in a list means nothing to people.
+const NO_FLAG = ['after', 'wait'];
 
 export function quote(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${String(text).replaceAll("'", `'\\''`)}'`;
@@ -9,7 +9,7 @@ export function quote(text) {
 
 export function list(about, parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value);
-  if (given.every(([name]) => FLAGS.includes(name))) {
+  if (!given.some(([name]) => NO_FLAG.includes(name))) {
     const flags = given.map(([name, value]) => ` --${name.replaceAll('_', '-')} ${quote(value)}`);
     return `quadrille ${about.many} ls${flags.join('')}`;
   }
