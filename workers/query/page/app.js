@@ -76,12 +76,12 @@ async function show({ keepFocus = false } = {}) {
 }
 
 // A view that cannot be shown is tried again when the service is back.
-function failed(problem) {
+function failed(problem, retry = () => show({ keepFocus: true })) {
   const node = h('section', { class: 'narrow' }, problem.status === 401 ? askForToken() : trouble(problem));
   const again = problem.status === 0 || problem.status === 503;
-  const timer = again && setTimeout(() => show({ keepFocus: true }), 1500);
+  const timer = again && setTimeout(retry, 1500);
   return { node, title: problem.title, close: () => clearTimeout(timer), see: (messages) => {
-    if (again && messages.some((message) => message.kind === 'again')) show({ keepFocus: true });
+    if (again && messages.some((message) => message.kind === 'again')) retry();
   } };
 }
 
@@ -145,7 +145,7 @@ async function checkVersion() {
 
 document.addEventListener('click', (event) => {
   const link = event.target.closest?.('a[href]');
-  if (!link || event.defaultPrevented || event.button !== 0) return;
+  if (!about || !link || event.defaultPrevented || event.button !== 0) return;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey || link.target) return;
   const to = new URL(link.href);
   if (to.origin !== location.origin || to.hash || !route(to.pathname)) return;
@@ -174,10 +174,10 @@ document.addEventListener('keydown', (event) => {
 
 search.addEventListener('submit', (event) => {
   event.preventDefault();
-  go(`/find?q=${encodeURIComponent(search.q.value.trim())}`);
+  if (about) go(`/find?q=${encodeURIComponent(search.q.value.trim())}`);
 });
 
-addEventListener('popstate', () => show());
+addEventListener('popstate', () => about && show());
 
 async function begin() {
   takeToken();
@@ -186,10 +186,7 @@ async function begin() {
     about = await get('/');
   } catch (problem) {
     // Nothing is known yet, so the frame stays empty until the service answers.
-    view = failed(problem);
-    main.replaceChildren(view.node);
-    view.title = 'Quadrille';
-    if (problem.status !== 401) setTimeout(begin, 1500);
+    main.replaceChildren(failed(problem, begin).node);
     return;
   }
   const links = [['/', 'Now'], [`/${about.many}`, about.many[0].toUpperCase() + about.many.slice(1)]];

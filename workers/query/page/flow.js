@@ -112,6 +112,9 @@ function rate(live, condition) {
   return live.per_second > 0 ? `${live.per_second}/s` : 'idle';
 }
 
+// Replicas name only some of what they hold.
+export const failing = (live) => `${live.failing}${live.capped ? '+' : ''}`;
+
 const waits = (live) => live.waiting?.count || live.pending || 0;
 
 function load(about, step, live) {
@@ -121,7 +124,7 @@ function load(about, step, live) {
     parts.push(h('a', { href: `/${about.many}?waits_for=${encodeURIComponent(step.worker)}&order=worst` }, `${count(number)} wait`));
     if (live.waiting?.oldest_ms) parts.push(h('span', null, duration(live.waiting.oldest_ms)));
   }
-  if (live.failing > 0) parts.push(h('span', { class: 'bad', title: live.last_error }, `${live.failing} failing`));
+  if (live.failing > 0) parts.push(h('span', { class: 'bad', title: live.last_error }, `${failing(live)} failing`));
   if (live.refused > 0) parts.push(h('span', { class: 'no' }, `${live.refused} refused`));
   return parts;
 }
@@ -130,6 +133,6 @@ function spoken(live) {
   const parts = [`${live.durable}: ${live.condition}`, `${live.per_second ?? 0} a second`];
   const number = waits(live);
   parts.push(`${count(number)} waiting${number && live.waiting?.oldest_ms ? `, the oldest ${duration(live.waiting.oldest_ms)}` : ''}`);
-  if (live.failing > 0) parts.push(`${live.failing} failing: ${live.last_error}`);
+  if (live.failing > 0) parts.push(`${failing(live)} failing: ${live.last_error}`);
   return parts.join(', ');
 }

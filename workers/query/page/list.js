@@ -83,6 +83,8 @@ export async function list({ about, parameters, go }) {
   const news = h('p', { class: 'news', role: 'status' });
   const problem = h('div', null);
   let since = 0;
+  // The last answer was a problem, so the next sign of life asks again.
+  let stale = false;
   const load = async () => {
     try {
       const page = await get(path, parameters);
@@ -94,7 +96,9 @@ export async function list({ about, parameters, go }) {
         page.next && link(page.next, 'Next page', 'next'),
       ].filter(Boolean));
       problem.replaceChildren();
+      stale = false;
     } catch (error) {
+      stale = true;
       if (error.status === 400) throw error;
       problem.replaceChildren(trouble(error));
     }
@@ -119,6 +123,7 @@ export async function list({ about, parameters, go }) {
     close: closed,
     see: (messages) => {
       const changes = messages.filter((message) => message.kind === 'transition');
+      if (stale && messages.some((message) => message.kind === 'heartbeat')) refresh();
       if (first) {
         if (changes.length > 0 || messages.some((message) => ['resync', 'again'].includes(message.kind))) refresh();
         return;

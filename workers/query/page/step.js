@@ -3,6 +3,7 @@
 import { get } from './api.js';
 import { arrange, clock, count, duration, h, plural, short } from './dom.js';
 import * as commands from './commands.js';
+import { failing } from './flow.js';
 import { wantFlow } from './live.js';
 import { refresher, table } from './list.js';
 
@@ -77,7 +78,7 @@ function durable(live) {
     ['not delivered', live.pending],
     ['in hand', live.in_hand],
     ['delivered again', live.redelivered || null],
-    ['failing', live.failing || null],
+    ['failing', live.failing ? failing(live) : null],
     ['last error', live.last_error],
     ['replicas', live.replicas],
     ['paused', pause && [pause.service ?? (pause.foreign ? 'by hand' : ''), pause.until && ` until ${clock(pause.until)}`]],
@@ -100,7 +101,7 @@ function inHand(about, replicas) {
   if (replicas.length === 0) return [h('p', { class: 'empty' }, 'No replica answers.')];
   const held = replicas.flatMap((replica) => replica.held.map((one) => ({ ...one, instance: replica.instance })));
   const total = replicas.reduce((sum, one) => sum + one.held_total, 0);
-  const lines = [h('p', { class: 'hint' }, `${plural(replicas.length, 'replica')}: ${replicas.map((one) => one.instance).join(', ')}. ${total === 0 ? 'They hold no message that waits or has failed.' : `They hold ${plural(total, 'message')}.`}`)];
+  const lines = [h('p', { class: 'hint' }, `${plural(replicas.length, 'replica')}: ${replicas.map((one) => one.instance).join(', ')}. ${total === 0 ? 'No message waits or has failed.' : `${plural(total, 'message')} in hand${total > held.length ? `, ${held.length} of them shown` : ''}.`}`)];
   if (held.length === 0) return lines;
   const heads = ['id', 'durable', 'attempt', 'last error', 'since', 'next try'];
   return [...lines, h('div', { class: 'table' }, h('table', null,

@@ -150,6 +150,8 @@ fn arrow(
     put("error", json!(live.and_then(error)));
     put("held", json!(held.len()));
     put("failing", json!(failing.len()));
+    // A replica names only some of what it holds, so there may be more.
+    put("capped", json!(round.reports().any(|one| one.worker == *worker && is_cut(one))));
     put("last_error", json!(failing.first().and_then(|held| held.last_error.as_deref())));
     let rate = step.map(|step| rate(step, *of));
     put("per_second", json!(rate));
@@ -157,6 +159,11 @@ fn arrow(
     put("waiting", json!(waiting));
     put("now", json!(now.to_string()));
     Value::Object(arrow)
+}
+
+/// Whether a replica holds more than it names.
+fn is_cut(report: &Report) -> bool {
+    report.held_total > report.held.len()
 }
 
 fn error(live: &Result<Option<DurableState>, Unavailable>) -> Option<String> {
