@@ -23,7 +23,8 @@ pub mod call;
 /// What an operator may set for one dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long the adapter lets one call take.
+    /// How long one call takes at most while the service is well: all requests of one attempt, one
+    /// after the other. An answer that comes later contradicts no suspicion.
     pub timeout: Duration,
     /// Most calls of this replica at once, undo and forward together.
     pub concurrency: u32,

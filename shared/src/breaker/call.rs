@@ -72,7 +72,7 @@ impl Breaker {
     }
 
     /// Prepares a call; nothing happens before its fallback is named and it is awaited. The call
-    /// has a time limit of its own.
+    /// brings its own time limit; the breaker sets none.
     pub fn call<Make>(&self, make: Make) -> Call<'_, Make> {
         Call { breaker: self, make }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::Settings;
 use super::machine::Machine;
 
+mod enter;
 mod entry;
 mod force;
 mod plan;
@@ -23,17 +24,8 @@ use plan::Plan;
 const SUSPECT_AFTER: Duration = Duration::from_millis(500);
 /// Time for the key to travel, beside the time that a call may take.
 const TRAVEL: Duration = Duration::from_millis(200);
-/// A replica that was proven sick says only so late whether it is answered now: the healthy ones
-/// have mostly said so by then.
-const SICK_LATER: Duration = Duration::from_millis(500);
-/// A replica that was proven sick leaves the others alone for this long.
-const SICK_QUIET: Duration = Duration::from_secs(10);
-/// Replicas that did not doubt probe first: they may not be cut off.
-const DOUBTERS_LATER: Duration = Duration::from_millis(300);
 /// Replicas that wait for the same moment do not all write.
 const STAGGER: Duration = Duration::from_millis(100);
-/// A recovered fleet begins over this time, not at one moment.
-const OPEN_OVER: Duration = Duration::from_secs(1);
 /// A proposal without an effect is made again.
 const PROPOSE_AGAIN: Duration = Duration::from_secs(1);
 /// After this long without a pause, the next one is short again.
@@ -59,6 +51,8 @@ pub struct Fleet {
     quiet_until: Duration,
     asked: Option<Duration>,
     holds: bool,
+    /// This replica's own calls led to a pause, since the fleet last flowed.
+    failed: bool,
 }
 
 /// Whether the key can be read.
@@ -106,6 +100,7 @@ impl Fleet {
             quiet_until: Duration::ZERO,
             asked: None,
             holds: false,
+            failed: false,
         }
     }
 
@@ -143,13 +138,26 @@ impl Fleet {
         if !is_known {
             let stagger = STAGGER.mul_f64(self.random.f64());
             let pauses = entry.phase == Phase::Paused && entry.by == self.me;
-            if pauses && key == Key::Read && self.mode() != Some(Mode::Observe) {
+            let acts = !matches!(self.mode(), Some(Mode::Observe | Mode::Flowing));
+            if pauses && key == Key::Read && acts {
                 effects.push(Effect::PauseServer(entry.wait().min(LONGEST_PAUSE)));
             }
             self.stored = View { entry, revision, at: now, stagger, contradicted: false };
         }
         self.view = self.stored.clone();
         self.enter(machine, news, now, &mut effects);
+        effects
+    }
+
+    /// The key was deleted: as if nothing had ever been written, and revisions begin anew.
+    pub fn deleted(&mut self, machine: &mut Machine, now: Duration) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.key == Key::Read && self.stored.revision > 0 {
+            self.asked = None;
+            self.stored = View { at: now, ..View::default() };
+            self.view = self.stored.clone();
+            self.enter(machine, Known::New, now, &mut effects);
+        }
         effects
     }
 
@@ -163,6 +171,7 @@ impl Fleet {
         }
         self.key = Key::Lost;
         self.asked = None;
+        machine.ask_no_more();
         vec![Effect::Log(News::KeyUnreadable)]
     }
 
@@ -230,62 +239,5 @@ impl Fleet {
     /// An operator's override while it lives.
     pub fn forced(&self) -> Option<&Override> {
         self.forced.as_ref().map(|(forced, _)| forced)
-    }
-
-    /// The machine follows the entry that now counts.
-    fn enter(
-        &mut self,
-        machine: &mut Machine,
-        known: Known,
-        now: Duration,
-        news: &mut Vec<Effect>,
-    ) {
-        let entry = self.view.entry.clone();
-        news.push(Effect::Log(News::Entered(entry.clone())));
-        let mine = entry.by == self.me;
-        if mine && entry.is(Phase::Flowing, Reason::Contradicted) {
-            self.quiet_until = now + SICK_QUIET;
-            if machine.doubting_since().is_some() && !machine.is_sick() {
-                machine.sicken();
-                news.push(Effect::Log(News::LocalSuspect));
-            }
-        }
-        if self.mode() == Some(Mode::Paused) {
-            return machine.shut();
-        }
-        match entry.phase {
-            Phase::Flowing | Phase::Suspected if known == Known::First => {
-                self.open(machine, now, false);
-            }
-            Phase::Flowing | Phase::Suspected => {
-                let recovered = entry.is(Phase::Flowing, Reason::Recovered);
-                if machine.is_stopped() || recovered && known == Known::New {
-                    self.open_gently(machine, now);
-                }
-                if entry.phase == Phase::Suspected {
-                    machine.ask(if machine.is_sick() { now + SICK_LATER } else { now });
-                } else {
-                    machine.ask_no_more();
-                }
-            }
-            Phase::Paused => {
-                if machine.doubting_since().is_some() {
-                    self.view.stagger += DOUBTERS_LATER;
-                }
-                machine.shut();
-            }
-            Phase::Probing if mine => machine.probe(now),
-            Phase::Probing => machine.shut(),
-        }
-    }
-
-    fn open_gently(&mut self, machine: &mut Machine, now: Duration) {
-        let at = now + OPEN_OVER.mul_f64(self.random.f64());
-        self.open(machine, at, true);
-    }
-
-    fn open(&mut self, machine: &mut Machine, at: Duration, gently: bool) {
-        self.open_since = at;
-        machine.open(at, gently);
     }
 }

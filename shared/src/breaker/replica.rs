@@ -189,6 +189,11 @@ impl Replica {
         self.with_fleet(now, |fleet, machine| fleet.seen(machine, entry, revision, now));
     }
 
+    /// The key was deleted.
+    pub fn deleted(&mut self, now: Duration) {
+        self.with_fleet(now, |fleet, machine| fleet.deleted(machine, now));
+    }
+
     /// The key or its watch is gone: on its own.
     pub fn unreadable(&mut self, now: Duration) {
         self.with_fleet(now, |fleet, machine| fleet.unreadable(machine, now));

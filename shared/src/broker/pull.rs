@@ -33,7 +33,7 @@ pub trait Pull: Send {
     /// each of them can start at once; renews its requests. Recovers from reconnects, leader
     /// changes and silent pulls without ending.
     ///
-    /// `free` is at least 1. Safe to cancel.
+    /// With `free` 0 it asks for nothing, and hands out what is on its way. Safe to cancel.
     fn next(&mut self, free: usize) -> BoxFuture<'_, Pulled>;
 
     /// Stops asking, and returns what was delivered but never handed out by [`Pull::next`].

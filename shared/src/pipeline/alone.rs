@@ -23,8 +23,7 @@ const UNDO_EVERY: Duration = Duration::from_secs(300);
 /// A run in this process; held until it ends.
 #[derive(Debug)]
 pub(crate) enum Running<'w> {
-    AtOnce(#[expect(dead_code, reason = "held")] RwLockReadGuard<'w, ()>),
-    AfterAnother(#[expect(dead_code, reason = "held")] RwLockReadGuard<'w, ()>),
+    Beside(#[expect(dead_code, reason = "held")] RwLockReadGuard<'w, ()>),
     Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'w, ()>),
 }
 
@@ -35,28 +34,21 @@ impl<'w> Running<'w> {
         if !earlier.is_suspicious()
             && let Ok(beside) = worker.runs.try_read()
         {
-            return Some(Self::AtOnce(beside));
+            return Some(Self::Beside(beside));
         }
         let mut shutdown = worker.shutdown.clone();
         tokio::select! {
             biased;
             _ = shutdown.asked() => None,
             alone = worker.runs.write(), if earlier.is_suspicious() => Some(Self::Alone(alone)),
-            beside = worker.runs.read(), if !earlier.is_suspicious() => {
-                Some(Self::AfterAnother(beside))
-            }
+            beside = worker.runs.read(), if !earlier.is_suspicious() => Some(Self::Beside(beside)),
         }
     }
 
-    /// Whether it waited for no other run, so that its permit is as good as it was.
-    pub(crate) fn began_at_once(&self) -> bool {
-        matches!(self, Self::AtOnce(_))
-    }
-
     /// Writes the start down if the process may not survive it.
-    pub(crate) async fn is_written_down(&self, worker: &Worker, earlier: &mut Earlier<'_>) {
+    pub(crate) async fn write_down(&self, worker: &Worker, earlier: &mut Earlier<'_>) {
         match self {
-            Self::AtOnce(_) | Self::AfterAnother(_) => {}
+            Self::Beside(_) => {}
             Self::Alone(_) => earlier.begins(worker).await,
         }
     }
@@ -64,7 +56,7 @@ impl<'w> Running<'w> {
     /// Ends the run, whatever it came to.
     pub(crate) async fn end(self, worker: &Worker, earlier: &mut Earlier<'_>) {
         match self {
-            Self::AtOnce(_) | Self::AfterAnother(_) => {}
+            Self::Beside(_) => {}
             Self::Alone(_) => earlier.ends(worker).await,
         }
     }
@@ -81,8 +73,7 @@ pub(crate) async fn check(
         Direction::Undo if ago >= UNDO_EVERY => return Ok(()),
         Direction::Run | Direction::Undo if starts < STARTS => return Ok(()),
         Direction::Undo => {}
-        // Whoever mends the cause and takes it up again begins anew.
-        Direction::Run => earlier.leaves(worker).await,
+        Direction::Run => earlier.begins_anew(worker).await,
     }
     let what = format!("none of its last {starts} runs came to an end, and it ran alone");
     Err(Ending::Park(BadData::new(Reason::CrashLoop, "", what)))

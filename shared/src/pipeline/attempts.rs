@@ -97,14 +97,14 @@ impl<'w> Granted<'w> {
                 let charged = self.turn.charged();
                 return Err(deny(self.hand, Denied::GiveBack { delay, charged, why }).await);
             };
-            if running.began_at_once() || self.permit.is_current() {
+            if self.permit.is_current() {
                 let Self { mut hand, before, turn, permit, noted, .. } = self;
-                running.is_written_down(worker, &mut hand.earlier).await;
+                running.write_down(worker, &mut hand.earlier).await;
                 let context = hand.context(before.as_ref());
                 return Ok(Attempt { hand, context, turn, permit, running, noted });
             }
-            // The gate shut while the message waited for others to run. Nothing keeps the lock
-            // while it asks again.
+            // The gate shut while the message passed the pivot or waited for others to run. Nothing
+            // keeps the lock while it asks again.
             drop(running);
             let Self { hand, before, turn, permit, noted, .. } = self;
             drop(permit);

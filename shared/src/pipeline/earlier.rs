@@ -37,6 +37,10 @@ struct Record {
     begun: u32,
 }
 
+/// The bucket did not answer.
+#[derive(Debug)]
+struct Unreadable;
+
 /// What is known of a delivery's message.
 #[derive(Debug)]
 pub(crate) struct Earlier<'d> {
@@ -57,9 +61,12 @@ impl<'d> Earlier<'d> {
             written_at: None,
             is_suspicious: false,
         };
-        if delivery.delivered.deliveries > 1
-            && let Some(entry) = this.read(worker).await
-        {
+        if delivery.delivered.deliveries <= 1 {
+            return this;
+        }
+        // Who cannot read it suspects nobody, or everything that comes again would run alone.
+        let Ok(entry) = this.read(worker).await else { return this };
+        if let Some(entry) = entry {
             this.revision = entry.revision;
             match serde_json::from_slice::<Record>(&entry.value) {
                 Ok(record) if record.stream == stream(worker) => {
@@ -70,8 +77,10 @@ impl<'d> Earlier<'d> {
                 Ok(_) | Err(_) => {}
             }
         }
-        let unended = this.deliveries().saturating_sub(this.record.ended);
-        this.is_suspicious = unended >= SUSPICIOUS;
+        let deliveries = this.deliveries();
+        // A durable that was made anew counts from one.
+        let ended = if this.record.ended > deliveries { 0 } else { this.record.ended };
+        this.is_suspicious = deliveries - ended >= SUSPICIOUS;
         this
     }
 
@@ -116,11 +125,17 @@ impl<'d> Earlier<'d> {
         self.write(worker).await;
     }
 
-    /// The message leaves this process in good order.
+    /// The message leaves this process in good order. What earlier processes did not survive still
+    /// counts.
     pub(crate) async fn leaves(&mut self, worker: &Worker) {
         self.record.ended = self.deliveries();
-        self.record.begun = 0;
         self.write(worker).await;
+    }
+
+    /// It is parked: whoever mends the cause and takes it up again begins anew.
+    pub(crate) async fn begins_anew(&mut self, worker: &Worker) {
+        self.record.begun = 0;
+        self.leaves(worker).await;
     }
 
     /// The message goes back to the broker.
@@ -141,13 +156,13 @@ impl<'d> Earlier<'d> {
         format!("{}.{}", self.delivery.durable, self.delivery.message().sequence)
     }
 
-    async fn read(&self, worker: &Worker) -> Option<Entry> {
+    async fn read(&self, worker: &Worker) -> Result<Option<Entry>, Unreadable> {
         let key = self.key();
         match timeout(ANSWER_TIME, worker.broker.entry(ATTEMPTS, &key)).await {
-            Ok(Ok(entry)) => entry,
+            Ok(Ok(entry)) => Ok(entry),
             Ok(Err(_)) | Err(_) => {
                 tracing::debug!(key, "earlier attempts cannot be read");
-                None
+                Err(Unreadable)
             }
         }
     }
@@ -167,7 +182,8 @@ impl<'d> Earlier<'d> {
                     return;
                 }
                 Ok(Published::Conflict) => {
-                    self.revision = self.read(worker).await.map_or(0, |entry| entry.revision);
+                    let stored = self.read(worker).await.ok().flatten();
+                    self.revision = stored.map_or(0, |entry| entry.revision);
                 }
                 Ok(_) | Err(_) => break,
             }

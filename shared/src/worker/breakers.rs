@@ -10,6 +10,7 @@ mod report;
 mod server;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,11 @@ use server::{Foreign, Wanted};
 
 /// A write of the key gives way to the next decision after this.
 const WRITE_TIME: Duration = Duration::from_secs(1);
+
+/// After so many writes of the key without an answer, one a second, a replica decides alone.
+const WRITES: u32 = 10;
+/// And so many seconds later it tries to decide with the others again.
+const WRITES_AGAIN: u32 = 60;
 
 /// How a process names itself among the replicas: it differs after a restart.
 pub(super) fn instance(worker: &str) -> String {
@@ -91,6 +97,8 @@ struct Dependency {
     limiter: Arc<Limiter>,
     server: watch::Sender<Wanted>,
     stopwatch: Stopwatch,
+    /// Writes of the key that failed in a row, then seconds since.
+    unwritten: AtomicU32,
 }
 
 struct Durable {
@@ -103,6 +111,21 @@ impl Dependency {
     /// Whether this replica decides with the others. An operator it obeys in any case.
     fn is_in_the_fleet(&self) -> bool {
         self.limiter.look(|replica| replica.settings().fleet != FleetMode::Off)
+    }
+}
+
+impl Dependency {
+    /// Called each second: whether a replica that could not write the key has been alone for long
+    /// enough to try once more.
+    fn may_write_again(&self) -> bool {
+        let readable = self.limiter.look(|replica| replica.fleet().is_readable());
+        let alone = !readable && self.unwritten.load(Ordering::Relaxed) >= WRITES;
+        let is_time =
+            alone && self.unwritten.fetch_add(1, Ordering::Relaxed) >= WRITES + WRITES_AGAIN;
+        if is_time {
+            self.unwritten.store(0, Ordering::Relaxed);
+        }
+        is_time
     }
 }
 
@@ -122,6 +145,7 @@ impl Breakers {
             limiter,
             server: watch::Sender::new(None),
             stopwatch: Stopwatch::default(),
+            unwritten: AtomicU32::new(0),
         };
         Arc::new(Self {
             worker,
@@ -172,8 +196,11 @@ impl Breakers {
                     Effect::PauseServer(wait) => {
                         let stored = limiter.look(|replica| replica.fleet().stored().0.clone());
                         let until = stored.pauses.values().max().copied().map(key::moment);
-                        let until = until.unwrap_or_else(|| later(self.now(), wait));
-                        one.server.send_replace(Some(until));
+                        // The fleet may have moved on since.
+                        if stored.phase == Phase::Paused {
+                            let until = until.unwrap_or_else(|| later(self.now(), wait));
+                            one.server.send_replace(Some(until));
+                        }
                     }
                     Effect::ResumeServer => drop(one.server.send_replace(None)),
                     Effect::Log(news) => telemetry::breaker(limiter.name(), &news),
@@ -198,6 +225,7 @@ impl Breakers {
         let written = broker.compare_and_set(BREAKERS, name, expected, value, None);
         match timeout(WRITE_TIME, written).await {
             Ok(Published::Stored { sequence }) => {
+                one.unwritten.store(0, Ordering::Relaxed);
                 self.explain(&entry);
                 one.limiter.seen(entry, sequence);
             }
@@ -207,8 +235,18 @@ impl Breakers {
                     self.tell(name, found.as_ref());
                 }
             }
-            // The proposal is made again.
-            Ok(_) | Err(_) => {}
+            // The proposal is made again, but nobody stays shut for want of a right to write.
+            Ok(_) | Err(_) => {
+                let failed = one.unwritten.fetch_add(1, Ordering::Relaxed) + 1;
+                if failed >= WRITES && one.limiter.look(|replica| replica.fleet().is_readable()) {
+                    tracing::warn!(
+                        dependency = name,
+                        "the breaker's key cannot be written (bucket `{BREAKERS}`): see that this \
+                         worker may publish to it; until then this replica decides alone"
+                    );
+                    one.limiter.unreadable();
+                }
+            }
         }
     }
 

@@ -46,6 +46,8 @@ pub enum Reason {
     Contradicted,
     /// The suspect is answered again, or is gone.
     Withdrawn,
+    /// The prober found no message to probe with; others may hold some.
+    NoMessages,
     Recovered,
 }
 

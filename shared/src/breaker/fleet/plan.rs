@@ -16,6 +16,9 @@ const DEAD_PROBER: u32 = 3;
 
 /// Who holds no message probes only if nobody who holds one wanted to, doubters included.
 const EMPTY_LATER: Duration = Duration::from_millis(700);
+/// Who failed itself probes last: it may be the one that is cut off, and then nobody else would
+/// ever be asked.
+const FAILED_LATER: Duration = Duration::from_millis(1_000);
 
 pub(super) enum Plan {
     Write(Entry),
@@ -47,7 +50,11 @@ impl Fleet {
             Phase::Suspected => Some(self.plan_suspected(machine)),
             Phase::Paused => {
                 let plan = self.entry(Phase::Probing, entry.reason, entry.k);
-                let later = if self.holds { Duration::ZERO } else { EMPTY_LATER };
+                let later = match (self.failed, self.holds) {
+                    (true, _) => FAILED_LATER,
+                    (false, false) => EMPTY_LATER,
+                    (false, true) => Duration::ZERO,
+                };
                 Some((at + entry.wait().min(LONGEST_PAUSE) + self.view.stagger + later, plan))
             }
             Phase::Probing => Some(self.plan_probing(machine)),
@@ -87,6 +94,14 @@ impl Fleet {
                 (at, Plan::Pause { k: entry.k.saturating_add(1), reason })
             }
             Some(Proof::Nothing) => (at, Plan::Pause { k: entry.k, reason: Reason::NoAnswer }),
+            // Twice in a row: nobody else holds one either, or is left to try it.
+            Some(Proof::NoMessages) if entry.reason == Reason::NoMessages => {
+                (at, self.entry(Phase::Flowing, Reason::Recovered, entry.k))
+            }
+            Some(Proof::NoMessages) => {
+                let k = entry.k.saturating_add(1);
+                (at, Plan::Pause { k, reason: Reason::NoMessages })
+            }
             None => {
                 let dead = at + self.settings.timeout * DEAD_PROBER + self.view.stagger;
                 (dead, self.entry(Phase::Probing, entry.reason, entry.k))
@@ -121,6 +136,7 @@ impl Fleet {
             | Reason::NoAnswer
             | Reason::Contradicted
             | Reason::Withdrawn
+            | Reason::NoMessages
             | Reason::Recovered => doubled.min(self.settings.wait_max),
         };
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);

@@ -6,7 +6,7 @@ mod key;
 
 use super::*;
 use crate::breaker::class::Class;
-use crate::breaker::machine::State;
+use crate::breaker::machine::{Offer, State};
 use crate::breaker::{Message, MessageId};
 
 /// One replica, `me`, with its key and its clock; another replica is played by hand.
@@ -55,6 +55,25 @@ fn written(effects: &[Effect]) -> Option<Entry> {
 }
 
 impl Bench {
+    /// Fails each single try that is allowed in this time, and counts them.
+    fn singles_within(&mut self, seconds: f64) -> u32 {
+        let end = self.now + Duration::from_secs_f64(seconds);
+        let mut tries = 0;
+        loop {
+            while matches!(self.machine.offer(self.now), Offer::Nothing) {
+                match self.machine.wakes_at(self.now) {
+                    Some(at) if at < end => self.now = at,
+                    Some(_) | None => {
+                        self.now = end;
+                        return tries;
+                    }
+                }
+            }
+            self.call(Class::Failed);
+            tries += 1;
+        }
+    }
+
     fn see(&mut self, entry: Entry) -> Vec<Effect> {
         self.revision += 1;
         self.fleet.seen(&mut self.machine, entry, self.revision, self.now)

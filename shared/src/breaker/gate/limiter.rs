@@ -87,6 +87,11 @@ impl Limiter {
         self.drive(|replica, now| replica.seen(entry, revision, now));
     }
 
+    /// The key was deleted.
+    pub fn deleted(self: &Arc<Self>) {
+        self.drive(Replica::deleted);
+    }
+
     /// The key or its watch cannot be read.
     pub fn unreadable(self: &Arc<Self>) {
         self.drive(Replica::unreadable);

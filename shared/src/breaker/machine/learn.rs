@@ -38,7 +38,8 @@ impl Machine {
         let message = Message { neutral, ..message };
         match class {
             Class::Answered => message,
-            Class::Local => Message { due: now + wait, ..message },
+            // Nothing was learnt and nothing moves, so it must not be called again at once.
+            Class::Local => Message { due: now + wait, not_before: now + wait, ..message },
             Class::Busy(Some(asked)) => {
                 let due = now + retry_after(asked, self.random.0.f64());
                 Message { tries, due, not_before: due, ..message }
@@ -70,7 +71,7 @@ impl Machine {
             Class::Bad | Class::Local => {}
         }
         if ticket.kind == Kind::Single {
-            self.space_out(class, now);
+            self.space_out(class, ticket.began, now);
         }
     }
 
@@ -117,8 +118,9 @@ impl Machine {
         }
     }
 
-    /// The next single try is later than the last one was, unless that was not made at all.
-    fn space_out(&mut self, class: Class, now: Duration) {
+    /// The next single try is later than the last one was, unless that was not made at all or only
+    /// because the fleet asked.
+    fn space_out(&mut self, class: Class, began: Duration, now: Duration) {
         let (space, longest) = match &self.state {
             State::Doubting(doubt) if doubt.sick => (doubt.space, self.settings.wait_max * SICK),
             State::Doubting(doubt) => (doubt.space, self.settings.wait_max),
@@ -130,6 +132,7 @@ impl Machine {
             doubt.asked = doubt.asked.map(|asked| asked.max(again));
             match class {
                 Class::Local => {}
+                _ if began < doubt.next => {}
                 Class::Answered
                 | Class::Undecided
                 | Class::Bad

@@ -38,6 +38,8 @@ pub enum Proof {
     Failed(Reason),
     /// Bad and Busy decide nothing: pause again, no longer than before.
     Nothing,
+    /// There was no message to call with.
+    NoMessages,
 }
 
 impl Probe {
@@ -94,7 +96,7 @@ impl Probe {
         self.tried.contains(&message)
     }
 
-    /// With no message left, any answer will do, and so will no call at all.
+    /// With no message left, any answer will do.
     pub(super) fn proof(&self) -> Option<Proof> {
         let reason = if self.of_credentials { Reason::Credentials } else { Reason::NoAnswer };
         let left = !self.exhausted;
@@ -107,7 +109,7 @@ impl Probe {
             (1.., _) => Some(Proof::Recovered),
             (_, 1..) => Some(Proof::Failed(reason)),
             (0, 0) if self.neutral > 0 => Some(Proof::Nothing),
-            (0, 0) => Some(Proof::Recovered),
+            (0, 0) => Some(Proof::NoMessages),
         }
     }
 }

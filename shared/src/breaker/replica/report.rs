@@ -24,7 +24,7 @@ impl Replica {
         }
     }
 
-    /// Whether messages may be pulled, be it one at a time.
+    /// Whether messages may be pulled, be it one at a time. What a prober pulls is no flow.
     pub fn is_gate_open(&self) -> bool {
         !self.machine.is_acting() || !self.machine.is_stopped()
     }

@@ -75,11 +75,16 @@ impl Breakers {
                     Ok(Seen::AllPresent) => {}
                     Err(_) => return,
                 },
-                _ = clocks.tick() => if self.mend_clock().await {
-                    for one in &self.dependencies {
-                        self.tell_override(one, present.get(&override_key(one.limiter.name())));
+                _ = clocks.tick() => {
+                    if self.mend_clock().await {
+                        for one in &self.dependencies {
+                            self.tell_override(one, present.get(&override_key(one.limiter.name())));
+                        }
                     }
-                },
+                    for one in self.dependencies.iter().filter(|one| one.may_write_again()) {
+                        self.tell_key(one, present.get(one.limiter.name()));
+                    }
+                }
             }
         }
     }
@@ -105,8 +110,7 @@ impl Breakers {
             let name = one.limiter.name();
             if key == name {
                 if entry.is_none() && one.is_in_the_fleet() {
-                    // It was deleted by hand. Revisions only grow, unless the key is lost.
-                    one.limiter.unreadable();
+                    one.limiter.deleted();
                 }
                 self.tell_key(one, entry);
             } else if key == override_key(name) {

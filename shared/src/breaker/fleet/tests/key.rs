@@ -29,6 +29,29 @@ fn a_key_that_is_unreadable_at_the_start_opens_with_one_call() {
 }
 
 #[test]
+fn a_key_that_becomes_unreadable_ends_the_question_that_it_asked() {
+    let mut bench = flowing();
+    bench.doubt();
+    bench.wait(5.0);
+    bench.see(entry(Phase::Suspected, OTHER, Reason::NoAnswer));
+    bench.fleet.unreadable(&mut bench.machine, bench.now);
+    let tries = bench.singles_within(10.0);
+    assert!(tries <= 7, "doubled from 0.05 s: {tries}");
+}
+
+#[test]
+fn a_deleted_key_is_as_if_nothing_had_been_written_and_revisions_begin_anew() {
+    let mut bench = flowing();
+    bench.see(paused(OTHER, 60_000));
+    let effects = bench.fleet.deleted(&mut bench.machine, bench.now);
+    assert_eq!(effects, [Effect::Log(News::Entered(Entry::default()))]);
+    assert!(bench.flows());
+    bench.revision = 0;
+    bench.see(paused(OTHER, 2000));
+    assert!(bench.is_shut());
+}
+
+#[test]
 fn while_the_key_is_unreadable_each_is_on_its_own_and_proposes_nothing() {
     let mut bench = flowing();
     bench.fleet.unreadable(&mut bench.machine, bench.now);

@@ -34,6 +34,31 @@ fn a_replica_without_messages_probes_only_after_all_that_hold_some() {
 }
 
 #[test]
+fn who_failed_itself_probes_last_until_the_fleet_flows_again() {
+    let mut failed = flowing();
+    failed.see(paused(ME, 2000));
+    failed.see(paused(OTHER, 2000));
+    assert_eq!(failed.proposal_within(2.999), None);
+    assert_eq!(failed.proposal_within(0.11).unwrap().phase, Phase::Probing);
+    failed.see(entry(Phase::Flowing, OTHER, Reason::Recovered));
+    failed.see(paused(OTHER, 2000));
+    assert_eq!(failed.proposal_within(2.11).unwrap().phase, Phase::Probing);
+}
+
+#[test]
+fn no_message_to_probe_with_is_a_recovery_only_twice_in_a_row() {
+    let mut bench = flowing();
+    bench.see(entry(Phase::Probing, ME, Reason::NoAnswer));
+    bench.machine.nothing_to_probe();
+    let paused = bench.proposal_within(0.0).unwrap();
+    assert_eq!((paused.phase, paused.reason, paused.k), (Phase::Paused, Reason::NoMessages, 1));
+    bench.see(entry(Phase::Probing, ME, Reason::NoMessages));
+    bench.machine.nothing_to_probe();
+    let recovered = bench.proposal_within(0.0).unwrap();
+    assert_eq!((recovered.phase, recovered.reason), (Phase::Flowing, Reason::Recovered));
+}
+
+#[test]
 fn only_the_one_that_won_probes() {
     let mut bench = flowing();
     bench.see(paused(OTHER, 2000));

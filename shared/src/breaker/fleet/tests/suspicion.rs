@@ -3,6 +3,20 @@
 use super::*;
 
 #[test]
+fn a_doubting_replica_is_asked_and_tries_as_rarely_as_before_once_it_is_decided() {
+    let mut bench = flowing();
+    bench.doubt();
+    let before = bench.singles_within(20.0);
+    assert!(before <= 8, "doubled from 0.05 s: {before}");
+    bench.see(entry(Phase::Suspected, OTHER, Reason::NoAnswer));
+    let asked = bench.singles_within(2.2);
+    assert!((6..=10).contains(&asked), "every 0.3 s: {asked}");
+    bench.see(entry(Phase::Flowing, OTHER, Reason::Withdrawn));
+    let after = bench.singles_within(20.0);
+    assert!((1..=2).contains(&after), "at most 15 s apart, and no sooner for having been asked");
+}
+
+#[test]
 fn a_replica_that_doubts_for_half_a_second_suspects() {
     let mut bench = flowing();
     bench.doubt();

@@ -137,5 +137,5 @@ async fn a_prober_waits_for_a_message_that_was_pulled_before_it_says_that_there_
     assert!(tokio::time::timeout(second, &mut recovers).await.is_err());
     // It was settled without a call.
     drop(on_its_way);
-    assert_eq!(tokio::time::timeout(second, recovers).await.unwrap(), Phase::Flowing);
+    assert_eq!(tokio::time::timeout(second, recovers).await.unwrap(), Phase::Paused);
 }

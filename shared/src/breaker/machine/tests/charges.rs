@@ -193,7 +193,7 @@ fn probes_go_one_at_a_time_and_two_of_a_kind_decide() {
 #[test]
 fn with_no_message_left_any_answer_will_do_and_bad_ends_no_pause() {
     let cases: [(&[Class], Proof); 5] = [
-        (&[], Proof::Recovered),
+        (&[], Proof::NoMessages),
         (&[Class::Failed, Class::Answered], Proof::Recovered),
         (&[Class::Failed], Proof::Failed(Reason::NoAnswer)),
         (&[Class::Bad], Proof::Nothing),

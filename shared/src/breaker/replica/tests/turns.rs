@@ -171,7 +171,7 @@ fn other_held_messages_are_probes_when_no_new_work_has_come_each_at_most_once() 
 }
 
 #[test]
-fn a_prober_with_nothing_held_and_nothing_to_pull_says_recovered() {
+fn a_prober_with_nothing_held_and_nothing_to_pull_says_so_after_a_second() {
     let mut bench = flowing();
     bench.probing();
     assert!(bench.start_all().is_empty());
@@ -180,7 +180,8 @@ fn a_prober_with_nothing_held_and_nothing_to_pull_says_recovered() {
     assert_eq!(writes(&mut bench), [], "a slow broker may still bring one");
     bench.wait(0.1);
     assert!(bench.start_all().is_empty());
-    assert_eq!(writes(&mut bench), [Phase::Flowing]);
+    // Another replica may hold what it cannot find.
+    assert_eq!(writes(&mut bench), [Phase::Paused]);
 }
 
 #[test]
