@@ -18,6 +18,7 @@ contract!(
     a_stream_that_is_not_there_is_unavailable,
     a_page_begins_where_it_is_asked_to_and_says_how_much_is_left,
     a_page_behind_the_end_is_empty,
+    a_page_of_large_messages_is_shorter,
     a_careful_page_reads_what_no_client_can,
 );
 
@@ -133,6 +134,29 @@ async fn a_page_begins_where_it_is_asked_to_and_says_how_much_is_left(test: Unde
         let end = read(7, 5).await;
         assert_eq!((end.messages[0].sequence, end.left), (7, 0), "{care:?}");
     }
+}
+
+async fn a_page_of_large_messages_is_shorter(test: UnderTest) {
+    let test = test.with_stream().await;
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(60_000));
+    for at in 0..120 {
+        test.raw
+            .publish(test.slot("placed", &format!("s{at}")).subject(), &[], &large)
+            .await
+            .unwrap();
+    }
+    let read = async |from| {
+        let page = eventually("a replica has all of it", async || {
+            let page =
+                test.broker.read_page(test.flow.stream, from, 1_024, Care::Fast).await.ok()?;
+            (page.messages.len() as u64 + page.left == 121 - from).then_some(page)
+        });
+        page.await.messages.len() as u64
+    };
+    // At most 4 MiB, and all of it in two pages.
+    let first = read(1).await;
+    assert!((20..=70).contains(&first), "{first}");
+    assert_eq!(first + read(first + 1).await, 120);
 }
 
 async fn a_page_behind_the_end_is_empty(test: UnderTest) {

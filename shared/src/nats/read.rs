@@ -98,6 +98,9 @@ pub(super) async fn last_of_many(
     Ok(found)
 }
 
+/// Of a page: several are kept at a time. The last message may go beyond it.
+const PAGE_BYTES: usize = 4 << 20;
+
 /// Messages from a sequence on, in one request.
 pub(super) async fn page(
     client: &Client,
@@ -105,7 +108,9 @@ pub(super) async fn page(
     from: u64,
     most: usize,
 ) -> Result<Page, Unavailable> {
-    let question = serde_json::json!({ "seq": from.max(1), "batch": most, "next_by_subj": ">" });
+    let question = serde_json::json!({
+        "seq": from.max(1), "batch": most, "max_bytes": PAGE_BYTES, "next_by_subj": ">"
+    });
     direct_get(client, stream, question).await
 }
 
