@@ -96,3 +96,27 @@ async fn a_rebuild_beside_the_rows_fails_no_read_and_comes_to_the_same() {
     let old = query.link().with_file_name(before);
     eventually("the old file is deleted", async || (!old.exists()).then_some(())).await;
 }
+
+/// The file is worth nothing that the log does not have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_damaged_or_deleted_is_built_anew() {
+    let stack = Stack::bare().await;
+    let last = writer::write(&stack.raw, "early", 300).await;
+    let query = Query::start(&stack, "query").await;
+    query.reaches(last).await;
+    // While it serves.
+    let file = query.link().with_file_name(std::fs::read_link(query.link()).unwrap());
+    std::fs::remove_file(&file).unwrap();
+    eventually("another file serves", async || query.link().exists().then_some(())).await;
+    let last = writer::write(&stack.raw, "middle", 20).await;
+    compare(&stack, &query, last).await;
+    // While it does not; the first pages, which say what the file is, are sound.
+    drop(query);
+    let file = std::fs::canonicalize(stack.launcher().folder().join("query/0/orders.db")).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[16 * 4_096..].fill(0x55);
+    std::fs::write(&file, bytes).unwrap();
+    let query = Query::start(&stack, "query").await;
+    let last = writer::write(&stack.raw, "late", 20).await;
+    compare(&stack, &query, last).await;
+}

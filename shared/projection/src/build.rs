@@ -9,14 +9,18 @@ use quadrille::broker::{Page, Stored};
 use tokio::time::{Instant, sleep};
 
 use crate::fold::Fold;
+use crate::follow::{Log, compare};
 use crate::pages::Pages;
 use crate::read_model::ReadModel;
 use crate::shelf::discard;
 use crate::status::Progress;
-use crate::store::{Store, StoreError};
+use crate::store::{Checkpoint, Store, StoreError};
 
 /// Messages of one transaction: the larger, the fewer pages are written twice.
 const TRANSACTION: usize = 8 * crate::pages::MOST;
+
+/// So often, one after the other, the log must look like another one.
+const DOUBTS: u32 = 5;
 
 /// The wait after a page that could not be read.
 const RETRY: Duration = Duration::from_millis(200);
@@ -53,50 +57,84 @@ impl Build {
         let began = Instant::now();
         let create = move || Store::create(&path, Fold::new(flow, model), model, created);
         let mut store = blocking(create).await?;
-        let (mut page, mut ready) = (read(&pages, 1).await, Vec::<Stored>::new());
-        let mut done = 0;
+        let mut log = WholeLog { pages, last: None, ended: false };
+        let (mut ready, mut done) = (Vec::new(), 0);
         loop {
-            let last = page.messages.last().map(|stored| stored.sequence);
-            let at_end = page.left == 0;
-            ready.append(&mut page.messages);
-            if ready.len() >= TRANSACTION || at_end {
-                let batch = std::mem::take(&mut ready);
-                done += batch.len() as u64;
-                let applied = blocking(move || {
-                    let applied = store.apply(&batch);
-                    (store, applied)
-                });
-                // The next page comes while this one is applied.
-                let next = async {
-                    match last {
-                        Some(last) if !at_end => read(&pages, last + 1).await,
-                        Some(_) | None => Page::default(),
-                    }
-                };
-                let ((back, applied), next) = tokio::join!(applied, next);
-                applied?;
-                (store, page) = (back, next);
-                say(Progress::new(done, total.max(done), began.elapsed()));
-            } else if let Some(last) = last {
-                page = read(&pages, last + 1).await;
+            ready.append(&mut log.next().await?);
+            if ready.len() < TRANSACTION && !log.ended {
+                continue;
             }
-            if at_end {
+            let batch = std::mem::take(&mut ready);
+            done += batch.len() as u64;
+            let applied = blocking(move || store.apply(&batch).map(|()| store));
+            // The next page comes while this one is applied.
+            let (applied, next) = tokio::join!(applied, log.next());
+            store = applied?;
+            ready = next?;
+            say(Progress::new(done, total.max(done), began.elapsed()));
+            if log.ended && ready.is_empty() {
                 break;
             }
         }
-        blocking(move || store.finish()).await
+        let store = blocking(move || store.finish()).await?;
+        log.is_still(&store.checkpoint).await?;
+        Ok(store)
     }
 }
 
-/// Asks until there is an answer.
-async fn read(pages: &Pages, from: u64) -> Page {
-    loop {
-        match pages.read(from).await {
-            Ok(page) => return page,
-            Err(error) => {
-                tracing::warn!(%error, from, "the log cannot be read; trying again");
-                sleep(RETRY).await;
+/// The pages of a log, each of which begins with the last message of the one before: so a log that
+/// is cut or replaced meanwhile does not go into one file with another.
+struct WholeLog {
+    pages: Pages,
+    last: Option<Stored>,
+    /// There was no more, when the last page was read.
+    ended: bool,
+}
+
+impl WholeLog {
+    /// The messages of the next page; none at the end.
+    async fn next(&mut self) -> Result<Vec<Stored>, StoreError> {
+        if self.ended {
+            return Ok(Vec::new());
+        }
+        let known = usize::from(self.last.is_some());
+        let from = self.last.as_ref().map_or(1, |last| last.sequence);
+        let mut doubts = 0;
+        let mut page = loop {
+            match self.pages.read(from).await {
+                Ok(page) if self.goes_on_in(&page) => break page,
+                // Perhaps of a replica that lags.
+                Ok(_) if doubts < DOUBTS => doubts += 1,
+                Ok(_) => return Err(StoreError::OtherLog),
+                Err(error) => {
+                    tracing::warn!(%error, from, "the log cannot be read; trying again");
+                }
             }
+            sleep(RETRY).await;
+        };
+        let new = page.messages.split_off(known);
+        self.ended = page.left == 0 || new.is_empty();
+        self.last = new.last().cloned().or(self.last.take());
+        Ok(new)
+    }
+
+    fn goes_on_in(&self, page: &Page) -> bool {
+        let place = |stored: &Stored| (stored.sequence, stored.stored_at);
+        self.last.is_none() || page.messages.first().map(place) == self.last.as_ref().map(place)
+    }
+
+    /// Asks until there is an answer.
+    async fn is_still(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let mut doubts = 0;
+        loop {
+            match compare(&self.pages, checkpoint).await.0 {
+                Log::Same => return Ok(()),
+                Log::Other(_) => return Err(StoreError::OtherLog),
+                Log::PerhapsCut if doubts == DOUBTS => return Err(StoreError::OtherLog),
+                Log::PerhapsCut => doubts += 1,
+                Log::NoAnswer(error) => tracing::warn!(error, "the broker does not answer"),
+            }
+            sleep(RETRY).await;
         }
     }
 }

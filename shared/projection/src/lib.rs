@@ -24,6 +24,9 @@ mod served;
 mod runner;
 mod projection;
 
+#[cfg(test)]
+mod tests;
+
 pub use fold::phase_name;
 pub use projection::{OpenError, Projection, open};
 pub use read_model::{Happened, ReadModel, Rows, Write, number, text, text_or_null, time};

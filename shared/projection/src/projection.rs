@@ -19,10 +19,10 @@ use crate::reader::{ReadError, Readable};
 use crate::runner::Runner;
 use crate::shelf::{Shelf, ShelfError};
 use crate::status::{NotThere, Status};
-use crate::store::require_sqlite;
+use crate::store::{is_damage, require_sqlite};
 
 /// Queries at once; further ones wait.
-const READERS: usize = 8;
+pub(crate) const READERS: usize = 8;
 
 /// Why a projection cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +47,10 @@ pub(crate) struct Shared {
     /// Somebody waits for a place: look at the log.
     pub(crate) look: Notify,
     pub(crate) rebuild: Notify,
+    /// A reader found that the file that serves is damaged.
+    pub(crate) damaged: Notify,
     pub(crate) waiting: AtomicUsize,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     /// The symbolic link to the file that serves.
     link: PathBuf,
 }
@@ -74,8 +76,9 @@ pub fn open(
         serving: RwLock::default(),
         look: Notify::new(),
         rebuild: Notify::new(),
+        damaged: Notify::new(),
         waiting: AtomicUsize::new(0),
-        readers: Semaphore::new(READERS),
+        readers: Arc::new(Semaphore::new(READERS)),
         link: shelf.link(),
     });
     let pages = Pages::new(broker, flow.stream, shelf);
@@ -127,11 +130,20 @@ impl Projection {
         limit: Duration,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<(T, Token), ReadError> {
-        let place = timeout(limit, self.0.readers.acquire()).await;
-        let _place = place.map_err(|_| ReadError::TooSlow)?;
+        let place = timeout(limit, self.0.readers.clone().acquire_owned()).await;
+        let place = place.map_err(|_| ReadError::TooSlow)?;
         let serving = self.0.serving.read().ok().and_then(|serving| serving.clone());
         let serving = serving.ok_or(ReadError::NotBuilt)?;
-        let (read, checkpoint) = blocking(move || serving.read(limit, query)).await?;
+        let read = blocking(move || {
+            // A caller may go away meanwhile; the query goes on, and keeps its place.
+            let _place = place;
+            serving.read(limit, query)
+        });
+        let (read, checkpoint) = read.await.inspect_err(|error| {
+            if matches!(error, ReadError::Sqlite(error) if is_damage(error)) {
+                self.0.damaged.notify_one();
+            }
+        })?;
         Ok((read, checkpoint.place))
     }
 
@@ -160,17 +172,21 @@ impl Projection {
             return Ok(());
         }
         self.0.look.notify_one();
-        let now = || Box::new(self.status());
-        if status.borrow().as_of.is_none_or(|at| at.created != wanted.created)
-            && let Ok(Some(log)) = self.0.broker.state(self.0.flow.stream).await
-            && log.incarnation.created != wanted.created
-        {
-            return Err(NotThere::OldLog { wanted, status: now() });
-        }
-        match timeout(limit, status.wait_for(there)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(NotThere::Behind { wanted, status: now() }),
-        }
+        let reached = async {
+            // A log that was made anew since is noticed here before the rows are built from it.
+            if status.borrow().as_of.is_none_or(|at| at.created != wanted.created)
+                && let Ok(Some(log)) = self.0.broker.state(self.0.flow.stream).await
+                && log.incarnation.created != wanted.created
+            {
+                return Err(NotThere::OldLog { wanted, status: Box::new(self.status()) });
+            }
+            status.wait_for(there).await.map(drop).map_err(|_| self.behind(wanted))
+        };
+        timeout(limit, reached).await.unwrap_or_else(|_| Err(self.behind(wanted)))
+    }
+
+    fn behind(&self, wanted: Token) -> NotThere {
+        NotThere::Behind { wanted, status: Box::new(self.status()) }
     }
 }
 

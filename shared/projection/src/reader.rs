@@ -54,7 +54,11 @@ impl Readable {
         let idle = self.idle.lock().map_or(None, |mut idle| idle.pop());
         let mut connection = match idle {
             Some(connection) => connection,
-            None => open(&self.path)?,
+            // A file that no longer serves may be deleted.
+            None => open(&self.path).map_err(|error| match self.path.exists() {
+                true => ReadError::Sqlite(error),
+                false => ReadError::NotBuilt,
+            })?,
         };
         // Counted in instructions of SQLite's machine, a thousand of which take some microseconds.
         let began = now();

@@ -13,6 +13,7 @@ use crate::fold::Fold;
 use crate::follow::{Log, Step, compare, step};
 use crate::pages::Pages;
 use crate::projection::Shared;
+use crate::shelf::discard;
 use crate::status::{APPLIED, Progress};
 use crate::store::{Checkpoint, Store, StoreError};
 
@@ -22,6 +23,8 @@ const TROUBLE: Duration = Duration::from_millis(500);
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// So often, one after the other, the log must look cut before the rows are given up.
 const CUTS: u32 = 3;
+
+const DAMAGED: &str = "the file is damaged";
 
 /// Keeps a projection up to date; there is one.
 pub struct Runner {
@@ -62,7 +65,7 @@ impl Runner {
             };
             self.shared.serve(&store);
             let why = self.follow(store).await;
-            tracing::warn!(why, "another log: the projection is built anew");
+            tracing::warn!(why, "the projection is built anew");
             self.shared.serve_nothing(why);
         }
     }
@@ -94,12 +97,15 @@ impl Runner {
         if !readable || !same {
             return Ok(None);
         }
-        let (log, _) = compare(&self.pages, &checkpoint).await;
-        match log {
-            Log::Same | Log::NoAnswer(_) => {
-                Store::open(&path, Fold::new(flow, model), model).map(Some)
+        match compare(&self.pages, &checkpoint).await.0 {
+            // The follower looks again.
+            Log::Same | Log::NoAnswer(_) | Log::PerhapsCut => {
+                match Store::open(&path, Fold::new(flow, model), model) {
+                    Err(error) if error.is_damage() => Ok(None),
+                    opened => opened.map(Some),
+                }
             }
-            Log::PerhapsCut | Log::Other(_) => Ok(None),
+            Log::Other(_) => Ok(None),
         }
     }
 
@@ -143,11 +149,13 @@ impl Runner {
         }
     }
 
+    /// A file that cannot be published is deleted, so that many tries do not fill the disk.
     fn publish(&self, store: &Store) -> Result<(), StoreError> {
         let shelf = self.pages.shelf.lock().expect("no thread panics with the lock");
-        shelf.publish(store.path()).map_err(|error| StoreError::File {
-            path: store.path().to_owned(),
-            source: std::io::Error::other(error),
+        shelf.publish(store.path()).map_err(|error| {
+            discard(store.path());
+            let source = std::io::Error::other(error);
+            StoreError::File { path: store.path().to_owned(), source }
         })
     }
 
@@ -178,6 +186,7 @@ impl Runner {
                         self.shared.trouble(error.to_string());
                         (doubt, wait) = (true, TROUBLE);
                     }
+                    Step::Failed(error) if error.is_damage() => return DAMAGED,
                     Step::Failed(error) => {
                         self.shared.trouble(error.to_string());
                         wait = TROUBLE;
@@ -186,6 +195,9 @@ impl Runner {
             }
             if doubt || rebuild || compared.elapsed() >= COMPARE_EVERY {
                 compared = Instant::now();
+                if !store.path().exists() {
+                    return "the file is gone";
+                }
                 let (log, state) = self.look(store.checkpoint.clone()).await;
                 cuts = if log == Log::PerhapsCut { cuts + 1 } else { 0 };
                 match log {
@@ -214,6 +226,7 @@ impl Runner {
                         }
                     }
                 }
+                () = self.shared.damaged.notified() => return DAMAGED,
                 () = self.shared.rebuild.notified() => rebuild = builds.is_empty(),
                 () = self.shared.look.notified() => {}
                 () = sleep(wait) => {}
@@ -242,14 +255,29 @@ impl Runner {
     ) -> Result<Store, String> {
         let built = built.map_err(|error| error.to_string())?;
         let mut new = built.map_err(|error| error.to_string())?;
+        let mut stuck = 0;
         while new.checkpoint.place.sequence < end {
             let (back, stepped) = step(&self.pages, new).await;
             new = back;
             match stepped {
-                Step::At { .. } => {}
-                Step::Doubt => return Err("the log changed during the build".to_owned()),
-                Step::NoAnswer(_) => sleep(TROUBLE).await,
-                Step::Failed(error) => return Err(error.to_string()),
+                Step::At { applied: 1.., .. } => stuck = 0,
+                // Perhaps a replica that lags.
+                Step::At { .. } | Step::Doubt if stuck < CUTS => {
+                    stuck += 1;
+                    sleep(TROUBLE).await;
+                }
+                Step::NoAnswer(error) => {
+                    self.shared.trouble(error.to_string());
+                    sleep(TROUBLE).await;
+                }
+                Step::At { .. } | Step::Doubt => {
+                    discard(new.path());
+                    return Err(StoreError::OtherLog.to_string());
+                }
+                Step::Failed(error) => {
+                    discard(new.path());
+                    return Err(error.to_string());
+                }
             }
         }
         self.publish(&new).map_err(|error| error.to_string())?;

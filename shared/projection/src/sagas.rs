@@ -56,7 +56,8 @@ CREATE INDEX events_event ON events (event) WHERE event IS NOT NULL;
 
 const OPEN: &str = "INSERT INTO sagas (saga, opened, opened_at, state, waits_for, waits_since, \
     reason, refused_at, refused_by, changed, changed_at, details) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+    ON CONFLICT DO NOTHING";
 const CHANGE: &str = "UPDATE sagas SET state = ?2, waits_for = ?3, waits_since = ?4, reason = ?5, \
     refused_at = ?6, refused_by = ?7, changed = ?8, changed_at = ?9 WHERE saga = ?1";
 const DETAILS: &str = "UPDATE sagas SET details = json_patch(details, ?2) WHERE saga = ?1";

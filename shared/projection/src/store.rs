@@ -14,7 +14,8 @@ use quadrille::ids::Direction;
 use quadrille::log::story::Fact;
 use quadrille::log::token::Token;
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params, params_from_iter,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
+    params_from_iter,
 };
 
 use crate::fold::{Fold, kind_of};
@@ -94,6 +95,20 @@ pub(crate) enum StoreError {
     Sqlite(#[from] rusqlite::Error),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
+    #[error("the log was replaced by another one during the build")]
+    OtherLog,
+}
+
+impl StoreError {
+    /// No later try can do better with this file.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if is_damage(error))
+    }
+}
+
+/// SQLite found something in the file that it cannot have written.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// The writing side of a file; there is one.
