@@ -52,6 +52,12 @@ async fn a_projection_that_is_stopped_answers_with_its_age() {
     assert_eq!(behind.json["as_of"]["sequence"], json!(sequence), "{behind:?}");
     assert!(behind.json["as_of"]["read_ms_ago"].as_u64().is_some(), "{behind:?}");
     assert!(began.elapsed() < Duration::from_secs(30), "it does not hang");
+    // Nor does it wait for the broker to say whether a token is of an earlier log.
+    tokio::select! {
+        biased;
+        old = query.get("/counts?min_seq=1f-1&wait=100ms") => assert_eq!(old.status, 503, "{old:?}"),
+        _ = query.get("/counts?min_seq=99&wait=4s") => panic!("the shorter wait ends first"),
+    }
     // What it knows it still says.
     let known = query.ok("/counts").await;
     assert_eq!(known["as_of"]["sequence"], json!(sequence), "{known}");

@@ -27,6 +27,9 @@ itself. The old rows serve until the new ones are as far. Each replica has rows 
 /// How often a build is asked how far it is.
 const POLL: Duration = Duration::from_millis(200);
 
+/// So often a build that began must be gone: its end and the swap are not one moment.
+const GIVEN_UP: u32 = 25;
+
 /// Build a query worker's projection anew, while the old one serves
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -82,6 +85,7 @@ async fn wait(
     let template = "{bar:30} {human_pos}/{human_len} events, {msg}";
     bar.set_style(ProgressStyle::with_template(template)?);
     let builds = |answer: &Value| answer["projections"][0]["builds"].as_u64();
+    let (mut began, mut idle) = (false, 0);
     loop {
         let subject = format!("query.{replica}.projections");
         let now = ask(broker, &subject, &json!({})).await.map_err(|error| {
@@ -91,6 +95,15 @@ async fn wait(
         if builds(&now) != builds(before) {
             bar.finish_and_clear();
             return Ok(now);
+        }
+        idle = if building.is_null() { idle + 1 } else { 0 };
+        began |= idle == 0;
+        if began && idle >= GIVEN_UP {
+            let why = now["projections"][0]["trouble"].as_str().unwrap_or("it does not say why");
+            let what = format!("the build ended without a file: {why}");
+            return Err(
+                anyhow!(what).advise("the old rows go on serving; the log of `query` says more")
+            );
         }
         bar.set_length(building["total"].as_u64().unwrap_or_default());
         bar.set_position(building["done"].as_u64().unwrap_or_default());
