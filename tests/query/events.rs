@@ -3,7 +3,7 @@
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::eventually::within_patience;
 use tests::stack::Stack;
 
@@ -83,7 +83,7 @@ async fn readers_see_each_transition_once_through_restarts_of_broker_and_worker(
     let mut query = Query::start(&stack, "query").await;
     query.reaches(first).await;
     let mut sources = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..50 {
         let mut source = Source::open(&query, None).await;
         assert_eq!(source.next().await.unwrap().name, "heartbeat");
         sources.push(source);
@@ -123,4 +123,28 @@ async fn a_reader_whose_place_is_gone_is_told_once_to_begin_anew() {
     assert_eq!(source.next().await.unwrap().name, "resync");
     let last = writer::write(&stack.raw, "later", 5).await;
     assert_eq!(source.until(last).await, sequences(&stack, first).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_readers_place_passes_what_is_no_event_and_no_place_is_beyond_the_end() {
+    let stack = Stack::bare().await;
+    let query = Query::start(&stack, "query").await;
+    let known = stack.raw.publish("orders.placed.A1", &[], "{}").await.unwrap();
+    let unknown = stack.raw.publish("orders.UPPER.A1", &[], "{}").await.unwrap();
+    query.reaches(unknown).await;
+    let mut source = Source::open(&query, Some(&known.to_string())).await;
+    let passed = async {
+        while !source.last.ends_with(&format!("-{unknown}")) {
+            assert_eq!(source.next().await.unwrap().name, "heartbeat");
+        }
+    };
+    within_patience("a heartbeat names the end", passed).await;
+    for beyond in ["4711", "18446744073709551615"] {
+        let mut source = Source::open(&query, Some(beyond)).await;
+        assert_eq!(source.next().await.unwrap().name, "resync", "{beyond}");
+        let asked = json!({ "after": beyond }).to_string();
+        let answer = stack.client().request("orders.changes", asked.into()).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert_eq!(answer["resync"], true, "{answer}");
+    }
 }

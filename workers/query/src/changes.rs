@@ -16,7 +16,7 @@ use quadrille_projection::rusqlite::{self, Connection, Row, params};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::api::Api;
+use crate::api::{Api, unavailable};
 use crate::found::shown;
 use crate::question::{Question, bad};
 
@@ -59,20 +59,41 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Value> {
     }))
 }
 
+/// The place after these events. Where there are no more, it is that of the rows, because not every
+/// message of the log is an event of a saga.
+fn next(place: Token, events: &[Value], limit: u64, rows: Token) -> Token {
+    let last = events.last().and_then(|event| event["sequence"].as_u64());
+    let last = last.unwrap_or(place.sequence);
+    let all = (events.len() as u64) < limit && rows.created == place.created;
+    Token { sequence: if all { last.max(rows.sequence) } else { last }, ..place }
+}
+
 /// Where a reader begins.
 enum From {
     Place(Token),
-    /// Its place is in another log, or too far back.
+    /// Its place is in another log, beyond the end of this one, or too far back.
     Resync,
 }
 
-fn from(api: &Api, text: Option<&str>, present: Token) -> Result<From, Problem> {
+async fn from(api: &Api, text: Option<&str>, present: Token) -> Result<From, Problem> {
     let Some(text) = text else { return Ok(From::Place(present)) };
     let what = "must be the token of an earlier answer";
     let token = api.projection.token(text).map_err(|_| bad("after", what, Some("4711")))?;
     let too_far = present.sequence.saturating_sub(token.sequence) > FURTHEST;
     let other = token.created != present.created;
-    Ok(if too_far || other { From::Resync } else { From::Place(token) })
+    let gone = too_far || other || is_beyond(api, token, present).await?;
+    Ok(if gone { From::Resync } else { From::Place(token) })
+}
+
+/// Whether the log has no such place. One that these rows have not reached may be known to another
+/// replica's.
+async fn is_beyond(api: &Api, token: Token, present: Token) -> Result<bool, Problem> {
+    if token.sequence <= present.sequence {
+        return Ok(false);
+    }
+    let state = api.broker.state(api.flow.stream).await;
+    let state = state.map_err(|error| unavailable(&error.to_string()))?;
+    Ok(state.is_none_or(|state| state.last_sequence < token.sequence))
 }
 
 /// One page, for readers over NATS; waits for the first event if there is none yet.
@@ -80,7 +101,7 @@ pub(crate) async fn page(api: &Api, question: &Question) -> Result<Value, Proble
     let limit = question.number("limit", 200, 1..=1_000)?;
     let wait = question.duration("wait")?.unwrap_or(api.settings.wait).min(api.settings.wait_max);
     let (_, present) = after(api, u64::MAX >> 1, 1).await?;
-    let place = match from(api, question.text("after"), present)? {
+    let place = match from(api, question.text("after"), present).await? {
         From::Place(place) => place,
         From::Resync => {
             return Ok(json!({
@@ -94,8 +115,7 @@ pub(crate) async fn page(api: &Api, question: &Question) -> Result<Value, Proble
         let _ = api.projection.wait(next, wait).await;
     }
     let (events, now) = after(api, place.sequence, limit).await?;
-    let last = events.last().and_then(|event| event["sequence"].as_u64());
-    let after = Token { sequence: last.unwrap_or(place.sequence), ..place };
+    let after = next(place, &events, limit, now);
     Ok(json!({
         "resync": false, "changes": events, "after": after.to_string(),
         "as_of": api.as_of(Some(now)),
@@ -109,18 +129,20 @@ pub(crate) async fn stream(
     stopping: Stopping,
 ) -> Result<Body, Problem> {
     let (_, present) = after(&api, u64::MAX >> 1, 1).await?;
-    let (place, first) = match from(&api, last.as_deref(), present)? {
+    let (place, first) = match from(&api, last.as_deref(), present).await? {
         From::Place(place) => (place, heartbeat(&api, place)),
         From::Resync => (present, resync(&api, present)),
     };
-    let reader = Reader { api, place, first: Some(first), stopping };
+    let reader = Reader { api, place, rows: present, first: Some(first), stopping };
     Ok(Body::from_stream(events(reader)))
 }
 
 struct Reader {
     api: Arc<Api>,
-    /// The last one that was sent.
+    /// All up to here was sent.
     place: Token,
+    /// What the rows were of, when they were last read.
+    rows: Token,
     first: Option<String>,
     stopping: Stopping,
 }
@@ -157,18 +179,23 @@ impl Reader {
                     return heartbeat(&self.api, self.place);
                 }
             };
-            if now.created != self.place.created {
-                self.place = now;
+            // The rows go back only where the log was cut, and they were built anew.
+            if now.created != self.place.created || now.sequence < self.rows.sequence {
+                (self.place, self.rows) = (now, now);
                 return resync(&self.api, now);
             }
+            self.rows = now;
+            let end = next(self.place, &events, MOST, now);
             if !events.is_empty() {
                 let mut text = String::new();
                 for event in events {
                     self.place.sequence = event["sequence"].as_u64().unwrap_or_default();
                     text.push_str(&frame("transition", self.place, &event));
                 }
+                self.place = end;
                 return text;
             }
+            self.place = end;
             let place = self.place;
             let new = |status: &quadrille_projection::Status| {
                 let is = |at: Token| at.created != place.created || at.sequence > place.sequence;
