@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use futures::{StreamExt as _, TryStreamExt as _};
 use quadrille::SagaId;
 use quadrille::broker::{Care, Stored, Unavailable};
 use quadrille::log::parked;
@@ -14,6 +15,9 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, saga_of, unavailable};
 use crate::question::{Question, bad};
+
+/// Messages asked for at once.
+const AT_ONCE: usize = 16;
 
 pub(crate) async fn get(api: &Api, question: &Question) -> Result<Value, Problem> {
     let id = saga_of(question)?;
@@ -69,16 +73,20 @@ async fn events(api: &Api, id: &SagaId) -> Result<(Vec<Stored>, Option<Token>), 
         let read = api.broker.last_of_many(api.flow.stream, vec![api.flow.story(id)]).await;
         return Ok((read.map_err(no_answer)?, place));
     }
-    let read = sequences.into_iter().map(|sequence| stored(api, sequence));
-    let read = futures::future::try_join_all(read).await?;
+    let read = sequences.into_iter().map(|sequence| stored(api, id, sequence));
+    let read: Vec<_> = futures::stream::iter(read).buffered(AT_ONCE).try_collect().await?;
     Ok((read.into_iter().flatten().collect(), place))
 }
 
-/// One message, from the leader.
-async fn stored(api: &Api, sequence: u64) -> Result<Option<Stored>, Problem> {
+/// One message, from the leader; `None` also if it is another saga's, which happens where the log
+/// has just become another one.
+async fn stored(api: &Api, id: &SagaId, sequence: u64) -> Result<Option<Stored>, Problem> {
     let page = api.broker.read_page(api.flow.stream, sequence, 1, Care::Careful).await;
     let messages = page.map_err(no_answer)?.messages;
-    Ok(messages.into_iter().find(|message| message.sequence == sequence))
+    Ok(messages.into_iter().find(|message| {
+        let parsed = api.flow.parse_subject(&message.subject);
+        message.sequence == sequence && parsed.is_some_and(|(_, saga)| saga == *id)
+    }))
 }
 
 fn no_answer(error: Unavailable) -> Problem {
@@ -102,11 +110,7 @@ fn place(api: &Api, text: &str) -> Result<Token, Problem> {
 pub(crate) async fn payload(api: &Api, question: &Question) -> Result<Value, Problem> {
     let id = saga_of(question)?;
     let sequence = question.number("sequence", 0, 1..=i64::MAX.unsigned_abs())?;
-    let of_saga = |stored: &Stored| {
-        let parsed = api.flow.parse_subject(&stored.subject);
-        parsed.is_some_and(|(_, saga)| saga == id)
-    };
-    let Some(stored) = stored(api, sequence).await?.filter(of_saga) else {
+    let Some(stored) = stored(api, &id, sequence).await? else {
         let detail = format!("{id} has no event with sequence {sequence}");
         return Err(Problem::new(404, "not-found", "not in the log", detail));
     };
