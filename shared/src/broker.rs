@@ -100,8 +100,8 @@ pub trait Broker: Send + Sync + 'static {
         filters: Vec<String>,
     ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>>;
 
-    /// Up to `most` messages (1 to 1,024) from sequence `from` on, or fewer where they are large. An
-    /// empty page proves nothing.
+    /// Up to `most` messages (1 to 1,024) from sequence `from` on, or fewer where they are large.
+    /// An empty page proves nothing.
     fn read_page<'a>(
         &'a self,
         _stream: &'a str,

@@ -55,7 +55,9 @@ async fn a_projection_that_is_stopped_answers_with_its_age() {
     // Nor does it wait for the broker to say whether a token is of an earlier log.
     tokio::select! {
         biased;
-        old = query.get("/counts?min_seq=1f-1&wait=100ms") => assert_eq!(old.status, 503, "{old:?}"),
+        old = query.get("/counts?min_seq=1f-1&wait=100ms") => {
+            assert_eq!(old.status, 503, "{old:?}");
+        }
         _ = query.get("/counts?min_seq=99&wait=4s") => panic!("the shorter wait ends first"),
     }
     // What it knows it still says.

@@ -1,6 +1,7 @@
 //! What keeps a projection up to date: it follows the log, notices that the log is another one, and
 //! builds rows anew beside those that serve.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,10 +196,8 @@ impl Runner {
             }
             if doubt || rebuild || compared.elapsed() >= COMPARE_EVERY {
                 compared = Instant::now();
-                if !store.path().exists() {
-                    return "the file is gone";
-                }
-                let (log, state) = self.look(store.checkpoint.clone()).await;
+                let file = store.path().to_owned();
+                let (log, state) = self.look(&file, store.checkpoint.clone()).await;
                 cuts = if log == Log::PerhapsCut { cuts + 1 } else { 0 };
                 match log {
                     Log::Other(why) => return why,
@@ -234,8 +233,11 @@ impl Runner {
         }
     }
 
-    /// Asks whether the log is the same.
-    async fn look(&self, checkpoint: Checkpoint) -> (Log, Option<StreamState>) {
+    /// Looks whether the file is there, and asks whether the log is the same.
+    async fn look(&self, file: &Path, checkpoint: Checkpoint) -> (Log, Option<StreamState>) {
+        if !file.exists() {
+            return (Log::Other("the file is gone"), None);
+        }
         let (log, state) = compare(&self.pages, &checkpoint).await;
         if let Some(state) = &state {
             self.shared.hear(state);
