@@ -67,6 +67,8 @@ async function all() {
       const page = await open(context, `${url}/orders/watched-1`);
       await page.waitForSelector('.badge.is-open');
       await page.waitForSelector('.row-of.is-ghost');
+      await page.waitForSelector('.why[data-code]');
+      await shown(page, 'quadrille why watched-1');
       await mark(page);
       stack.signal('ship-order', 'SIGCONT');
       await page.waitForSelector('.badge.is-completed');

@@ -18,6 +18,8 @@ export function list(about, parameters) {
 
 export const trace = (id) => `quadrille trace ${quote(id)}`;
 
+export const why = (id) => `quadrille why ${quote(id)}`;
+
 export const asOf = (about, id, at) => `nats req ${about.many}.get ${quote(JSON.stringify({ id, at }))}`;
 
 export const find = (about, text) => `quadrille ${about.many} find ${quote(text)}`;

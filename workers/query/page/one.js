@@ -11,18 +11,35 @@ export async function one({ about, parameters, frame }, id, sequence) {
   const path = `/${about.many}/${encodeURIComponent(id)}`;
   const at = parameters.at;
   let told = await get(path, { at, min_seq: parameters.min_seq });
+  // What `why` says of one that waits. It looks at workers and breakers, so it comes a little later.
+  let reason = null;
   let selected = sequence;
-  const head = h('div', { class: 'head' });
+  const head = h('div', null);
+  const because = h('div', null);
+  const actions = h('div', null);
+  let offered = null;
   const figure = story(about, (event) => `${path}/events/${event.sequence}${at ? `?at=${at}` : ''}`);
   const side = h('aside', { class: 'side', 'aria-label': 'One event' });
-  const node = h('div', { class: 'one' }, head, h('div', { class: 'columns' }, figure.node, side));
+  const node = h('div', { class: 'one' }, head, because, actions, h('div', { class: 'columns' }, figure.node, side));
   const view = { node, title: id, command: null };
 
   const show = () => {
-    head.replaceChildren(...heading(about, told, at));
+    head.replaceChildren(...heading(about, told));
+    because.replaceChildren(...whyOf(about, told, reason, at, because));
+    // What is typed there stays while the story goes on.
+    if (offered !== told.state) actions.replaceChildren(...[!at && verbs(about, told)].filter(Boolean));
+    offered = told.state;
     figure.show(told, selected);
-    const command = at ? commands.asOf(about, id, at) : commands.trace(id);
-    view.command = selected ? [command, commands.payload(about, id, selected)] : command;
+    view.command = [
+      at ? commands.asOf(about, id, at) : commands.trace(id),
+      !at && told.waits_for && commands.why(id),
+      selected && commands.payload(about, id, selected),
+    ].filter(Boolean);
+  };
+  const ask = async () => {
+    const waits = !at && told.waits_for;
+    reason = waits ? await get(`${path}/why`).catch(() => null) : null;
+    because.replaceChildren(...whyOf(about, told, reason, at, because));
   };
   const showEvent = async () => {
     if (!selected) {
@@ -44,6 +61,7 @@ export async function one({ about, parameters, frame }, id, sequence) {
       show();
       if (!selected) await showEvent();
       frame();
+      await ask();
     } catch {
       // It is read again with the next change, or once the service is back.
     }
@@ -51,6 +69,7 @@ export async function one({ about, parameters, frame }, id, sequence) {
   const refresh = refresher(load);
   show();
   await showEvent();
+  ask();
   return Object.assign(view, {
     close: refresh.stop,
     // Another event of the same one: the page stays where it is.
@@ -68,13 +87,13 @@ export async function one({ about, parameters, frame }, id, sequence) {
     see: (messages) => {
       const mine = messages.some((message) => message.kind === 'transition' && message.data.id === id);
       if (!at && (mine || messages.some((message) => ['resync', 'again'].includes(message.kind)))) refresh();
+      else if (told.waits_for && messages.some((message) => message.kind === 'heartbeat')) ask();
     },
   });
 }
 
-// The sentence that says where it stands. What answers `why` may say more.
-function why(told) {
-  if (told.why) return told.why;
+// Where it stands, in one sentence, until `why` has looked.
+function stands(told) {
   const waits = told.waits_for;
   const turn = told.turned_by;
   const turned = turn && `${turn.by} said no at ${turn.slot}${turn.reason ? ` (${turn.reason})` : ''}`;
@@ -89,15 +108,24 @@ function why(told) {
   }
 }
 
-function heading(about, told, at) {
+function whyOf(about, told, reason, at, before) {
+  // Only of the state that is shown.
+  const known = told.waits_for && reason?.waits_for?.slot === told.waits_for.slot ? reason : null;
   const waits = told.waits_for;
+  const wasOpen = before.querySelector('details')?.open;
+  return [
+    h('p', { class: `why is-${told.state}`, 'data-code': known?.code }, known?.sentence ?? stands(told),
+      waits && [' ', h('a', { href: `/steps/${encodeURIComponent(waits.worker)}` }, `See ${waits.worker}`)]),
+    known && h('details', { class: 'looked', open: wasOpen }, h('summary', null, 'What was looked at'),
+      h('ul', null, known.looked_at.map((one) => h('li', null, one)))),
+    at && h('p', { class: 'news' }, `As of ${at}. `, h('a', { href: `/${about.many}/${encodeURIComponent(told.id)}` }, 'See it as it is now')),
+  ].filter(Boolean);
+}
+
+function heading(about, told) {
   return [
     h('p', { class: 'crumb' }, h('a', { href: `/${about.many}` }, about.many)),
     h('h1', null, h('span', { class: 'id' }, told.id), ' ', badge(told.state), ' ', copy(told.id, 'copy id')),
-    h('p', { class: `why is-${told.state}` }, why(told),
-      waits && [' ', h('a', { href: `/steps/${encodeURIComponent(waits.worker)}` }, `See ${waits.worker}`)]),
-    at && h('p', { class: 'news' }, `As of ${at}. `, h('a', { href: `/${about.many}/${encodeURIComponent(told.id)}` }, 'See it as it is now')),
-    !at && verbs(about, told),
     told.parked.length > 0 && h('ul', { class: 'parked' }, told.parked.map((one) => h('li', null,
       h('strong', null, 'Set aside'), ` by ${one.durable}: `, h('code', null, one.reason ?? ''), ` message ${one.sequence}`))),
   ].filter(Boolean);
