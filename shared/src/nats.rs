@@ -15,6 +15,7 @@ pub mod provision;
 mod publish;
 mod pull;
 mod read;
+mod restore;
 mod service;
 mod settings;
 

@@ -1,9 +1,11 @@
 //! `quadrille` as an operator's script runs it: the built program, its exit codes and its JSON,
 //! against a real server and real workers.
 
+mod audit;
 mod breaker;
 mod held;
 mod lines;
+mod replay;
 mod why;
 
 use serde_json::{Value, json};

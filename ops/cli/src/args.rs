@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use quadrille_tool::Verb;
 
-use crate::{dev, orders, place, rebuild, running, stock};
+use crate::{audit, dev, export, orders, place, rebuild, replay, running, stock};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +36,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Orders(orders::OrdersCommand),
     Rebuild(rebuild::RebuildArgs),
+    Audit(audit::AuditArgs),
+    Export(export::ExportArgs),
+    Replay(replay::ReplayArgs),
     #[command(flatten)]
     Verb(Verb),
     /// Become another program that dies with the one that started it, as `dev` starts its programs

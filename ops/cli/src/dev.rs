@@ -5,6 +5,7 @@
 
 mod folder;
 mod stack;
+mod own_broker;
 mod demo;
 
 mod child;
@@ -26,6 +27,7 @@ use demo::Orders;
 use folder::{Folder, Place};
 use stack::{Stack, StackArgs};
 
+pub(crate) use own_broker::{Isolated, OwnBroker};
 pub(crate) use tied::{TiedArgs, tied};
 
 const EXAMPLES: &str = "\
@@ -194,7 +196,7 @@ fn ourselves() -> String {
 }
 
 /// Ready at the first SIGTERM, SIGINT or SIGHUP; caught from this call on.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;

@@ -8,6 +8,10 @@ mod place;
 mod stock;
 mod orders;
 mod rebuild;
+mod audit;
+mod export;
+mod recorded;
+mod replay;
 mod dev;
 mod running;
 
@@ -28,6 +32,9 @@ async fn run(command: Command, tool: &Tool) -> anyhow::Result<ExitCode> {
         Command::Place(args) => place::run(&args, tool).await,
         Command::Stock(command) => stock::run(command, tool).await,
         Command::Orders(command) => orders::run(command, tool).await,
+        Command::Audit(args) => audit::run(&args, tool).await,
+        Command::Replay(args) => replay::run(&args, tool).await,
+        Command::Export(args) => export::run(&args, tool).await,
         Command::Rebuild(args) => rebuild::run(&args, tool).await,
         Command::Verb(verb) => verb.run(tool).await,
         Command::Tied(args) => Err(dev::tied(&args)),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Awaited, Code, Seen, Service, words};
+use super::{Awaited, Code, Seen, Service};
 use crate::breaker::fleet::{self, Mode};
 use crate::broker::{Pause, StreamState};
 use crate::flow::Role;
@@ -183,7 +183,7 @@ impl Seen {
     fn explained(&self, durable: &str) -> Timestamp {
         let keys = self.services.iter().filter_map(|service| service.key.as_ref());
         let until = keys.filter_map(|key| key.pauses.get(durable)).max();
-        until.map_or(Timestamp::UNIX_EPOCH, |until| words::moment(*until))
+        until.map_or(Timestamp::UNIX_EPOCH, |until| moment(*until))
     }
 }
 
@@ -202,4 +202,10 @@ impl Service {
         let key = self.key.as_ref().filter(|_| self.forced.is_none());
         key.is_some_and(|key| key.reason == fleet::Reason::Credentials)
     }
+}
+
+/// Milliseconds since the Unix epoch as a time.
+pub(super) fn moment(milliseconds: u64) -> Timestamp {
+    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
 }

@@ -31,12 +31,16 @@ fn delivered(seen: &mut Seen) {
 
 type Change = fn(&mut Seen);
 
+/// A row of the table below.
+type Row<'r> = (&'r [Stored], Option<&'r str>, Change, Code, &'r str, &'r str);
+
 /// Events, what was set aside, what else was seen; the code, and what the sentence must say of what
 /// it waits for, and of the way out.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row a stall")]
 fn every_stall_has_its_code_and_its_way_out() {
     let (open, undo) = (reserved(), turned());
-    let rows: Vec<(&[Stored], Option<&str>, Change, Code, &str, &str)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         (
             &open,
             None,

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp, Unit};
 
 use super::looked::looked_at;
-use super::reason::{Reason, is_near};
+use super::reason::{Reason, is_near, moment};
 use super::{Code, Seen, Why};
 use crate::Flow;
 use crate::log::story::{Phase, Story};
@@ -101,6 +101,26 @@ impl Words<'_> {
                 format!("the pause ends by itself at {}", clock(*until)),
                 format!("`nats consumer resume {stream} {durable}` ends it now"),
             ),
+            Reason::Held(_) | Reason::NoWorker | Reason::Lag { .. } | Reason::InHand => {
+                self.of_a_worker(reason)
+            }
+            Reason::Near { until } => said(
+                format!("waits for {worker}, and nothing that was looked at says why"),
+                format!("it is taken back at its deadline, {}", clock(*until)),
+                format!("look at the log of {worker}"),
+            ),
+            Reason::Unknown => said(
+                format!("waits for {worker}, and nothing that was looked at says why"),
+                String::new(),
+                format!("look at the log of {worker}; looked at: {}", self.looked()),
+            ),
+        }
+    }
+
+    /// What has to do with the worker's replicas.
+    fn of_a_worker(&self, reason: &Reason<'_>) -> Said {
+        let (worker, _) = self.names();
+        match reason {
             Reason::Held(held) => said(
                 format!("waits for {worker}, which holds it until a call is free"),
                 next_try(held),
@@ -122,16 +142,7 @@ impl Words<'_> {
                  over",
                 String::new(),
             ),
-            Reason::Near { until } => said(
-                format!("waits for {worker}, and nothing that was looked at says why"),
-                format!("it is taken back at its deadline, {}", clock(*until)),
-                format!("look at the log of {worker}"),
-            ),
-            Reason::Unknown => said(
-                format!("waits for {worker}, and nothing that was looked at says why"),
-                String::new(),
-                format!("look at the log of {worker}; looked at: {}", self.looked()),
-            ),
+            _ => nothing(""),
         }
     }
 
@@ -272,12 +283,6 @@ fn next_try(held: &Held) -> String {
         Some(time) => format!("the next try comes at {}", clock(time)),
         None => "it is being tried now".to_owned(),
     }
-}
-
-/// Milliseconds since the Unix epoch as a time.
-pub(super) fn moment(milliseconds: u64) -> Timestamp {
-    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
 }
 
 fn clock(time: Timestamp) -> String {

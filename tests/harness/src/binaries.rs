@@ -55,7 +55,7 @@ fn beside_this_program(build: Build) -> PathBuf {
 /// # Errors
 /// When there is none; says how to get one.
 #[expect(clippy::disallowed_methods, reason = "tests have no config; this is its one reader")]
-pub(crate) fn nats_server() -> anyhow::Result<PathBuf> {
+pub fn nats_server() -> anyhow::Result<PathBuf> {
     if let Ok(named) = std::env::var("QUADRILLE_NATS_SERVER") {
         return Ok(named.into());
     }

@@ -48,6 +48,15 @@ pub(super) struct StackArgs {
     nats_server: PathBuf,
 }
 
+impl StackArgs {
+    /// This program, and ports that are free.
+    pub(super) fn at_free_ports(nats_server: &Path) -> Self {
+        let (port, sandbox_port, command_port, query_port) = (None, None, None, None);
+        let nats_server = nats_server.to_owned();
+        Self { port, sandbox_port, command_port, query_port, nats_server }
+    }
+}
+
 /// Everything, started or not.
 pub(super) struct Stack {
     folder: Folder,
@@ -132,6 +141,19 @@ impl Stack {
         self.restart.send_replace(true);
         self.running = Some(Running { addresses, broker: connected });
         Ok(())
+    }
+
+    /// Starts a broker and nothing else.
+    ///
+    /// # Errors
+    /// When there is no such program, or it ends.
+    pub(super) async fn start_broker(&mut self, nats_server: &Path) -> anyhow::Result<NatsBroker> {
+        require_server(nats_server)?;
+        let arguments = programs::server_arguments(&self.folder, None);
+        let broker = self.keep("nats-server", nats_server, arguments);
+        let url = self.ready(broker, || self.server_url(broker)).await?;
+        let (urls, name) = (vec![url], Some(self.ui.tool.to_owned()));
+        Ok(nats::connect(&NatsOptions { urls, name, ..NatsOptions::default() }).await?)
     }
 
     /// Stops the workers, which finish what they have in hand, then the sandbox and the broker.

@@ -1,0 +1,89 @@
+//! What an audit prints: progress to stderr, the verdict to stdout.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use quadrille_tool::output::{self, BAD, GOOD, Ui};
+use tokio::time::Instant;
+
+use super::verdict::{Invariant, Verdict};
+
+/// Progress of reading, over all passes.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    ui: Ui,
+    told: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(messages: Option<u64>, ui: Ui) -> Self {
+        let target =
+            if ui.watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let form = match messages {
+            Some(_) => "{bar:40} {pos}/{len} messages, {msg}, {eta} left",
+            None => "{spinner} {pos} messages, {msg}",
+        };
+        let style = ProgressStyle::with_template(form);
+        let bar = ProgressBar::with_draw_target(messages, target)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, ui, told: Instant::now() }
+    }
+
+    pub(super) fn more(&mut self, messages: u64, verdict: &Verdict) {
+        self.bar.inc(messages);
+        let text = || format!("{} violations", verdict.count());
+        if self.ui.watched {
+            self.bar.set_message(text());
+        } else if self.told.elapsed() > Duration::from_secs(5) {
+            self.told = Instant::now();
+            self.ui.note(format!("{} messages read, {}", self.bar.position(), text()));
+        }
+    }
+
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+pub(super) fn tell(verdict: &Verdict, json: bool, ui: Ui) -> anyhow::Result<ExitCode> {
+    if json {
+        output::json(verdict)?;
+    } else {
+        output::data(&text(verdict, ui))?;
+    }
+    Ok(if verdict.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text(verdict: &Verdict, ui: Ui) -> String {
+    let paint = ui.on_stdout;
+    let mut text = String::new();
+    for violation in &verdict.violations {
+        let order = violation.order.as_ref().map(|id| format!("order {id}: ")).unwrap_or_default();
+        let name = paint.paint(BAD, name(violation.invariant));
+        text.push_str(&format!("{name}: {order}{}\n", violation.what));
+    }
+    let more = verdict.count().saturating_sub(verdict.violations.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("and {more} more\n"));
+    }
+    for (invariant, why) in &verdict.not_checked {
+        text.push_str(&format!("{} was not checked, or not for all: {why}\n", name(*invariant)));
+    }
+    let Verdict { messages, orders, completed, cancelled, open, parked, effects, .. } = verdict;
+    let first = match verdict.sound {
+        true => paint.paint(GOOD, "sound"),
+        false => paint.paint(BAD, format!("broken: {} violations", verdict.count())),
+    };
+    text.push_str(&format!(
+        "{first}: {orders} orders ({completed} completed, {cancelled} cancelled, {open} open, \
+         {parked} of those parked), {messages} messages, {effects} effects\n"
+    ));
+    text
+}
+
+/// As in the JSON.
+fn name(invariant: Invariant) -> String {
+    let value = serde_json::to_value(invariant).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}

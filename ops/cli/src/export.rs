@@ -1,0 +1,81 @@
+//! `quadrille export`: writes every event of some orders as JSON lines, for `audit`, `replay` and
+//! stock tools.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::Args;
+use quadrille::SagaId;
+use quadrille_tool::Tool;
+use quadrille_tool::output::{self, Advise};
+use schemas::order_fulfilment::FLOW;
+
+use crate::recorded::{Line, Read, Recorded, Selection, ServerArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  quadrille export A123 > A123.jsonl                        one order
+  quadrille export --from 4000 --to 5000 > some.jsonl       all orders placed in a range
+  quadrille export --log backup/ A123                       out of a backup: see `replay --help`
+  quadrille export A123 | jq -r .subject
+
+Each line has stream, sequence, subject, stored_at, headers and payload (payload_base64 where that
+is no text), in the order of the log.
+
+Exit codes: 0 written; 1 an order that was named is not there; 2 there are no such orders.";
+
+/// Write all events of some orders as JSON lines
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ExportArgs {
+    /// Orders; without them, all that were placed in the range
+    #[arg(value_name = "ID")]
+    ids: Vec<SagaId>,
+    #[command(flatten)]
+    selection: Selection,
+    /// A recorded log, a file or a folder, in place of that of the broker
+    #[arg(long, value_name = "LOG")]
+    log: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(crate) async fn run(args: &ExportArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let mut chosen = args.selection.of(&args.ids)?;
+    let mut log = match &args.log {
+        Some(path) => Recorded::open(path, &args.server.nats_server, tool).await?,
+        None => Recorded::live(tool).await?.0,
+    };
+    let mut written = 0_u64;
+    loop {
+        match log.next().await? {
+            Read::Messages(messages) => {
+                for message in messages {
+                    let Some((slot, saga)) = FLOW.parse_subject(&message.subject) else { continue };
+                    if chosen.takes(slot, &saga, &message) {
+                        output::json(&Line::of(FLOW.stream, message))?;
+                        written += 1;
+                    }
+                }
+            }
+            Read::Unreadable(bad) => {
+                tool.ui.note(format!("{}: {} cannot be read: {}", log.name, bad.place, bad.why));
+            }
+            Read::End => break,
+        }
+    }
+    if written == 0 {
+        let none = anyhow!("{} has no such orders", log.name);
+        tool.ui.error(&none.advise("upper and lower case differ in ids; is it the right log?"));
+        log.close().await;
+        return Ok(ExitCode::from(2));
+    }
+    log.close().await;
+    tool.ui.note(format!("{written} events of {} orders", chosen.count()));
+    let missing = chosen.missing();
+    for saga in &missing {
+        tool.ui.error(&anyhow!("order {saga} is not in the log, or not in the range"));
+    }
+    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,76 @@
+//! Which orders of a recorded log are meant: those named, or those that were placed in a range.
+
+use std::collections::{BTreeSet, HashSet};
+
+use anyhow::bail;
+use clap::Args;
+use jiff::Timestamp;
+use quadrille::SagaId;
+use quadrille::broker::Stored;
+use schemas::order_fulfilment::FLOW;
+
+/// The orders that are meant; all of them where nothing is named.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Selection {
+    /// Orders placed at this sequence of the log or later
+    #[arg(long, value_name = "SEQ")]
+    from: Option<u64>,
+    /// Orders placed at this sequence or earlier
+    #[arg(long, value_name = "SEQ")]
+    to: Option<u64>,
+    /// Orders placed at this time or later: 2026-01-02T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Orders placed at this time or earlier
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+}
+
+/// A selection in use: it learns which orders are meant as it sees them placed.
+#[derive(Debug)]
+pub(crate) struct Chosen<'s> {
+    range: &'s Selection,
+    named: BTreeSet<SagaId>,
+    found: HashSet<SagaId>,
+}
+
+impl Selection {
+    /// # Errors
+    /// When the range is empty whatever the log holds.
+    pub(crate) fn of(&self, named: &[SagaId]) -> anyhow::Result<Chosen<'_>> {
+        if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
+            bail!("--from is after --to, so no order is meant");
+        }
+        if self.since.zip(self.until).is_some_and(|(since, until)| since > until) {
+            bail!("--since is after --until, so no order is meant");
+        }
+        let named = named.iter().cloned().collect();
+        Ok(Chosen { range: self, named, found: HashSet::new() })
+    }
+}
+
+impl Chosen<'_> {
+    /// Whether a message is of an order that is meant. Messages come in the order of the log.
+    pub(crate) fn takes(&mut self, slot: &str, saga: &SagaId, message: &Stored) -> bool {
+        let Selection { from, to, since, until } = self.range;
+        let (sequence, at) = (message.sequence, message.stored_at);
+        let in_range = from.is_none_or(|from| from <= sequence)
+            && to.is_none_or(|to| sequence <= to)
+            && since.is_none_or(|since| since <= at)
+            && until.is_none_or(|until| at <= until);
+        let is_named = self.named.is_empty() || self.named.contains(saga);
+        if slot == FLOW.opens.slot && in_range && is_named {
+            self.found.insert(saga.clone());
+        }
+        self.found.contains(saga)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Those that were named, and are not in the log or not in the range.
+    pub(crate) fn missing(&self) -> Vec<&SagaId> {
+        self.named.iter().filter(|saga| !self.found.contains(saga)).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! Whether an order ended as the log says, and where it first differs.
+
+use std::collections::BTreeMap;
+
+use schemas::order_fulfilment::FLOW;
+use serde_json::Value;
+
+use super::tale::{Tale, Told};
+
+/// What services draw anew each time, and what depends on which of them were up.
+const DRAWN: [&str; 5] = ["payment", "label", "tracking", "carrier", "degraded"];
+
+/// Where an order first differs.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Difference {
+    pub(super) slot: String,
+    /// What the log has there.
+    pub(super) recorded: Option<Told>,
+    /// What the replay has there.
+    pub(super) now: Option<Told>,
+}
+
+/// The first difference in the order of the log; `None` if it ended in the same way, or if the log
+/// ends before the order does.
+pub(super) fn compare(tale: &Tale, now: &BTreeMap<String, Told>) -> Option<Difference> {
+    let mut recorded: Vec<_> = tale.events.iter().filter(|(slot, _)| decides(slot)).collect();
+    recorded.sort_by_key(|(_, told)| told.sequence);
+    for (slot, told) in recorded {
+        let there = now.get(slot.as_str());
+        if there.is_none_or(|there| differ(told, there)) {
+            let (recorded, now) = (Some(told.clone()), there.cloned());
+            return Some(Difference { slot: slot.clone(), recorded, now });
+        }
+    }
+    // Where the log ends within the story, the replay may go further.
+    if !tale.is_closed() {
+        return None;
+    }
+    let mut more: Vec<_> = now.iter().filter(|(slot, _)| decides(slot)).collect();
+    more.sort_by_key(|(_, told)| told.sequence);
+    let (slot, told) = more.into_iter().find(|(slot, _)| !tale.events.contains_key(*slot))?;
+    Some(Difference { slot: slot.clone(), recorded: None, now: Some(told.clone()) })
+}
+
+/// Whether a slot holds a decision of a step. A signal only wakes, and any writer will do.
+fn decides(slot: &str) -> bool {
+    FLOW.steps.iter().any(|row| {
+        row.slot == slot
+            || row.undo.is_some_and(|undo| undo.slot == slot)
+            || row.pivot.is_some_and(|pivot| pivot.slot == slot)
+    })
+}
+
+fn differ(recorded: &Told, now: &Told) -> bool {
+    recorded.event_type != now.event_type || lasting(&recorded.data) != lasting(&now.data)
+}
+
+/// The fields that must be the same each time. Card and destination may stand in for the real ones.
+fn lasting(data: &Value) -> Value {
+    let mut data = data.clone();
+    if let Some(fields) = data.as_object_mut() {
+        for drawn in DRAWN.iter().chain(&["payment_method", "ship_to"]) {
+            fields.remove(*drawn);
+        }
+    }
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use quadrille::SagaId;
+    use quadrille::broker::Stored;
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(sequence: u64, event_type: &str, data: Value) -> Told {
+        let source = "x".to_owned();
+        Told { sequence, event_type: event_type.to_owned(), source, data }
+    }
+
+    fn tale(events: &[(&str, Told)]) -> Tale {
+        let placed = Stored {
+            subject: "orders.placed.A1".into(),
+            sequence: 1,
+            stored_at: jiff::Timestamp::UNIX_EPOCH,
+            headers: Vec::new(),
+            payload: Vec::new().into(),
+        };
+        Tale { id: SagaId::parse("A1").unwrap(), placed, events: by_slot(events) }
+    }
+
+    fn by_slot(events: &[(&str, Told)]) -> BTreeMap<String, Told> {
+        events.iter().map(|(slot, told)| ((*slot).to_owned(), told.clone())).collect()
+    }
+
+    #[test]
+    fn what_a_service_draws_makes_no_difference_and_what_a_worker_decides_does() {
+        let charged = |amount: u64, payment: &str| {
+            let data = json!({ "payment": payment, "amount": amount });
+            ("payment", told(3, "payment.charged.v1", data))
+        };
+        let closed = ("closed", told(9, "order.completed.v1", json!({})));
+        let recorded = tale(&[charged(5, "pi_1"), closed.clone()]);
+        let same = by_slot(&[charged(5, "pi_2"), closed.clone()]);
+        assert_eq!(compare(&recorded, &same), None);
+        let dearer = compare(&recorded, &by_slot(&[charged(6, "pi_1"), closed.clone()])).unwrap();
+        assert_eq!(
+            (dearer.slot.as_str(), dearer.now.unwrap().data["amount"].as_u64()),
+            ("payment", Some(6))
+        );
+        let shorter = compare(&recorded, &by_slot(&[charged(5, "pi_1")])).unwrap();
+        assert_eq!((shorter.slot.as_str(), shorter.now), ("closed", None));
+    }
+
+    #[test]
+    fn the_first_difference_in_the_order_of_the_log_is_told() {
+        let refused = ("inventory", told(2, "inventory.refused.v1", json!({ "reason": "a" })));
+        let closed = |kind: &str| ("closed", told(9, kind, json!({})));
+        let recorded = tale(&[refused.clone(), closed("order.cancelled.v1")]);
+        let other = ("inventory", told(2, "inventory.refused.v1", json!({ "reason": "b" })));
+        let found = compare(&recorded, &by_slot(&[other, closed("order.completed.v1")])).unwrap();
+        assert_eq!(found.slot, "inventory");
+        let more = ("payment", told(5, "payment.charged.v1", json!({})));
+        let all = [refused, more, closed("order.cancelled.v1")];
+        let found = compare(&recorded, &by_slot(&all)).unwrap();
+        assert_eq!((found.slot.as_str(), found.recorded), ("payment", None));
+    }
+
+    #[test]
+    fn where_the_log_ends_within_the_story_the_replay_may_go_further() {
+        let reserved = ("inventory", told(2, "inventory.reserved.v1", json!({})));
+        let closed = ("closed", told(9, "order.completed.v1", json!({})));
+        let recorded = tale(std::slice::from_ref(&reserved));
+        assert_eq!(compare(&recorded, &by_slot(&[reserved, closed])), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! What a replay prints: each order that differs, with both events beside each other, and a
+//! verdict.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use quadrille_tool::output::{self, BAD, GOOD, Ui};
+use serde_json::{Value, json};
+
+use super::compare::Difference;
+use super::tale::{Tale, Told};
+
+/// Differences that are printed for people; JSON has all.
+const SHOWN: usize = 20;
+
+/// The outcome of a replay.
+#[derive(Debug)]
+pub(super) struct Report {
+    json: bool,
+    same: u64,
+    differs: u64,
+    left_out: u64,
+    differences: Vec<String>,
+    /// How long the orders took in the log.
+    recorded: Duration,
+    took: Duration,
+}
+
+impl Report {
+    pub(super) fn new(tales: &[Tale], json: bool) -> Self {
+        let times = || tales.iter().map(Tale::placed_at);
+        let span = times().max().zip(times().min());
+        let recorded = span.and_then(|(last, first)| last.duration_since(first).try_into().ok());
+        let recorded = recorded.unwrap_or_default();
+        let (differences, took) = (Vec::new(), Duration::ZERO);
+        Self { json, same: 0, differs: 0, left_out: 0, differences, recorded, took }
+    }
+
+    /// Whether an order can be compared; counts one that cannot.
+    pub(super) fn takes(&mut self, tale: &Tale) -> bool {
+        let left_out = tale.was_ended_from_outside();
+        self.left_out += u64::from(left_out);
+        !left_out
+    }
+
+    pub(super) fn add(&mut self, tale: &Tale, found: Option<Difference>) -> anyhow::Result<()> {
+        let Some(Difference { slot, recorded, now }) = found else {
+            self.same += 1;
+            return Ok(());
+        };
+        self.differs += 1;
+        if self.json {
+            return output::json(&json!({
+                "order": tale.id.as_str(),
+                "slot": slot,
+                "recorded": recorded.as_ref().map(document),
+                "now": now.as_ref().map(document),
+            }));
+        }
+        if self.differences.len() < SHOWN {
+            let sides = sides(&slot, recorded.as_ref(), now.as_ref());
+            self.differences.push(format!("order {}\n{sides}", tale.id));
+        }
+        Ok(())
+    }
+
+    pub(super) fn took(self, took: Duration) -> Self {
+        Self { took, ..self }
+    }
+
+    pub(super) fn tell(&self, json: bool, ui: Ui) -> anyhow::Result<ExitCode> {
+        let Self { same, differs, left_out, recorded, took, .. } = self;
+        let (seconds, span) = (took.as_secs_f64(), recorded.as_secs_f64());
+        if json {
+            output::json(&json!({
+                "orders": same + differs, "same": same, "different": differs,
+                "left_out": left_out, "took_s": seconds, "recorded_s": span,
+            }))?;
+        } else {
+            let paint = ui.on_stdout;
+            let mut text = self.differences.concat();
+            let more = *differs - self.differences.len() as u64;
+            if more > 0 {
+                text.push_str(&format!("and {more} more\n"));
+            }
+            let verdict = match differs {
+                0 => paint.paint(GOOD, "no difference"),
+                _ => paint.paint(BAD, format!("{differs} DIFFER")),
+            };
+            text.push_str(&format!(
+                "{verdict}: {} orders were replayed in {seconds:.1} s, and {same} ended as in the \
+                 log, where they came within {span:.1} s\n",
+                same + differs
+            ));
+            if *left_out > 0 {
+                text.push_str(&format!(
+                    "{left_out} were left out: they were ended from outside, by a cancellation or \
+                     a deadline\n"
+                ));
+            }
+            output::data(&text)?;
+        }
+        Ok(if *differs == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn document(told: &Told) -> Value {
+    json!({ "type": told.event_type, "source": told.source, "data": told.data })
+}
+
+/// Two events beside each other: first the log's, then that of the replay.
+pub(super) fn sides(slot: &str, recorded: Option<&Told>, now: Option<&Told>) -> String {
+    let line = |told: Option<&Told>| match told {
+        Some(told) => format!("{} by {}  {}", told.event_type, told.source, told.data),
+        None => "nothing".to_owned(),
+    };
+    let mark = if line(recorded) == line(now) { ' ' } else { '≠' };
+    format!("{mark} {slot}\n    log     {}\n    replay  {}\n", line(recorded), line(now))
+}
