@@ -106,10 +106,14 @@ async fn audit(args: &AuditArgs, tool: &Tool) -> anyhow::Result<Verdict> {
     };
     let mut verdict = Verdict::default();
     what_is_left_out(args, broker.is_some(), &mut verdict);
+    if log.keys.is_none() && ledger.is_some() {
+        let why = "the recorded log does not say in which namespace its keys are derived";
+        verdict.not_checked.insert(Invariant::Effects, format!("{why}; all else was"));
+    }
     let parts = (log.about.unwrap_or_default() / AN_ORDER / AT_ONCE + 1).max(1);
     let mut progress = Progress::new(log.about.map(|about| about * parts), tool.ui);
     for number in 0..parts {
-        let mut part = Part::new(number, parts, args.at_rest);
+        let mut part = Part::new(number, parts, args.at_rest, log.keys);
         if let Some(ledger) = &ledger {
             read_ledger(ledger, &mut part, &mut verdict)?;
         }

@@ -17,6 +17,7 @@ mod select;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use quadrille::KeyNamespace;
 use quadrille::broker::{Broker, Care, Stored};
 use quadrille::nats::NatsBroker;
 use quadrille_tool::Tool;
@@ -43,6 +44,8 @@ pub(crate) struct Recorded {
     /// What the user calls it.
     pub(crate) name: String,
     kind: Kind,
+    /// In which the idempotency keys of its orders are derived, where it says so.
+    pub(crate) keys: Option<KeyNamespace>,
     /// Whether no message of it should be missing.
     whole: bool,
     /// Messages, as far as that is known before they are read.
@@ -105,11 +108,12 @@ impl Recorded {
         let state = state.ok_or_else(|| {
             anyhow!("there is no log {stream} at {whose}").advise("is it the right broker?")
         })?;
+        let keys = broker.inspect(&FLOW, FLOW.closing().worker).await?.keys;
         let last = state.last_sequence;
         let (name, stream) = (format!("{stream} at {whose}"), stream.to_owned());
         let restored = restored.map(Box::new);
         let kind = Kind::Stream { broker, stream, last, next: 1, restored };
-        Ok(Self { name, kind, whole: true, about: Some(last) })
+        Ok(Self { name, kind, keys, whole: true, about: Some(last) })
     }
 
     /// A file or folder.
@@ -123,7 +127,7 @@ impl Recorded {
             let lines = export::Lines::open(path)?;
             // Of about this many bytes each.
             let about = Some(metadata.len() / 700 + 1);
-            return Ok(Self { name, kind: Kind::Export(lines), whole: false, about });
+            return Ok(Self { name, kind: Kind::Export(lines), keys: None, whole: false, about });
         }
         if let Some(data) = backup::data_of(path) {
             let opened = Restored::open(path, &data, FLOW.stream, server, tool).await?;
@@ -138,7 +142,7 @@ impl Recorded {
                 .advise("see `quadrille replay --help` for what is"));
         }
         let about = Some(files.len());
-        Ok(Self { name, kind: Kind::Dump(files), whole: false, about })
+        Ok(Self { name, kind: Kind::Dump(files), keys: None, whole: false, about })
     }
 
     /// Reads on; in the order of the log.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use quadrille::KeyNamespace;
 use quadrille::broker::Stored;
 use schemas::order_fulfilment::FLOW;
 
@@ -17,6 +18,7 @@ use super::verdict::{Invariant, Verdict};
 pub(super) struct Part {
     number: u64,
     of: u64,
+    keys: Option<KeyNamespace>,
     at_rest: bool,
     orders: BTreeMap<String, Order>,
     entries: Entries,
@@ -29,10 +31,11 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn new(number: u64, of: u64, at_rest: bool) -> Self {
+    pub(super) fn new(number: u64, of: u64, at_rest: bool, keys: Option<KeyNamespace>) -> Self {
         Self {
             number,
             of,
+            keys,
             at_rest,
             orders: BTreeMap::new(),
             entries: Entries::default(),
@@ -145,7 +148,7 @@ impl Part {
             order.causes(id, found);
             endings::check(id, order, self.at_rest, found);
             if by_ledger {
-                ledger::check(id, order, found);
+                ledger::check(id, order, self.keys, found);
             }
             if by_stock {
                 self.stock.holds_what_it_should(id, order, found);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use quadrille::ids::Direction::{self, Run, Undo};
 use quadrille::ids::event_id;
-use quadrille::{IdempotencyKey, SagaId};
+use quadrille::{IdempotencyKey, KeyNamespace, SagaId};
 use schemas::order_fulfilment::events::SAMPLE;
 use serde_json::{Value, json};
 
@@ -82,7 +82,14 @@ impl History {
     pub(super) fn effect(&mut self, order: &str, name: &str, of: (&str, Direction, &str)) {
         let (worker, direction, request) = of;
         let saga = SagaId::parse(order).unwrap();
-        let key = IdempotencyKey::derive(FLOW.saga, &saga, worker, direction, request);
+        let key = IdempotencyKey::derive(
+            KeyNamespace::FIRST,
+            FLOW.saga,
+            &saga,
+            worker,
+            direction,
+            request,
+        );
         let money = worker == "charge-customer";
         let mut line = json!({
             "at": time(self.log.len()).to_string(), "effect": name, "order": order,
@@ -195,7 +202,7 @@ impl History {
     pub(super) fn audit(&self, parts: u64) -> Verdict {
         let mut found = Verdict::default();
         for number in 0..parts {
-            let mut part = Part::new(number, parts, true);
+            let mut part = Part::new(number, parts, true, Some(KeyNamespace::FIRST));
             for line in &self.ledger {
                 part.effect(serde_json::from_value(line.clone()).unwrap(), &mut found);
             }
