@@ -28,8 +28,8 @@ const MANIFEST: &str = "backup.json";
 pub(crate) struct Restored(OwnBroker);
 
 impl Restored {
-    /// Restores the backup in a folder, which must be one of `stream`, and says whether it is of the
-    /// whole stream: `nats sub --backup` keeps what it receives, and notes that.
+    /// Restores the backup in a folder, which must be one of `stream`, and says whether it is of
+    /// the whole stream: `nats sub --backup` keeps what it receives, and notes that.
     ///
     /// # Errors
     /// When it is a backup of another stream or flow, or is damaged.

@@ -135,8 +135,8 @@ mod tests {
     #[test]
     fn sequence_and_time_are_read_from_either_form_of_the_reply() {
         let time = Timestamp::from_nanosecond(1_795_655_900_533_464_011).unwrap();
-        let old = "$JS.ACK.ORDERS.l6lk9OdR.1.17.1.1795655900533464011.1";
-        let new = "$JS.ACK.hub.Ab12.ORDERS.l6lk9OdR.1.17.1.1795655900533464011.1";
+        let old = "ack.ACK.ORDERS.l6lk9OdR.1.17.1.1795655900533464011.1";
+        let new = "ack.ACK.hub.Ab12.ORDERS.l6lk9OdR.1.17.1.1795655900533464011.1";
         assert_eq!((place(old), place(new)), (Some((17, time)), Some((17, time))));
         assert_eq!(place("_INBOX.x"), None);
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_message_is_read_as_the_stock_tool_wrote_it() {
         let text = br#"{"Subject":"orders.placed.A1",
-            "Reply":"$JS.ACK.ORDERS.l6.1.2.1.1795655900533464011.0",
+            "Reply":"ack.ACK.ORDERS.l6.1.2.1.1795655900533464011.0",
             "Header":{"Content-Type":["a/b"],"Nats-Expected-Last-Subject-Sequence":["0"]},
             "Data":"e30=","Sub":null}"#;
         let stored = stored(text).unwrap();
