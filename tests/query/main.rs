@@ -15,3 +15,4 @@ mod answers;
 mod events;
 mod page;
 mod flow;
+mod held;

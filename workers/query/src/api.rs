@@ -13,6 +13,7 @@ use quadrille_projection::rusqlite::Connection;
 use quadrille_projection::{NotThere, Projection, ReadError, Status, rusqlite};
 use serde_json::{Map, Value, json};
 
+use crate::held::{self, Hands, Which};
 use crate::list::List;
 use crate::operation::Operation;
 use crate::question::{Question, bad};
@@ -57,6 +58,7 @@ impl Api {
             Operation::Counts => self.counts(question).await,
             Operation::Steps => self.steps(question).await,
             Operation::Flow => flow::flow(self).await,
+            Operation::Held => held::held(self, question).await,
             Operation::Stock => stock::show(self, question).await,
             Operation::Projections => Ok(self.projections()),
             Operation::Changes => changes::page(self, question).await,
@@ -69,13 +71,22 @@ impl Api {
 
     async fn list(&self, question: &Question) -> Result<Value, Problem> {
         let now = self.now()?;
-        let list = List::of(self.flow, self.view, question, now)?;
+        let which = Which::of(question)?;
+        let hands = match which {
+            Some(_) => Some(Hands::look(self.flow, &*self.broker).await),
+            None => None,
+        };
+        let among = hands.as_ref().zip(which).map(|(hands, which)| hands.sagas(which));
+        let list = List::of(self.flow, self.view, question, among, now)?;
         let (page, place) = self.rows(question, move |rows| list.read(rows, now)).await?;
         let mut answer = Map::new();
         answer.insert(self.view.many.to_owned(), page.rows.into());
         answer.insert("next".to_owned(), page.next.into());
         if let Some(count) = page.count {
             answer.insert("count".to_owned(), count);
+        }
+        if let Some(hands) = hands {
+            answer.insert("asked".to_owned(), hands.asked(self.flow));
         }
         answer.insert("as_of".to_owned(), self.as_of(Some(place)));
         Ok(answer.into())

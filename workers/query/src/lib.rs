@@ -16,6 +16,7 @@ mod found;
 mod one;
 mod why;
 mod find;
+mod held;
 mod steps;
 mod flow;
 mod stock;

@@ -1,21 +1,30 @@
 //! Lists and their counts, over indexes only: every order of a list is the order of an index that
 //! begins with its filter.
 
+mod statement;
+
 use jiff::Timestamp;
 use quadrille::Flow;
 use quadrille::service::problem::Problem;
-use quadrille_projection::rusqlite::types::Value as Sql;
 use quadrille_projection::rusqlite::{self, Connection, params_from_iter};
 use serde_json::{Value, json};
 
 use crate::found::Found;
 use crate::question::{Cursor, Parameter, Question, bad};
 use crate::view::View;
+use statement::{Field, Statement};
 
 /// Rows of one answer, at most.
 pub(crate) const MOST: u64 = 200;
 /// What a count stops at.
 const COUNTED: u64 = 10_000;
+
+pub(crate) const HELD: Parameter = Parameter {
+    name: "held",
+    about: "Those that a worker has in hand now: retrying (an attempt failed), waiting (for a \
+            service), or any",
+    example: "retrying",
+};
 
 /// The parameters of a list, besides the view's own filters.
 const PARAMETERS: &[Parameter] = &[
@@ -23,6 +32,7 @@ const PARAMETERS: &[Parameter] = &[
     Parameter { name: "waits_for", about: "The worker whose turn it is", example: "ship-order" },
     Parameter { name: "reason", about: "Why it was turned around", example: "out-of-stock" },
     Parameter { name: "refused_at", about: "The slot that turned it around", example: "payment" },
+    HELD,
     Parameter { name: "since", about: "Opened then or later", example: "2026-11-25T12:00:00Z" },
     Parameter { name: "until", about: "Opened before then", example: "2026-11-25T13:00:00Z" },
     Parameter { name: "older_than", about: "Opened longer ago than this", example: "10m" },
@@ -47,7 +57,7 @@ pub(crate) fn parameters(view: &View) -> Vec<Parameter> {
         about: filter.about,
         example: filter.example,
     });
-    PARAMETERS[..4].iter().copied().chain(own).chain(PARAMETERS[4..].iter().copied()).collect()
+    PARAMETERS[..5].iter().copied().chain(own).chain(PARAMETERS[5..].iter().copied()).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,23 +80,24 @@ impl Order {
 /// A list that was asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct List {
-    from: String,
-    conditions: Vec<String>,
-    values: Vec<Sql>,
+    /// A column of `sagas` or a tag, and the value that it must have.
+    filters: Vec<(Field, String)>,
+    /// Of `opened_at`.
+    dates: Vec<(&'static str, i64)>,
+    /// Only these sagas: what the workers hold is not in the rows.
+    among: Option<String>,
     order: Order,
-    /// Table and column of the order's first key.
-    key: String,
-    /// The table that the keys are read from.
-    keys: &'static str,
     limit: u64,
     after: Option<Cursor>,
 }
 
 impl List {
+    /// `among` are the sagas that it is about, where the question itself does not say it.
     pub(crate) fn of(
         flow: &Flow,
         view: &View,
         question: &Question,
+        among: Option<Vec<&str>>,
         now: Timestamp,
     ) -> Result<Self, Problem> {
         let workers = flow.steps.iter().map(|step| step.worker).collect();
@@ -99,125 +110,44 @@ impl List {
             "worst" => Order::Worst,
             _ => return Err(bad("order", "must be newest, oldest or worst", Some("newest"))),
         };
-        let tags: Vec<_> = view
-            .filters
-            .iter()
-            .filter_map(|filter| Some((filter.name, question.text(filter.name)?)))
-            .collect();
+        let tags = view.filters.iter().map(|filter| Field::Tag(filter.name));
+        let columns = ["state", "waits_for", "reason", "refused_at"].map(Field::Column);
+        let given = tags.chain(columns).filter_map(|field| {
+            let value = question.text(field.name())?;
+            Some((field, value.to_owned()))
+        });
+        let filters: Vec<_> = given.collect();
         if order == Order::Worst {
-            let mut others = tags.iter().map(|(name, _)| *name);
-            let rest = ["reason", "refused_at", "since", "until", "older_than"];
-            let rest = rest.into_iter().filter(|name| question.text(name).is_some());
-            if let Some(name) = others.next().or_else(|| rest.into_iter().next()) {
+            let other = filters.iter().map(|(field, _)| field.name());
+            let mut other = other.filter(|name| !["state", "waits_for"].contains(name));
+            let rest = ["since", "until", "older_than"].into_iter();
+            let mut rest = rest.filter(|name| question.text(name).is_some());
+            if let Some(name) = other.next().or_else(|| rest.next()) {
                 let what = format!("of worst cannot be combined with {name}: use newest or oldest");
                 return Err(bad("order", &what, Some("newest")));
             }
         }
-        let keys = if tags.is_empty() { "s" } else { "t" };
-        let mut list = Self {
-            from: "sagas s".to_owned(),
-            conditions: Vec::new(),
-            values: Vec::new(),
-            order,
-            key: if order == Order::Worst { "s.waits_since" } else { "opened_at" }.to_owned(),
-            keys,
-            limit: question.number("limit", 50, 1..=MOST)?,
-            after: None,
-        };
-        list.filter(question, &tags);
-        list.dates(question, now)?;
-        if let Some(text) = question.text("after") {
+        let cursor = |text: &str| {
             let cursor = Cursor::parse(text).filter(|cursor| cursor.order == order.letter());
-            let what = "must be `next` of an answer with the same order";
-            list.after = Some(cursor.ok_or_else(|| bad("after", what, None))?);
-        }
-        Ok(list)
-    }
-
-    fn filter(&mut self, question: &Question, tags: &[(&str, &str)]) {
-        let text = |text: &str| Sql::Text(text.to_owned());
-        for (at, (name, value)) in tags.iter().enumerate() {
-            let values = [text(name), text(value)];
-            if at == 0 {
-                // CROSS makes SQLite begin with the tag.
-                "tags t CROSS JOIN sagas s ON s.saga = t.saga".clone_into(&mut self.from);
-                self.when("t.name = ? AND t.value = ?", values);
-            } else {
-                let exists = "EXISTS (SELECT 1 FROM tags x WHERE x.saga = s.saga AND x.name = ? \
-                              AND x.value = ?)";
-                self.when(exists, values);
-            }
-        }
-        for column in ["state", "waits_for", "reason", "refused_at"] {
-            if let Some(value) = question.text(column) {
-                self.when(&format!("s.{column} = ?"), [text(value)]);
-            }
-        }
-        if self.order == Order::Worst {
-            self.when("s.waits_since IS NOT NULL", []);
-        }
-    }
-
-    fn dates(&mut self, question: &Question, now: Timestamp) -> Result<(), Problem> {
-        let keys = self.keys;
-        let at = |time: Timestamp| [Sql::Integer(time.as_microsecond())];
-        if let Some(since) = question.time("since")? {
-            self.when(&format!("{keys}.opened_at >= ?"), at(since));
-        }
-        if let Some(until) = question.time("until")? {
-            self.when(&format!("{keys}.opened_at < ?"), at(until));
-        }
-        if let Some(age) = question.duration("older_than")? {
-            let then = now.checked_sub(age).unwrap_or(Timestamp::MIN);
-            self.when(&format!("{keys}.opened_at < ?"), at(then));
-        }
-        Ok(())
-    }
-
-    fn when<const N: usize>(&mut self, condition: &str, values: [Sql; N]) {
-        self.conditions.push(condition.to_owned());
-        self.values.extend(values);
-    }
-
-    fn key(&self) -> String {
-        match self.order {
-            Order::Worst => self.key.clone(),
-            Order::Newest | Order::Oldest => format!("{}.{}", self.keys, self.key),
-        }
-    }
-
-    /// The statement of a page, with one row more than it has, and its values.
-    fn page(&self) -> (String, Vec<Sql>) {
-        let (keys, key) = (self.keys, self.key());
-        let mut conditions = self.conditions.clone();
-        let mut values = self.values.clone();
-        let (compare, direction) =
-            if self.order == Order::Newest { ("<", "DESC") } else { (">", "ASC") };
-        if let Some(Cursor { at, opened, .. }) = self.after {
-            conditions.push(format!("({key}, {keys}.opened) {compare} (?, ?)"));
-            values.extend([Sql::Integer(at), Sql::Integer(opened)]);
-        }
-        values.push(Sql::Integer(i64::try_from(self.limit).unwrap_or(200) + 1));
-        let sql = format!(
-            "SELECT {} FROM {}{} ORDER BY {key} {direction}, {keys}.opened {direction} LIMIT ?",
-            Found::COLUMNS,
-            self.from,
-            where_all(&conditions),
-        );
-        (sql, values)
-    }
-
-    fn count(&self) -> (String, Vec<Sql>) {
-        let (from, all) = (&self.from, where_all(&self.conditions));
-        let limit = COUNTED + 1;
-        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {from}{all} LIMIT {limit})");
-        (sql, self.values.clone())
+            cursor.ok_or_else(|| {
+                bad("after", "must be `next` of an answer with the same order", None)
+            })
+        };
+        Ok(Self {
+            filters,
+            dates: dates(question, now)?,
+            among: among.map(|sagas| json!(sagas).to_string()),
+            order,
+            limit: question.number("limit", 50, 1..=MOST)?,
+            after: question.text("after").map(cursor).transpose()?,
+        })
     }
 
     /// Reads the page; with its first page also how many rows there are.
     pub(crate) fn read(&self, rows: &Connection, now: Timestamp) -> rusqlite::Result<Page> {
-        let (sql, values) = self.page();
-        let mut statement = rows.prepare_cached(&sql)?;
+        let begin = self.begin(rows)?;
+        let Statement { text, values } = self.page(begin);
+        let mut statement = rows.prepare_cached(&text)?;
         let found = statement.query_map(params_from_iter(values), Found::of)?;
         let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
         let more = found.len() as u64 > self.limit;
@@ -234,8 +164,8 @@ impl List {
         let count = match self.after {
             Some(_) => None,
             None => {
-                let (sql, values) = self.count();
-                let mut statement = rows.prepare_cached(&sql)?;
+                let Statement { text, values } = self.count(begin);
+                let mut statement = rows.prepare_cached(&text)?;
                 Some(statement.query_row(params_from_iter(values), |row| row.get::<_, u64>(0))?)
             }
         };
@@ -258,12 +188,13 @@ fn one_of(question: &Question, name: &str, known: Vec<&str>) -> Result<(), Probl
     }
 }
 
-fn where_all(conditions: &[String]) -> String {
-    if conditions.is_empty() {
-        String::new()
-    } else {
-        format!(" WHERE {}", conditions.join(" AND "))
-    }
+fn dates(question: &Question, now: Timestamp) -> Result<Vec<(&'static str, i64)>, Problem> {
+    let since = question.time("since")?.map(|since| (">=", since));
+    let until = question.time("until")?.map(|until| ("<", until));
+    let older = question.duration("older_than")?;
+    let older = older.map(|age| ("<", now.checked_sub(age).unwrap_or(Timestamp::MIN)));
+    let all = [since, until, older].into_iter().flatten();
+    Ok(all.map(|(compare, time)| (compare, time.as_microsecond())).collect())
 }
 
 /// `{"rows": 12, "text": "12"}`, or with `"text": "10,000+"`.
@@ -313,7 +244,7 @@ mod tests {
 
     fn list(query: &str) -> Result<List, Problem> {
         let question = Question::from_query(query, &parameters(&ORDERS))?;
-        List::of(&FLOW, &ORDERS, &question, Timestamp::UNIX_EPOCH)
+        List::of(&FLOW, &ORDERS, &question, None, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -343,7 +274,10 @@ mod tests {
             let mut list = list(&query).unwrap();
             for after in [None, Some(Cursor { order: 'n', at: 5, opened: 5 })] {
                 list.after = after;
-                for (sql, values) in [list.page(), list.count()] {
+                let begins = 0..list.filters.len().max(1);
+                let begins = begins.map(|at| (at < list.filters.len()).then_some(at));
+                let both = begins.flat_map(|begin| [list.page(begin), list.count(begin)]);
+                for Statement { text: sql, values } in both {
                     let mut plan = rows.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
                     let plan = plan.query_map(params_from_iter(values), |row| row.get(3)).unwrap();
                     let plan: Vec<String> = plan.map(Result::unwrap).collect();

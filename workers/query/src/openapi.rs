@@ -153,6 +153,10 @@ fn schema(operation: Operation, view: &View) -> Value {
             json!({ "opens": object, "turns": object, "steps": list, "arrows": list,
                 "replicas": list, "services": list, "as_of": as_of }),
         ),
+        Operation::Held => (
+            vec!["held", "not_named", "asked"],
+            json!({ "held": list, "not_named": { "type": "integer" }, "asked": list }),
+        ),
         Operation::Stock => (vec!["stock"], json!({ "stock": list })),
         Operation::Projections => (
             vec!["replica", "projections", "as_of"],

@@ -15,6 +15,7 @@ pub(crate) enum Operation {
     Counts,
     Steps,
     Flow,
+    Held,
     Stock,
     Projections,
     Changes,
@@ -41,6 +42,7 @@ impl Operation {
         Self::Counts,
         Self::Steps,
         Self::Flow,
+        Self::Held,
         Self::Stock,
         Self::Projections,
         Self::Changes,
@@ -58,6 +60,7 @@ impl Operation {
             Self::Counts => "counts",
             Self::Steps => "steps",
             Self::Flow => "flow",
+            Self::Held => "held",
             Self::Stock => "stock",
             Self::Projections => "projections",
             Self::Changes => "changes",
@@ -74,9 +77,12 @@ impl Operation {
             Self::Get => Some(format!("/{many}/{{id}}")),
             Self::Why => Some(format!("/{many}/{{id}}/why")),
             Self::Payload => Some(format!("/{many}/{{id}}/events/{{sequence}}")),
-            Self::Find | Self::Counts | Self::Steps | Self::Flow | Self::Projections => {
-                Some(format!("/{}", self.name()))
-            }
+            Self::Find
+            | Self::Counts
+            | Self::Steps
+            | Self::Flow
+            | Self::Held
+            | Self::Projections => Some(format!("/{}", self.name())),
             Self::Stock => view.stock.then(|| "/stock".to_owned()),
             Self::Changes | Self::Rebuild => None,
         }
@@ -96,6 +102,9 @@ impl Operation {
             Self::Steps => "What each step decides, how long it takes, and who waits for it",
             Self::Flow => {
                 "The flow as it runs now: rate, what waits, what fails, who takes it, pauses"
+            }
+            Self::Held => {
+                "What the workers have in hand now: each attempt, its last error, its next try"
             }
             Self::Stock => "What is in stock",
             Self::Projections => "How far this replica's rows are",
@@ -128,6 +137,10 @@ impl Operation {
                 about: "The time to look back, up to 1h",
                 example: "60s",
             }],
+            Self::Held => vec![
+                Parameter { name: "id", about: "Only of this one", example: "A123" },
+                list::HELD,
+            ],
             Self::Stock => vec![Parameter {
                 name: "sku",
                 about: "What to show, several separated by commas; without it, all",
@@ -166,6 +179,7 @@ impl Operation {
             Self::Why
             | Self::Payload
             | Self::Flow
+            | Self::Held
             | Self::Stock
             | Self::Projections
             | Self::Changes
