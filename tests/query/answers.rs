@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use quadrille::SagaId;
+use quadrille::ids::event_id;
+use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::stack::{Fate, Launch, Stack};
 
@@ -75,11 +78,20 @@ async fn a_list_is_filtered_and_comes_page_by_page() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_identifies_an_order_finds_it() {
-    let (_stack, query) = some_orders().await;
+    let (stack, query) = some_orders().await;
+    let last = put(&stack, &writer::story("B4711", Fate::Completes, 10)[..1]).await;
+    query.reaches(last).await;
+    let numbered = query.ok("/find?q=4711").await;
+    assert_eq!(
+        (&numbered["found"][0]["id"], &numbered["found"][0]["by"]),
+        (&json!("B4711"), &json!("order"))
+    );
     let story = query.ok("/orders/Completes-0").await;
     let sequence = story["events"][3]["sequence"].to_string();
     let payload =
         query.ok(&format!("/orders/Completes-0/events/{sequence}")).await["payload"].take();
+    let saga = SagaId::parse("Completes-0").unwrap();
+    let trace = event_id(FLOW.saga, &saga, "", "trace", "").simple().to_string();
     let event = payload["id"].as_str().unwrap().to_owned();
     for (text, by) in [
         ("Completes-0", "order"),
@@ -92,6 +104,8 @@ async fn whatever_identifies_an_order_finds_it() {
         ("TRCompletes-0", "tracking"),
         (&sequence, "sequence"),
         (&event, "event"),
+        (&event.to_uppercase(), "event"),
+        (&trace, "trace"),
     ] {
         let found = query.ok(&format!("/find?q={text}")).await;
         let hits = found["found"].as_array().unwrap();
@@ -147,7 +161,7 @@ async fn a_mistake_is_a_problem_that_says_what_there_is() {
             "GET",
             "/orders?stat=open",
             400,
-            "there are state, waits_for, reason, refused_at, customer",
+            "there are state, waits_for, reason, refused_at, held, customer",
         ),
         ("GET", "/orders?state=shut", 400, "open, cancelling, completed, cancelled"),
         ("GET", "/orders?waits_for=nobody", 400, "reserve-inventory, charge-customer"),

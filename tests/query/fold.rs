@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use quadrille::SagaId;
+use quadrille::ids::event_id;
 use quadrille_projection::rusqlite::types::ValueRef;
 use quadrille_projection::rusqlite::{Connection, Row};
 use serde_json::{Value, json};
@@ -298,9 +300,10 @@ impl Order {
             let mut parts = BTreeSet::from([id.to_owned()]);
             parts.extend(id.match_indices('-').map(|(at, _)| id[at + 1..].to_owned()));
             parts.iter().for_each(|part| put("refs", &found(part, "order")));
-            if let Some(trace) = &event.trace {
-                put("refs", &found(trace, "trace"));
-            }
+            let saga = SagaId::parse(id).unwrap();
+            let derived = || event_id("order", &saga, "", "trace", "").simple().to_string();
+            let trace = event.trace.clone().unwrap_or_else(derived);
+            put("refs", &found(&trace, "trace"));
         }
         let data = event.data.clone();
         let text = |name: &str| data[name].as_str().map(str::to_owned);

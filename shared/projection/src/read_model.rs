@@ -1,7 +1,7 @@
 //! What an author of a projection writes: the tables, and what one event does to their rows.
 
 use quadrille::event::{BadData, Event};
-use quadrille::log::envelope::Envelope;
+use quadrille::log::envelope::{Envelope, trace};
 use quadrille::log::story::{Fact, State};
 use quadrille::{Flow, SagaId};
 use rusqlite::types::Value;
@@ -71,8 +71,9 @@ impl Happened<'_> {
     }
 
     /// The trace that the event belongs to (W3C trace context), in 32 hexadecimal digits.
-    pub fn trace(&self) -> Option<&str> {
-        self.envelope.ok()?.traceparent.as_deref()?.get(3..35)
+    pub fn trace(&self) -> String {
+        let given = self.envelope.ok().and_then(|envelope| envelope.traceparent.as_deref());
+        trace(given, self.flow, self.saga)
     }
 }
 

@@ -97,8 +97,8 @@ impl Shown {
     }
 }
 
-/// Changes the rows of the saga that something happened to. Its own id, each part of it that
-/// follows a dash or an underscore, and its trace are found without being named in `shown`.
+/// Changes the rows of the saga that something happened to. Its own id, the ends of
+/// it that people type, and its trace are found without being named in `shown`.
 pub fn apply(happened: &Happened<'_>, shown: Shown, rows: &mut Rows) {
     let saga = text(happened.saga.as_str());
     let opens = happened.fact.slot == happened.flow.opens.slot;
@@ -148,20 +148,21 @@ pub fn apply(happened: &Happened<'_>, shown: Shown, rows: &mut Rows) {
         rows.write(REF, [text(value.to_lowercase()), text(kind), saga.clone()]);
     };
     if opens {
-        let id = happened.saga.as_str();
-        found_by(happened.flow.saga, id);
-        for (at, _) in id.match_indices(['-', '_']) {
-            if at + 1 < id.len() {
-                found_by(happened.flow.saga, &id[at + 1..]);
-            }
-        }
-        if let Some(trace) = happened.trace() {
-            found_by("trace", trace);
-        }
+        parts(happened.saga.as_str()).for_each(|part| found_by(happened.flow.saga, part));
+        found_by("trace", &happened.trace());
     }
     for (kind, value) in &shown.refs {
         found_by(kind, value);
     }
+}
+
+/// An id and its ends: each that follows a dash or an underscore, and the number (`A123`: `123`).
+fn parts(id: &str) -> impl Iterator<Item = &str> {
+    let separated = id.match_indices(['-', '_']).map(|(at, _)| at + 1);
+    let number = id.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let number = Some(number).filter(|at| *at > 0 && !id[..*at].ends_with(['-', '_']));
+    let starts = std::iter::once(0).chain(separated).chain(number);
+    starts.filter(|at| *at < id.len()).map(|at| &id[at..])
 }
 
 fn stands(state: &State) -> [Value; 6] {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::ids::event_id;
 use crate::{BadData, Event, Flow, Reason, SagaId};
 
-pub use outgoing::{Occasion, Outgoing, Work};
+pub use outgoing::{Occasion, Outgoing, Work, trace};
 
 use crate::broker::Stored;
 

@@ -90,12 +90,17 @@ impl Outgoing {
     }
 }
 
-/// W3C trace context: the trace of the cause, or one derived from the saga; the span is the event.
+/// W3C trace context: the trace of the cause; the span is the event.
 fn traceparent(cause: Option<&str>, flow: &Flow, saga: &SagaId, id: Uuid) -> String {
-    let given = cause
+    format!("00-{}-{:016x}-01", trace(cause, flow, saga), id.as_u64_pair().0)
+}
+
+/// The trace that a `traceparent` names, in 32 hexadecimal digits, or one derived from the saga
+/// where there is none: so all events of a saga that its client did not trace have one trace.
+pub fn trace(traceparent: Option<&str>, flow: &Flow, saga: &SagaId) -> String {
+    let given = traceparent
         .and_then(|text| text.get(3..35))
         .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()) && hex.bytes().any(|b| b != b'0'));
     let derived = || event_id(flow.saga, saga, "", "trace", "").simple().to_string();
-    let trace = given.map_or_else(derived, str::to_owned);
-    format!("00-{trace}-{:016x}-01", id.as_u64_pair().0)
+    given.map_or_else(derived, str::to_owned)
 }
