@@ -9,6 +9,9 @@ pub mod book_hotel;
 pub mod charge_card;
 pub mod confirm_trip;
 
+// What people see of it.
+pub mod trips;
+
 // What the steps talk to: traits in their own words, each with its fake.
 pub mod bank;
 pub mod hotel;

@@ -64,9 +64,33 @@ async fn a_worker_killed_after_it_charged_charges_no_second_time() {
     assert_eq!(stack.effects(), [("hotel", ONCE), ("bank", ONCE)]);
 }
 
+#[tokio::test]
+async fn the_query_worker_shows_trips_by_a_read_model_of_their_own() {
+    let stack = Stack::start(&[BOOK_HOTEL, CHARGE_CARD, CONFIRM_TRIP]).await;
+    let listen = ("QUADRILLE_QUERY__LISTEN", "127.0.0.1:0");
+    let _query = stack.worker(QUERY_TRIPS, &[listen]);
+    stack.request("T6", json!(null), 12_000).await;
+    stack.request("T7", json!(null), 100_001).await;
+    let trips = eventually("both trips in a list", async || {
+        let trips = stack.ask("trips.list", json!({ "hotel": "Ritz", "order": "oldest" })).await?;
+        let ended = |at: usize| trips["trips"][at]["waits_for"].is_null();
+        (trips["trips"].as_array()?.len() == 2 && ended(0) && ended(1)).then_some(trips)
+    })
+    .await;
+    let row = |at: usize| (&trips["trips"][at]["id"], &trips["trips"][at]["state"]);
+    assert_eq!(row(0), (&json!("T6"), &json!("completed")));
+    assert_eq!(row(1), (&json!("T7"), &json!("cancelled")));
+    let details = json!({ "hotel": "Ritz", "amount": 100_001, "currency": "EUR" });
+    assert_eq!(trips["trips"][1]["details"], details);
+    assert_eq!(trips["trips"][1]["refused_at"], "card");
+    let found = stack.ask("trips.find", json!({ "q": "card_1" })).await.unwrap();
+    assert_eq!(found["found"].as_array().unwrap().len(), 2, "{found}");
+}
+
 const BOOK_HOTEL: &str = env!("CARGO_BIN_EXE_book-hotel");
 const CHARGE_CARD: &str = env!("CARGO_BIN_EXE_charge-card");
 const CONFIRM_TRIP: &str = env!("CARGO_BIN_EXE_confirm-trip");
+const QUERY_TRIPS: &str = env!("CARGO_BIN_EXE_query-trips");
 
 /// A server with the streams of the flow, and workers; fields are dropped in this order.
 struct Stack {
@@ -120,6 +144,12 @@ impl Stack {
             Some((log.iter().map(slot).collect(), closed["type"].as_str()?.to_owned()))
         })
         .await
+    }
+
+    /// `None` while nobody serves it.
+    async fn ask(&self, subject: &str, question: Value) -> Option<Value> {
+        let answer = self.broker.request(subject, question.to_string().into()).await.ok()?;
+        from_slice(&answer.ok()?).ok()
     }
 
     async fn parked(&self, id: &str) -> Parked {
