@@ -1,5 +1,5 @@
-//! What questions cost: a query worker with a large log behind it, asked each filter alone, pairs of
-//! filters, the search and single orders, over NATS, one after the other.
+//! What questions cost: a query worker with a large log behind it, asked each filter alone, pairs
+//! of filters, the search and single orders, over NATS, one after the other.
 //!
 //! The rows are made as always: the worker reads the log and folds it. Times are those of whoever
 //! asks, so they are above the worker's own.
@@ -44,7 +44,7 @@ struct Args {
     #[arg(long, default_value = "1000000", value_name = "N")]
     orders: u64,
     /// How often each question is asked, each time about another order, customer or SKU
-    #[arg(long, default_value = "200", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value = "200", value_name = "N")]
     times: u64,
     /// Writes the figures to this file, too
     #[arg(long, value_name = "FILE")]
