@@ -18,6 +18,7 @@ pub static TRIPS: View = View {
     },
     filters: &[Filter { name: "hotel", about: "Where the guest sleeps", example: "Ritz" }],
     stock: false,
+    verbs: &[],
 };
 
 fn apply(happened: &Happened<'_>, rows: &mut Rows) {
