@@ -167,7 +167,7 @@ impl Operation {
     pub(crate) fn is_a_document(self) -> bool {
         match self {
             Self::List | Self::Get | Self::Payload | Self::Find => true,
-            Self::Why | Self::Counts | Self::Steps | Self::Flow | Self::Stock => false,
+            Self::Why | Self::Counts | Self::Steps | Self::Flow | Self::Held | Self::Stock => false,
             Self::Projections | Self::Changes | Self::Rebuild => false,
         }
     }
