@@ -33,7 +33,7 @@ const WAIT: Parameter =
 const ID: Parameter = Parameter { name: "id", about: "Its id", example: "A123" };
 
 impl Operation {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::List,
         Self::Get,
         Self::Why,
