@@ -67,6 +67,11 @@ pub trait Broker: Send + Sync + 'static {
     /// [`Outgoing`](crate::log::envelope::Outgoing) makes it.
     fn publish_once<'a>(&'a self, slot: &'a Slot, payload: Bytes) -> BoxFuture<'a, Published>;
 
+    /// What this broker calls a subject of the flow, for people.
+    fn shown(&self, subject: &str) -> String {
+        subject.to_owned()
+    }
+
     /// Publishes to a stream without a guard, and waits for the acknowledgement.
     fn publish<'a>(&'a self, subject: &'a str, payload: Bytes) -> BoxFuture<'a, Published>;
 

@@ -14,9 +14,12 @@ use config::{Config, File, FileFormat, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
 use crate::Flow;
+use crate::nats::{BadName, Names};
 
 pub use logs::{LogFormat, LogSettings};
-pub use settings::{BreakerSettings, HealthSettings, NatsSettings, Settings, WorkerSettings};
+pub use settings::{
+    BreakerSettings, FlowSettings, HealthSettings, NatsSettings, Settings, WorkerSettings,
+};
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +124,28 @@ impl Sources {
         Ok(settings)
     }
 
+    /// What the streams and subjects of `flow` are called.
+    ///
+    /// # Errors
+    /// When a name cannot be used, or the section is another flow's: then the names of this one
+    /// would be a surprise.
+    pub fn names(&self, settings: &Settings, flow: &Flow) -> Result<Names, Invalid> {
+        if let Some(other) = settings.flow.keys().find(|saga| *saga != flow.saga) {
+            let problem = format!("no such flow; this one is flow.{}", flow.saga);
+            return Err(self.invalid_below(&format!("flow.{other}"), problem));
+        }
+        let Some(FlowSettings { stream, prefix }) = settings.flow.get(flow.saga) else {
+            return Ok(Names::default());
+        };
+        Names::new(flow, stream.as_deref(), prefix.as_deref()).map_err(|error| {
+            let key = match error {
+                BadName::Stream => "stream",
+                BadName::Prefix => "prefix",
+            };
+            self.invalid(&format!("flow.{}.{key}", flow.saga), error.to_string())
+        })
+    }
+
     /// One worker's own settings.
     ///
     /// # Errors
@@ -186,7 +211,7 @@ impl Sources {
 
     fn refuse_unknown_sections(&self, is_own: &impl Fn(&str) -> bool) -> Result<(), Invalid> {
         let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
-        let ours = ["nats", "worker", "breaker", "health", "log"];
+        let ours = ["nats", "flow", "worker", "breaker", "health", "log"];
         for section in sections.keys() {
             let known = ours.contains(&section.as_str())
                 || SERVICES.contains(&section.as_str())

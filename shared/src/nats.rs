@@ -10,6 +10,7 @@ mod bucket;
 mod connection;
 mod inspect;
 mod message;
+mod names;
 mod pause;
 pub mod provision;
 mod publish;
@@ -31,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{Flow, Slot};
 
 pub use connection::{ConnectError, Given, NatsOptions, connect};
+pub use names::{BadName, Names};
 use service::Answers;
 
 use crate::broker::{
@@ -45,6 +47,7 @@ pub(crate) const LOG_TARGET: &str = "async_nats";
 #[derive(Debug, Clone)]
 pub struct NatsBroker {
     client: Client,
+    names: Names,
     /// How often the connection was lost.
     disconnects: Arc<watch::Sender<u64>>,
     /// Its sender lives in the client's task, so it closes when that task ends, no matter how.
@@ -67,6 +70,11 @@ impl NatsBroker {
             && self.alive.has_changed().is_ok()
     }
 
+    /// What the flow's streams and subjects are called here.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Version of the server at the other end: `2.15.1`.
     pub fn server_version(&self) -> String {
         self.client.server_info().version
@@ -74,15 +82,28 @@ impl NatsBroker {
 }
 
 impl Broker for NatsBroker {
+    fn shown(&self, subject: &str) -> String {
+        self.names.subject(subject).into_owned()
+    }
+
     fn publish_once<'a>(&'a self, slot: &'a Slot, payload: Bytes) -> BoxFuture<'a, Published> {
-        Box::pin(self.publisher.publish_once(&self.client, slot, payload))
+        Box::pin(async move {
+            let subject = self.names.subject(slot.subject());
+            self.publisher.publish_once(&self.client, &subject, payload).await
+        })
     }
 
     fn publish<'a>(&'a self, subject: &'a str, payload: Bytes) -> BoxFuture<'a, Published> {
-        Box::pin(self.publisher.publish(&self.client, subject, payload))
+        Box::pin(async move {
+            let subject = self.names.subject(subject);
+            self.publisher.publish(&self.client, &subject, payload).await
+        })
     }
 
-    fn publish_batch(&self, messages: Vec<BatchMessage>) -> BoxFuture<'_, Published> {
+    fn publish_batch(&self, mut messages: Vec<BatchMessage>) -> BoxFuture<'_, Published> {
+        for message in &mut messages {
+            message.subject = self.names.subject(&message.subject).into_owned();
+        }
         Box::pin(self.publisher.publish_batch(&self.client, messages))
     }
 
@@ -93,8 +114,8 @@ impl Broker for NatsBroker {
     ) -> BoxFuture<'a, Result<Box<dyn Pull>, Unavailable>> {
         Box::pin(async move {
             let disconnects = self.disconnects.subscribe();
-            let pull =
-                pull::DurablePull::new(self.client.clone(), disconnects, stream, durable).await?;
+            let (client, names) = (self.client.clone(), self.names.clone());
+            let pull = pull::DurablePull::new(client, names, disconnects, stream, durable).await?;
             Ok(Box::new(pull) as Box<dyn Pull>)
         })
     }
@@ -108,7 +129,11 @@ impl Broker for NatsBroker {
         stream: &'a str,
         subject: &'a str,
     ) -> BoxFuture<'a, Result<Option<Stored>, Unavailable>> {
-        Box::pin(read::last(&self.client, stream, subject))
+        Box::pin(async move {
+            let (stream, subject) = (self.names.stream(stream), self.names.subject(subject));
+            let found = read::last(&self.client, &stream, &subject).await?;
+            Ok(found.map(|stored| self.names.stored(stored)))
+        })
     }
 
     fn last_of_many<'a>(
@@ -116,7 +141,11 @@ impl Broker for NatsBroker {
         stream: &'a str,
         filters: Vec<String>,
     ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>> {
-        Box::pin(read::last_of_many(&self.client, stream, filters))
+        Box::pin(async move {
+            let (stream, filters) = (self.names.stream(stream), self.names.subjects(filters));
+            let found = read::last_of_many(&self.client, &stream, filters).await?;
+            Ok(found.into_iter().map(|stored| self.names.stored(stored)).collect())
+        })
     }
 
     fn read_page<'a>(
@@ -129,14 +158,15 @@ impl Broker for NatsBroker {
         // What was asked on a connection that is lost is never answered.
         let mut disconnects = self.disconnects.subscribe();
         Box::pin(async move {
+            let stream = self.names.stream(stream);
             let page = async {
                 match care {
-                    Care::Fast => read::page(&self.client, stream, from, most).await,
-                    Care::Careful => read::careful_page(&self.client, stream, from, most).await,
+                    Care::Fast => read::page(&self.client, &stream, from, most).await,
+                    Care::Careful => read::careful_page(&self.client, &stream, from, most).await,
                 }
             };
             tokio::select! {
-                page = page => page,
+                page = page => page.map(|page| self.names.page(page)),
                 _ = disconnects.changed() => Err(Unavailable("the connection was lost".into())),
             }
         })
@@ -147,14 +177,16 @@ impl Broker for NatsBroker {
         flow: &'static Flow,
         worker: &'a str,
     ) -> BoxFuture<'a, Result<Inspection, Unavailable>> {
-        Box::pin(inspect::inspect(&self.client, flow, worker))
+        Box::pin(inspect::inspect(&self.client, &self.names, flow, worker))
     }
 
     fn state<'a>(
         &'a self,
         stream: &'a str,
     ) -> BoxFuture<'a, Result<Option<StreamState>, Unavailable>> {
-        Box::pin(inspect::state(&self.client, stream))
+        Box::pin(
+            async move { inspect::state(&self.client, stream, &self.names.stream(stream)).await },
+        )
     }
 
     fn durable<'a>(
@@ -162,7 +194,9 @@ impl Broker for NatsBroker {
         stream: &'a str,
         durable: &'a str,
     ) -> BoxFuture<'a, Result<Option<DurableState>, Unavailable>> {
-        Box::pin(inspect::durable_state(&self.client, stream, durable))
+        Box::pin(async move {
+            inspect::durable_state(&self.client, &self.names.stream(stream), durable).await
+        })
     }
 
     fn serve<'a>(
@@ -171,7 +205,13 @@ impl Broker for NatsBroker {
         prefix: &'a str,
         endpoints: &'a [&'a str],
     ) -> BoxFuture<'a, Result<mpsc::Receiver<Request>, Unavailable>> {
-        Box::pin(service::serve(&self.client, service, prefix, endpoints, Answers::One))
+        Box::pin(service::serve(
+            &self.client,
+            &self.names,
+            service,
+            (prefix, endpoints),
+            Answers::One,
+        ))
     }
 
     fn serve_each<'a>(
@@ -180,7 +220,13 @@ impl Broker for NatsBroker {
         prefix: &'a str,
         endpoints: &'a [&'a str],
     ) -> BoxFuture<'a, Result<mpsc::Receiver<Request>, Unavailable>> {
-        Box::pin(service::serve(&self.client, service, prefix, endpoints, Answers::Each))
+        Box::pin(service::serve(
+            &self.client,
+            &self.names,
+            service,
+            (prefix, endpoints),
+            Answers::Each,
+        ))
     }
 
     fn ask_each<'a>(
@@ -189,7 +235,10 @@ impl Broker for NatsBroker {
         payload: Bytes,
         patience: Duration,
     ) -> BoxFuture<'a, Result<Vec<Bytes>, Unavailable>> {
-        Box::pin(service::ask_each(&self.client, subject, payload, patience))
+        Box::pin(async move {
+            let subject = self.names.subject(subject);
+            service::ask_each(&self.client, &subject, payload, patience).await
+        })
     }
 
     fn request<'a>(
@@ -197,7 +246,9 @@ impl Broker for NatsBroker {
         subject: &'a str,
         payload: Bytes,
     ) -> BoxFuture<'a, Result<Result<Bytes, ServiceError>, Unavailable>> {
-        Box::pin(service::request(&self.client, subject, payload))
+        Box::pin(async move {
+            service::request(&self.client, &self.names.subject(subject), payload).await
+        })
     }
 
     fn command<'a>(
@@ -206,7 +257,9 @@ impl Broker for NatsBroker {
         headers: Headers,
         payload: Bytes,
     ) -> BoxFuture<'a, Result<Result<Bytes, Refused>, Unavailable>> {
-        Box::pin(service::command(&self.client, subject, headers, payload))
+        Box::pin(async move {
+            service::command(&self.client, &self.names.subject(subject), headers, payload).await
+        })
     }
 
     fn flush(&self) -> BoxFuture<'_, ()> {
@@ -223,7 +276,7 @@ impl Broker for NatsBroker {
         bucket: &'a str,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Entry>, Unavailable>> {
-        Box::pin(bucket::entry(&self.client, bucket, key))
+        Box::pin(async move { bucket::entry(&self.client, &self.names.bucket(bucket), key).await })
     }
 
     fn compare_and_set<'a>(
@@ -234,8 +287,10 @@ impl Broker for NatsBroker {
         value: Bytes,
         time_to_live: Option<Duration>,
     ) -> BoxFuture<'a, Published> {
-        let client = &self.client;
-        Box::pin(bucket::compare_and_set(client, bucket, key, expected, value, time_to_live))
+        Box::pin(async move {
+            let (client, bucket) = (&self.client, self.names.bucket(bucket));
+            bucket::compare_and_set(client, &bucket, key, expected, value, time_to_live).await
+        })
     }
 
     fn remove<'a>(
@@ -244,7 +299,9 @@ impl Broker for NatsBroker {
         key: &'a str,
         expected: u64,
     ) -> BoxFuture<'a, Published> {
-        Box::pin(bucket::remove(&self.client, bucket, key, expected))
+        Box::pin(async move {
+            bucket::remove(&self.client, &self.names.bucket(bucket), key, expected).await
+        })
     }
 
     fn watch<'a>(
@@ -254,7 +311,9 @@ impl Broker for NatsBroker {
     ) -> BoxFuture<'a, Result<Box<dyn Watch>, Unavailable>> {
         Box::pin(async move {
             let disconnects = self.disconnects.subscribe();
-            let watch = bucket::BucketWatch::new(&self.client, disconnects, bucket, prefix).await?;
+            let bucket = self.names.bucket(bucket);
+            let watch =
+                bucket::BucketWatch::new(&self.client, disconnects, &bucket, prefix).await?;
             Ok(Box::new(watch) as Box<dyn Watch>)
         })
     }
@@ -264,7 +323,9 @@ impl Broker for NatsBroker {
         stream: &'a str,
         durable: &'a str,
     ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
-        Box::pin(pause::paused(&self.client, stream, durable))
+        Box::pin(
+            async move { pause::paused(&self.client, &self.names.stream(stream), durable).await },
+        )
     }
 
     fn pause<'a>(
@@ -273,7 +334,9 @@ impl Broker for NatsBroker {
         durable: &'a str,
         until: Timestamp,
     ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
-        Box::pin(pause::pause(&self.client, stream, durable, until))
+        Box::pin(async move {
+            pause::pause(&self.client, &self.names.stream(stream), durable, until).await
+        })
     }
 
     fn resume<'a>(
@@ -282,6 +345,8 @@ impl Broker for NatsBroker {
         durable: &'a str,
         until: Timestamp,
     ) -> BoxFuture<'a, Result<Pause, Unavailable>> {
-        Box::pin(pause::resume(&self.client, stream, durable, until))
+        Box::pin(async move {
+            pause::resume(&self.client, &self.names.stream(stream), durable, until).await
+        })
     }
 }

@@ -19,6 +19,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::broker::Broker;
 use crate::config::{HealthSettings, Settings, Sources};
+use crate::nats::NatsOptions;
 use crate::{Flow, nats, telemetry};
 use health::Readiness;
 use shutdown::{Shutdown, Stop, Stopper, shutdown};
@@ -29,6 +30,8 @@ pub(crate) struct Process {
     pub(crate) flow: &'static Flow,
     pub(crate) settings: Settings,
     sources: Sources,
+    /// For a connection beside this one.
+    pub(crate) options: NatsOptions,
     pub(crate) broker: nats::NatsBroker,
     beside: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -53,8 +56,10 @@ impl Process {
         sources: Sources,
     ) -> anyhow::Result<Self> {
         let settings = sources.settings()?;
-        let broker = nats::connect(&settings.nats.options(name)).await?;
-        Ok(Self { name, flow, settings, sources, broker, beside: Vec::new() })
+        let names = sources.names(&settings, flow)?;
+        let options = NatsOptions { names, ..settings.nats.options(name) };
+        let broker = nats::connect(&options).await?;
+        Ok(Self { name, flow, settings, sources, options, broker, beside: Vec::new() })
     }
 
     /// The settings in this process's own section, which has its name.

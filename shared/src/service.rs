@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::Flow;
 use crate::broker::{Broker, StreamState};
+use crate::nats::NatsBroker;
 use crate::process::shutdown::{Shutdown, Stop, Stopper};
 use crate::process::{self, Process, Running};
 
@@ -64,7 +65,7 @@ impl Start {
     /// When the broker has no such stream, or gives no answer for some seconds.
     pub async fn begin(self) -> anyhow::Result<Service> {
         let Self(process) = self;
-        let log = look(&*process.broker(), process.flow).await?;
+        let log = look(&process.broker, process.flow).await?;
         let broker = process.broker.clone();
         let drain_limit = process.settings.worker.drain_limit;
         let running = process.start().await?;
@@ -75,7 +76,7 @@ impl Start {
 /// How often a service that starts asks for its stream, with a wait of half a second between.
 const LOOKS: u32 = 10;
 
-async fn look(broker: &dyn Broker, flow: &Flow) -> anyhow::Result<StreamState> {
+async fn look(broker: &NatsBroker, flow: &Flow) -> anyhow::Result<StreamState> {
     let mut looks = 0;
     loop {
         looks += 1;
@@ -83,7 +84,7 @@ async fn look(broker: &dyn Broker, flow: &Flow) -> anyhow::Result<StreamState> {
             Ok(Some(state)) => return Ok(state),
             Ok(None) => bail!(
                 "stream {} does not exist; see `topology plan` of the operator's tool",
-                flow.stream
+                broker.names().stream(flow.stream)
             ),
             Err(why) if looks >= LOOKS => return Err(why.into()),
             Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,

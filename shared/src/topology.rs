@@ -150,6 +150,29 @@ pub struct Keep {
     pub replicas: bool,
     /// Of a durable.
     pub ack_wait: bool,
+    /// Sizes, of whichever stream they are: of the flow's, of the parked messages', of each that a
+    /// worker keeps for itself. Those of buckets are always kept.
+    pub max_bytes: bool,
+    pub parked_max_bytes: bool,
+    pub kept_max_bytes: bool,
+}
+
+impl Keep {
+    /// Nothing that exists is changed unless the flow demands it.
+    pub const ALL: Self = Self {
+        replicas: true,
+        ack_wait: true,
+        max_bytes: true,
+        parked_max_bytes: true,
+        kept_max_bytes: true,
+    };
+    pub const NOTHING: Self = Self {
+        replicas: false,
+        ack_wait: false,
+        max_bytes: false,
+        parked_max_bytes: false,
+        kept_max_bytes: false,
+    };
 }
 
 /// Everything that a flow needs from the broker.
@@ -181,8 +204,19 @@ impl Topology {
             parked_max_bytes: GIB / 4,
             kept_max_bytes: GIB / 4,
             ack_wait: Duration::from_secs(30),
-            keep: Keep { replicas: false, ack_wait: false },
+            keep: Keep::NOTHING,
             keys: None,
+        }
+    }
+
+    /// Whether a stream that exists keeps its size.
+    pub(crate) fn keeps_bytes(&self, spec: &StreamSpec) -> bool {
+        let is_parked = spec.name == parked_stream_name(self.flow);
+        match (&spec.lives, spec.owner) {
+            (Some(_), _) => true,
+            (None, Some(_)) => self.keep.kept_max_bytes,
+            (None, None) if is_parked => self.keep.parked_max_bytes,
+            (None, None) => self.keep.max_bytes,
         }
     }
 

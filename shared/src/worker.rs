@@ -119,7 +119,7 @@ impl Start {
         let instance = breakers::instance(name);
         let breakers = &process.settings.breaker;
         let limiters = breakers::limiters(row, breakers, &settings, &instance)?;
-        let options = process.settings.nats.options(name);
+        let options = process.options.clone();
         let (asked, inspection, keys) = streams::inspect(&process.broker, flow, name).await?;
         let (lookup, questions) = lookup::lookup();
         let broker = process.broker();

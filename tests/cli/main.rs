@@ -61,7 +61,10 @@ async fn a_broker_is_made_ready_and_what_is_not_named_is_kept() {
     assert_eq!((applied.code, &applied.json()["applied"]), (Some(0), &json!(true)));
     let plan = quadrille(&server, "topology plan --json").await;
     assert_eq!((plan.code, &plan.json()["changes"]), (Some(0), &json!([])));
-    assert_eq!(plan.json()["kept"], json!(["num_replicas", "ack_wait"]));
+    assert_eq!(
+        plan.json()["kept"],
+        json!(["num_replicas", "ack_wait", "max_bytes", "parked_max_bytes", "kept_max_bytes"])
+    );
 
     let named = quadrille(&server, "topology plan --ack-wait 6s --max-bytes 3GiB").await;
     let repeated = "--ack-wait '6s' --max-bytes 3GiB --write` makes them";

@@ -99,6 +99,11 @@ impl Shop {
     pub(crate) async fn completes(&self, id: &str) {
         let placed = self.quadrille(&format!("place --id {id} --json")).await;
         assert_eq!(placed.json()["placed"], "now", "{}", placed.stderr);
+        self.ends(id).await;
+    }
+
+    /// An order that was placed goes through all workers to its end.
+    pub(crate) async fn ends(&self, id: &str) {
         eventually(&format!("{id} is completed"), async || {
             let story = self.quadrille(&format!("trace {id} --json")).await.json();
             (story["state"] == "completed").then_some(())

@@ -17,6 +17,8 @@ contract!(
     a_durable_on_a_stream_without_open_sagas_starts_at_its_end,
     a_log_keeps_the_key_namespace_it_was_made_with_and_gets_none_in_silence,
     a_changed_flow_is_refused_while_sagas_are_open,
+    what_never_began_holds_no_change_up_and_what_is_open_is_named,
+    a_lost_mark_is_no_other_flow_and_labels_are_kept,
     a_changed_flow_is_applied_once_all_sagas_are_closed,
     a_limit_that_was_raised_by_hand_is_not_lowered,
     a_change_that_would_delete_is_refused,
@@ -177,6 +179,55 @@ async fn a_changed_flow_is_refused_while_sagas_are_open(test: UnderTest) {
     assert_eq!(seen.drift, Vec::<String>::new());
 }
 
+/// Junk that no worker will ever read must not hold a change of the flow up for ever.
+async fn what_never_began_holds_no_change_up_and_what_is_open_is_named(test: UnderTest) {
+    apply_all(&test).await;
+    let subject = |id: &str| format!("{}.placed.{id}", test.flow.subjects);
+    for (id, body) in [("ümlaut", "{}"), ("BAD1", "no JSON"), ("BAD2", "{}")] {
+        test.raw.publish(&subject(id), &[], body).await.unwrap();
+    }
+    // As a worker that knows the event sets it aside.
+    let parked = json!({
+        "parked_at": "2026-01-01T00:00:00Z", "stored_at": "2026-01-01T00:00:00Z",
+        "durable": "reserve-inventory", "reason": "invalid-field", "pointer": "", "message": "",
+        "deliveries": 1, "subject": subject("BAD2"), "sequence": 3, "headers": [],
+        "payload_base64": "e30=",
+    });
+    let place = format!("parked.{}.reserve-inventory.BAD2", test.flow.subjects);
+    test.raw.publish(&place, &[], &parked.to_string()).await.unwrap();
+    let refused = async || {
+        let plan = plan(&test, &changed(&test)).await;
+        plan.into_iter().find(|change| change.kind == ChangeKind::Refuse)
+    };
+    assert_eq!(refused().await, None);
+    test.write("placed", "open").await;
+    let sentence = refused().await.unwrap().sentence;
+    assert!(sentence.contains("one saga is open (open since 20"), "{sentence}");
+}
+
+/// A label of another team replaces all that were there.
+async fn a_lost_mark_is_no_other_flow_and_labels_are_kept(test: UnderTest) {
+    apply_all(&test).await;
+    test.write("placed", "open").await;
+    // Lost keys are refused for a reason of their own.
+    let keys = test.raw.stream(test.flow.stream).await["config"]["metadata"]["quadrille.keys"].clone();
+    let label = json!({ "metadata": { "team": "shop", "quadrille.keys": keys } });
+    test.raw.change_stream(test.flow.stream, label).await.unwrap();
+    let drift = json!({ "max_deliver": 5 });
+    test.raw.change_durable(test.flow.stream, "charge-customer", drift).await.unwrap();
+    let plan = plan(&test, &test.topology).await;
+    let sentences: Vec<_> = plan.iter().map(ToString::to_string).collect();
+    let expected = [
+        format!("stream {}: note the flow", test.flow.stream),
+        "durable charge-customer: max_deliver is 5, but must be -1".to_owned(),
+    ];
+    assert_eq!(sentences, expected);
+    provision::apply(&test.broker, &plan).await.unwrap();
+    let marked = test.raw.stream(test.flow.stream).await["config"]["metadata"].clone();
+    assert_eq!(marked["team"], "shop");
+    assert_eq!(marked["quadrille.saga"], test.flow.saga);
+}
+
 async fn a_changed_flow_is_applied_once_all_sagas_are_closed(test: UnderTest) {
     apply_all(&test).await;
     test.write("placed", "ended").await;
@@ -203,7 +254,8 @@ async fn a_limit_that_was_raised_by_hand_is_not_lowered(test: UnderTest) {
 }
 
 async fn a_change_that_would_delete_is_refused(test: UnderTest) {
-    let test = test.with_other_stream(json!({})).await;
+    let mark = json!({ "metadata": { "quadrille.saga": test.flow.saga } });
+    let test = test.with_other_stream(mark).await;
     test.raw.publish(test.slot("placed", "s1").subject(), &[], "").await.unwrap();
     test.raw.publish(test.slot("placed", "s1").subject(), &[], "").await.unwrap();
     let plan = plan(&test, &test.topology).await;

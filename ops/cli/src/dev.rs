@@ -17,7 +17,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use quadrille_tool::Tool;
 use quadrille_tool::output::{self, GOOD, QUIET, STRONG, Ui, duration};
+use schemas::order_fulfilment::FLOW;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
@@ -33,7 +35,8 @@ pub(crate) use tied::{TiedArgs, tied};
 const EXAMPLES: &str = "\
 Examples:
   quadrille dev                      run everything until Ctrl-C; demo orders first on a terminal
-  quadrille dev --demo-only          four demo orders, then exit: 0 only if all ended as documented
+  quadrille dev --demo-only          four demo orders, then exit: 0 only if all ended as documented,
+                                     130 or 143 if it was interrupted
   quadrille dev --ephemeral          keep nothing
   quadrille dev --reset              begin again with an empty log
   quadrille dev --port 4222 --sandbox-port 8400 --query-port 8420 --data /tmp/quadrille
@@ -80,14 +83,16 @@ impl DevArgs {
     }
 }
 
-pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: DevArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    tool.target.refuse("dev", "it runs a broker of its own")?;
+    let (ui, names) = (tool.ui, tool.target.names(tool.flow)?);
     let began = Instant::now();
     let mut stop = std::pin::pin!(stop_signal()?);
     let folder = Folder::open(args.place(), args.reset, ui).await?;
-    let mut stack = Stack::new(folder, ui);
+    let mut stack = Stack::new(folder, names, ui);
     let (ended, interrupted) = tokio::select! {
-        ended = session(&mut stack, &args, began, ui) => (ended, false),
-        () = &mut stop => (Ok(ExitCode::SUCCESS), true),
+        ended = session(&mut stack, &args, began, ui) => (ended, None),
+        signal = &mut stop => (Ok(ExitCode::SUCCESS), Some(signal)),
     };
     if !args.demo_only && stack.running().is_ok() {
         ui.note("stopping; press Ctrl-C again to kill what still runs");
@@ -96,7 +101,7 @@ pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
     let again = async {
         sleep(Duration::from_millis(500)).await;
         match stop_signal() {
-            Ok(again) => again.await,
+            Ok(again) => drop(again.await),
             Err(_) => std::future::pending().await,
         }
     };
@@ -110,9 +115,11 @@ pub(crate) async fn run(args: DevArgs, ui: Ui) -> anyhow::Result<ExitCode> {
     if !matches!(ended, Ok(code) if code == ExitCode::SUCCESS) {
         stack.keep_temporary();
     }
-    if interrupted && args.demo_only {
+    if let Some(signal) = interrupted
+        && args.demo_only
+    {
         ui.note("interrupted before all orders had ended");
-        return Ok(ExitCode::FAILURE);
+        return Ok(ExitCode::from(signal.code()));
     }
     ended
 }
@@ -145,6 +152,12 @@ async fn session(
 
 fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     let running = stack.running()?;
+    let names = running.broker.names();
+    let id = crate::place::random_text(4);
+    let (stream, opening) = (names.stream(FLOW.stream), FLOW.filter(FLOW.opens.slot));
+    let opening = names.subject(&opening.replace('*', &format!("{id}-2"))).into_owned();
+    let story = names.subject(&format!("{}.*.{id}-2", FLOW.subjects)).into_owned();
+    let service = names.subject("orders.place");
     let Addresses { nats, sandbox, command, query, data, .. } = &running.addresses;
     let line = |name: &str, value: &str| format!("  {name:<9} {value}");
     let title = |text: &str| ui.on_stderr.paint(STRONG, text);
@@ -163,20 +176,20 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         line("logs", &data.join("logs").display().to_string()),
         String::new(),
         title("Try, in another terminal of this folder:"),
-        format!("  {quadrille} place --id A124 && {quadrille} trace A124"),
+        format!("  {quadrille} place --id {id}-1 --wait && {quadrille} trace {id}-1"),
         format!("  {quadrille} place --count 1000 --rate 200"),
         format!("  {quadrille} orders ls && {quadrille} orders watch"),
         format!("  {quadrille} stock show"),
         title("With the stock nats command:"),
         format!("  export NATS_URL={nats}"),
-        format!("  nats pub -J orders.placed.A123 '{sample}'"),
-        "  nats sub --stream ORDERS --all 'orders.*.A123' --terminate-at-end".to_owned(),
-        format!("  nats req orders.place '{sample}'"),
+        format!("  nats pub -J {opening} '{sample}'"),
+        format!("  nats sub --stream {stream} --all '{story}' --terminate-at-end"),
+        format!("  nats req {service} '{sample}'"),
         title("Over HTTP:"),
         format!("  curl -sS {command}/orders --json '{sample}'"),
         format!("  curl -sS '{query}/orders?state=open&order=worst'"),
         title("What the outside world saw:"),
-        format!("  curl -sS '{sandbox}/ledger?order=A123'"),
+        format!("  curl -sS '{sandbox}/ledger?order={id}-2'"),
     ];
     lines.iter().for_each(|line| ui.note(line));
     Ok(())
@@ -195,16 +208,35 @@ fn ourselves() -> String {
     path.strip_prefix(here).unwrap_or(&path).display().to_string()
 }
 
+/// What asks this process to stop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StopSignal {
+    Hangup,
+    Interrupt,
+    Terminate,
+}
+
+impl StopSignal {
+    /// As a shell reports a program that the signal has ended: 128 and its number.
+    fn code(self) -> u8 {
+        match self {
+            Self::Hangup => 129,
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
+
 /// Ready at the first SIGTERM, SIGINT or SIGHUP; caught from this call on.
-pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = StopSignal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
+            _ = terminate.recv() => StopSignal::Terminate,
+            _ = interrupt.recv() => StopSignal::Interrupt,
+            _ = hangup.recv() => StopSignal::Hangup,
         }
     })
 }

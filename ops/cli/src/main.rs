@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command, tool: &Tool) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Dev(args) => dev::run(args, tool.ui).await,
+        Command::Dev(args) => dev::run(args, tool).await,
         Command::Place(args) => place::run(&args, tool).await,
         Command::Stock(command) => stock::run(command, tool).await,
         Command::Orders(command) => orders::run(command, tool).await,

@@ -31,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   quadrille place                                    the sample order, under a new id
   quadrille place --id A123 --sku ROSE-RED --quantity 12 --price 250 --currency EUR
+  quadrille place --id A126 --wait                   and say how it has ended
   quadrille place --id A124 --payment-method pm_card_chargeDeclined
   quadrille place --id A125 order.json               an order from a file, bare or as a CloudEvent
   jq .order big.json | quadrille place -             an order from stdin
@@ -49,7 +50,7 @@ others. An order's id is in it (order_id, or the event's subject); --prefix name
 by their line. So the same command may be run again: what is there already is found, not placed
 twice. Only where the log takes no orders at all does it stop, and says behind which line.
 
-Exit codes: 0 all are in the log; 1 some are not; 2 wrong usage, or the file is no JSON.";
+Exit codes: 0 all are in the log; 1 some are not, or the one that is awaited has not ended; 2 wrong usage, or the file is no JSON.";
 
 /// Place an order, or many
 #[derive(Debug, Args)]
@@ -71,6 +72,9 @@ pub(crate) struct PlaceArgs {
     many: Many,
     #[command(flatten)]
     lines: Lines,
+    /// Wait until the order has ended, for a minute at most
+    #[arg(long, conflicts_with_all = ["lines", "count"])]
+    wait: bool,
     /// Print JSON, one line for each order
     #[arg(long)]
     json: bool,
@@ -106,6 +110,10 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
         Wanted::One(order) => {
             let receipt = place(&connection.broker, &order).await?;
             receipt.print(args.json)?;
+            if args.wait {
+                let id = order.opening.slot.saga();
+                return one::wait(&connection.broker, tool.flow, id, tool.ui).await;
+            }
             let again = format!("follow it with `quadrille trace {}`", receipt.id);
             tool.ui.note(tool.ui.on_stderr.paint(output::QUIET, again));
             Ok(ExitCode::SUCCESS)
@@ -126,7 +134,11 @@ async fn require_log(connection: &Connection) -> anyhow::Result<()> {
     if log.incarnations.iter().any(|one| one.stream == FLOW.stream) {
         return Ok(());
     }
-    Err(anyhow!("nothing was sent: there is no log {} at {url}", FLOW.stream).advise(
+    Err(anyhow!(
+        "nothing was sent: there is no log {} at {url}",
+        connection.broker.names().stream(FLOW.stream)
+    )
+    .advise(
         "is it the right broker? If so, `quadrille topology plan` says what it lacks, and \
          `quadrille topology apply --profile PROFILE --write` makes it",
     ))

@@ -83,6 +83,16 @@ impl NatsSettings {
     }
 }
 
+/// What a flow's streams and subjects are called, on a broker where others have the usual names.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowSettings {
+    /// Name of the stream of events; the flow's other streams and its buckets begin with it.
+    pub stream: Option<String>,
+    /// Comes before every subject, with a dot.
+    pub prefix: Option<String>,
+}
+
 /// How a worker works.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -199,6 +209,8 @@ impl Default for HealthSettings {
 #[serde(default)]
 pub struct Settings {
     pub nats: NatsSettings,
+    /// By the flow's saga: `[flow.trip]`.
+    pub flow: BTreeMap<String, FlowSettings>,
     pub worker: WorkerSettings,
     /// By the name of an outside service in the flow's `requires` or `prefers`:
     /// `[breaker.payment-gateway]`.

@@ -100,3 +100,24 @@ fn a_workers_own_section_has_its_name_also_in_the_environment() {
     let own: Own = sources.section("charge-customer").expect("sound");
     assert_eq!(own.url, "http://x");
 }
+
+#[test]
+fn a_flow_may_have_names_of_its_own_and_no_other_flow_may() {
+    let names = |flags: &[&str]| {
+        let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
+        let sources = Sources::read(&FLOW, "ship-order", None, std::iter::empty(), &flags)?;
+        sources.names(&sources.settings()?, &FLOW)
+    };
+    let own = names(&["flow.order.stream=SHOP", "flow.order.prefix=shop"]).expect("sound");
+    assert_eq!((&*own.stream("ORDERS"), &*own.subject("orders.x")), ("SHOP", "shop.orders.x"));
+    assert_eq!(names(&[]).expect("sound").stream("ORDERS"), "ORDERS");
+    for (flag, part) in [
+        ("flow.oder.stream=SHOP", "this one is flow.order"),
+        ("flow.order.stream=a b", "flow.order.stream (--set flow.order.stream): a stream's name"),
+        ("flow.order.prefix=shop.", "flow.order.prefix (--set flow.order.prefix): a prefix is"),
+        ("flow.order.name=SHOP", "unknown field `name`"),
+    ] {
+        let error = names(&[flag]).map(drop).expect_err(flag).to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}

@@ -80,7 +80,8 @@ pub async fn connect(options: &NatsOptions) -> Result<NatsBroker, ConnectError> 
             urls: options.shown(),
             reason: reason(&error, logs_in, options.tls_first),
         })?;
-    Ok(NatsBroker { client, disconnects, alive, publisher: Arc::new(Publisher::new()) })
+    let (names, publisher) = (options.names.clone(), Arc::new(Publisher::new()));
+    Ok(NatsBroker { client, names, disconnects, alive, publisher })
 }
 
 fn settings(options: &NatsOptions, login: Option<Login>) -> Result<ConnectOptions, ConnectError> {

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::Names;
 use super::api::{self, code};
 use super::settings::{Settings, differences, durable_promises, keys_of, stream_promises};
 use crate::Flow;
@@ -74,16 +75,17 @@ pub(super) async fn stream(client: &Client, name: &str) -> Result<Option<StreamI
     info.found(&[code::STREAM_NOT_FOUND])
 }
 
-/// How far and how full a stream is.
+/// How far and how full the stream is that the flow calls `usual`, and the broker `name`.
 pub(super) async fn state(
     client: &Client,
+    usual: &str,
     name: &str,
 ) -> Result<Option<broker::StreamState>, Unavailable> {
     let Some(info) = stream(client, name).await? else { return Ok(None) };
     // -1 means no limit.
     let max_bytes = info.config.get("max_bytes").and_then(serde_json::Value::as_u64);
     Ok(Some(broker::StreamState {
-        incarnation: Incarnation { stream: name.to_owned(), created: info.created },
+        incarnation: Incarnation { stream: usual.to_owned(), created: info.created },
         server_time: info.ts,
         last_sequence: info.state.last_seq,
         bytes: info.state.bytes,
@@ -122,19 +124,22 @@ pub(super) async fn durable_state(
 /// operator's choice.
 pub(super) async fn inspect(
     client: &Client,
+    names: &Names,
     flow: &'static Flow,
     worker: &str,
 ) -> Result<Inspection, Unavailable> {
     let topology = Topology::new(flow, Profile::Dev);
-    let buckets = topology.buckets();
+    let buckets: Vec<_> =
+        topology.buckets().into_iter().map(|spec| names.stream_spec(spec)).collect();
     let buckets = join_all(buckets.iter().map(|spec| bucket_drift(client, spec)));
-    let (seen, buckets) = tokio::join!(inspect_flow(client, &topology, worker), buckets);
+    let (seen, buckets) = tokio::join!(inspect_flow(client, names, &topology, worker), buckets);
     Ok(Inspection { bucket_drift: buckets.concat(), ..seen? })
 }
 
 /// Everything but the buckets.
 async fn inspect_flow(
     client: &Client,
+    names: &Names,
     topology: &Topology,
     worker: &str,
 ) -> Result<Inspection, Unavailable> {
@@ -142,23 +147,26 @@ async fn inspect_flow(
     drift.extend(too_old(client, OLDEST_SERVER));
     let mut server_time = Timestamp::UNIX_EPOCH;
     let (mut incarnations, mut keys) = (Vec::new(), None);
-    for spec in topology.streams().iter().filter(|spec| spec.is_used_by(worker)) {
+    for spec in topology.streams().into_iter().filter(|spec| spec.is_used_by(worker)) {
+        let usual = spec.name.clone();
+        let spec = names.stream_spec(spec);
         let Some(info) = stream(client, &spec.name).await? else {
             drift.push(format!("stream {} does not exist", spec.name));
             continue;
         };
         server_time = info.ts;
-        if spec.name == topology.flow.stream {
+        if usual == topology.flow.stream {
             keys = keys_of(&info.config);
         }
         if spec.permanent {
-            incarnations.push(Incarnation { stream: spec.name.clone(), created: info.created });
+            incarnations.push(Incarnation { stream: usual, created: info.created });
         }
-        let found = differences(stream_promises(spec), &info.config);
+        let found = differences(stream_promises(&spec), &info.config);
         drift.extend(found.iter().map(|found| format!("stream {}: {found}", spec.name)));
     }
     let mut ack_wait = None;
     for spec in topology.durables(Some(worker)) {
+        let spec = names.durable_spec(spec);
         let Some(live) = durable(client, &spec.stream, &spec.name).await? else {
             drift.push(format!("durable {} of {} does not exist", spec.name, spec.stream));
             continue;

@@ -9,18 +9,19 @@ use async_nats::{Client, HeaderMap, Message};
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::Names;
 use super::api::ANSWER_TIME;
 use crate::broker::{Delivered, Headers, Receipt, Settle, Stored};
 
 /// `None` for what JetStream did not deliver: a status, or another client's message to our inbox.
 ///
 /// The acknowledgement subject decides, not the status line, because a publisher may forge that.
-pub(super) fn delivered(message: Message) -> Option<Delivered> {
+pub(super) fn delivered(names: &Names, message: Message) -> Option<Delivered> {
     let reply = message.reply?;
     let position = position(&reply)?;
     Some(Delivered {
         message: Stored {
-            subject: message.subject.to_string(),
+            subject: names.usual(message.subject.to_string()),
             sequence: position.sequence,
             stored_at: position.stored_at,
             headers: message.headers.as_ref().map(useful).unwrap_or_default(),

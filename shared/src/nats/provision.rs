@@ -9,6 +9,7 @@ mod changes;
 mod durables;
 mod keys;
 mod open;
+mod owner;
 
 use std::fmt;
 
@@ -20,12 +21,19 @@ use super::api::{self, Answer, ApiError};
 use super::inspect::{self, StreamInfo, too_old};
 use super::settings::{settings, stream_promises, stream_sizes};
 use crate::broker::Unavailable;
-use crate::topology::{StreamSpec, Topology};
+use crate::topology::{DurableSpec, StreamSpec, Topology};
 use changes::{Lasting, stream_changes};
 use keys::Keys;
 
 /// Metadata key of the flow's durables and filters, as they were when the stream was made.
 const FLOW: &str = "quadrille.flow";
+
+/// Metadata key of the saga type that a stream or durable was made for.
+const SAGA: &str = "quadrille.saga";
+
+/// The smallest that the server takes, in nanoseconds. Slots need no window, and within one the
+/// server would take another order's message of the same `Nats-Msg-Id` for a repeat.
+const DUPLICATE_WINDOW: u64 = 100_000_000;
 
 /// One thing that `apply` would do, or the reason why it will not.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,25 +89,43 @@ pub async fn plan(broker: &NatsBroker, topology: &Topology) -> Result<Vec<Change
         return Ok(vec![Change::refuse("server", sentence)]);
     }
     let mut changes = Vec::new();
-    let flow_text = flow_text(topology);
+    let (client, names) = (&broker.client, &broker.names);
+    let durables: Vec<_> =
+        topology.durables(None).into_iter().map(|spec| names.durable_spec(spec)).collect();
     // Of the flow's stream, which is the first.
-    let mut kept_replicas = None;
-    for mut spec in topology.streams().into_iter().chain(topology.buckets()) {
-        let text = (spec.name == topology.flow.stream).then_some(flow_text.as_str());
-        let live = inspect::stream(&broker.client, &spec.name).await?;
+    let (mut kept_replicas, mut log_is_foreign) = (None, false);
+    for usual in topology.streams().into_iter().chain(topology.buckets()) {
+        let is_log = usual.name == topology.flow.stream;
+        let keeps_bytes = topology.keeps_bytes(&usual);
+        let mut spec = names.stream_spec(usual);
+        let live = inspect::stream(client, &spec.name).await?;
         if topology.keep.replicas {
             let own = live.as_ref().and_then(replicas);
             kept_replicas = kept_replicas.or(own);
             spec.replicas = own.or(kept_replicas).unwrap_or(spec.replicas);
         }
-        match live {
-            None => changes.push(create_stream(topology, &spec, text)),
-            Some(live) => {
-                changes.extend(update_stream(broker, topology, &spec, &live, text).await?)
+        let Some(live) = live else {
+            match owner::overlapping(client, topology.flow, &spec).await? {
+                Some(refusal) => changes.push(refusal),
+                None => changes.push(create_stream(&spec, topology, is_log)),
             }
+            continue;
+        };
+        if let Some(why) = owner::foreign(client, topology.flow, &spec, &live, &durables).await? {
+            changes.push(Change::refuse(&spec.title(), why));
+            log_is_foreign |= is_log;
+            continue;
         }
+        if keeps_bytes {
+            let live = live.config.get("max_bytes").and_then(Value::as_u64);
+            // No limit at all is what an operator chose, too.
+            spec.max_bytes = live.unwrap_or(0);
+        }
+        changes.extend(update_stream(broker, topology, &spec, &live, is_log, &durables).await?);
     }
-    changes.extend(durables::durable_changes(&broker.client, topology).await?);
+    if !log_is_foreign {
+        changes.extend(durables::durable_changes(broker, topology, &durables).await?);
+    }
     Ok(changes)
 }
 
@@ -154,11 +180,17 @@ fn flow_text(topology: &Topology) -> String {
     durables.join(" ")
 }
 
-fn create_stream(topology: &Topology, spec: &StreamSpec, flow_text: Option<&str>) -> Change {
+fn create_stream(spec: &StreamSpec, topology: &Topology, is_log: bool) -> Change {
     let mut config = settings(stream_promises(spec).into_iter().chain(stream_sizes(spec)));
     config.insert("name".to_owned(), json!(spec.name));
-    if let Some(text) = flow_text {
-        config.insert("metadata".to_owned(), json!({ FLOW: text }));
+    config.insert("description".to_owned(), json!(description(spec, topology, is_log)));
+    config.insert("duplicate_window".to_owned(), json!(DUPLICATE_WINDOW));
+    let mut metadata = json!({ SAGA: topology.flow.saga });
+    if is_log {
+        metadata[FLOW] = json!(flow_text(topology));
+    }
+    config.insert("metadata".to_owned(), metadata);
+    if is_log {
         keys::note(&mut config, keys::of_new_log(topology));
     }
     let (subjects, copies) = (spec.subjects.join(" "), spec.replicas);
@@ -174,12 +206,24 @@ fn create_stream(topology: &Topology, spec: &StreamSpec, flow_text: Option<&str>
     }
 }
 
+/// What stock tools show beside the name.
+fn description(spec: &StreamSpec, topology: &Topology, is_log: bool) -> String {
+    let saga = topology.flow.saga;
+    match (spec.owner, &spec.lives) {
+        (Some(worker), _) => format!("Quadrille: what {worker} keeps for itself"),
+        (None, Some(_)) => "Quadrille: circuit breakers, and attempts at messages".to_owned(),
+        (None, None) if is_log => format!("Quadrille: every event of the {saga} sagas"),
+        (None, None) => format!("Quadrille: messages of {saga} sagas that were set aside"),
+    }
+}
+
 async fn update_stream(
     broker: &NatsBroker,
     topology: &Topology,
     spec: &StreamSpec,
     live: &StreamInfo,
-    flow_text: Option<&str>,
+    is_log: bool,
+    durables: &[DurableSpec],
 ) -> Result<Vec<Change>, Unavailable> {
     let mut config = live.config.clone();
     let object = spec.title();
@@ -194,20 +238,25 @@ async fn update_stream(
         }
     }
     let live_flow = live.config.get("metadata").and_then(|metadata| metadata.get(FLOW));
-    if let Some(text) = flow_text
-        && live_flow != Some(&json!(text))
-    {
-        match open::open_sagas(&broker.client, topology.flow).await?.count {
-            0 => {
-                let metadata = config.entry("metadata").or_insert_with(|| json!({}));
-                metadata[FLOW] = json!(text);
-                sentences.push("note the flow".to_owned());
-            }
-            open => changes.push(Change::refuse(&object, flow_changed(open))),
+    let text = json!(flow_text(topology));
+    if is_log && live_flow != Some(&text) {
+        // A label of another hand replaces all of them. The durables tell the flow as well.
+        let is_lost = live_flow.is_none() && durables::are_there(broker, durables).await?;
+        let open = match is_lost {
+            true => open::OpenSagas::default(),
+            false => open::open_sagas(broker, topology.flow).await?,
+        };
+        if open.is_empty() {
+            let metadata = config.entry("metadata").or_insert_with(|| json!({}));
+            metadata[FLOW] = text;
+            metadata[SAGA] = json!(topology.flow.saga);
+            sentences.push("note the flow".to_owned());
+        } else {
+            changes.push(Change::refuse(&object, flow_changed(&open)));
         }
     }
     match keys::of_log(topology, live) {
-        _ if flow_text.is_none() => {}
+        _ if !is_log => {}
         Keys::Stay => {}
         Keys::Note(keys) => {
             keys::note(&mut config, keys);
@@ -223,11 +272,10 @@ async fn update_stream(
     Ok(changes)
 }
 
-fn flow_changed(open: u64) -> String {
+fn flow_changed(open: &open::OpenSagas) -> String {
     format!(
-        "the flow has changed, and {open} open under the old one: let them end first, or give the \
-         new flow a saga type and a stream of its own",
-        open = if open == 1 { "one saga is".to_owned() } else { format!("{open} sagas are") },
+        "the flow has changed, and {open} under the old one: let them end first, or give the new \
+         flow a saga type and a stream of its own"
     )
 }
 

@@ -13,7 +13,6 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::api::{ApiError, code};
-use crate::Slot;
 use crate::broker::{BatchMessage, Published, Unknown};
 use crate::log::envelope::CONTENT_TYPE;
 use crate::topology::{EVENT_BYTES, PARKED_BYTES};
@@ -67,14 +66,14 @@ impl Publisher {
     pub(super) async fn publish_once(
         &self,
         client: &Client,
-        slot: &Slot,
+        subject: &str,
         payload: Bytes,
     ) -> Published {
         if payload.len() > EVENT_BYTES {
             return Published::TooLarge;
         }
         let request = Request::new().payload(payload).headers(self.once.clone());
-        send(client, slot.subject(), request, Kind::Single).await
+        send(client, subject, request, Kind::Single).await
     }
 
     pub(super) async fn publish(

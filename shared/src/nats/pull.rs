@@ -19,6 +19,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::Names;
 use super::api::{self, code};
 use super::message::delivered;
 use crate::broker::{Delivered, Pull, Pulled, Unavailable};
@@ -36,6 +37,7 @@ const ABSENCES: u32 = 3;
 
 pub(super) struct DurablePull {
     client: Client,
+    names: Names,
     disconnects: watch::Receiver<u64>,
     request: String,
     info: String,
@@ -65,10 +67,12 @@ enum Heard {
 impl DurablePull {
     pub(super) async fn new(
         client: Client,
+        names: Names,
         disconnects: watch::Receiver<u64>,
         stream: &str,
         durable: &str,
     ) -> Result<Self, Unavailable> {
+        let stream = names.stream(stream);
         let (inbox, subscriber) = subscribe(&client).await?;
         let now = Instant::now();
         Ok(Self {
@@ -76,6 +80,7 @@ impl DurablePull {
             disconnects,
             request: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"),
             info: format!("$JS.API.CONSUMER.INFO.{stream}.{durable}"),
+            names: names.clone(),
             inbox,
             subscriber,
             generation: 0,
@@ -155,14 +160,14 @@ impl DurablePull {
     fn take(&mut self, message: Message) {
         self.silent_requests = 0;
         let Some(status) = message.status else {
-            self.ready.extend(delivered(message));
+            self.ready.extend(delivered(&self.names, message));
             self.failures = 0;
             self.absences = 0;
             return;
         };
         if message.reply.is_some() {
             // A stored message with a forged status line is still a delivery.
-            self.ready.extend(delivered(message));
+            self.ready.extend(delivered(&self.names, message));
             return;
         }
         let current = message.subject.rsplit('.').next() == Some(&*self.generation.to_string());
@@ -198,7 +203,7 @@ impl DurablePull {
         while let Some(Some(message)) = self.subscriber.next().now_or_never() {
             self.silent_requests = 0;
             if message.reply.is_some() {
-                self.ready.extend(delivered(message));
+                self.ready.extend(delivered(&self.names, message));
             }
         }
         self.generation += 1;

@@ -1,5 +1,6 @@
 //! Services over NATS in the form that stock tools discover (`nats micro ls`).
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::service::error::Error as EndpointError;
@@ -11,6 +12,7 @@ use futures::stream::{FuturesUnordered, select_all};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::Names;
 use super::api::ANSWER_TIME;
 use crate::broker::{Headers, Refused, Request, ServiceError, Unavailable};
 
@@ -30,19 +32,23 @@ const ERROR_CODE: &str = "Nats-Service-Error-Code";
 
 pub(super) async fn serve(
     client: &Client,
+    names: &Names,
     service: &str,
-    prefix: &str,
-    endpoints: &[&str],
+    (prefix, endpoints): (&str, &[&str]),
     answers: Answers,
 ) -> Result<mpsc::Receiver<Request>, Unavailable> {
     let unavailable = |error: async_nats::Error| Unavailable(error.to_string());
-    let mut builder = client.service_builder();
+    let prefix = names.subject(prefix);
+    let description = format!("Quadrille: {prefix}.{{{}}}", endpoints.join(","));
+    let metadata = HashMap::from([("quadrille.prefix".to_owned(), prefix.to_string())]);
+    let mut builder = client.service_builder().description(description).metadata(metadata);
     if let Answers::Each = answers {
         // The library knows no endpoint without a queue group, so each instance has one of its own.
         builder = builder.queue_group(format!("{:032x}", fastrand::u128(..)));
     }
     let running = builder.start(service, env!("CARGO_PKG_VERSION")).await.map_err(unavailable)?;
-    let group = running.group(prefix);
+    let names = names.clone();
+    let group = running.group(prefix.as_ref());
     let mut incoming = Vec::new();
     for endpoint in endpoints {
         let builder = group.endpoint_builder().name(endpoint.replace('.', "-"));
@@ -60,7 +66,7 @@ pub(super) async fn serve(
             tokio::select! {
                 Some(request) = incoming.next(), if answers.len() < PENDING => {
                     let (respond, answer) = oneshot::channel();
-                    let subject = request.message.subject.to_string();
+                    let subject = names.usual(request.message.subject.to_string());
                     let payload = request.message.payload.clone();
                     let headers = headers(&request);
                     // If nobody takes it, it is answered with "try again".

@@ -3,6 +3,7 @@
 mod target;
 mod context;
 
+use quadrille::Flow;
 use quadrille::nats::{self, ConnectError, NatsBroker, NatsOptions};
 
 use crate::output::{Advise, QUIET, Ui};
@@ -66,11 +67,13 @@ struct Choice {
 /// # Errors
 /// When the context cannot be used, or no broker answers there.
 pub async fn connect(
+    flow: &Flow,
     target: &Target,
     default_broker: DefaultBroker,
     ui: Ui,
 ) -> anyhow::Result<Connection> {
-    let Choice { options, origin } = choose(target, default_broker, ui)?;
+    let Choice { mut options, origin } = choose(target, default_broker, ui)?;
+    options.names = target.names(flow)?;
     let url = options.shown();
     if target.nats.is_none() && target.context.is_none() {
         ui.note(ui.on_stderr.paint(QUIET, format!("broker: {url} ({origin})")));

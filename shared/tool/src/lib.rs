@@ -100,6 +100,7 @@ impl Verb {
             Self::Topology(command) => topology::run(&command, tool).await,
             Self::Breaker(command) => breaker::run(&command, tool).await,
             Self::Completions { shell } => {
+                tool.target.refuse("completions", "it asks no broker")?;
                 output::data(&tool.completions(shell))?;
                 Ok(ExitCode::SUCCESS)
             }

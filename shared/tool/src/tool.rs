@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quadrille::Flow;
 
@@ -68,17 +67,18 @@ pub fn run<C: Subcommand>(
     act: impl AsyncFnOnce(C, &Tool) -> anyhow::Result<ExitCode>,
 ) -> ExitCode {
     let name = name();
-    let line = line(name);
+    let line = with_names_of(flow, line(name));
     let matches = line.clone().get_matches();
+    let on_the_line = Target::of_the_line(&matches);
     let parsed = Line::<C>::from_arg_matches(&matches).and_then(|parsed| {
-        let on_the_line = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
-        if on_the_line("nats") && on_the_line("context") {
+        if ["--nats", "--context"].iter().all(|flag| on_the_line.contains(flag)) {
             let both = "--nats and --context name a broker each: give one of them\n";
             return Err(line.clone().error(ErrorKind::ArgumentConflict, both));
         }
         Ok(parsed)
     });
-    let Line { no_color, target, command } = parsed.unwrap_or_else(|error| error.exit());
+    let Line { no_color, mut target, command } = parsed.unwrap_or_else(|error| error.exit());
+    target.on_the_line = on_the_line;
     let ui = Ui::new(name, no_color);
     let tool = Tool { flow, target, default_broker, ui, line };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -88,6 +88,14 @@ pub fn run<C: Subcommand>(
         ui.error(&error);
         ExitCode::FAILURE
     })
+}
+
+/// The variables of the flow's own names are the workers'; they hold its saga.
+fn with_names_of(flow: &Flow, line: clap::Command) -> clap::Command {
+    let saga = flow.saga.to_ascii_uppercase().replace('-', "_");
+    let variable = |key| &*String::leak(format!("QUADRILLE_FLOW__{saga}__{key}"));
+    line.mut_arg("flow_stream", |argument| argument.env(variable("STREAM")))
+        .mut_arg("flow_prefix", |argument| argument.env(variable("PREFIX")))
 }
 
 /// The name of this program's file. It is never freed, because it is needed until the end.
@@ -104,7 +112,7 @@ impl Tool {
     /// # Errors
     /// As [`connect`].
     pub async fn connect(&self) -> anyhow::Result<Connection> {
-        connect(&self.target, self.default_broker, self.ui).await
+        connect(self.flow, &self.target, self.default_broker, self.ui).await
     }
 
     /// A completion script of the whole command line.

@@ -10,7 +10,7 @@ use quadrille::nats::provision::{self, Change, ChangeKind};
 use quadrille::topology::Profile;
 use serde::Serialize;
 
-use crate::output::{self, Advise, BAD, GOOD, Paint, QUIET, WAITS};
+use crate::output::{self, Advise, BAD, GOOD, Paint, WAITS};
 use crate::tool::Tool;
 
 pub use settings::Settings;
@@ -31,8 +31,8 @@ Examples:
   {tool} topology apply --profile single --ack-wait 1m --write
   {tool} topology apply --max-bytes 64GiB --write
 
-What the call does not name stays as it is where it exists: copies, ack wait, and a larger size.
-Nothing is ever deleted, and while one change is refused none is made. Exit codes: 0 the broker is
+What the call does not name stays as it is where it exists: copies, ack wait and sizes. A stream
+that is not this flow's is never touched. Nothing is ever deleted, and while one change is refused none is made. Exit codes: 0 the broker is
 as it should be; 2 changes are pending (without --write); 1 refused, or failed in part: it is safe
 to apply again.";
 
@@ -142,9 +142,6 @@ pub async fn run(command: &TopologyCommand, tool: &Tool) -> anyhow::Result<ExitC
         if !changes.is_empty() {
             tool.ui.note(what_next(command, tool, changes.len(), ending));
         }
-        if let Some(kept) = settings.kept_sentence() {
-            tool.ui.note(tool.ui.on_stderr.paint(QUIET, kept));
-        }
     }
     Ok(match ending {
         Ending::Ready | Ending::Applied => ExitCode::SUCCESS,
@@ -163,7 +160,18 @@ pub async fn apply(
     _asked_for: &Permission,
 ) -> anyhow::Result<()> {
     let applied = provision::apply(broker, changes).await;
-    applied.map_err(|error| error.advise("what was done stays; applying again is safe"))
+    applied.map_err(|error| {
+        // 10047 and 10122: the disk or the account has less room than the streams reserve.
+        let advice = match error.to_string() {
+            said if said.contains("10047") || said.contains("10122") => {
+                "the streams reserve their sizes at once: give smaller ones with --max-bytes, \
+                 --parked-max-bytes and --kept-max-bytes; what was done stays, and applying again \
+                 is safe"
+            }
+            _ => "what was done stays; applying again is safe",
+        };
+        error.advise(advice)
+    })
 }
 
 fn report<'c>(settings: &Settings, changes: &'c [Change], ending: Ending) -> Report<'c> {

@@ -79,7 +79,8 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         })?;
         if story.state.phase == Phase::Unknown {
             code = ExitCode::FAILURE;
-            let (what, stream, url) = (flow.saga, flow.stream, &connection.url);
+            let stream = connection.broker.names().stream(flow.stream);
+            let (what, url) = (flow.saga, &connection.url);
             let unknown = anyhow!("no {what} {saga} was opened in the log {stream} at {url}");
             ui.error(
                 &unknown.advise("upper and lower case differ in ids; is it the right broker?"),

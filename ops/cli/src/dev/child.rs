@@ -79,7 +79,14 @@ impl Program {
         let log = self.log()?;
         let arguments = self.arguments.lock().expect("nothing panics under this lock").clone();
         let ourselves = std::env::current_exe()?;
-        Command::new(ourselves)
+        let mut command = Command::new(ourselves);
+        // The broker is our own, whatever login another one takes.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("QUADRILLE_NATS__") {
+                command.env_remove(name);
+            }
+        }
+        command
             .args(["tied", "--to", &std::process::id().to_string(), "--"])
             .arg(&self.path)
             .args(arguments)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
+use quadrille::nats::{self, Names, NatsBroker, NatsOptions, provision};
 use quadrille::process::health;
 use quadrille::topology::{Keep, Profile, Topology};
 use quadrille_tool::output::{Advise, Ui};
@@ -27,6 +27,10 @@ use crate::running::Addresses;
 /// How long anything may take to become ready: enough for a busy machine and a long log.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
+
+/// What helps where the streams cannot be made.
+const RESERVED: &str = "the streams reserve 1.6 GiB of the disk: take a folder that has so much free \
+with --data DIR; --reset begins with an empty folder";
 
 /// Where to listen, and which broker to run.
 #[derive(Debug, Args)]
@@ -60,6 +64,7 @@ impl StackArgs {
 /// Everything, started or not.
 pub(super) struct Stack {
     folder: Folder,
+    names: Names,
     ui: Ui,
     kept: Vec<Kept>,
     /// The broker and the sandbox. They stop last, because workers need them to finish their work.
@@ -77,10 +82,10 @@ pub(super) struct Running {
 }
 
 impl Stack {
-    pub(super) fn new(folder: Folder, ui: Ui) -> Self {
+    pub(super) fn new(folder: Folder, names: Names, ui: Ui) -> Self {
         let (restart, _) = watch::channel(false);
         let (base, workers) = (JoinSet::new(), JoinSet::new());
-        Self { folder, ui, kept: Vec::new(), base, workers, restart, running: None }
+        Self { folder, names, ui, kept: Vec::new(), base, workers, restart, running: None }
     }
 
     pub(super) fn running(&self) -> anyhow::Result<&Running> {
@@ -111,13 +116,14 @@ impl Stack {
             self.ready(sandbox, || self.sandbox_url(sandbox)),
         )?;
         let (urls, name) = (vec![nats.clone()], Some(self.ui.tool.to_owned()));
-        let connected =
-            nats::connect(&NatsOptions { urls, name, ..NatsOptions::default() }).await?;
-        let keep = Keep { ack_wait: true, ..Keep::default() };
+        let names = self.names.clone();
+        let options = NatsOptions { urls, names, name, ..NatsOptions::default() };
+        let connected = nats::connect(&options).await?;
+        let keep = Keep { replicas: false, ..Keep::ALL };
         let topology = Topology { keep, ..Topology::new(&FLOW, Profile::Dev) };
         let changes = provision::plan(&connected, &topology).await?;
         let applied = apply(&connected, &changes, &Permission::for_our_own_broker()).await;
-        applied.map_err(|error| error.advise("--reset begins with an empty folder"))?;
+        applied.map_err(|error| error.advise(RESERVED))?;
         let mut workers = Vec::new();
         for worker in workers_and_services() {
             let mut arguments = programs::worker_arguments(&self.folder, worker, &nats, &sandbox);

@@ -1,13 +1,19 @@
 //! One order, put into its slot, and the words for what came of it.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use quadrille::broker::Broker;
 use quadrille::log::open::{self, Opened, When};
-use quadrille_tool::output::{self, Advise};
+use quadrille::log::story::Phase;
+use quadrille::nats::NatsBroker;
+use quadrille::{Flow, SagaId};
+use quadrille_tool::output::{self, Advise, QUIET, Ui, duration};
+use quadrille_tool::trace;
 use schemas::order_fulfilment::FLOW;
 use serde::{Serialize, Serializer};
+use tokio::time::{Instant, sleep};
 
 use super::order::Order;
 
@@ -56,13 +62,49 @@ pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<
     put(broker, order).await.map_err(|error| explain(order, error))
 }
 
+/// How long an order is awaited, and how often it is looked at.
+const WAIT: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Waits until a saga has ended, and says how; the exit code tells whether it has.
+///
+/// # Errors
+/// When the broker does not answer.
+pub(super) async fn wait(
+    broker: &NatsBroker,
+    flow: &'static Flow,
+    id: &SagaId,
+    ui: Ui,
+) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    loop {
+        let phase = trace::read(broker, flow, id).await?.state.phase;
+        let took = duration(began.elapsed().as_secs_f64() * 1e3);
+        let (said, code) = match phase {
+            Phase::Completed => (format!("{id} completed after {took}"), ExitCode::SUCCESS),
+            Phase::Cancelled => (format!("{id} cancelled after {took}"), ExitCode::SUCCESS),
+            Phase::Parked => (format!("{id} was set aside after {took}"), ExitCode::FAILURE),
+            _ if began.elapsed() > WAIT => {
+                (format!("{id} has not ended after {took}"), ExitCode::FAILURE)
+            }
+            _ => {
+                sleep(LOOK).await;
+                continue;
+            }
+        };
+        let more = format!("`{} trace {id}` tells its story", ui.tool);
+        ui.note(ui.on_stderr.paint(QUIET, format!("{said}; {more}")));
+        return Ok(code);
+    }
+}
+
 /// As [`place`], with the bare error.
 pub(super) async fn put(broker: &dyn Broker, order: &Order) -> Result<Receipt, open::Error> {
     let same = |stored: &_| order.is_what_is_stored(stored);
     let opened = open::open(broker, &FLOW, &order.opening, same, PATIENCE).await;
     let Opened { sequence, when } = opened?;
     let slot = &order.opening.slot;
-    let (id, subject) = (slot.saga().to_string(), slot.subject().to_owned());
+    let (id, subject) = (slot.saga().to_string(), broker.shown(slot.subject()));
     Ok(Receipt { id, sequence, placed: when, subject })
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::ConnectError;
 use super::address::shown;
+use crate::nats::Names;
 
 /// How to reach NATS, with at most one of the ways to log in: that of the URL, or a user, a token,
 /// credentials or an nkey.
@@ -30,6 +31,8 @@ pub struct NatsOptions {
     pub tls_first: bool,
     /// The prefix of subjects at which answers arrive: `_INBOX`, unless permissions demand another.
     pub inbox_prefix: Option<String>,
+    /// What the flow's streams and subjects are called on this broker.
+    pub names: Names,
     /// The connection's name in the server's listings.
     pub name: Option<String>,
 }

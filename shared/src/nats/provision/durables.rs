@@ -1,50 +1,73 @@
 //! Durables: created where their work begins, and changed without losing or repeating any of it.
 
-use async_nats::Client;
 use serde_json::json;
 
-use super::{Action, Change, ChangeKind, open};
+use super::{Action, Change, ChangeKind, SAGA, open};
 use crate::broker::Unavailable;
-use crate::nats::inspect;
+use crate::flow::Role;
 use crate::nats::settings::{
     Difference, Settings, differences, durable_promises, durable_sizes, settings,
 };
+use crate::nats::{NatsBroker, inspect};
 use crate::topology::{DurableSpec, Topology};
 
+/// Whether each of these durables is there, with its filters.
+pub(super) async fn are_there(
+    broker: &NatsBroker,
+    durables: &[DurableSpec],
+) -> Result<bool, Unavailable> {
+    for spec in durables {
+        let live = inspect::durable(&broker.client, &spec.stream, &spec.name).await?;
+        let Some(live) = live else { return Ok(false) };
+        let found = differences(durable_promises(spec), &live.config);
+        if found.iter().any(|found| found.key == "filter_subjects") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 pub(super) async fn durable_changes(
-    client: &Client,
+    broker: &NatsBroker,
     topology: &Topology,
+    durables: &[DurableSpec],
 ) -> Result<Vec<Change>, Unavailable> {
     let mut changes = Vec::new();
     let mut start = None;
-    for spec in topology.durables(None) {
-        let live = inspect::durable(client, &spec.stream, &spec.name).await?;
+    for spec in durables {
+        let live = inspect::durable(&broker.client, &spec.stream, &spec.name).await?;
         let kept = |key: &str| topology.keep.ack_wait && key == "ack_wait";
-        let sizes = durable_sizes(&spec).into_iter().filter(|(key, _)| !kept(key));
-        let wanted = durable_promises(&spec).into_iter().chain(sizes);
+        let sizes = durable_sizes(spec).into_iter().filter(|(key, _)| !kept(key));
+        let wanted = durable_promises(spec).into_iter().chain(sizes);
         let found = live.as_ref().map(|live| differences(wanted, &live.config));
         let starts_anew = match &found {
             None => true,
             Some(found) => found.iter().any(|found| found.key == "filter_subjects"),
         };
         if starts_anew && start.is_none() {
-            start = Some(open::start(client, topology.flow).await?);
+            start = Some(open::start(broker, topology.flow).await?);
         }
         let start = start.unwrap_or(open::Start::Beginning);
         match live.zip(found) {
-            None => changes.push(create_durable(&spec, start)),
-            Some((live, found)) => {
-                changes.extend(update_durable(&spec, live.config, &found, start))
-            }
+            None => changes.push(create_durable(spec, topology, start)),
+            Some((live, found)) => changes.extend(update_durable(spec, live.config, &found, start)),
         }
     }
     Ok(changes)
 }
 
-fn create_durable(spec: &DurableSpec, start: open::Start) -> Change {
+fn create_durable(spec: &DurableSpec, topology: &Topology, start: open::Start) -> Change {
     let mut config = settings(durable_promises(spec).into_iter().chain(durable_sizes(spec)));
     config.insert("durable_name".to_owned(), json!(spec.name));
     config.insert("name".to_owned(), json!(spec.name));
+    let role = match spec.role {
+        Role::Forward => "runs its step",
+        Role::Undo => "takes its step back",
+        Role::Closing => "closes what was taken back",
+    };
+    let description = format!("Quadrille: {} {role}", spec.worker);
+    config.insert("description".to_owned(), json!(description));
+    config.insert("metadata".to_owned(), json!({ SAGA: topology.flow.saga }));
     let from = match start {
         open::Start::Beginning => {
             config.insert("deliver_policy".to_owned(), json!("all"));

@@ -1,16 +1,27 @@
 //! Which sagas of a stream are open, and where a new durable must start for them.
 //!
 //! Reads every subject of two slots: acceptable for provisioning, not for anything that runs often.
+//! A saga whose opening no worker can read never began, so it holds nothing up.
 
 use std::collections::HashSet;
+use std::fmt;
 
-use async_nats::Client;
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::Flow;
-use crate::broker::Unavailable;
+use crate::broker::{Broker, Stored, Unavailable};
+use crate::log::envelope::Envelope;
+use crate::log::parked;
 use crate::nats::api::{self, code};
-use crate::nats::{inspect, read};
+use crate::nats::{NatsBroker, inspect, read};
+use crate::topology::parked_stream_name;
+use crate::{Flow, SagaId};
+
+/// Subjects of one request; the server takes 1,024.
+const AT_ONCE: usize = 1_000;
+
+/// How many open sagas a sentence names.
+const NAMED: usize = 10;
 
 /// Where a new durable starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,59 +33,143 @@ pub(super) enum Start {
 }
 
 /// Sagas that were opened and are not closed yet.
+#[derive(Debug, Default)]
 pub(super) struct OpenSagas {
-    pub(super) count: u64,
-    /// Sequence of the oldest one's opening.
-    oldest: Option<u64>,
+    /// The oldest first.
+    open: Vec<Opening>,
+    /// Sequence of the first opening that a worker has still to handle, be it to set it aside.
+    first: Option<u64>,
 }
 
-pub(super) async fn start(client: &Client, flow: &Flow) -> Result<Start, Unavailable> {
+#[derive(Debug)]
+struct Opening {
+    id: SagaId,
+    sequence: u64,
+    since: Timestamp,
+    is_parked: bool,
+}
+
+impl OpenSagas {
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+impl fmt::Display for OpenSagas {
+    /// `one saga is open (A1 since 2026-11-25 10:00 UTC)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.open.len() {
+            1 => f.write_str("one saga is open (")?,
+            count => write!(f, "{count} sagas are open (")?,
+        }
+        for (at, Opening { id, since, is_parked, .. }) in self.open.iter().take(NAMED).enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            let parked = if *is_parked { ", set aside" } else { "" };
+            write!(f, "{comma}{id} since {}{parked}", since.strftime("%Y-%m-%d %H:%M UTC"))?;
+        }
+        match self.open.len().saturating_sub(NAMED) {
+            0 => f.write_str(")"),
+            more => write!(f, ", and {more} more)"),
+        }
+    }
+}
+
+pub(super) async fn start(broker: &NatsBroker, flow: &Flow) -> Result<Start, Unavailable> {
     // Asked before the sagas are read, so that a saga that opens meanwhile is delivered.
-    let end = match inspect::stream(client, flow.stream).await? {
+    let stream = broker.names.stream(flow.stream);
+    let end = match inspect::stream(&broker.client, &stream).await? {
         Some(info) if info.state.last_seq > 0 => info.state.last_seq + 1,
         Some(_) | None => return Ok(Start::Beginning),
     };
-    let open = open_sagas(client, flow).await?;
-    Ok(Start::At(open.oldest.unwrap_or(end)))
+    let open = open_sagas(broker, flow).await?;
+    Ok(Start::At(open.first.unwrap_or(end)))
 }
 
-pub(super) async fn open_sagas(client: &Client, flow: &Flow) -> Result<OpenSagas, Unavailable> {
+pub(super) async fn open_sagas(broker: &NatsBroker, flow: &Flow) -> Result<OpenSagas, Unavailable> {
     // Closed ones first: a saga that ends in between is counted as open, which is safe.
-    let closed = sagas(client, flow, flow.closing().slot).await?;
-    let opened = sagas(client, flow, flow.opens.slot).await?;
+    let closed = sagas(broker, flow, flow.closing().slot).await?;
+    let opened = sagas(broker, flow, flow.opens.slot).await?;
     let open: Vec<_> = opened.difference(&closed).collect();
-    let mut oldest = None;
-    // At most 1,024 subjects per request.
-    for ids in open.chunks(1_000) {
-        let subjects =
-            ids.iter().map(|id| format!("{}.{}.{id}", flow.subjects, flow.opens.slot)).collect();
-        let first = first(client, flow, subjects).await?;
-        oldest = [oldest, first].into_iter().flatten().min();
+    let mut found = OpenSagas::default();
+    for ids in open.chunks(AT_ONCE) {
+        let (unreadable, parked) = set_aside(broker, flow, ids).await?;
+        for stored in openings(broker, flow, ids).await? {
+            let Some((slot, id)) = flow.parse_subject(&stored.subject) else { continue };
+            if unreadable.contains(&id) {
+                continue;
+            }
+            let (sequence, since) = (stored.sequence, stored.stored_at);
+            found.first = [found.first, Some(sequence)].into_iter().flatten().min();
+            match Envelope::read(flow, slot, &id, flow.opens.event, &stored) {
+                Err(bad) if NEVER_READ.contains(&bad.reason.code()) => {}
+                Ok(_) | Err(_) => {
+                    let is_parked = parked.contains(&id);
+                    found.open.push(Opening { id, sequence, since, is_parked });
+                }
+            }
+        }
     }
-    let count = u64::try_from(open.len()).unwrap_or(u64::MAX);
-    Ok(OpenSagas { count, oldest })
+    found.open.sort_by_key(|opening| opening.sequence);
+    Ok(found)
 }
 
-/// The lowest sequence of these subjects.
-async fn first(
-    client: &Client,
+/// The first events of these sagas.
+async fn openings(
+    broker: &NatsBroker,
     flow: &Flow,
-    subjects: Vec<String>,
-) -> Result<Option<u64>, Unavailable> {
-    if let Ok(found) = read::last_of_many(client, flow.stream, subjects.clone()).await {
-        return Ok(found.iter().map(|stored| stored.sequence).min());
+    ids: &[&SagaId],
+) -> Result<Vec<Stored>, Unavailable> {
+    let subject = |id: &&SagaId| format!("{}.{}.{id}", flow.subjects, flow.opens.slot);
+    let subjects: Vec<_> = ids.iter().map(subject).collect();
+    if let Ok(found) = broker.last_of_many(flow.stream, subjects.clone()).await {
+        return Ok(found);
     }
     // A stream made by hand may not allow direct gets until this plan is applied.
-    let mut first = None;
+    let mut found = Vec::new();
     for subject in subjects {
-        let stored = read::last(client, flow.stream, &subject).await?;
-        first = [first, stored.map(|stored| stored.sequence)].into_iter().flatten().min();
+        found.extend(broker.last(flow.stream, &subject).await?);
     }
-    Ok(first)
+    Ok(found)
 }
 
-/// Ids of the sagas that have something in `slot`.
-async fn sagas(client: &Client, flow: &Flow, slot: &str) -> Result<HashSet<String>, Unavailable> {
+/// Sagas whose opening was set aside: those that no worker of any build will read, and all.
+async fn set_aside(
+    broker: &NatsBroker,
+    flow: &Flow,
+    ids: &[&SagaId],
+) -> Result<(HashSet<SagaId>, HashSet<SagaId>), Unavailable> {
+    let (mut unreadable, mut parked) = (HashSet::new(), HashSet::new());
+    let first = flow.steps.iter().find(|row| row.on == flow.opens.slot);
+    let (Some(first), names) = (first, &broker.names) else { return Ok((unreadable, parked)) };
+    let stream = parked_stream_name(flow);
+    if inspect::stream(&broker.client, &names.stream(&stream)).await?.is_none() {
+        return Ok((unreadable, parked));
+    }
+    let subjects = ids.iter().map(|id| parked::subject(flow, first.worker, Some(id))).collect();
+    let (stream, subjects) = (names.stream(&stream), names.subjects(subjects));
+    // Without an answer, as from a stream made by hand, all of them count as readable.
+    let found = read::last_of_many(&broker.client, &stream, subjects).await.unwrap_or_default();
+    for stored in found {
+        let Ok(entry) = serde_json::from_slice::<parked::Entry>(&stored.payload) else { continue };
+        let Some((_, id)) = flow.parse_subject(&entry.parked.subject) else { continue };
+        if NEVER_READ.contains(&entry.parked.reason.as_str()) {
+            unreadable.insert(id.clone());
+        }
+        parked.insert(id);
+    }
+    Ok((unreadable, parked))
+}
+
+/// Reasons that lie in the bytes, and that no later build takes back: within a version, no
+/// validation is narrowed or widened.
+const NEVER_READ: [&str; 4] = ["not-json", "too-large", "invalid-field", "id-mismatch"];
+
+/// Ids of the sagas that have something in `slot`; what is no id began no saga.
+async fn sagas(
+    broker: &NatsBroker,
+    flow: &Flow,
+    slot: &str,
+) -> Result<HashSet<SagaId>, Unavailable> {
     #[derive(Deserialize)]
     struct Page {
         state: State,
@@ -86,14 +181,16 @@ async fn sagas(client: &Client, flow: &Flow, slot: &str) -> Result<HashSet<Strin
         #[serde(default)]
         subjects: std::collections::HashMap<String, u64>,
     }
+    let filter = flow.filter(slot);
+    let (stream, filter) = (broker.names.stream(flow.stream), broker.names.subject(&filter));
     let (mut ids, mut read) = (HashSet::new(), 0);
     loop {
-        let body = serde_json::json!({ "subjects_filter": flow.filter(slot), "offset": read });
-        let subject = format!("$JS.API.STREAM.INFO.{}", flow.stream);
-        let page = api::request::<Page>(client, subject, body.to_string()).await;
+        let body = serde_json::json!({ "subjects_filter": filter, "offset": read });
+        let subject = format!("$JS.API.STREAM.INFO.{stream}");
+        let page = api::request::<Page>(&broker.client, subject, body.to_string()).await;
         let Some(page) = page.found(&[code::STREAM_NOT_FOUND])? else { return Ok(ids) };
         let count = page.state.subjects.len();
-        let id = |subject: String| subject.rsplit('.').next().map(str::to_owned);
+        let id = |subject: String| SagaId::parse(subject.rsplit('.').next()?).ok();
         ids.extend(page.state.subjects.into_keys().filter_map(id));
         read += count;
         if count == 0 || read >= page.total {

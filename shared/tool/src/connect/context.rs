@@ -102,7 +102,7 @@ fn options(saved: Saved) -> anyhow::Result<NatsOptions> {
         key: saved_path("key", &saved.key)?,
         tls_first: saved.tls_first,
         inbox_prefix: given(saved.inbox_prefix),
-        name: None,
+        ..NatsOptions::default()
     })
 }
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use quadrille::nats::{Given, NatsOptions};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
+use quadrille::Flow;
+use quadrille::nats::{Given, Names, NatsOptions};
 
 /// Which broker, and what to log in with. No value of a variable is in the help, because it may be
 /// secret.
@@ -24,8 +26,18 @@ pub struct Target {
     pub context: Option<String>,
     #[command(flatten)]
     login: Login,
+    /// Name of the flow's stream of events, where others have the usual one; its other streams and
+    /// buckets begin with it
+    #[arg(long, global = true, hide_short_help = true, value_name = "NAME")]
+    pub flow_stream: Option<String>,
+    /// What comes before every subject of the flow
+    #[arg(long, global = true, hide_short_help = true, value_name = "PREFIX")]
+    pub flow_prefix: Option<String>,
     #[command(flatten)]
     stock: Stock,
+    /// Those of these flags that are on the command line itself.
+    #[arg(skip)]
+    pub(crate) on_the_line: Vec<&'static str>,
     /// The folder in which contexts are saved, if it is not ~/.config
     #[arg(long, global = true, env = "XDG_CONFIG_HOME", hide = true)]
     pub config_home: Option<PathBuf>,
@@ -129,9 +141,49 @@ impl Target {
             ("--nats-ca", file(ca)),
             ("--nats-cert", file(cert)),
             ("--nats-key", file(key)),
+            ("--flow-stream", self.flow_stream.clone()),
+            ("--flow-prefix", self.flow_prefix.clone()),
         ];
         let given = flags.into_iter().filter_map(|(flag, text)| Some(format!(" {flag} {}", text?)));
         given.chain(tls_first.then(|| " --nats-tls-first".to_owned())).collect()
+    }
+
+    /// Refuses flags that name a broker, for a command that talks to none that is named.
+    ///
+    /// # Errors
+    /// When there is one on the command line.
+    pub fn refuse(&self, command: &str, why: &str) -> anyhow::Result<()> {
+        match self.on_the_line.first() {
+            Some(flag) => anyhow::bail!("{flag} is not for `{command}`: {why}"),
+            None => Ok(()),
+        }
+    }
+
+    /// Which of these flags `matches` has from the command line.
+    pub(crate) fn of_the_line(matches: &ArgMatches) -> Vec<&'static str> {
+        let flags = [
+            ("nats", "--nats"),
+            ("creds", "--creds"),
+            ("context", "--context"),
+            ("user", "--nats-user"),
+            ("password_file", "--nats-password-file"),
+            ("token_file", "--nats-token-file"),
+            ("nkey_file", "--nats-nkey-file"),
+            ("ca", "--nats-ca"),
+            ("cert", "--nats-cert"),
+            ("key", "--nats-key"),
+            ("tls_first", "--nats-tls-first"),
+        ];
+        let is_there = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        flags.into_iter().filter_map(|(id, flag)| is_there(id).then_some(flag)).collect()
+    }
+
+    /// What the streams and subjects of the flow are called.
+    ///
+    /// # Errors
+    /// When a name has another form.
+    pub fn names(&self, flow: &Flow) -> anyhow::Result<Names> {
+        Ok(Names::new(flow, self.flow_stream.as_deref(), self.flow_prefix.as_deref())?)
     }
 
     /// `NATS_URL`.

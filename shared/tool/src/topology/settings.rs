@@ -19,8 +19,8 @@ pub struct Settings {
     /// durable that exists keeps its own [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     ack_wait: Option<Given<Duration>>,
-    /// Size at which the log of events refuses more; a larger limit that it has already is kept
-    /// [default: 1GiB]
+    /// Size at which the log of events refuses more; without it a log that exists keeps its own, and
+    /// a larger one is always kept [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_bytes: Option<Given<u64>>,
     /// The same, for messages that were set aside [default: 256MiB]
@@ -62,22 +62,26 @@ impl Settings {
     }
 
     fn keep(&self) -> Keep {
-        Keep { replicas: self.profile.is_none(), ack_wait: self.ack_wait.is_none() }
+        Keep {
+            replicas: self.profile.is_none(),
+            ack_wait: self.ack_wait.is_none(),
+            max_bytes: self.max_bytes.is_none(),
+            parked_max_bytes: self.parked_max_bytes.is_none(),
+            kept_max_bytes: self.kept_max_bytes.is_none(),
+        }
     }
 
-    /// The server's names of what stays as it is where it exists.
+    /// What stays as it is where it exists: the server's names, and for sizes the flag's.
     pub(super) fn kept(&self) -> Vec<&'static str> {
-        let Keep { replicas, ack_wait } = self.keep();
-        let kept = [(replicas, "num_replicas"), (ack_wait, "ack_wait")];
+        let Keep { replicas, ack_wait, max_bytes, parked_max_bytes, kept_max_bytes } = self.keep();
+        let kept = [
+            (replicas, "num_replicas"),
+            (ack_wait, "ack_wait"),
+            (max_bytes, "max_bytes"),
+            (parked_max_bytes, "parked_max_bytes"),
+            (kept_max_bytes, "kept_max_bytes"),
+        ];
         kept.into_iter().filter_map(|(kept, name)| kept.then_some(name)).collect()
-    }
-
-    pub(super) fn kept_sentence(&self) -> Option<String> {
-        let flag = |name: &&str| if *name == "ack_wait" { "--ack-wait" } else { "--profile" };
-        let kept = self.kept();
-        let flags: Vec<_> = kept.iter().map(flag).collect();
-        let (kept, flags) = (kept.join(", "), flags.join(", "));
-        (!kept.is_empty()).then(|| format!("kept where it exists: {kept} (change it with {flags})"))
     }
 
     /// The flags as they were written, each after a space.
@@ -163,10 +167,13 @@ mod tests {
     fn what_is_given_is_repeated_and_what_is_not_is_kept() {
         let given = settings(&["--max-bytes", "64GiB", "--profile", "cluster"]);
         assert_eq!(given.given(), " --profile cluster --max-bytes 64GiB");
-        assert_eq!(given.topology(&FLOW).keep, Keep { replicas: false, ack_wait: true });
+        assert_eq!(
+            given.topology(&FLOW).keep,
+            Keep { replicas: false, max_bytes: false, ..Keep::ALL }
+        );
         let nothing = settings(&[]);
         assert_eq!(nothing.given(), "");
-        assert_eq!(nothing.topology(&FLOW).keep, Keep { replicas: true, ack_wait: true });
+        assert_eq!(nothing.topology(&FLOW).keep, Keep::ALL);
         assert_eq!(settings(&["--ack-wait", "1m 30s"]).given(), " --ack-wait '1m 30s'");
     }
 }
