@@ -3,6 +3,7 @@
 
 mod logins;
 mod contexts;
+mod dev;
 mod neighbours;
 mod secrets;
 mod shop;

@@ -77,7 +77,10 @@ impl Shop {
         let url = shop.sandbox.url.clone();
         let mut settings = shop.variables.clone();
         settings.extend([
-            ("QUADRILLE_RESERVE_INVENTORY__OPENING_STOCK", "ROSE-RED=1000".to_owned()),
+            (
+                "QUADRILLE_RESERVE_INVENTORY__OPENING_STOCK",
+                "ROSE-RED=1000,VASE-GLASS=1000".to_owned(),
+            ),
             ("QUADRILLE_CHARGE_CUSTOMER__URL", format!("{url}/payment")),
             ("QUADRILLE_SHIP_ORDER__URL", format!("{url}/carrier")),
             ("QUADRILLE_SHIP_ORDER__QUOTE_URL", format!("{url}/quote")),

@@ -210,7 +210,8 @@ async fn a_lost_mark_is_no_other_flow_and_labels_are_kept(test: UnderTest) {
     apply_all(&test).await;
     test.write("placed", "open").await;
     // Lost keys are refused for a reason of their own.
-    let keys = test.raw.stream(test.flow.stream).await["config"]["metadata"]["quadrille.keys"].clone();
+    let keys =
+        test.raw.stream(test.flow.stream).await["config"]["metadata"]["quadrille.keys"].clone();
     let label = json!({ "metadata": { "team": "shop", "quadrille.keys": keys } });
     test.raw.change_stream(test.flow.stream, label).await.unwrap();
     let drift = json!({ "max_deliver": 5 });

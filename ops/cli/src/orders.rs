@@ -173,7 +173,7 @@ async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     if args.json {
         rows.iter().try_for_each(output::json)?;
     } else if !rows.is_empty() {
-        output::data(&table(&rows))?;
+        output::data(&table(&rows, tool.ui.width))?;
     }
     let all = count.unwrap_or_default();
     tool.ui.note(quiet(tool, &format!("{} of {all}, as of {}", rows.len(), place(&as_of))));
@@ -239,7 +239,7 @@ fn line(change: &Value, paint: Paint) -> String {
     format!("{time}  {}  {what}{reason}{next}\n", word(&change["id"]))
 }
 
-fn table(rows: &[Value]) -> String {
+fn table(rows: &[Value], width: Option<usize>) -> String {
     let row = |row: &Value| {
         let age = |name: &str| row[name].as_f64().map_or_else(String::new, duration);
         let details = &row["details"];
@@ -255,7 +255,7 @@ fn table(rows: &[Value]) -> String {
     };
     let rows: Vec<_> = rows.iter().map(row).collect();
     let headings = ["order", "state", "waits for", " since", "reason", "customer", " age"];
-    output::table(&headings, &rows)
+    output::table_within(width, &headings, &rows, &["age", "customer", "reason"])
 }
 
 /// A text, or nothing.

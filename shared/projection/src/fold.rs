@@ -174,7 +174,7 @@ impl Told<'_> {
             let is = |fact: &&Fact| fact.sequence == cause.sequence;
             self.facts.iter().find(is).map(|fact| fact.stored_at)
         });
-        let began = marks.startedat.map(|began| no_sooner_than(cause_at, began, fact.stored_at));
+        let began = marks.began(cause_at, fact.stored_at);
         let between = |from: Option<Timestamp>, to: Option<Timestamp>| {
             from.zip(to).map_or(Value::Null, |(from, to)| {
                 Value::Integer(to.as_microsecond() - from.as_microsecond())
@@ -200,16 +200,6 @@ impl Told<'_> {
         ];
         Write { sql: EVENT, values }
     }
-}
-
-/// As the story of one saga has it: wait and work add up, although a worker's estimate of the
-/// broker's clock may be off.
-fn no_sooner_than(
-    cause_at: Option<Timestamp>,
-    began: Timestamp,
-    stored_at: Timestamp,
-) -> Timestamp {
-    began.clamp(cause_at.unwrap_or(began).min(stored_at), stored_at)
 }
 
 fn skipped(stored: &Stored, bad: &BadData) -> Write {

@@ -132,7 +132,7 @@ impl<'e> Log<'e> {
         let cause = envelope.and_then(|envelope| envelope.cause);
         let before = cause.as_ref().and_then(|cause| self.with_sequence(cause.sequence));
         let marks: Marks = serde_json::from_slice(&event.payload).unwrap_or_default();
-        let began = marks.startedat.map(|began| no_sooner_than(before, began, event));
+        let began = marks.began(before.map(|cause| cause.stored_at), event.stored_at);
         let wait = before.zip(began);
         let opened_at = self.stored_at(flow.opens.slot);
         Line {
@@ -166,13 +166,6 @@ impl<'e> Log<'e> {
     fn slot_of<'s>(&self, event: &'s Stored) -> &'s str {
         self.flow.parse_subject(&event.subject).map_or("", |(slot, _)| slot)
     }
-}
-
-/// When the work on `event` began. A worker's estimate of the broker's clock may be a few
-/// milliseconds off; no worker began before the cause was there, and wait and work are to add up.
-fn no_sooner_than(cause: Option<&Stored>, began: Timestamp, event: &Stored) -> Timestamp {
-    let earliest = cause.map_or(began, |cause| cause.stored_at).min(event.stored_at);
-    began.clamp(earliest, event.stored_at)
 }
 
 #[cfg(test)]

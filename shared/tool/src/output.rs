@@ -1,10 +1,14 @@
 //! What goes where: data to stdout, the rest to stderr; colours only on a terminal.
 
-use std::fmt::{Display, Write as _};
+mod table;
+
+use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write as _};
 
 use clap::builder::styling::AnsiColor;
 pub use clap::builder::styling::Style;
+
+pub use table::{table, table_within};
 
 /// What stderr and stdout can show, and the name of the tool that writes there.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +21,8 @@ pub struct Ui {
     pub watched: bool,
     /// A person looks at stdout: a summary is better there than a thousand lines.
     pub read_by_a_person: bool,
+    /// Cells in a line of the terminal at stdout.
+    pub width: Option<usize>,
 }
 
 /// Whether to colour.
@@ -48,6 +54,7 @@ impl Ui {
             on_stderr: Paint(watched && !no_color),
             watched,
             read_by_a_person,
+            width: width(),
         }
     }
 
@@ -65,6 +72,12 @@ impl Ui {
             None => self.note(format!("{name} {error:#}")),
         }
     }
+}
+
+/// Of the terminal at stdout, if there is one.
+fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
 /// An error that comes with what to do about it.
@@ -114,31 +127,6 @@ pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     data(&format!("{}\n", serde_json::to_string(value)?))
 }
 
-/// Lines up columns; a column whose heading starts with a space is aligned to the right.
-pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |at: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-        cells.chain([headings[at].trim().chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..headings.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut line = String::new();
-        for ((cell, width), heading) in cells.zip(&widths).zip(headings) {
-            let gap = if line.is_empty() { "" } else { "  " };
-            let _ = match heading.starts_with(' ') {
-                true => write!(line, "{gap}{cell:>width$}"),
-                false => write!(line, "{gap}{cell:<width$}"),
-            };
-        }
-        format!("{}\n", line.trim_end())
-    };
-    let mut text = line(&mut headings.iter().map(|heading| heading.trim()));
-    for row in rows {
-        text.push_str(&line(&mut row.iter().map(String::as_str)));
-    }
-    text
-}
-
 /// Milliseconds as a person reads them: `0.4 ms`, `12 ms`, `3.2 s`, `2m 5s`, `1h 1m`.
 pub fn duration(milliseconds: f64) -> String {
     let seconds = (milliseconds / 1_000.0).round();
@@ -154,12 +142,6 @@ pub fn duration(milliseconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_table_lines_up_on_both_sides() {
-        let rows = [vec!["ROSE".to_owned(), "12".to_owned()], vec!["VASE-2".into(), "5".into()]];
-        assert_eq!(table(&["sku", " left"], &rows), "sku     left\nROSE      12\nVASE-2     5\n");
-    }
 
     #[test]
     fn durations_have_a_unit_that_fits() {

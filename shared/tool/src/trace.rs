@@ -96,7 +96,8 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         } else if !story.events.is_empty() {
             let gap = if at == 0 { "" } else { "\n" };
             let why = why.map_or_else(String::new, |why| format!("{}\n", why.sentence));
-            output::data(&format!("{gap}{}{why}", render(flow, &story, now, ui.on_stdout)))?;
+            let told = render(flow, &story, now, ui.on_stdout, ui.width);
+            output::data(&format!("{gap}{told}{why}"))?;
         }
     }
     Ok(code)

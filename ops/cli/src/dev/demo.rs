@@ -179,7 +179,8 @@ impl Demo<'_> {
         }
         let paint = self.ui.on_stdout;
         let title = paint.paint(STRONG, scene.title);
-        output::data(&format!("{title}\n{}\n", trace::render(&FLOW, &story, now, paint)))
+        let story = trace::render(&FLOW, &story, now, paint, self.ui.width);
+        output::data(&format!("{title}\n{story}\n"))
     }
 }
 

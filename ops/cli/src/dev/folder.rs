@@ -2,6 +2,7 @@
 //! running, and writes down where other commands find everything.
 
 use std::fs::{self, File, TryLockError};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +17,8 @@ use tokio::time::{Instant, sleep};
 use crate::running::{Addresses, DEV_FOLDER, command_line};
 
 /// All that is ever made in the folder, so that a reset deletes nothing else.
-const OURS: [&str; 6] = ["nats", "ledger.jsonl", "ledger.jsonl.journal", "logs", "run", "dev.json"];
+const OURS: [&str; 7] =
+    ["nats", "ledger.jsonl", "ledger.jsonl.journal", "logs", "run", "dev.json", "ports.json"];
 
 /// Which folder.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +28,16 @@ pub(super) enum Place<'a> {
     At(&'a Path),
     /// A new one, deleted at the end.
     Temporary,
+}
+
+/// Where the programs listen.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Ports {
+    pub(super) nats: Option<u16>,
+    pub(super) sandbox: Option<u16>,
+    pub(super) command: Option<u16>,
+    pub(super) query: Option<u16>,
 }
 
 /// The folder, held by this process.
@@ -81,6 +93,33 @@ impl Folder {
         let (draft, file) = (self.path.join("run/dev.json.new"), Addresses::file(&self.path));
         fs::write(&draft, serde_json::to_vec_pretty(addresses)?)?;
         Ok(fs::rename(draft, file)?)
+    }
+
+    /// The ports of the last run here that nothing else has taken since, so that what was exported
+    /// or bookmarked then still works.
+    pub(super) fn last_ports(&self) -> Ports {
+        let text = fs::read(self.path.join("ports.json")).unwrap_or_default();
+        let last: Ports = serde_json::from_slice(&text).unwrap_or_default();
+        let free = |port: Option<u16>| {
+            port.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        };
+        Ports {
+            nats: free(last.nats),
+            sandbox: free(last.sandbox),
+            command: free(last.command),
+            query: free(last.query),
+        }
+    }
+
+    pub(super) fn remember(&self, addresses: &Addresses) -> anyhow::Result<()> {
+        let port = |url: &str| url.rsplit(':').next()?.parse().ok();
+        let ports = Ports {
+            nats: port(&addresses.nats),
+            sandbox: port(&addresses.sandbox),
+            command: port(&addresses.command),
+            query: port(&addresses.query),
+        };
+        Ok(fs::write(self.path.join("ports.json"), serde_json::to_vec(&ports)?)?)
     }
 
     pub(super) fn is_temporary(&self) -> bool {
@@ -205,6 +244,7 @@ mod tests {
         on_stderr: Paint(false),
         watched: false,
         read_by_a_person: false,
+        width: None,
     };
 
     #[tokio::test]

@@ -35,16 +35,16 @@ with --data DIR; --reset begins with an empty folder";
 /// Where to listen, and which broker to run.
 #[derive(Debug, Args)]
 pub(super) struct StackArgs {
-    /// Port of the broker; without it, a free one
+    /// Port of the broker; without it, that of the last run in this folder, or a free one
     #[arg(long)]
     port: Option<u16>,
-    /// Port of the sandbox; without it, a free one
+    /// Port of the sandbox; without it, that of the last run in this folder, or a free one
     #[arg(long, value_name = "PORT")]
     sandbox_port: Option<u16>,
-    /// Port of the service that takes orders over HTTP; without it, a free one
+    /// Port of the service that takes orders over HTTP; without it, that of the last run in this folder, or a free one
     #[arg(long, value_name = "PORT")]
     command_port: Option<u16>,
-    /// Port of the service that answers questions about orders; without it, a free one
+    /// Port of the service that answers questions about orders; without it, that of the last run in this folder, or a free one
     #[arg(long, value_name = "PORT")]
     query_port: Option<u16>,
     /// The nats-server program; a name without a folder is looked for on PATH
@@ -104,12 +104,14 @@ impl Stack {
     pub(super) async fn start(&mut self, args: &StackArgs) -> anyhow::Result<()> {
         let binaries = binaries()?;
         require_server(&args.nats_server)?;
+        let last = self.folder.last_ports();
         let broker = self.keep(
             "nats-server",
             &args.nats_server,
-            programs::server_arguments(&self.folder, args.port),
+            programs::server_arguments(&self.folder, args.port.or(last.nats)),
         );
-        let sandbox_arguments = programs::sandbox_arguments(&self.folder, args.sandbox_port);
+        let port = args.sandbox_port.or(last.sandbox);
+        let sandbox_arguments = programs::sandbox_arguments(&self.folder, port);
         let sandbox = self.keep("sandbox", &binaries.join("sandbox"), sandbox_arguments);
         let (nats, sandbox) = tokio::try_join!(
             self.ready(broker, || self.server_url(broker)),
@@ -128,8 +130,8 @@ impl Stack {
         for worker in workers_and_services() {
             let mut arguments = programs::worker_arguments(&self.folder, worker, &nats, &sandbox);
             let port = match worker {
-                COMMAND => Some(args.command_port),
-                QUERY => Some(args.query_port),
+                COMMAND => Some(args.command_port.or(last.command)),
+                QUERY => Some(args.query_port.or(last.query)),
                 _ => None,
             };
             if let Some(port) = port {
@@ -144,6 +146,7 @@ impl Stack {
         let data = self.folder.path.clone();
         let addresses = Addresses { nats, sandbox, command, query, data, pid: std::process::id() };
         self.folder.announce(&addresses)?;
+        self.folder.remember(&addresses)?;
         self.restart.send_replace(true);
         self.running = Some(Running { addresses, broker: connected });
         Ok(())

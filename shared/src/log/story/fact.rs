@@ -38,6 +38,23 @@ pub struct Marks {
     /// When the worker began, by its estimate of the broker's clock.
     #[serde(default)]
     pub startedat: Option<Timestamp>,
+    /// When it made the event, by the same clock: the work took at least as long.
+    #[serde(default)]
+    pub time: Option<Timestamp>,
+}
+
+impl Marks {
+    /// When the work began, in the broker's time. The estimate is meant to be too late rather than
+    /// too early, so it may even lie behind the moment at which the broker stored the event. No
+    /// worker began before the cause was there, and wait and work are to add up.
+    pub fn began(&self, cause_at: Option<Timestamp>, stored_at: Timestamp) -> Option<Timestamp> {
+        let claimed = self.startedat?;
+        let took = self.time.map(|time| time.duration_since(claimed));
+        let took = took.filter(|took| took.is_positive()).unwrap_or_default();
+        let began = claimed.min(stored_at.checked_sub(took).unwrap_or(claimed));
+        let earliest = cause_at.unwrap_or(began).min(stored_at);
+        Some(began.clamp(earliest, stored_at))
+    }
 }
 
 impl Fact {

@@ -116,6 +116,22 @@ fn wait_and_work_add_up_even_if_a_clock_is_off() {
     assert_eq!((story.events[1].wait_ms, story.events[1].work_ms), (Some(0.0), Some(1.0)));
 }
 
+/// As a worker's clock mostly is: it runs ahead of the broker's.
+#[test]
+fn work_is_at_least_as_long_as_the_worker_says_by_one_clock() {
+    let marks = |started, time| Marks {
+        startedat: Some(at(started)),
+        time: Some(at(time)),
+        ..Marks::default()
+    };
+    let began = |marks: Marks| marks.began(Some(at(0)), at(10));
+    assert_eq!(began(marks(12, 16)), Some(at(6)), "it began behind what was stored at 10");
+    assert_eq!(began(marks(9, 16)), Some(at(3)));
+    assert_eq!(began(marks(5, 6)), Some(at(5)), "its own time is the longer one");
+    assert_eq!(began(marks(12, 50)), Some(at(0)), "not before its cause");
+    assert_eq!(began(marks(16, 12)), Some(at(10)), "a clock that was set back says nothing");
+}
+
 #[test]
 fn json_says_the_same() {
     let seen = serde_json::to_value(carrier_refused().story()).unwrap();

@@ -5,7 +5,7 @@ use quadrille::Flow;
 use quadrille::ids::shown;
 use quadrille::log::story::{Kind, Line, Phase, Story, Turn, Waits, milliseconds};
 
-use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duration, table};
+use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duration, table_within};
 
 const HEADINGS: [&str; 10] =
     ["", "time", " since", "worker", "event", " seq", "because of", " attempt", " wait", " work"];
@@ -13,8 +13,21 @@ const HEADINGS: [&str; 10] =
 /// Longest text of others that is shown in one line.
 const MAX_TEXT: usize = 400;
 
+/// What a narrow terminal can do without, first of all.
+const EXPENDABLE: [&str; 5] = ["wait", "attempt", "because of", "since", "seq"];
+
+/// How old a wait is in which nothing can be wrong yet.
+const EARLY_MS: f64 = 2_000.0;
+
 /// The whole story, in lines; `now` is the broker's time, so that a wait is measured by one clock.
-pub fn render(flow: &Flow, story: &Story, now: Timestamp, paint: Paint) -> String {
+/// Columns are left out where the lines would be wider than `width`.
+pub fn render(
+    flow: &Flow,
+    story: &Story,
+    now: Timestamp,
+    paint: Paint,
+    width: Option<usize>,
+) -> String {
     let day = story
         .events
         .first()
@@ -24,7 +37,7 @@ pub fn render(flow: &Flow, story: &Story, now: Timestamp, paint: Paint) -> Strin
     // A type, a source and a reason may be any client's text, which a terminal must not obey.
     let plain = |cells: Vec<String>| cells.iter().map(|cell| shown(cell, MAX_TEXT)).collect();
     let rows: Vec<Vec<_>> = story.events.iter().map(row).map(plain).collect();
-    let laid_out = table(&HEADINGS, &rows);
+    let laid_out = table_within(width, &HEADINGS, &rows, &EXPENDABLE);
     let styles = std::iter::once(QUIET).chain(story.events.iter().map(style));
     for (line, style) in laid_out.lines().zip(styles) {
         let line = line.trim_end();
@@ -129,8 +142,9 @@ fn because(turn: &Turn) -> String {
 
 fn awaited(who: &Waits, now: Timestamp) -> String {
     let Waits { worker, slot, since } = who;
-    let long = duration(milliseconds(*since, now).max(0.0));
-    format!("waits for {worker} to write {slot}, for {long} now")
+    let ms = milliseconds(*since, now).max(0.0);
+    let early = if ms < EARLY_MS { " (it is early: look again in a moment)" } else { "" };
+    format!("waits for {worker} to write {slot}, for {} now{early}", duration(ms))
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ async fn show(
         paint.paint(WAITS, format!("Paused Until Deadline: {until} ({remaining} remaining)"));
     let command = format!("nats consumer info {stream} {DURABLE}");
     let asked = paint.paint(QUIET, format!("$ {command}    # what the server answers"));
-    let story = trace::render(&FLOW, &story, *at, paint);
+    let story = trace::render(&FLOW, &story, *at, paint, demo.ui.width);
     output::data(&format!("{title}\n{story}{asked}\n{line}\n\n"))?;
     Ok(seen)
 }

@@ -56,7 +56,7 @@ impl Log {
     }
 
     fn text(&self) -> String {
-        render(&FLOW, &self.story(), at(2_000), Paint(false))
+        render(&FLOW, &self.story(), at(2_000), Paint(false), None)
     }
 
     /// What the last line says.
@@ -115,10 +115,10 @@ fn an_undo_is_marked_with_an_arrow_back() {
 #[test]
 fn undo_has_a_colour_of_its_own_and_none_where_colours_are_off() {
     let story = charged().then("payment-undo", 40, (CHARGE, "payment.voided.v1"), 3).story();
-    let coloured = render(&FLOW, &story, at(50), Paint(true));
+    let coloured = render(&FLOW, &story, at(50), Paint(true), None);
     assert!(coloured.contains("\u{1b}[35m←"), "{coloured:?}");
     assert!(coloured.starts_with(&format!("{STRONG}order A1")));
-    assert!(!render(&FLOW, &story, at(50), Paint(false)).contains('\u{1b}'));
+    assert!(!render(&FLOW, &story, at(50), Paint(false), None).contains('\u{1b}'));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_parked_order_says_why() {
         headers: vec![],
         payload: entry.to_string().into(),
     };
-    let text = render(&FLOW, &Log::placed().story_with(&[parked]), at(2_000), Paint(false));
+    let text = render(&FLOW, &Log::placed().story_with(&[parked]), at(2_000), Paint(false), None);
     let expected = "\
 set aside, and waits for a human
 parked by reserve-inventory at 2026-01-02 12:00:00.020 UTC: invalid-field at /lines/0/quantity: a \
