@@ -6,6 +6,7 @@
 
 mod settings;
 mod logs;
+mod names;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +15,6 @@ use config::{Config, File, FileFormat, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
 use crate::Flow;
-use crate::nats::{BadName, Names};
 
 pub use logs::{LogFormat, LogSettings};
 pub use settings::{
@@ -122,28 +122,6 @@ impl Sources {
             return Err(self.invalid("log.level", problem.into()));
         }
         Ok(settings)
-    }
-
-    /// What the streams and subjects of `flow` are called.
-    ///
-    /// # Errors
-    /// When a name cannot be used, or the section is another flow's: then the names of this one
-    /// would be a surprise.
-    pub fn names(&self, settings: &Settings, flow: &Flow) -> Result<Names, Invalid> {
-        if let Some(other) = settings.flow.keys().find(|saga| *saga != flow.saga) {
-            let problem = format!("no such flow; this one is flow.{}", flow.saga);
-            return Err(self.invalid_below(&format!("flow.{other}"), problem));
-        }
-        let Some(FlowSettings { stream, prefix }) = settings.flow.get(flow.saga) else {
-            return Ok(Names::default());
-        };
-        Names::new(flow, stream.as_deref(), prefix.as_deref()).map_err(|error| {
-            let key = match error {
-                BadName::Stream => "stream",
-                BadName::Prefix => "prefix",
-            };
-            self.invalid(&format!("flow.{}.{key}", flow.saga), error.to_string())
-        })
     }
 
     /// One worker's own settings.

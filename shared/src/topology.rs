@@ -5,6 +5,7 @@
 //! anything by age, and a full stream refuses new messages instead of dropping old ones.
 
 mod buckets;
+mod keep;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use crate::flow::{Role, Row};
 use crate::{Flow, KeyNamespace};
+
+pub use keep::Keep;
 
 pub use buckets::{ATTEMPTS, BREAKERS, Lives, override_key};
 pub(crate) use buckets::{STREAM_PREFIX, SUBJECT_PREFIX};
@@ -141,38 +144,6 @@ pub struct DurableSpec {
     /// The number of deliveries in flight, delayed ones included, at which the broker stops
     /// delivering.
     pub max_in_flight: u64,
-}
-
-/// What stays as it is if it exists already, because the operator has not asked for a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Keep {
-    /// Copies of a stream; a stream that is missing gets as many as the flow's has.
-    pub replicas: bool,
-    /// Of a durable.
-    pub ack_wait: bool,
-    /// Sizes, of whichever stream they are: of the flow's, of the parked messages', of each that a
-    /// worker keeps for itself. Those of buckets are always kept.
-    pub max_bytes: bool,
-    pub parked_max_bytes: bool,
-    pub kept_max_bytes: bool,
-}
-
-impl Keep {
-    /// Nothing that exists is changed unless the flow demands it.
-    pub const ALL: Self = Self {
-        replicas: true,
-        ack_wait: true,
-        max_bytes: true,
-        parked_max_bytes: true,
-        kept_max_bytes: true,
-    };
-    pub const NOTHING: Self = Self {
-        replicas: false,
-        ack_wait: false,
-        max_bytes: false,
-        parked_max_bytes: false,
-        kept_max_bytes: false,
-    };
 }
 
 /// Everything that a flow needs from the broker.

@@ -11,9 +11,11 @@ use crate::shop::{Shop, quadrille, server};
 /// `nats stream add ORDERS --subjects 'ORDERS.*' --defaults`, and a stream of prices.
 async fn neighbours(raw: &Raw) {
     for stream in [
-        json!({ "name": "ORDERS", "subjects": ["ORDERS.*"], "storage": "file", "max_age": 3_600_000_000_000_u64,
+        json!({ "name": "ORDERS", "subjects": ["ORDERS.*"], "storage": "file",
+            "max_age": 3_600_000_000_000_u64,
             "description": "what the web shop sends", "metadata": { "team": "web" } }),
-        json!({ "name": "STOCK", "subjects": ["STOCK.prices.*"], "storage": "file", "max_msgs_per_subject": 1 }),
+        json!({ "name": "STOCK", "subjects": ["STOCK.prices.*"], "storage": "file",
+            "max_msgs_per_subject": 1 }),
     ] {
         let name = stream["name"].as_str().unwrap();
         raw.api(&format!("STREAM.CREATE.{name}"), stream.clone()).await.unwrap();
@@ -54,8 +56,8 @@ async fn a_stream_of_others_is_never_touched_and_its_owner_is_named() {
         assert_eq!(settings(&raw).await, before, "something was changed");
     };
     refused(&[
-        "! stream ORDERS: it is somebody else's (subjects ORDERS.*, description \"what the web shop \
-         sends\", labels team=web, 0 messages): its subjects are not orders.*.*",
+        "! stream ORDERS: it is somebody else's (subjects ORDERS.*, description \"what the web \
+         shop sends\", labels team=web, 0 messages): its subjects are not orders.*.*",
         "! stream STOCK: it is somebody else's (subjects STOCK.prices.*, 1 messages)",
         "QUADRILLE_FLOW__ORDER__STREAM=NAME and QUADRILLE_FLOW__ORDER__PREFIX=prefix",
     ])

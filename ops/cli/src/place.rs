@@ -50,7 +50,8 @@ others. An order's id is in it (order_id, or the event's subject); --prefix name
 by their line. So the same command may be run again: what is there already is found, not placed
 twice. Only where the log takes no orders at all does it stop, and says behind which line.
 
-Exit codes: 0 all are in the log; 1 some are not, or the one that is awaited has not ended; 2 wrong usage, or the file is no JSON.";
+Exit codes: 0 all are in the log; 1 some are not, or the one that --wait awaits has not ended;
+2 wrong usage, or the file is no JSON.";
 
 /// Place an order, or many
 #[derive(Debug, Args)]

@@ -23,7 +23,7 @@ use super::Names;
 use super::api::{self, code};
 use super::message::delivered;
 use crate::broker::{Delivered, Pull, Pulled, Unavailable};
-use count::Count;
+use count::{Count, left_over};
 
 /// Life of a request. It also limits how long `stop` takes, and how long messages still arrive
 /// after the gate has closed. Its price is one request a second from an idle durable.
@@ -296,10 +296,4 @@ async fn subscribe(client: &Client) -> Result<(String, Subscriber), Unavailable>
     let inbox = client.new_inbox();
     let subscriber = client.subscribe(format!("{inbox}.*")).await;
     Ok((inbox, subscriber.map_err(|error| Unavailable(error.to_string()))?))
-}
-
-/// Messages that an ended request will no longer deliver.
-fn left_over(status: &Message) -> Option<usize> {
-    let headers = status.headers.as_ref()?;
-    headers.get("Nats-Pending-Messages")?.as_str().parse().ok()
 }

@@ -32,9 +32,9 @@ Examples:
   {tool} topology apply --max-bytes 64GiB --write
 
 What the call does not name stays as it is where it exists: copies, ack wait and sizes. A stream
-that is not this flow's is never touched. Nothing is ever deleted, and while one change is refused none is made. Exit codes: 0 the broker is
-as it should be; 2 changes are pending (without --write); 1 refused, or failed in part: it is safe
-to apply again.";
+that is not this flow's is never touched. Nothing is ever deleted, and while one change is refused
+none is made. Exit codes: 0 the broker is as it should be; 2 changes are pending (without --write);
+1 refused, or failed in part: it is safe to apply again.";
 
 const EXAMPLES: &str = "\
 Examples:

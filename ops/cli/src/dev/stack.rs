@@ -29,22 +29,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
 /// What helps where the streams cannot be made.
-const RESERVED: &str = "the streams reserve 1.6 GiB of the disk: take a folder that has so much free \
-with --data DIR; --reset begins with an empty folder";
+const RESERVED: &str = "the streams reserve 1.6 GiB of the disk: take a folder that has so \
+much free with --data DIR; --reset begins with an empty folder";
 
 /// Where to listen, and which broker to run.
 #[derive(Debug, Args)]
 pub(super) struct StackArgs {
-    /// Port of the broker; without it, that of the last run in this folder, or a free one
+    /// Port of the broker; without it, the last run's or a free one
     #[arg(long)]
     port: Option<u16>,
-    /// Port of the sandbox; without it, that of the last run in this folder, or a free one
+    /// Port of the sandbox; without it, the last run's or a free one
     #[arg(long, value_name = "PORT")]
     sandbox_port: Option<u16>,
-    /// Port of the service that takes orders over HTTP; without it, that of the last run in this folder, or a free one
+    /// Port of the service that takes orders over HTTP; without it, the last run's or a free one
     #[arg(long, value_name = "PORT")]
     command_port: Option<u16>,
-    /// Port of the service that answers questions about orders; without it, that of the last run in this folder, or a free one
+    /// Port of the service that answers questions; without it, the last run's or a free one
     #[arg(long, value_name = "PORT")]
     query_port: Option<u16>,
     /// The nats-server program; a name without a folder is looked for on PATH

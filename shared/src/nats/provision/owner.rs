@@ -1,7 +1,7 @@
 //! Whether a stream that is there belongs to this flow. One that does not is never touched.
 //!
-//! A stream is this flow's if its metadata says so, or if it is as we make it: labels of others, and
-//! a mark that was lost to them, make it nobody else's.
+//! A stream is this flow's if its metadata says so, or if it is as we make it: neither labels of
+//! others nor a mark that was lost make it somebody else's.
 
 use async_nats::Client;
 use serde::Deserialize;

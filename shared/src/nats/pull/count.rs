@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use async_nats::Message;
 use tokio::time::Instant;
 
 /// After this time a request is surely dead, although its end was never heard.
@@ -60,6 +61,12 @@ impl Count {
     pub(super) fn runs_out(&self) -> Instant {
         self.newest_request + RUN_OUT
     }
+}
+
+/// Messages that an ended request will no longer deliver.
+pub(super) fn left_over(status: &Message) -> Option<usize> {
+    let headers = status.headers.as_ref()?;
+    headers.get("Nats-Pending-Messages")?.as_str().parse().ok()
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ pub struct Settings {
     /// durable that exists keeps its own [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     ack_wait: Option<Given<Duration>>,
-    /// Size at which the log of events refuses more; without it a log that exists keeps its own, and
-    /// a larger one is always kept [default: 1GiB]
+    /// Size at which the log of events refuses more; one that exists keeps its own without it, and
+    /// is never made smaller [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_bytes: Option<Given<u64>>,
     /// The same, for messages that were set aside [default: 256MiB]
