@@ -169,7 +169,7 @@ fn changed(test: &UnderTest) -> Topology {
 
 async fn a_changed_flow_is_refused_while_sagas_are_open(test: UnderTest) {
     apply_all(&test).await;
-    test.write("placed", "open").await;
+    test.raw.publish(test.slot("placed", "open").subject(), &[], "{}").await.unwrap();
     let plan = plan(&test, &changed(&test)).await;
     let refusal = plan.iter().find(|change| change.kind == ChangeKind::Refuse).unwrap();
     assert!(refusal.sentence.contains("one saga is open"), "{refusal}");
@@ -200,7 +200,7 @@ async fn what_never_began_holds_no_change_up_and_what_is_open_is_named(test: Und
         plan.into_iter().find(|change| change.kind == ChangeKind::Refuse)
     };
     assert_eq!(refused().await, None);
-    test.write("placed", "open").await;
+    test.raw.publish(test.slot("placed", "open").subject(), &[], "{}").await.unwrap();
     let sentence = refused().await.unwrap().sentence;
     assert!(sentence.contains("one saga is open (open since 20"), "{sentence}");
 }
@@ -208,7 +208,7 @@ async fn what_never_began_holds_no_change_up_and_what_is_open_is_named(test: Und
 /// A label of another team replaces all that were there.
 async fn a_lost_mark_is_no_other_flow_and_labels_are_kept(test: UnderTest) {
     apply_all(&test).await;
-    test.write("placed", "open").await;
+    test.raw.publish(test.slot("placed", "open").subject(), &[], "{}").await.unwrap();
     // Lost keys are refused for a reason of their own.
     let keys =
         test.raw.stream(test.flow.stream).await["config"]["metadata"]["quadrille.keys"].clone();

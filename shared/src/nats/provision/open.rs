@@ -8,6 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::broker::{Broker, Stored, Unavailable};
 use crate::log::envelope::Envelope;
@@ -102,6 +103,7 @@ pub(super) async fn open_sagas(broker: &NatsBroker, flow: &Flow) -> Result<OpenS
             found.first = [found.first, Some(sequence)].into_iter().flatten().min();
             match Envelope::read(flow, slot, &id, flow.opens.event, &stored) {
                 Err(bad) if NEVER_READ.contains(&bad.reason.code()) => {}
+                Ok(envelope) if serde_json::from_str::<IgnoredAny>(envelope.data).is_err() => {}
                 Ok(_) | Err(_) => {
                     let is_parked = parked.contains(&id);
                     found.open.push(Opening { id, sequence, since, is_parked });
