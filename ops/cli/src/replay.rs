@@ -85,7 +85,7 @@ pub(crate) async fn run(args: &ReplayArgs, tool: &Tool) -> anyhow::Result<ExitCo
     let mut stage = Stage::open(tool.ui).await?;
     let played = tokio::select! {
         played = play(args, tales, &mut stage, tool) => Some(played),
-        () = &mut stop => None,
+        _ = &mut stop => None,
     };
     stage.end().await;
     match played {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use quadrille::nats::NatsBroker;
+use quadrille::nats::{Names, NatsBroker};
 use quadrille_tool::output::Ui;
 
 use super::folder::{Folder, Place};
@@ -20,7 +20,7 @@ impl OwnBroker {
     /// When there is no such program, or it does not start.
     pub(crate) async fn start(nats_server: &Path, ui: Ui) -> anyhow::Result<Self> {
         let folder = Folder::open(Place::Temporary, false, ui).await?;
-        let mut stack = Stack::new(folder, ui);
+        let mut stack = Stack::new(folder, Names::default(), ui);
         match stack.start_broker(nats_server).await {
             Ok(broker) => Ok(Self { stack, broker }),
             Err(error) => {
@@ -45,7 +45,8 @@ pub(crate) struct Isolated(Stack);
 
 impl Isolated {
     pub(crate) async fn open(ui: Ui) -> anyhow::Result<Self> {
-        Ok(Self(Stack::new(Folder::open(Place::Temporary, false, ui).await?, ui)))
+        let folder = Folder::open(Place::Temporary, false, ui).await?;
+        Ok(Self(Stack::new(folder, Names::default(), ui)))
     }
 
     /// # Errors
