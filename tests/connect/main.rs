@@ -1,6 +1,8 @@
 //! Quadrille on brokers that others have set up: their logins and certificates, their contexts, and
 //! their streams.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod logins;
 mod contexts;
 mod dev;
