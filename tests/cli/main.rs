@@ -1,6 +1,8 @@
 //! `quadrille` as an operator's script runs it: the built program, its exit codes and its JSON,
 //! against a real server and real workers.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod audit;
 mod breaker;
 mod held;

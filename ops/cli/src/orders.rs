@@ -52,7 +52,7 @@ anew, a line on stderr says so, and it goes on from there.";
 pub(crate) enum OrdersCommand {
     /// Print a list of orders
     #[command(after_help = LS)]
-    Ls(LsArgs),
+    Ls(Box<LsArgs>),
     /// Print what happens, as it happens
     #[command(after_help = WATCH)]
     Watch {
