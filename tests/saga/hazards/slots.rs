@@ -110,7 +110,7 @@ async fn h05_two_replicas_that_decide_the_same_undo_nothing() {
     // The other one gets the message too, charges under the same idempotency key and decides.
     stack.start(Launch::of("charge-customer")).await;
     stack.closed(&ids).await;
-    assert!(stack.sandbox.calls_for(&ids[0], "confirm").await >= 2);
+    assert!(stack.sandbox.calls_for(&ids[0], "create").await >= 2);
     // The first wakes, loses, and finds its own decision in the slot.
     first.resume();
     first.shut_down().await;
