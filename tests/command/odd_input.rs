@@ -53,7 +53,6 @@ fn cases() -> Vec<Case> {
         case("6 overflow", with(&[(AMOUNT, json!(i64::MAX))]), 422, "/lines"),
         case("7 quantity 0", with(&[("/lines/0/quantity", json!(0))]), 422, "/lines/0/quantity"),
         case("7 quantity -1", with(&[("/lines/0/quantity", json!(-1))]), 422, "/lines/0/quantity"),
-        case("7 price 0", with(&[(AMOUNT, json!(0))]), 422, AMOUNT),
         case("7 price -1", with(&[(AMOUNT, json!(-1))]), 422, AMOUNT),
         case("8 unknown", with(&[(CURRENCY, json!("EUX"))]), 422, CURRENCY),
         case("8 lower case", with(&[(CURRENCY, json!("eur"))]), 422, CURRENCY),
@@ -78,7 +77,6 @@ fn cases() -> Vec<Case> {
         whole("13 two documents", with(&[]).repeat(2), 400),
         whole("13 empty", "", 400),
         whole("13 no object", "[]", 400),
-        whole("padding", with(&[]) + &" ".repeat(40_000), 413),
     ];
     for amount in ["1.5", "1e3", "1e400", "-0", "\"100\"", "9999999999999999999999"] {
         let body = replaced(r#""amount":250"#, &format!(r#""amount":{amount}"#));
