@@ -63,7 +63,7 @@ impl Answer {
 
     fn error(&self) -> Option<Value> {
         let mut body: Value = serde_json::from_slice(&self.body).ok()?;
-        Some(body["error"].take()).filter(Value::is_object)
+        Some(body.get_mut("error")?.take()).filter(Value::is_object)
     }
 
     /// What the service says is wrong, in one line for an operator: its code, the parameter that
