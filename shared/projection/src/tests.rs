@@ -37,11 +37,14 @@ static IDS: ReadModel = ReadModel {
 /// Messages of a page.
 const PAGE: usize = 5;
 
+/// Changes the log before a read, of which it gets the number.
+type AtRead = dyn Fn(u64, &mut Vec<Stored>) + Send + Sync;
+
 /// A log that a test writes, and what happens when it is read for the n-th time.
 struct Log {
     messages: Mutex<Vec<Stored>>,
     reads: AtomicU64,
-    at_read: Box<dyn Fn(u64, &mut Vec<Stored>) + Send + Sync>,
+    at_read: Box<AtRead>,
     /// While a test writes it, nobody reads from the first message on.
     beginning: RwLock<()>,
 }
