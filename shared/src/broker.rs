@@ -23,7 +23,7 @@ pub use bucket::{Entry, Pause, Seen, Watch};
 use bucket::{no_change, no_fleet};
 pub use inspection::{DurableState, Incarnation, Inspection, StreamState};
 pub use published::{BatchMessage, Published, Unknown};
-pub use pull::{Delivered, Pull, Pulled, Receipt};
+pub use pull::{Delivered, Pull, Pulled, Receipt, Unreadable};
 pub use reading::{Care, Page};
 pub use service::{Refused, Request, ServiceError};
 
@@ -117,6 +117,15 @@ pub trait Broker: Send + Sync + 'static {
         no_fleet()
     }
 
+    /// Every subject of a stream that matches the filter, in any order.
+    fn subjects<'a>(
+        &'a self,
+        _stream: &'a str,
+        _filter: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, Unavailable>> {
+        Box::pin(async { Err(Unavailable("this broker lists no subjects".to_owned())) })
+    }
+
     /// Compares the live settings of the streams and of a worker's durables with the flow's.
     fn inspect<'a>(
         &'a self,
@@ -142,7 +151,8 @@ pub trait Broker: Send + Sync + 'static {
     }
 
     /// Serves the endpoints `<prefix>.<endpoint>` as one instance of a discoverable service; one
-    /// instance answers each request.
+    /// instance answers each request. Goes on after a request with headers that no client can
+    /// read, which gets no answer.
     fn serve<'a>(
         &'a self,
         service: &'a str,
@@ -150,8 +160,7 @@ pub trait Broker: Send + Sync + 'static {
         endpoints: &'a [&'a str],
     ) -> BoxFuture<'a, Result<tokio::sync::mpsc::Receiver<Request>, Unavailable>>;
 
-    /// As [`Broker::serve`], but every instance answers each request. Its connection should read
-    /// nothing else: a request with malformed headers may end it.
+    /// As [`Broker::serve`], but every instance answers each request.
     fn serve_each<'a>(
         &'a self,
         _service: &'a str,

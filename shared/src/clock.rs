@@ -38,6 +38,13 @@ impl Asked {
     pub(crate) fn now() -> Self {
         Self { at: Instant::now(), wall: wall() }
     }
+
+    /// Time since then, that of a suspended machine included: too much where the wall clock was
+    /// set forward, never too little.
+    pub(crate) fn passed(&self) -> Duration {
+        let by_wall = wall().duration_since(self.wall).unwrap_or_default();
+        self.at.elapsed().max(by_wall)
+    }
 }
 
 impl Clock {
@@ -71,8 +78,7 @@ impl Clock {
     /// Time since the broker stored something; zero if that seems to be in the future.
     pub(crate) fn age(&self, stored_at: Timestamp) -> Duration {
         let answer = self.answer();
-        let by_wall = wall().duration_since(answer.asked.wall).unwrap_or_default();
-        let now = later(answer.server_time, answer.asked.at.elapsed().max(by_wall));
+        let now = later(answer.server_time, answer.asked.passed());
         Duration::try_from(now.duration_since(stored_at)).unwrap_or_default()
     }
 

@@ -92,6 +92,9 @@ mod armed {
             || poison == format!("{}.{saga}.{attempt}", direction.as_str())
         {
             note("poisoned");
+            if variable("QUADRILLE_FAILPOINT_ACTION").is_some_and(|action| action == "panic") {
+                panic!("a failpoint panics");
+            }
             std::process::abort();
         }
     }

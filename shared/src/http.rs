@@ -6,6 +6,7 @@
 
 mod answer;
 mod form;
+mod settings;
 
 use std::fmt;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use form::form;
 
 pub use answer::Answer;
 pub use form::encode;
+pub use settings::{BadSettings, given};
 
 /// Largest answer that is read: 1 MB, far above any that a gateway gives.
 const MAX_BODY: usize = 1 << 20;
@@ -43,17 +45,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
-}
-
-/// A base URL, secret or root certificates with which no request can be made.
-#[derive(Debug, thiserror::Error)]
-pub enum BadSettings {
-    #[error("a base URL must look like http://host:port/path")]
-    Url,
-    #[error("a secret must be printable ASCII")]
-    Secret,
-    #[error("the certificates of this machine cannot be read")]
-    Certificates(#[source] std::io::Error),
 }
 
 /// Why there is no answer.

@@ -26,28 +26,31 @@ use std::sync::Arc;
 use async_nats::Client;
 use tokio::sync::watch;
 
+use connection::Reading;
 pub use connection::{ConnectError, Given, NatsOptions, connect};
 pub use names::{BadName, Names};
 
 /// What the client's own log lines begin their target with.
 pub(crate) const LOG_TARGET: &str = "async_nats";
 
-/// One connection to NATS, shared by everything in the process; cheap to clone.
+/// NATS, for everything in the process; cheap to clone. One connection for all that a process says
+/// and is answered, and others for what clients of any kind wrote.
 #[derive(Debug, Clone)]
 pub struct NatsBroker {
     client: Client,
     names: Names,
-    /// How often the connection was lost.
-    disconnects: Arc<watch::Sender<u64>>,
     /// Its sender lives in the client's task, so it closes when that task ends, no matter how.
     alive: watch::Receiver<()>,
+    options: Arc<NatsOptions>,
+    /// For reads from any replica, whose answers have the stored headers.
+    looking: Arc<Reading>,
     publisher: Arc<publish::Publisher>,
 }
 
 impl NatsBroker {
-    /// Resolves once the client's task is dead, as after a message with malformed headers. Then
-    /// nothing works on this connection any longer, although it may still look connected. The
-    /// process should end, because only a new connection helps.
+    /// Resolves once the client's task is dead. Then nothing works on the main connection any
+    /// longer, although it may still look connected. The process should end, because only a new
+    /// connection helps.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut alive = self.alive.clone();
         async move { while alive.changed().await.is_ok() {} }

@@ -41,7 +41,7 @@ pub(crate) use held::{Held, Note, one_line};
 pub(crate) use park::park;
 pub(crate) use part::{Final, Part, Undoable};
 pub(crate) use permit::Turn;
-pub(crate) use worker::{Limits, Why, Worker};
+pub(crate) use worker::{GiveBack, Limits, Why, Worker};
 pub(crate) use write::{Resolved, write_once};
 
 use tokio::time::timeout_at;

@@ -30,8 +30,6 @@ pub(crate) struct Process {
     pub(crate) flow: &'static Flow,
     pub(crate) settings: Settings,
     sources: Sources,
-    /// For a connection beside this one.
-    pub(crate) options: NatsOptions,
     pub(crate) broker: nats::NatsBroker,
     beside: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -59,7 +57,7 @@ impl Process {
         let names = sources.names(&settings, flow)?;
         let options = NatsOptions { names, ..settings.nats.options(name) };
         let broker = nats::connect(&options).await?;
-        Ok(Self { name, flow, settings, sources, options, broker, beside: Vec::new() })
+        Ok(Self { name, flow, settings, sources, broker, beside: Vec::new() })
     }
 
     /// The settings in this process's own section, which has its name.

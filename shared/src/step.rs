@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::breaker::class::{Class, Classified};
+use crate::clock::Asked;
 use crate::ids::Direction;
 use crate::{Event, IdempotencyKey, KeyNamespace, Refusal, SagaId};
 
@@ -219,7 +220,7 @@ pub struct Attempt {
     pub number: u32,
     /// When the runtime gives this attempt up and tries again.
     pub deadline: Instant,
-    /// Of `run`'s trigger, by the broker's clock.
+    /// Of `run`'s trigger when the attempt began, by the broker's clock.
     pub age: Duration,
 }
 
@@ -233,6 +234,7 @@ pub struct StepContext {
     direction: Direction,
     saga_id: SagaId,
     attempt: Attempt,
+    since: Asked,
 }
 
 impl StepContext {
@@ -246,7 +248,7 @@ impl StepContext {
         saga_id: SagaId,
         attempt: Attempt,
     ) -> Self {
-        Self { log, saga, step, direction, saga_id, attempt }
+        Self { log, saga, step, direction, saga_id, attempt, since: Asked::now() }
     }
 
     /// What tells this log's requests from those of another log with the same ids: for searches,
@@ -285,14 +287,14 @@ impl StepContext {
         self.attempt.deadline
     }
 
-    /// Age of `run`'s trigger by the broker's clock: it decides whether a key may have expired.
+    /// Age of `run`'s trigger by the broker's clock, now: it decides whether a key may have expired.
     pub fn age(&self) -> Duration {
-        self.attempt.age
+        self.attempt.age + self.since.passed()
     }
 
     /// The next attempt at the same message, which has aged meanwhile.
     pub(crate) fn again(&self, deadline: Instant, age: Duration) -> Self {
         let attempt = Attempt { number: self.attempt.number + 1, deadline, age };
-        Self { attempt, ..self.clone() }
+        Self { attempt, since: Asked::now(), ..self.clone() }
     }
 }

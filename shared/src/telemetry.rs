@@ -3,7 +3,10 @@
 //! WARN means that nothing is lost; ERROR, that an operator must act. Logs go to standard error:
 //! pretty on a terminal, JSON elsewhere.
 
+mod series;
+
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing::Level;
@@ -18,40 +21,12 @@ use crate::config::{LogFormat, LogSettings};
 use crate::pipeline::Why;
 use crate::{BadData, SagaId, nats};
 
-/// Seconds from a delivery to its settlement, by durable.
-pub const HANDLING: &str = "quadrille_handling_seconds";
-/// Attempts that could not find out what happened, by worker.
-pub const RETRIES: &str = "quadrille_retries_total";
-/// Requests to the broker without an answer, by worker.
-pub const UNANSWERED: &str = "quadrille_broker_unanswered_total";
-/// Messages set aside, by durable and reason.
-pub const PARKED: &str = "quadrille_parked_total";
-/// Undos that cannot go on until a human looks, by worker.
-pub const UNDO_BLOCKED: &str = "quadrille_undo_blocked_total";
+pub use series::*;
+pub(crate) use series::{outcome, start_series};
 
-/// 1 while a replica gets no answers from a service that its step requires, by dependency.
-pub const DOUBTING: &str = "quadrille_breaker_doubting";
-/// 1 for the phase that the replica acts on, 0 for the others, by dependency and phase.
-pub const PHASE: &str = "quadrille_breaker_phase";
-/// Calls by dependency and by what they came to.
-pub const CALLS: &str = "quadrille_calls_total";
-/// Calls that brought no answer, by dependency.
-pub const WASTED: &str = "quadrille_calls_wasted_total";
-/// Whole seconds in which the replica was paused, by dependency.
-pub const PAUSED: &str = "quadrille_paused_seconds_total";
-/// 1 while messages of a durable may be pulled, by durable.
-pub const GATE_OPEN: &str = "quadrille_gate_open";
-/// Messages in hand that wait for a service, by durable.
-pub const HELD: &str = "quadrille_messages_held";
-/// Deliveries that went back to the broker undecided, by durable and reason.
-pub const RETURNED: &str = "quadrille_deliveries_returned_total";
-/// Failures that counted against their message, by durable.
-pub const CHARGED: &str = "quadrille_attempts_charged_total";
-/// Times that a step did without a service that it prefers, by dependency and reason.
-pub const FALLBACKS: &str = "quadrille_fallbacks_total";
-
-/// Sends logs where the settings say; a second call changes nothing.
-pub fn start_logs(settings: &LogSettings) {
+/// Sends logs where the settings say; a second call changes nothing. Says whether the lines are
+/// JSON.
+pub fn start_logs(settings: &LogSettings) -> bool {
     let filter = settings.filter().unwrap_or_else(|_| EnvFilter::new("info"));
     // The broker's client logs at info what our own lines say; what it logs below that is not ours
     // to promise anything about.
@@ -72,14 +47,18 @@ pub fn start_logs(settings: &LogSettings) {
     } else {
         registry.with(lines.json().flatten_event(true).with_filter(filter)).try_init()
     };
+    log_panics();
+    !pretty
 }
 
 /// Starts to record metrics; the handle renders them for `/metrics`.
 pub(crate) fn start_metrics() -> PrometheusHandle {
-    let recorder = PrometheusBuilder::new().build_recorder();
+    let buckets = PrometheusBuilder::new().set_buckets(&series::BUCKETS);
+    let recorder = buckets.expect("there are some").build_recorder();
     let handle = recorder.handle();
     // A second worker in one process (a test) shares the first one's recorder.
     let _ = metrics::set_global_recorder(recorder);
+    series::describe();
     handle
 }
 
@@ -96,9 +75,87 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     line
 }
 
-pub(crate) fn attempt_failed(worker: &'static str, saga: &SagaId, attempt: u32, why: &str) {
+/// Says nothing of a panic within the broker's client: it ends one connection, which is opened
+/// again, and the message that led to it is read in another way.
+pub fn hide_panics_of_the_client() {
+    let shown = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|place| is_of_the_client(place.file())) {
+            shown(panic);
+        }
+    }));
+}
+
+fn is_of_the_client(file: &str) -> bool {
+    file.replace('_', "-").contains("async-nats-")
+}
+
+/// A panic becomes a log line, like everything else that happens.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        if is_of_the_client(&place) {
+            tracing::debug!(place, "a message ended a connection");
+            return;
+        }
+        // A text that was put together may quote data, and data does not appear in a log.
+        let what = panic.payload().downcast_ref::<&str>().copied().unwrap_or("(not shown)");
+        tracing::error!(place, what, "a panic");
+    }));
+}
+
+/// One more handling that panicked.
+pub(crate) fn panicked(durable: &str) {
+    metrics::counter!(PANICS, "durable" => durable.to_owned()).increment(1);
+}
+
+/// Which repetitions of one trouble are said: the 1st, 2nd, 4th, 8th and so on, and its end once.
+#[derive(Debug)]
+pub(crate) struct Repeats(AtomicU32);
+
+impl Repeats {
+    pub(crate) const fn none() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Once more; how often so far, if that is to be said.
+    pub(crate) fn again(&self) -> Option<u32> {
+        let times = self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        times.is_power_of_two().then_some(times)
+    }
+
+    /// It is over; how often it was, if it was at all.
+    pub(crate) fn over(&self) -> Option<u32> {
+        // Read first, because this is the hot path, and mostly there was no trouble.
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            _ => Some(self.0.swap(0, Ordering::Relaxed)).filter(|times| *times > 0),
+        }
+    }
+}
+
+/// `service` is what the step requires; the reason names host, operation, cause and setting.
+pub(crate) fn attempt_failed(
+    worker: &'static str,
+    service: &[&'static str],
+    saga: &SagaId,
+    attempt: u32,
+    why: &str,
+) {
     metrics::counter!(RETRIES, "worker" => worker).increment(1);
-    tracing::warn!(worker, %saga, attempt, why, "could not find out, trying again");
+    let service = service.join(",");
+    if attempt.is_power_of_two() {
+        tracing::warn!(worker, service, %saga, attempt, why, "could not find out, trying again");
+    } else {
+        tracing::debug!(worker, service, %saga, attempt, why, "could not find out, trying again");
+    }
+}
+
+/// An attempt was answered after others were not.
+pub(crate) fn attempt_answered(worker: &'static str, saga: &SagaId, attempt: u32) {
+    if attempt > 1 {
+        tracing::info!(worker, %saga, attempt, "answered, after attempts that were not");
+    }
 }
 
 /// Warns at attempts 4, 8, 16 and so on that the broker still does not answer.

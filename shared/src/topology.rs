@@ -220,7 +220,12 @@ impl Topology {
             role: durable.role,
             filters: durable.filters,
             ack_wait: self.ack_wait,
-            max_in_flight: 10_000,
+            max_in_flight: match durable.role {
+                Role::Forward => 10_000,
+                // What cannot be settled yet, such as a forged signal, stays in flight; the server
+                // keeps some 100 bytes for each.
+                Role::Undo | Role::Closing => 1_000_000,
+            },
         };
         self.flow.durables(worker).into_iter().map(spec).collect()
     }

@@ -14,11 +14,9 @@ use crate::broker::Stored;
 use crate::ids::Direction;
 use crate::log::envelope::{Envelope, Occasion, Outgoing, Work};
 use crate::log::slots::{self, Entry, Record};
-use crate::pipeline::{
-    Committed, Delivery, Ending, Granted, Resolved, Why, Worker, alien, retry, write_once,
-};
+use crate::pipeline::{Committed, Delivery, Ending, Granted, Resolved, Worker, alien, write_once};
 use crate::step::{Evidence, Step, Undo};
-use crate::{BadData, Event, Reason, SagaId, failpoint};
+use crate::{BadData, Event, Reason, SagaId, failpoint, telemetry};
 use view::{Verdict, View};
 
 /// Handles one delivery of an undo durable, to its settlement.
@@ -33,7 +31,7 @@ pub(crate) async fn handle<S: Undo>(worker: &Worker, step: &S, delivery: Deliver
 
 async fn decide<S: Undo>(worker: &Worker, step: &S, delivery: &Delivery) -> Result<Ending, Ending> {
     let view = View::look_until_answered(worker, &delivery.saga).await?;
-    let again = || Ending::GiveBack(retry::LOOK.wait(waking::attempts(delivery)), Why::Later);
+    let again = || waking::again(worker, delivery, &view);
     let recorded = match view.verdict(worker.flow, worker.row) {
         Verdict::Settled(why, record) => {
             tracing::debug!(saga = %delivery.saga, why, "nothing to undo here");
@@ -126,7 +124,10 @@ async fn commit_undone<S: Undo>(
     let resolved = write_once(worker, &event, after).await?;
     failpoint::hit(Direction::Undo, "after-commit");
     let found = match resolved {
-        Resolved::Written => return Ok(Ending::Committed(Committed::undone())),
+        Resolved::Written => {
+            telemetry::outcome(name, "undone", "");
+            return Ok(Ending::Committed(Committed::undone()));
+        }
         Resolved::Found(stored) => slots::undone(flow, worker.row, &delivery.saga, &stored),
     };
     match found {

@@ -119,11 +119,11 @@ impl Start {
         let instance = breakers::instance(name);
         let breakers = &process.settings.breaker;
         let limiters = breakers::limiters(row, breakers, &settings, &instance)?;
-        let options = process.options.clone();
         let (asked, inspection, keys) = streams::inspect(&process.broker, flow, name).await?;
         let (lookup, questions) = lookup::lookup();
         let broker = process.broker();
         let mut running = process.start().await?;
+        telemetry::start_series(name, &flow.durables(Some(name)));
         row.prefers.iter().for_each(|name| telemetry::fallbacks_start(name));
         let worker = Arc::new(Worker {
             broker: broker.clone(),
@@ -141,12 +141,12 @@ impl Start {
             shutdown: running.shutdown.clone(),
         });
         running.around.spawn(streams::watch(worker.clone(), settings.inspect_every));
-        running.around.spawn(lookup::answer_all(broker, flow.stream, questions));
+        running.around.spawn(lookup::answer_all(broker.clone(), flow.stream, questions));
         let breakers = Breakers::new(worker.clone(), instance, limiters.clone());
         breakers.start(&mut running.around, settings.inspect_every);
         running.readiness.reports(breakers.clone());
         let asked = breakers.clone();
-        running.around.spawn(held::serve(options, name, move |ask| asked.report(ask)));
+        running.around.spawn(held::serve(broker.clone(), name, move |ask| asked.report(ask)));
         let mut durables = JoinSet::new();
         for (source, durable) in (0..).zip(flow.durables(Some(name))) {
             let (places, limiters) = match durable.role {

@@ -6,8 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quadrille::broker::{BatchMessage, Broker as _, Published, Pull, Settle, Unknown};
 use tests::cluster::Cluster;
-use tests::eventually::{eventually, within_patience};
-use tests::raw;
+use tests::eventually::eventually;
 use tests::server::Server;
 
 use crate::under_test::{UnderTest, next, write};
@@ -122,29 +121,6 @@ async fn a_killed_server_has_stored_a_batch_whole_or_not_at_all() {
         assert!(Some(&stored) >= acknowledged.last(), "{stored} {acknowledged:?}");
     }
     assert!(acknowledged.iter().all(|sequence| sequence % 40 == 0), "{acknowledged:?}");
-}
-
-/// The client dies from it and does not say so; the supervisor must notice.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_died_of_a_header_is_noticed() {
-    let server = Server::start().await;
-    let test = UnderTest::at(vec![server.url()]).await.with_durable().await;
-    let mut pull = test.pull().await;
-    let closed = test.broker.closed();
-    assert!(test.broker.connected());
-    let slot = test.slot("inventory", "poison");
-    raw::publish_bytes(&test.urls[0], slot.subject(), b"NATS/1.0\r\nA: b\rc\r\n\r\n", "{}").await;
-    let noticed = async {
-        tokio::select! {
-            () = closed => {}
-            pulled = pull.next(1) => panic!("{pulled:?}"),
-        }
-    };
-    within_patience("the end of the client", noticed).await;
-    assert!(!test.broker.connected());
-    // The message is still there for a reader that asks the leader.
-    let read = test.another().await.last(test.flow.stream, slot.subject()).await;
-    assert!(read.unwrap().is_some());
 }
 
 /// Pulls and settles until it has seen this many different messages.

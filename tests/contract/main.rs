@@ -45,6 +45,7 @@ mod answers;
 mod batches;
 mod faults;
 mod kv;
+mod malformed;
 mod provisioning;
 mod pulls;
 mod reads;

@@ -23,7 +23,25 @@ contract!(
 
 async fn serve(test: &UnderTest) -> mpsc::Receiver<quadrille::broker::Request> {
     let (service, prefix) = (test.flow.stream, test.flow.subjects);
-    test.broker.serve(service, prefix, &["stock.get", "stock.set"]).await.unwrap()
+    let mut requests =
+        test.broker.serve(service, prefix, &["stock.get", "stock.set"]).await.unwrap();
+    // It is served on another connection, so another server may hear of it later.
+    for endpoint in ["stock.get", "stock.set"] {
+        let subject = format!("{prefix}.{endpoint}");
+        eventually("our server has heard of it", async || {
+            let dropped = async {
+                drop(requests.recv().await);
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                answer = test.broker.request(&subject, Bytes::new()) => answer.ok(),
+                () = dropped => None,
+            }
+        })
+        .await
+        .unwrap_err();
+    }
+    requests
 }
 
 async fn a_request_is_answered(test: UnderTest) {

@@ -33,6 +33,13 @@ pub struct StreamState {
     pub max_bytes: Option<u64>,
 }
 
+impl StreamState {
+    /// Whether an operator should make room now: at 80 % of the limit or above.
+    pub fn is_nearly_full(&self) -> bool {
+        self.max_bytes.is_some_and(|limit| self.bytes / 4 >= limit / 5)
+    }
+}
+
 /// How far a durable is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DurableState {

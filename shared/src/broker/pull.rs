@@ -1,5 +1,6 @@
 //! Deliveries of one durable, as the loop that handles them asks for them.
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::Stored;
@@ -13,6 +14,17 @@ pub struct Delivered {
     /// Messages that the durable had still to deliver, when the broker sent this one.
     pub pending: u64,
     pub receipt: Receipt,
+    /// `None` for a message that came as messages do.
+    pub unreadable: Option<Unreadable>,
+}
+
+/// What is wrong with a message that no client can read, because the server stores any header
+/// bytes. It was read in another way, and its other headers count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// For a human; quotes nothing of the headers.
+    pub what: &'static str,
+    pub raw_headers: Bytes,
 }
 
 /// Identifies one delivery to the broker.

@@ -35,6 +35,9 @@ pub struct Entry {
     pub stored_at: Timestamp,
     /// As pairs in the body, because foreign text in real headers can crash a reader.
     pub headers: Headers,
+    /// All header bytes of a message that no client can read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_headers_base64: Option<String>,
     /// The payload's bytes, whatever they are.
     pub payload_base64: String,
 }

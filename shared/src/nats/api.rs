@@ -14,6 +14,7 @@ pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// `err_code` of an answer; the numbers are the server's, from its `errors.json`.
 pub(super) mod code {
+    pub(in crate::nats) const ACCOUNT_FULL: u64 = 10002;
     pub(in crate::nats) const NO_LEADER: u64 = 10008;
     pub(in crate::nats) const CONSUMER_NOT_FOUND: u64 = 10014;
     pub(in crate::nats) const MESSAGE_NOT_FOUND: u64 = 10037;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_nats::Client;
 use bytes::Bytes;
 
+use super::read::Read;
 use super::{publish, read};
 use crate::broker::{Entry, Published, Unavailable, Unknown};
 use crate::topology::{STREAM_PREFIX, SUBJECT_PREFIX};
@@ -65,9 +66,11 @@ async fn last(client: &Client, bucket: &str, key: &str) -> Result<Last, Unavaila
         return Err(Unavailable(no_key(key)));
     }
     let subject = subject(bucket, key);
-    let found = read::last_with_headers(client, &stream(bucket), &subject).await?;
-    let Some((stored, headers)) = found else { return Ok(Last::Nothing) };
-    if headers.split(|&byte| byte == b'\n').any(is_marker_line) {
+    let Some(read) = read::last_raw(client, &stream(bucket), &subject).await? else {
+        return Ok(Last::Nothing);
+    };
+    let Read { stored, raw_headers } = read;
+    if raw_headers.split(|&byte| byte == b'\n').any(is_marker_line) {
         return Ok(Last::Marker { revision: stored.sequence });
     }
     Ok(Last::Entry(Entry {

@@ -2,6 +2,10 @@
 //!
 //! The client reconnects by itself, and never gives up. It cannot recover from the death of its own
 //! task; the event callback is dropped with that task, and that is how we notice.
+//!
+//! The server stores and passes on any header bytes, and some of them end the connection of a
+//! client, or its task. So what other clients wrote arrives on connections of its own ([`Reading`],
+//! [`Link`]), which are opened again, and never on the one that everything depends on.
 
 mod options;
 
@@ -12,11 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_nats::{ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use tokio::sync::watch;
 
 use super::NatsBroker;
 use super::publish::Publisher;
+use crate::broker::Unavailable;
 use address::{Login, addresses};
 use login::{with_login, with_tls};
 
@@ -57,31 +62,97 @@ pub enum ConnectError {
 /// # Errors
 /// When no server is named or reached, or when it refuses us.
 pub async fn connect(options: &NatsOptions) -> Result<NatsBroker, ConnectError> {
-    let (addresses, login) = addresses(&options.urls)?;
-    let logs_in = login.is_some() || options.names_a_login();
-    let (disconnects, _) = watch::channel(0);
-    let disconnects = Arc::new(disconnects);
-    let (living, alive) = watch::channel(());
-    let seen = Arc::clone(&disconnects);
-    // The mutex only makes the sender shareable; it is never locked.
-    let living = Arc::new(Mutex::new(living));
-    let client = settings(options, login)?
-        .event_callback(move |event| {
-            let _kept_as_long_as_the_client = &living;
-            log(&event);
-            if event == Event::Disconnected {
-                seen.send_modify(|count| *count += 1);
-            }
-            std::future::ready(())
-        })
-        .connect(addresses)
-        .await
-        .map_err(|error| ConnectError::Unreachable {
-            urls: options.shown(),
-            reason: reason(&error, logs_in, options.tls_first),
-        })?;
-    let (names, publisher) = (options.names.clone(), Arc::new(Publisher::new()));
-    Ok(NatsBroker { client, names, disconnects, alive, publisher })
+    let Link { client, alive, .. } = Link::open(options, "").await?;
+    let options = Arc::new(options.clone());
+    Ok(NatsBroker {
+        client,
+        names: options.names.clone(),
+        alive,
+        looking: Arc::new(Reading::new(options.clone(), "looks")),
+        options,
+        publisher: Arc::new(Publisher::new()),
+    })
+}
+
+/// One connection to NATS; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) client: Client,
+    /// How often the connection was lost.
+    pub(super) disconnects: Arc<watch::Sender<u64>>,
+    /// Its sender lives in the client's task, so it closes when that task ends, no matter how.
+    pub(super) alive: watch::Receiver<()>,
+}
+
+impl Link {
+    /// `purpose` tells it from the other connections of its process, in the server's listings.
+    pub(super) async fn open(options: &NatsOptions, purpose: &str) -> Result<Self, ConnectError> {
+        let (addresses, login) = addresses(&options.urls)?;
+        let logs_in = login.is_some() || options.names_a_login();
+        let (disconnects, _) = watch::channel(0);
+        let disconnects = Arc::new(disconnects);
+        let (living, alive) = watch::channel(());
+        let seen = Arc::clone(&disconnects);
+        // The mutex only makes the sender shareable; it is never locked.
+        let living = Arc::new(Mutex::new(living));
+        let is_main = purpose.is_empty();
+        let mut settings = settings(options, login)?;
+        if let (false, Some(name)) = (is_main, &options.name) {
+            settings = settings.name(format!("{name} ({purpose})"));
+        }
+        let client = settings
+            .event_callback(move |event| {
+                let _kept_as_long_as_the_client = &living;
+                log(&event, is_main);
+                if event == Event::Disconnected {
+                    seen.send_modify(|count| *count += 1);
+                }
+                std::future::ready(())
+            })
+            .connect(addresses)
+            .await
+            .map_err(|error| ConnectError::Unreachable {
+                urls: options.shown(),
+                reason: reason(&error, logs_in, options.tls_first),
+            })?;
+        Ok(Self { client, disconnects, alive })
+    }
+
+    /// Whether the client's task still runs; a link that is not alive never works again.
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive.has_changed().is_ok()
+    }
+
+    /// Resolves once the client's task is dead.
+    pub(super) async fn ended(&self) {
+        let mut alive = self.alive.clone();
+        while alive.changed().await.is_ok() {}
+    }
+}
+
+/// A connection for what other clients wrote. A message that no client can read may end it for
+/// good; then whoever needs it next opens it again.
+#[derive(Debug)]
+pub(super) struct Reading {
+    options: Arc<NatsOptions>,
+    purpose: String,
+    link: tokio::sync::Mutex<Option<Link>>,
+}
+
+impl Reading {
+    pub(super) fn new(options: Arc<NatsOptions>, purpose: impl Into<String>) -> Self {
+        Self { options, purpose: purpose.into(), link: tokio::sync::Mutex::default() }
+    }
+
+    pub(super) async fn link(&self) -> Result<Link, Unavailable> {
+        let mut link = self.link.lock().await;
+        if let Some(link) = link.as_ref().filter(|link| link.is_alive()) {
+            return Ok(link.clone());
+        }
+        let opened = Link::open(&self.options, &self.purpose).await;
+        let opened = opened.map_err(|error| Unavailable(error.to_string()))?;
+        Ok(link.insert(opened).clone())
+    }
 }
 
 fn settings(options: &NatsOptions, login: Option<Login>) -> Result<ConnectOptions, ConnectError> {
@@ -136,13 +207,16 @@ fn reason(error: &async_nats::ConnectError, logs_in: bool, tls_first: bool) -> S
     format!("{text}{hint}")
 }
 
-/// A denied publish has no other answer than such an event, so a refusal is logged as an error.
-fn log(event: &Event) {
+/// A denied publish has no other answer than such an event, so a refusal is logged as an error. Of
+/// the connections beside the main one nothing else is said above DEBUG: an outage of the server
+/// ends all of them, and what a message does to one of them is said where it is read again.
+fn log(event: &Event, is_main: bool) {
     match event {
+        Event::ServerError(error) => tracing::error!(%error, "the NATS server refuses something"),
+        event if !is_main => tracing::debug!(%event, "a connection beside the main one"),
         Event::Connected => tracing::info!("connected to NATS"),
         Event::Disconnected => tracing::warn!("lost the connection to NATS; reconnecting"),
         Event::LameDuckMode => tracing::warn!("the NATS server is about to stop"),
-        Event::ServerError(error) => tracing::error!(%error, "the NATS server refuses something"),
         Event::ClientError(error) => tracing::warn!(%error, "the NATS client has a problem"),
         Event::SlowConsumer(subscription) => {
             tracing::warn!(subscription, "messages come faster than they are read");

@@ -2,12 +2,14 @@
 //! create or repair anything, because a stream that workers may create comes back empty after a
 //! loss.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::Client;
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::Names;
 use super::api::{self, code};
@@ -46,7 +48,7 @@ pub(super) struct DurableInfo {
     num_ack_pending: u64,
     num_redelivered: u64,
     num_waiting: u64,
-    delivered: Position,
+    pub(super) delivered: Position,
     ack_floor: Position,
     /// The server's clock.
     pub(super) ts: Timestamp,
@@ -54,8 +56,8 @@ pub(super) struct DurableInfo {
 
 /// Where a durable is in its stream.
 #[derive(Deserialize)]
-struct Position {
-    stream_seq: u64,
+pub(super) struct Position {
+    pub(super) stream_seq: u64,
 }
 
 impl DurableInfo {
@@ -91,6 +93,37 @@ pub(super) async fn state(
         bytes: info.state.bytes,
         max_bytes,
     }))
+}
+
+/// Every subject of a stream that matches the filter; none if there is no such stream.
+pub(super) async fn subjects(
+    client: &Client,
+    stream: &str,
+    filter: &str,
+) -> Result<Vec<String>, Unavailable> {
+    #[derive(Deserialize)]
+    struct Page {
+        state: State,
+        #[serde(default)]
+        total: usize,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(default)]
+        subjects: HashMap<String, u64>,
+    }
+    let mut all = Vec::new();
+    loop {
+        let body = json!({ "subjects_filter": filter, "offset": all.len() });
+        let subject = format!("$JS.API.STREAM.INFO.{stream}");
+        let page = api::request::<Page>(client, subject, body.to_string()).await;
+        let Some(page) = page.found(&[code::STREAM_NOT_FOUND])? else { return Ok(all) };
+        let count = page.state.subjects.len();
+        all.extend(page.state.subjects.into_keys());
+        if count == 0 || all.len() >= page.total {
+            return Ok(all);
+        }
+    }
 }
 
 pub(super) async fn durable(

@@ -3,9 +3,11 @@
 //! The acknowledgement subject has two forms, and the newer one will soon be the default:
 //! `$JS.ACK.<stream>.<durable>.<n>…` and `$JS.ACK.<domain>.<account>.<stream>.<durable>.<n>…`.
 
+use std::borrow::Cow;
+use std::str::FromStr;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message};
+use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -30,6 +32,7 @@ pub(super) fn delivered(names: &Names, message: Message) -> Option<Delivered> {
         deliveries: position.deliveries,
         pending: position.pending,
         receipt: Receipt(reply.to_string()),
+        unreadable: None,
     })
 }
 
@@ -83,24 +86,66 @@ pub(super) fn useful(headers: &HeaderMap) -> Headers {
 /// Reads raw header bytes as they are stored, and leaves out malformed ones.
 pub(super) fn parse_headers(raw: &[u8]) -> Headers {
     let mut useful = Headers::new();
-    for line in unfolded(raw).split(|&byte| byte == b'\n').skip(1) {
-        let Ok(line) = std::str::from_utf8(line) else { continue };
-        let Some((name, value)) = line.split_once(':') else { continue };
-        keep(&mut useful, name, value);
+    for (name, value) in lines(raw).into_iter().flatten() {
+        if HeaderName::from_str(name).is_ok() {
+            keep(&mut useful, name, &value);
+        }
     }
     settled(useful)
 }
 
-/// Joins a line that begins with a space or tab to the one before, as the client does.
-fn unfolded(raw: &[u8]) -> Vec<u8> {
-    let mut lines = Vec::with_capacity(raw.len());
-    for line in raw.split_inclusive(|&byte| byte == b'\n') {
-        if matches!(line.first(), Some(b' ' | b'\t')) && !lines.is_empty() {
-            while matches!(lines.last(), Some(b'\r' | b'\n')) {
-                lines.pop();
+/// Why the client cannot read these header bytes and ends the connection, by its own rules; `None`
+/// if it can.
+pub(super) fn unreadable(raw: &[u8]) -> Option<&'static str> {
+    if raw.is_empty() {
+        return None;
+    }
+    let Ok(text) = std::str::from_utf8(raw) else { return Some("its headers are not UTF-8") };
+    let Some(status) = text.lines().next().and_then(|line| line.strip_prefix("NATS/1.0")) else {
+        return Some("its headers do not begin with NATS/1.0");
+    };
+    let status = status.trim();
+    let status = status.split_once(' ').map_or(status, |(status, _)| status.trim());
+    if !status.is_empty() && status.parse::<StatusCode>().is_err() {
+        return Some("its headers begin with a status that is no number from 100 to 999");
+    }
+    lines(raw).into_iter().find_map(|line| match line {
+        None => Some("a line of its headers has no colon"),
+        Some((name, _)) if HeaderName::from_str(name).is_err() => {
+            Some("a header's name has a blank, a control character, or none at all")
+        }
+        Some((_, value)) if HeaderValue::from_str(value.trim()).is_err() => {
+            Some("a header's value has a line break within")
+        }
+        Some(_) => None,
+    })
+}
+
+/// The lines after the first as pairs of name and value, as the client divides them: one that
+/// begins with white space of any kind goes on with the value before. `None` for one that is no
+/// pair.
+fn lines(raw: &[u8]) -> Vec<Option<(&str, Cow<'_, str>)>> {
+    let mut lines: Vec<Option<(&str, Cow<'_, str>)>> = Vec::new();
+    let mut follows = false;
+    for line in raw.split_inclusive(|&byte| byte == b'\n').skip(1) {
+        let line = match line.strip_suffix(b"\n") {
+            Some(whole) => whole.strip_suffix(b"\r").unwrap_or(whole),
+            None => line,
+        };
+        if line.is_empty() {
+            follows = false;
+            continue;
+        }
+        let text = std::str::from_utf8(line).unwrap_or_default();
+        match lines.last_mut() {
+            Some(Some((_, value))) if follows && text.starts_with(char::is_whitespace) => {
+                value.to_mut().push_str(text);
+            }
+            _ => {
+                lines.push(text.split_once(':').map(|(name, value)| (name, Cow::from(value))));
+                follows = true;
             }
         }
-        lines.extend_from_slice(line);
     }
     lines
 }
@@ -184,7 +229,43 @@ mod tests {
         let expected = vec![("ce-subject".to_owned(), "A".to_owned())];
         assert_eq!(useful(&headers), expected);
         assert_eq!(parse_headers(raw.as_bytes()), expected);
-        let folded = b"NATS/1.0\r\nce-subject:\r\n A\r\nX: y\r\n\r\n";
-        assert_eq!(parse_headers(folded), expected);
+        for blank in [" ", "\t", "\u{a0}", "\u{b}", "\u{c}", "\u{2003}", "\u{85}"] {
+            let folded = format!("NATS/1.0\r\nce-subject:\r\n{blank}A\r\nX: y\r\n\r\n");
+            assert_eq!(parse_headers(folded.as_bytes()), expected, "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn what_ends_the_connection_of_a_client_is_unreadable() {
+        let bad: [&[u8]; 12] = [
+            b"NATS/1.0\r\nA: b\rc\r\n\r\n",
+            b"NATS/1.0\r\nno colon\r\n\r\n",
+            b"NATS/1.0\r\nA b: c\r\n\r\n",
+            b"NATS/1.0\r\nA\tb: c\r\n\r\n",
+            b"NATS/1.0\r\n\0: c\r\n\r\n",
+            b"NATS/1.0\r\n\xff: c\r\n\r\n",
+            b"NATS/1.0\r\nA: \xff\r\n\r\n",
+            b"NATS/1.0\r\n leading: x\r\n\r\n",
+            b"NATS/2.0\r\nA: b\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"\0\x01\x02\r\n\r\n",
+            b"NATS/1.0 no-status\r\n\r\n",
+        ];
+        for raw in bad {
+            assert!(unreadable(raw).is_some(), "{:?}", raw.escape_ascii().to_string());
+        }
+        let good: [&[u8]; 8] = [
+            b"NATS/1.0\r\nA: b\r\r\n\r\n",
+            b"",
+            b"NATS/1.0",
+            b"NATS/1.0\r\n\r\n",
+            b"NATS/1.0 503\r\n\r\n",
+            b"NATS/1.0\r\nA: b\r\n c\r\n\r\n",
+            b"NATS/1.0\nA: b\nC:\n\n",
+            b"NATS/1.0\r\nA: b\0c\r\nD: e",
+        ];
+        for raw in good {
+            assert_eq!(unreadable(raw), None, "{:?}", raw.escape_ascii().to_string());
+        }
     }
 }

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::connection::Reading;
 use super::service::Answers;
 use super::{NatsBroker, api, bucket, inspect, message, pause, pull, read, service};
 use crate::broker::{
@@ -47,9 +48,10 @@ impl Broker for NatsBroker {
         durable: &'a str,
     ) -> BoxFuture<'a, Result<Box<dyn Pull>, Unavailable>> {
         Box::pin(async move {
-            let disconnects = self.disconnects.subscribe();
+            let reading = Reading::new(self.options.clone(), durable);
             let (client, names) = (self.client.clone(), self.names.clone());
-            let pull = pull::DurablePull::new(client, names, disconnects, stream, durable).await?;
+            let stream = self.names.stream(stream);
+            let pull = pull::DurablePull::new(client, names, reading, &stream, durable).await?;
             Ok(Box::new(pull) as Box<dyn Pull>)
         })
     }
@@ -77,7 +79,8 @@ impl Broker for NatsBroker {
     ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>> {
         Box::pin(async move {
             let (stream, filters) = (self.names.stream(stream), self.names.subjects(filters));
-            let found = read::last_of_many(&self.client, &stream, filters).await?;
+            let link = self.looking.link().await?;
+            let found = read::last_of_many(&link, &self.client, &stream, filters).await?;
             Ok(found.into_iter().map(|stored| self.names.stored(stored)).collect())
         })
     }
@@ -89,20 +92,25 @@ impl Broker for NatsBroker {
         most: usize,
         care: Care,
     ) -> BoxFuture<'a, Result<Page, Unavailable>> {
-        // What was asked on a connection that is lost is never answered.
-        let mut disconnects = self.disconnects.subscribe();
         Box::pin(async move {
             let stream = self.names.stream(stream);
-            let page = async {
-                match care {
-                    Care::Fast => read::page(&self.client, &stream, from, most).await,
-                    Care::Careful => read::careful_page(&self.client, &stream, from, most).await,
-                }
+            let page = match care {
+                Care::Fast => read::page(&self.looking.link().await?, &stream, from, most).await?,
+                Care::Careful => read::careful_page(&self.client, &stream, from, most).await?,
             };
-            tokio::select! {
-                page = page => page.map(|page| self.names.page(page)),
-                _ = disconnects.changed() => Err(Unavailable("the connection was lost".into())),
-            }
+            Ok(self.names.page(page))
+        })
+    }
+
+    fn subjects<'a>(
+        &'a self,
+        stream: &'a str,
+        filter: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, Unavailable>> {
+        Box::pin(async move {
+            let (stream, filter) = (self.names.stream(stream), self.names.subject(filter));
+            let found = inspect::subjects(&self.client, &stream, &filter).await?;
+            Ok(found.into_iter().map(|subject| self.names.usual(subject)).collect())
         })
     }
 
@@ -139,13 +147,8 @@ impl Broker for NatsBroker {
         prefix: &'a str,
         endpoints: &'a [&'a str],
     ) -> BoxFuture<'a, Result<mpsc::Receiver<Request>, Unavailable>> {
-        Box::pin(service::serve(
-            &self.client,
-            &self.names,
-            service,
-            (prefix, endpoints),
-            Answers::One,
-        ))
+        let (options, names) = (&self.options, &self.names);
+        Box::pin(service::serve(options, names, service, (prefix, endpoints), Answers::One))
     }
 
     fn serve_each<'a>(
@@ -154,13 +157,8 @@ impl Broker for NatsBroker {
         prefix: &'a str,
         endpoints: &'a [&'a str],
     ) -> BoxFuture<'a, Result<mpsc::Receiver<Request>, Unavailable>> {
-        Box::pin(service::serve(
-            &self.client,
-            &self.names,
-            service,
-            (prefix, endpoints),
-            Answers::Each,
-        ))
+        let (options, names) = (&self.options, &self.names);
+        Box::pin(service::serve(options, names, service, (prefix, endpoints), Answers::Each))
     }
 
     fn ask_each<'a>(
@@ -244,10 +242,8 @@ impl Broker for NatsBroker {
         prefix: &'a str,
     ) -> BoxFuture<'a, Result<Box<dyn Watch>, Unavailable>> {
         Box::pin(async move {
-            let disconnects = self.disconnects.subscribe();
-            let bucket = self.names.bucket(bucket);
-            let watch =
-                bucket::BucketWatch::new(&self.client, disconnects, &bucket, prefix).await?;
+            let (link, bucket) = (self.looking.link().await?, self.names.bucket(bucket));
+            let watch = bucket::BucketWatch::new(&link, &bucket, prefix).await?;
             Ok(Box::new(watch) as Box<dyn Watch>)
         })
     }

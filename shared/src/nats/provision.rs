@@ -6,6 +6,7 @@
 //! open sagas.
 
 mod changes;
+mod concerns;
 mod durables;
 mod keys;
 mod open;
@@ -24,6 +25,8 @@ use crate::broker::Unavailable;
 use crate::topology::{DurableSpec, StreamSpec, Topology};
 use changes::{Lasting, stream_changes};
 use keys::Keys;
+
+pub use concerns::concerns;
 
 /// Metadata key of the flow's durables and filters, as they were when the stream was made.
 const FLOW: &str = "quadrille.flow";

@@ -211,6 +211,8 @@ fn refused(error: &ApiError, kind: Kind) -> Published {
         code::STORE_FAILED if error.description.contains("maximum") => {
             Published::Unknown(Unknown::Full)
         }
+        // Another stream of the account may have taken the room.
+        code::ACCOUNT_FULL => Published::Unknown(Unknown::Full),
         code::STORE_FAILED | code::NO_LEADER => no_answer(error),
         code::OVER_MESSAGE_SIZE | code::OVER_HEADER_SIZE => Published::TooLarge,
         _ if error.code == 429 => Published::Unknown(Unknown::Busy),
@@ -250,6 +252,8 @@ mod tests {
         let taken = answer(503, 10077, "maximum messages per subject exceeded", Kind::Single);
         let full = answer(503, 10077, "maximum bytes exceeded", Kind::Single);
         assert_eq!((taken, full), (Published::Conflict, Published::Unknown(Unknown::Full)));
+        let account = answer(400, 10002, "resource limits exceeded for account", Kind::Single);
+        assert_eq!(account, Published::Unknown(Unknown::Full));
     }
 
     #[test]

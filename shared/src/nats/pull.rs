@@ -6,24 +6,29 @@
 //! stay exact (a lost connection, a leader gone without a word), the count starts again. Asking for
 //! too little stops a worker; asking for too much makes it hold what it cannot start. The short
 //! life limits both.
+//!
+//! A message that no client can read ends the connection. So each durable has one of its own, asks
+//! for few messages at first, as they may be lost with it, and finds it otherwise ([`unread`]).
 
 mod count;
+mod inbox;
+mod unread;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::{Client, Message, Subscriber, connection::State};
+use async_nats::{Client, Message, connection::State};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use serde::Deserialize;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Names;
-use super::api::{self, code};
+use super::connection::Reading;
 use super::message::delivered;
 use crate::broker::{Delivered, Pull, Pulled, Unavailable};
 use count::{Count, left_over};
+use inbox::{Inbox, exists};
+use unread::Unread;
 
 /// Life of a request. It also limits how long `stop` takes, and how long messages still arrive
 /// after the gate has closed. Its price is one request a second from an idle durable.
@@ -36,13 +41,12 @@ const SILENT_REQUESTS: u32 = 3;
 const ABSENCES: u32 = 3;
 
 pub(super) struct DurablePull {
-    client: Client,
+    /// The main connection, whose answers do no harm.
+    leader: Client,
     names: Names,
-    disconnects: watch::Receiver<u64>,
+    inbox: Inbox,
     request: String,
     info: String,
-    inbox: String,
-    subscriber: Subscriber,
     /// Counts how often the count started again; statuses of requests from before that no longer
     /// matter.
     generation: u64,
@@ -54,6 +58,9 @@ pub(super) struct DurablePull {
     silent_requests: u32,
     absences: u32,
     doubted: bool,
+    /// Asked for at most at once: one after a connection was lost, and twice as many each time.
+    trust: usize,
+    unread: Unread,
 }
 
 enum Heard {
@@ -66,23 +73,18 @@ enum Heard {
 
 impl DurablePull {
     pub(super) async fn new(
-        client: Client,
+        leader: Client,
         names: Names,
-        disconnects: watch::Receiver<u64>,
+        reading: Reading,
         stream: &str,
         durable: &str,
     ) -> Result<Self, Unavailable> {
-        let stream = names.stream(stream);
-        let (inbox, subscriber) = subscribe(&client).await?;
+        let inbox = Inbox::open(reading).await?;
         let now = Instant::now();
         Ok(Self {
-            client,
-            disconnects,
+            inbox,
             request: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"),
             info: format!("$JS.API.CONSUMER.INFO.{stream}.{durable}"),
-            names: names.clone(),
-            inbox,
-            subscriber,
             generation: 0,
             ready: VecDeque::new(),
             count: Count::new(now),
@@ -91,6 +93,10 @@ impl DurablePull {
             silent_requests: 0,
             absences: 0,
             doubted: false,
+            trust: 1,
+            unread: Unread::new(leader.clone(), names.clone(), stream, durable),
+            leader,
+            names,
         })
     }
 
@@ -99,16 +105,26 @@ impl DurablePull {
             if self.doubted && Box::pin(self.is_deleted()).await {
                 return Pulled::Deleted;
             }
-            self.ask(free).await;
+            if let Some(delivered) = self.unread.next(free) {
+                return Pulled::Message(delivered);
+            }
+            self.ask(free.min(self.trust)).await;
             if let Some(delivered) = self.ready.pop_front() {
                 self.count.less(1);
+                self.trust = self.trust.saturating_mul(2);
                 return Pulled::Message(delivered);
             }
             match self.hear(free).await {
                 Heard::Message(message) => self.take(message),
-                Heard::Disconnected => self.count_again(),
                 Heard::Nothing => {}
-                Heard::End => Box::pin(self.replace_inbox()).await,
+                Heard::Disconnected => {
+                    self.unread.look();
+                    self.count_again();
+                }
+                Heard::End => {
+                    self.unread.look();
+                    Box::pin(self.replace_inbox()).await;
+                }
             }
         }
     }
@@ -122,14 +138,12 @@ impl DurablePull {
         if batch == 0 || now < self.not_before {
             return;
         }
-        if self.client.connection_state() != State::Connected {
+        if self.inbox.client.connection_state() != State::Connected {
             self.back_off();
             return;
         }
-        let reply = format!("{}.{}", self.inbox, self.generation);
         let body = format!("{{\"batch\":{batch},\"expires\":{}}}", EXPIRES.as_nanos());
-        let sent = self.client.publish_with_reply(self.request.clone(), reply, body.into());
-        if let Err(error) = sent.await {
+        if let Err(error) = self.inbox.ask(&self.request, self.generation, body).await {
             tracing::warn!(%error, pull = self.request, "cannot ask for messages");
             self.back_off();
             return;
@@ -147,11 +161,12 @@ impl DurablePull {
         };
         tokio::select! {
             biased;
-            message = self.subscriber.next() => match message {
+            message = self.inbox.subscriber.next() => match message {
                 Some(message) => Heard::Message(message),
                 None => Heard::End,
             },
-            _ = self.disconnects.changed() => Heard::Disconnected,
+            () = self.unread.found() => Heard::Nothing,
+            _ = self.inbox.disconnects.changed() => Heard::Disconnected,
             () = sleep_until(wake + Duration::from_millis(1)) => Heard::Nothing,
         }
     }
@@ -200,13 +215,14 @@ impl DurablePull {
 
     /// Forgets every outstanding request; what has already arrived still counts.
     fn count_again(&mut self) {
-        while let Some(Some(message)) = self.subscriber.next().now_or_never() {
+        while let Some(Some(message)) = self.inbox.subscriber.next().now_or_never() {
             self.silent_requests = 0;
             if message.reply.is_some() {
                 self.ready.extend(delivered(&self.names, message));
             }
         }
         self.generation += 1;
+        self.trust = 1;
         self.count.expect_only(self.ready.len());
     }
 
@@ -221,11 +237,8 @@ impl DurablePull {
 
     async fn replace_inbox(&mut self) {
         self.count_again();
-        match subscribe(&self.client).await {
-            Ok((inbox, subscriber)) => {
-                (self.inbox, self.subscriber) = (inbox, subscriber);
-                self.silent_requests = 0;
-            }
+        match self.inbox.replace().await {
+            Ok(()) => self.silent_requests = 0,
             Err(error) => {
                 tracing::warn!(%error, pull = self.request, "cannot open an inbox");
                 self.back_off();
@@ -244,21 +257,15 @@ impl DurablePull {
 
     /// Whether the durable is gone, according to the server.
     async fn is_deleted(&mut self) -> bool {
-        #[derive(Deserialize)]
-        struct Exists {}
-        let answer = api::request::<Exists>(&self.client, self.info.clone(), "").await;
-        match answer.found(&[code::CONSUMER_NOT_FOUND, code::STREAM_NOT_FOUND]) {
-            Ok(None) => return true,
-            Ok(Some(Exists {})) => {
-                self.doubted = false;
-                self.absences = 0;
-            }
+        match exists(&self.leader, &self.info).await {
+            Ok(true) => self.absences = 0,
+            Ok(false) => return true,
             Err(error) => {
                 tracing::debug!(%error, pull = self.request, "cannot tell whether it still exists");
                 self.back_off();
-                self.doubted = false;
             }
         }
+        self.doubted = false;
         false
     }
 
@@ -267,16 +274,16 @@ impl DurablePull {
     async fn drain(mut self) -> Vec<Delivered> {
         let end = self.count.runs_out().min(Instant::now() + EXPIRES + EXPIRES / 2);
         while self.count.asked() > self.ready.len()
-            && !self.disconnects.has_changed().unwrap_or(true)
+            && !self.inbox.disconnects.has_changed().unwrap_or(true)
         {
-            match timeout_at(end, self.subscriber.next()).await {
+            match timeout_at(end, self.inbox.subscriber.next()).await {
                 Ok(Some(message)) => self.take(message),
                 Ok(None) | Err(_) => break,
             }
         }
         self.count_again();
-        let _ = self.subscriber.unsubscribe().await;
-        let _ = timeout_at(end + EXPIRES, self.client.flush()).await;
+        let _ = self.inbox.subscriber.unsubscribe().await;
+        let _ = timeout_at(end + EXPIRES, self.inbox.client.flush()).await;
         self.ready.into()
     }
 }
@@ -290,10 +297,4 @@ impl Pull for DurablePull {
     fn stop(self: Box<Self>) -> BoxFuture<'static, Vec<Delivered>> {
         Box::pin(self.drain())
     }
-}
-
-async fn subscribe(client: &Client) -> Result<(String, Subscriber), Unavailable> {
-    let inbox = client.new_inbox();
-    let subscriber = client.subscribe(format!("{inbox}.*")).await;
-    Ok((inbox, subscriber.map_err(|error| Unavailable(error.to_string()))?))
 }

@@ -3,15 +3,19 @@
 //! The leader's answer is JSON with the stored bytes in base64, so headers that no client could
 //! read do no harm here.
 
+use std::collections::HashMap;
+
 use async_nats::{Client, Message};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::api::{self, ANSWER_TIME, code};
+use super::connection::Link;
 use super::message::{parse_headers, useful};
 use crate::broker::{Page, Stored, Unavailable};
 
@@ -47,55 +51,94 @@ pub(super) async fn last(
     stream: &str,
     subject: &str,
 ) -> Result<Option<Stored>, Unavailable> {
-    Ok(last_with_headers(client, stream, subject).await?.map(|(stored, _)| stored))
+    Ok(last_raw(client, stream, subject).await?.map(|read| read.stored))
 }
 
-/// The last message of an exact subject, and its header bytes as they are stored.
-pub(super) async fn last_with_headers(
+/// A message as the leader has it.
+pub(super) struct Read {
+    pub(super) stored: Stored,
+    /// Its header bytes as they are stored.
+    pub(super) raw_headers: Vec<u8>,
+}
+
+/// The last message of an exact subject.
+pub(super) async fn last_raw(
     client: &Client,
     stream: &str,
     subject: &str,
-) -> Result<Option<(Stored, Vec<u8>)>, Unavailable> {
-    leader_read(client, stream, serde_json::json!({ "last_by_subj": subject })).await
+) -> Result<Option<Read>, Unavailable> {
+    leader_read(client, stream, json!({ "last_by_subj": subject })).await
+}
+
+/// The first message that matches `filter`, from a sequence on.
+pub(super) async fn next_raw(
+    client: &Client,
+    stream: &str,
+    filter: &str,
+    from: u64,
+) -> Result<Option<Read>, Unavailable> {
+    leader_read(client, stream, json!({ "seq": from, "next_by_subj": filter })).await
 }
 
 async fn leader_read(
     client: &Client,
     stream: &str,
-    question: serde_json::Value,
-) -> Result<Option<(Stored, Vec<u8>)>, Unavailable> {
+    question: Value,
+) -> Result<Option<Read>, Unavailable> {
     let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
     let answer = api::request::<Answer>(client, subject, question.to_string());
     let Some(Answer { message }) = answer.await.found(&[code::MESSAGE_NOT_FOUND])? else {
         return Ok(None);
     };
-    let headers = message.hdrs.bytes()?;
+    let raw_headers = message.hdrs.bytes()?;
     let stored = Stored {
-        headers: parse_headers(&headers),
+        headers: parse_headers(&raw_headers),
         payload: message.data.bytes()?.into(),
         subject: message.subject,
         sequence: message.seq,
         stored_at: message.time,
     };
-    Ok(Some((stored, headers)))
+    Ok(Some(Read { stored, raw_headers }))
 }
 
+/// In one request, from any replica. A message that no client can read ends such a read; then the
+/// leader is asked for one message after the other, because its answers do no harm.
 pub(super) async fn last_of_many(
-    client: &Client,
+    link: &Link,
+    leader: &Client,
     stream: &str,
     filters: Vec<String>,
 ) -> Result<Vec<Stored>, Unavailable> {
     if filters.is_empty() {
         return Ok(Vec::new());
     }
-    let got = direct_get(client, stream, serde_json::json!({ "multi_last": filters })).await?;
-    // The server stops early at 64 MB, and says how much is left.
-    if got.left > 0 {
-        return Err(Unavailable(format!("direct get from {stream}: {} left", got.left)));
-    }
-    let mut found = got.messages;
+    let mut found = match direct_get(link, stream, json!({ "multi_last": filters })).await {
+        // The server stops early at 64 MB, and says how much is left.
+        Ok(got) if got.left > 0 => {
+            return Err(Unavailable(format!("direct get from {stream}: {} left", got.left)));
+        }
+        Ok(got) => got.messages,
+        Err(Failed::Answered(error)) => return Err(error),
+        Err(Failed::Unread(_)) => careful_last_of_many(leader, stream, &filters).await?,
+    };
     found.sort_by_key(|stored| stored.sequence);
     Ok(found)
+}
+
+async fn careful_last_of_many(
+    leader: &Client,
+    stream: &str,
+    filters: &[String],
+) -> Result<Vec<Stored>, Unavailable> {
+    let mut last = HashMap::new();
+    for filter in filters {
+        let mut next = 1;
+        while let Some(read) = next_raw(leader, stream, filter, next).await? {
+            next = read.stored.sequence + 1;
+            last.insert(read.stored.subject.clone(), read.stored);
+        }
+    }
+    Ok(last.into_values().collect())
 }
 
 /// Of a page: several are kept at a time. The last message may go beyond it.
@@ -103,15 +146,17 @@ const PAGE_BYTES: usize = 4 << 20;
 
 /// Messages from a sequence on, in one request.
 pub(super) async fn page(
-    client: &Client,
+    link: &Link,
     stream: &str,
     from: u64,
     most: usize,
 ) -> Result<Page, Unavailable> {
-    let question = serde_json::json!({
+    let question = json!({
         "seq": from.max(1), "batch": most, "max_bytes": PAGE_BYTES, "next_by_subj": ">"
     });
-    direct_get(client, stream, question).await
+    direct_get(link, stream, question).await.map_err(|failed| match failed {
+        Failed::Unread(error) | Failed::Answered(error) => error,
+    })
 }
 
 /// The same, message by message, from the leader.
@@ -124,8 +169,7 @@ pub(super) async fn careful_page(
     let mut page = Page::default();
     let mut next = from.max(1);
     while page.messages.len() < most {
-        let question = serde_json::json!({ "seq": next, "next_by_subj": ">" });
-        let Some((stored, _)) = leader_read(client, stream, question).await? else {
+        let Some(Read { stored, .. }) = next_raw(client, stream, ">", next).await? else {
             return Ok(page);
         };
         next = stored.sequence + 1;
@@ -136,23 +180,36 @@ pub(super) async fn careful_page(
     Ok(page)
 }
 
+/// Why a direct get brought nothing.
+enum Failed {
+    /// The connection was lost, or an answer never came: perhaps because of a message in it.
+    Unread(Unavailable),
+    /// The server says so.
+    Answered(Unavailable),
+}
+
 /// One request, many answers, up to the status that ends them.
-async fn direct_get(
-    client: &Client,
-    stream: &str,
-    question: serde_json::Value,
-) -> Result<Page, Unavailable> {
-    let unavailable = |error: &dyn std::fmt::Display| Unavailable(error.to_string());
+async fn direct_get(link: &Link, stream: &str, question: Value) -> Result<Page, Failed> {
+    let unread = |error: &dyn std::fmt::Display| Failed::Unread(Unavailable(error.to_string()));
+    let Link { client, disconnects, .. } = link;
+    // What was asked on a connection that is lost is never answered.
+    let mut disconnects = disconnects.subscribe();
     let inbox = client.new_inbox();
     let subject = format!("$JS.API.DIRECT.GET.{stream}");
-    let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| unavailable(&error))?;
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| unread(&error))?;
     let sent = client.publish_with_reply(subject, inbox, question.to_string().into());
-    sent.await.map_err(|error| unavailable(&error))?;
+    sent.await.map_err(|error| unread(&error))?;
     let mut page = Page::default();
     loop {
         let end = Instant::now() + ANSWER_TIME;
-        let Ok(Some(message)) = timeout_at(end, answers.next()).await else {
-            return Err(Unavailable(format!("the direct get from {stream} timed out")));
+        let message = tokio::select! {
+            biased;
+            answer = timeout_at(end, answers.next()) => match answer {
+                Ok(Some(message)) => message,
+                Ok(None) => return Err(unread(&"the connection was lost")),
+                Err(_) => return Err(unread(&format!("the direct get from {stream} timed out"))),
+            },
+            _ = disconnects.changed() => return Err(unread(&"the connection was lost")),
         };
         if let Some(stored) = direct(&message) {
             page.messages.push(stored);
@@ -164,7 +221,7 @@ async fn direct_get(
             status => {
                 let why = message.description.unwrap_or_default();
                 let why = format!("direct get from {stream}: {status:?} {why}");
-                return Err(Unavailable(why));
+                return Err(Failed::Answered(Unavailable(why)));
             }
         }
     }

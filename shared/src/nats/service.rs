@@ -1,23 +1,29 @@
 //! Services over NATS in the form that stock tools discover (`nats micro ls`).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::service::endpoint::Endpoint;
 use async_nats::service::error::Error as EndpointError;
-use async_nats::service::{Request as Incoming, ServiceExt};
+use async_nats::service::{Request as Incoming, Service, ServiceExt};
 use async_nats::{Client, HeaderMap, RequestErrorKind, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::{FuturesUnordered, select_all};
+use futures::stream::{FuturesUnordered, SelectAll, select_all};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Names;
 use super::api::ANSWER_TIME;
+use super::connection::{Link, NatsOptions, Reading};
 use crate::broker::{Headers, Refused, Request, ServiceError, Unavailable};
 
 /// Requests read and not yet answered; further ones wait in the client.
 const PENDING: usize = 256;
+
+/// Before the next try to serve again.
+const WAIT_MS: std::ops::RangeInclusive<u64> = 250..=1_000;
 
 /// Which instances of a service answer a request.
 #[derive(Debug, Clone, Copy)]
@@ -31,62 +37,124 @@ const ERROR: &str = "Nats-Service-Error";
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
 
 pub(super) async fn serve(
-    client: &Client,
+    options: &Arc<NatsOptions>,
     names: &Names,
     service: &str,
     (prefix, endpoints): (&str, &[&str]),
     answers: Answers,
 ) -> Result<mpsc::Receiver<Request>, Unavailable> {
-    let unavailable = |error: async_nats::Error| Unavailable(error.to_string());
-    let prefix = names.subject(prefix);
-    let description = format!("Quadrille: {prefix}.{{{}}}", endpoints.join(","));
-    let metadata = HashMap::from([("quadrille.prefix".to_owned(), prefix.to_string())]);
-    let mut builder = client.service_builder().description(description).metadata(metadata);
-    if let Answers::Each = answers {
-        // The library knows no endpoint without a queue group, so each instance has one of its own.
-        builder = builder.queue_group(format!("{:032x}", fastrand::u128(..)));
-    }
-    let running = builder.start(service, env!("CARGO_PKG_VERSION")).await.map_err(unavailable)?;
-    let names = names.clone();
-    let group = running.group(prefix.as_ref());
-    let mut incoming = Vec::new();
-    for endpoint in endpoints {
-        let builder = group.endpoint_builder().name(endpoint.replace('.', "-"));
-        incoming.push(builder.add(endpoint).await.map_err(unavailable)?);
-    }
+    let endpoint = Endpoints {
+        reading: Reading::new(options.clone(), format!("service {service}")),
+        names: names.clone(),
+        service: service.to_owned(),
+        prefix: prefix.to_owned(),
+        endpoints: endpoints.iter().map(|&endpoint| endpoint.to_owned()).collect(),
+        answers,
+    };
+    let serving = endpoint.open().await?;
     let (requests, receiver) = mpsc::channel(PENDING);
     #[expect(
         clippy::disallowed_methods,
         reason = "it ends by itself when the receiver is dropped, and holds no work in hand"
     )]
-    tokio::spawn(async move {
-        let mut incoming = select_all(incoming);
-        let mut answers = FuturesUnordered::new();
+    tokio::spawn(answer_all(endpoint, serving, requests));
+    Ok(receiver)
+}
+
+/// What is served, on a connection of its own, because a request with headers that no client can
+/// read ends the connection that it comes on. Such a request gets no answer.
+struct Endpoints {
+    reading: Reading,
+    names: Names,
+    service: String,
+    prefix: String,
+    endpoints: Vec<String>,
+    answers: Answers,
+}
+
+/// Endpoints on the present connection.
+struct Serving {
+    link: Link,
+    running: Service,
+    incoming: SelectAll<Endpoint>,
+}
+
+impl Endpoints {
+    async fn open(&self) -> Result<Serving, Unavailable> {
+        let unavailable = |error: async_nats::Error| Unavailable(error.to_string());
+        let link = self.reading.link().await?;
+        let prefix = self.names.subject(&self.prefix);
+        let description = format!("Quadrille: {prefix}.{{{}}}", self.endpoints.join(","));
+        let metadata = HashMap::from([("quadrille.prefix".to_owned(), prefix.to_string())]);
+        let builder = link.client.service_builder();
+        let mut builder = builder.description(description).metadata(metadata);
+        if let Answers::Each = self.answers {
+            // The library knows no endpoint without a queue group, so each instance has one of its
+            // own.
+            builder = builder.queue_group(format!("{:032x}", fastrand::u128(..)));
+        }
+        let running = builder.start(&self.service, env!("CARGO_PKG_VERSION")).await;
+        let running = running.map_err(unavailable)?;
+        let group = running.group(prefix.as_ref());
+        let mut incoming = Vec::new();
+        for endpoint in &self.endpoints {
+            let builder = group.endpoint_builder().name(endpoint.replace('.', "-"));
+            incoming.push(builder.add(endpoint).await.map_err(unavailable)?);
+        }
+        Ok(Serving { link, running, incoming: select_all(incoming) })
+    }
+
+    async fn open_again(&self) -> Serving {
         loop {
-            tokio::select! {
-                Some(request) = incoming.next(), if answers.len() < PENDING => {
-                    let (respond, answer) = oneshot::channel();
-                    let subject = names.usual(request.message.subject.to_string());
-                    let payload = request.message.payload.clone();
-                    let headers = headers(&request);
-                    // If nobody takes it, it is answered with "try again".
-                    let _ = requests.send(Request { subject, payload, headers, respond }).await;
-                    answers.push(respond_with(request, answer));
+            match self.open().await {
+                Ok(serving) => return serving,
+                Err(error) => {
+                    tracing::warn!(%error, service = self.service, "is not served now");
+                    sleep(Duration::from_millis(fastrand::u64(WAIT_MS))).await;
                 }
-                Some(()) = answers.next() => {}
-                () = requests.closed() => break,
-                else => break,
             }
         }
-        // From here on the broker sends requests to other replicas; those that are here already
-        // get their answers.
-        let _ = running.stop().await;
-        while let Some(request) = incoming.next().await {
-            answers.push(respond_with(request, oneshot::channel().1));
+    }
+}
+
+async fn answer_all(endpoints: Endpoints, mut serving: Serving, requests: mpsc::Sender<Request>) {
+    let mut answers = FuturesUnordered::new();
+    loop {
+        let Serving { link, incoming, .. } = &mut serving;
+        tokio::select! {
+            () = requests.closed() => break,
+            () = link.ended() => {
+                let service = &endpoints.service;
+                tracing::error!(
+                    service,
+                    "a request with headers that no client can read ended the connection of the \
+                     service; it is opened again"
+                );
+                tokio::select! {
+                    again = endpoints.open_again() => serving = again,
+                    () = requests.closed() => return,
+                }
+            }
+            Some(request) = incoming.next(), if answers.len() < PENDING => {
+                let (respond, answer) = oneshot::channel();
+                let subject = endpoints.names.usual(request.message.subject.to_string());
+                let payload = request.message.payload.clone();
+                let headers = headers(&request);
+                // If nobody takes it, it is answered with "try again".
+                let _ = requests.send(Request { subject, payload, headers, respond }).await;
+                answers.push(respond_with(request, answer));
+            }
+            Some(()) = answers.next() => {}
         }
-        while answers.next().await.is_some() {}
-    });
-    Ok(receiver)
+    }
+    // From here on the broker sends requests to other replicas; those that are here already get
+    // their answers.
+    let Serving { running, mut incoming, .. } = serving;
+    let _ = running.stop().await;
+    while let Some(request) = incoming.next().await {
+        answers.push(respond_with(request, oneshot::channel().1));
+    }
+    while answers.next().await.is_some() {}
 }
 
 fn headers(request: &Incoming) -> Headers {

@@ -158,6 +158,8 @@ impl<'w> Attempt<'w> {
 
     /// The service spoke, yes or no.
     pub(crate) async fn answered(mut self) {
+        let (worker, saga) = (self.hand.worker.name(), &self.hand.delivery.saga);
+        telemetry::attempt_answered(worker, saga, self.context.attempt());
         let _settles: Verdict = self.permit.finish(Class::Answered);
         self.running.end(self.hand.worker, &mut self.hand.earlier).await;
     }
@@ -168,7 +170,8 @@ impl<'w> Attempt<'w> {
         let (worker, saga) = (hand.worker, &hand.delivery.saga);
         running.end(worker, &mut hand.earlier).await;
         let (class, why) = came_to(error);
-        telemetry::attempt_failed(worker.name(), saga, context.attempt(), &why);
+        let requires = worker.row.requires;
+        telemetry::attempt_failed(worker.name(), requires, saga, context.attempt(), &why);
         if noted.is_none() {
             noted = turn.note(worker, saga);
         }

@@ -4,7 +4,7 @@
 //! What the slot holds counts, no matter who wrote it: a step that acted although its slot holds a
 //! refusal takes its effect back.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::decode::Trigger;
@@ -26,17 +26,12 @@ pub(crate) struct Committed {
 }
 
 impl Committed {
-    /// The pivot holds `stop`: the saga turned around before this step.
-    pub(crate) fn stopped(_stop: &Record) -> Self {
-        Self { _made_here: () }
-    }
-
     /// What an undo or the closing recorded is in its slot.
     pub(crate) fn undone() -> Self {
         Self { _made_here: () }
     }
 
-    /// The log already holds what makes this delivery obsolete.
+    /// The log already holds what makes this delivery obsolete, such as a stop at the pivot.
     pub(crate) fn seen(_entry: &Record) -> Self {
         Self { _made_here: () }
     }
@@ -63,7 +58,11 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
     failpoint::hit(Direction::Run, "after-commit");
     let stored = match resolved {
         Resolved::Written => {
+            if let Outcome::Done(_) = outcome {
+                telemetry::outcome(worker.name(), "done", "");
+            }
             if let Outcome::Refused(refused) = outcome {
+                telemetry::outcome(worker.name(), "refused", refused.reason());
                 let (step, by) = (worker.name().to_owned(), worker.name().to_owned());
                 let signal = Signal { step, reason: refused.reason().to_owned(), by };
                 Box::pin(signal::give(worker, trigger, signal)).await?;
@@ -84,11 +83,23 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
 }
 
 /// Whether two runs of a step had one effect. Compares only the fields that both recorded, because
-/// another version of the worker may know fewer fields or more.
+/// another version of the worker may know fewer fields or more, at any depth.
 fn says_the_same<Done: Event>(done: &Done, record: &Record) -> bool {
-    let fields = |data: &str| serde_json::from_str::<Map<String, Value>>(data).unwrap_or_default();
-    let (ours, theirs) = (fields(done.to_data().get()), fields(&record.data));
-    ours.iter().all(|(name, value)| theirs.get(name).is_none_or(|their| their == value))
+    let read = |data: &str| serde_json::from_str::<Value>(data).unwrap_or_default();
+    agree(&read(done.to_data().get()), &read(&record.data))
+}
+
+fn agree(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Object(ours), Value::Object(theirs)) => {
+            ours.iter().all(|(name, our)| theirs.get(name).is_none_or(|their| agree(our, their)))
+        }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(our, their)| agree(our, their))
+        }
+        (ours, theirs) => ours == theirs,
+    }
 }
 
 /// An effect that no slot records: only a human can decide what to do about it.
@@ -162,7 +173,7 @@ pub(crate) async fn superseded<On>(
             let entry = slots::decision(worker.flow, worker.row, &trigger.saga, &stored);
             return settle_found(worker, trigger, entry).await;
         }
-        telemetry::attempt_failed(worker.name(), &trigger.saga, attempt, why);
+        telemetry::attempt_failed(worker.name(), &[], &trigger.saga, attempt, why);
         worker.pause(retry::BROKER.wait(attempt), held_since).await?;
     }
     Err(Ending::Park(BadData::new(Reason::FencedOff, "", why)))
@@ -173,4 +184,33 @@ pub(crate) async fn superseded<On>(
 pub(crate) fn alien() -> Ending {
     let what = "its slot holds an event that its source may not write, or that is unreadable";
     Ending::Park(BadData::new(Reason::WrongSource, "", what))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::agree;
+
+    #[test]
+    fn outcomes_of_two_versions_agree_where_both_say_something() {
+        let ours =
+            json!({ "payment": "pi_1", "ship_to": { "country": "DE" }, "lines": [{ "n": 1 }] });
+        let newer = json!({
+            "payment": "pi_1", "ship_to": { "country": "DE", "region": "BE" },
+            "lines": [{ "n": 1, "gift": true }], "fee": 3,
+        });
+        assert!(agree(&ours, &newer) && agree(&newer, &ours));
+        for (place, other) in [
+            ("/payment", json!("pi_2")),
+            ("/ship_to/country", json!("AT")),
+            ("/ship_to", json!(null)),
+            ("/lines", json!([])),
+            ("/lines/0/n", json!(2)),
+        ] {
+            let mut changed = newer.clone();
+            *changed.pointer_mut(place).unwrap() = other;
+            assert!(!agree(&ours, &changed) && !agree(&changed, &ours), "{place}");
+        }
+    }
 }

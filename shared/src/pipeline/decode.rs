@@ -41,6 +41,10 @@ pub(crate) fn decode<On: Event>(
 ) -> Result<Trigger<On>, Ending> {
     let (flow, step, saga) = (worker.flow, worker.row, &delivery.saga);
     let message = delivery.message();
+    if let Some(unreadable) = &delivery.delivered.unreadable {
+        let bad = BadData::new(Reason::MalformedHeader, "", unreadable.what);
+        return Err(Ending::Park(bad));
+    }
     let before = flow.decides(step.on);
     let expected = before.map_or(flow.opens.event, |before| before.done);
     let envelope = Envelope::read(flow, step.on, saga, expected, message).map_err(Ending::Park)?;

@@ -14,6 +14,10 @@ use super::worker::{GiveBack, Why, Worker};
 use crate::broker::{Delivered, Settle, Stored};
 use crate::{BadData, SagaId, failpoint, telemetry};
 
+/// A message that no client can read comes again this late, because each delivery of it ends the
+/// connection of its durable.
+const UNREADABLE_AGAIN: Duration = Duration::from_secs(300);
+
 /// How the handling of a delivery ended.
 pub(crate) enum Ending {
     /// Its slot is decided, and the signal is in the log if the decision needs one.
@@ -24,6 +28,17 @@ pub(crate) enum Ending {
     Park(BadData),
     /// Not now: the broker delivers it again after this delay.
     GiveBack(Duration, Why),
+}
+
+impl Ending {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Committed(_) => "committed",
+            Self::NotOurs(_) => "not-ours",
+            Self::Park(bad) => bad.reason.code(),
+            Self::GiveBack(_, why) => why.word(),
+        }
+    }
 }
 
 impl From<GiveBack> for Ending {
@@ -50,18 +65,30 @@ impl Delivery {
 
     /// Ends the delivery; a message to be parked is on the parked stream before it is settled.
     pub(crate) async fn end(self, worker: &Worker, ending: Ending) {
+        let Stored { sequence, .. } = self.message();
+        let (ended, deliveries) = (ending.word(), self.delivered.deliveries);
+        tracing::debug!(durable = self.durable, saga = %self.saga, sequence, deliveries, ended);
         match ending {
             Ending::Committed(Committed { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::NotOurs(NotOurs { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::GiveBack(delay, why) => {
+                let unreadable = self.delivered.unreadable.is_some();
+                let delay = if unreadable { delay.max(UNREADABLE_AGAIN) } else { delay };
                 telemetry::returned(&self.durable, why, 1);
                 self.settle(worker, Settle::Retry(delay)).await;
             }
             Ending::Park(bad) => {
                 let Self { delivered, saga, durable, .. } = &self;
                 let parked = park::park(worker, delivered, durable, Some(saga), &bad);
-                let SetAside { .. } = Box::pin(parked).await;
-                self.settle(worker, Settle::Term(bad.reason.code())).await;
+                match Box::pin(parked).await {
+                    Ok(SetAside { .. }) => {
+                        self.settle(worker, Settle::Term(bad.reason.code())).await;
+                    }
+                    Err(GiveBack(delay, why)) => {
+                        telemetry::returned(durable, why, 1);
+                        self.settle(worker, Settle::Retry(delay)).await;
+                    }
+                }
             }
         }
     }

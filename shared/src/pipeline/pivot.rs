@@ -33,7 +33,7 @@ pub(crate) async fn pass<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<(
         Entry::Refused(stop) => {
             let signal = signal::of(pivot.slot, &stop);
             Box::pin(signal::give(worker, trigger, signal)).await?;
-            Err(Ending::Committed(Committed::stopped(&stop)))
+            Err(Ending::Committed(Committed::seen(&stop)))
         }
         Entry::Alien => Err(alien()),
     }

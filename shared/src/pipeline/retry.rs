@@ -21,6 +21,8 @@ pub(crate) const BROKER: Backoff = Backoff::new(Duration::from_millis(50), Durat
 pub(crate) const BUSY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(50));
 /// The stream is full: a human has to raise the limit.
 pub(crate) const FULL: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+/// The stream of parked messages is full: the message goes back and leaves room for others.
+pub(crate) const PARK: Backoff = Backoff::new(Duration::from_secs(4), Duration::from_secs(60));
 /// The log does not say yet why an undo was woken. After a stale read this lasts moments, after a
 /// forged signal until the saga is closed.
 pub(crate) const LOOK: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));

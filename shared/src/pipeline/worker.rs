@@ -77,11 +77,23 @@ pub(crate) enum Why {
     CutOff,
     /// An earlier delivery of the same message is still in hand.
     Twice,
+    /// Its handling panicked.
+    Panicked,
+    /// The stream of parked messages is full.
+    Full,
 }
 
 impl Why {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Stopping, Self::HeldLong, Self::Later, Self::Holds, Self::CutOff, Self::Twice];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Stopping,
+        Self::HeldLong,
+        Self::Later,
+        Self::Holds,
+        Self::CutOff,
+        Self::Twice,
+        Self::Panicked,
+        Self::Full,
+    ];
 
     /// As metrics say it.
     pub(crate) fn word(self) -> &'static str {
@@ -92,6 +104,8 @@ impl Why {
             Self::Holds => "holds",
             Self::CutOff => "cut-off",
             Self::Twice => "twice",
+            Self::Panicked => "panicked",
+            Self::Full => "full",
         }
     }
 }
@@ -163,9 +177,31 @@ impl Worker {
         }
     }
 
-    /// Makes sure, after trouble, that the streams are still those this process started with,
-    /// because another stream of the same name would accept every write as if nothing had ever
-    /// happened.
+    /// Makes sure, after trouble with a slot, that the log is still the one this process started
+    /// with, because another stream of the same name would accept every write as if nothing had
+    /// ever happened. No other stream counts here: one that has no leader must not hold this up.
+    pub(crate) async fn same_log(&self) {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.broker.state(self.flow.stream).await {
+                Ok(seen) => {
+                    let seen: Vec<_> = seen.into_iter().map(|state| state.incarnation).collect();
+                    if seen.first() == self.incarnations.first() {
+                        return;
+                    }
+                    let (was, is) = (list(&self.incarnations), list(&seen));
+                    return self.halt(format!("another stream, or none: was {was}; is {is}")).await;
+                }
+                Err(Unavailable(why)) => {
+                    telemetry::unanswered(self.row.worker, &why, attempt);
+                    tokio::time::sleep(retry::BROKER.wait(attempt)).await;
+                }
+            }
+        }
+    }
+
+    /// The same of every stream that this worker relies on.
     pub(crate) async fn same_streams(&self) {
         let mut attempt = 0;
         loop {

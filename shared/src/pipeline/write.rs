@@ -13,7 +13,10 @@ use super::retry;
 use super::worker::Worker;
 use crate::broker::{Published, Stored, Unknown};
 use crate::log::envelope::Outgoing;
-use crate::{BadData, Reason, telemetry};
+use crate::telemetry::{self, Repeats};
+use crate::{BadData, Reason};
+
+static FULL: Repeats = Repeats::none();
 
 /// How a slot came to hold what it holds.
 #[derive(Debug)]
@@ -36,7 +39,12 @@ pub(crate) async fn write_once(
     loop {
         attempt += 1;
         let wait = match worker.broker.publish_once(&event.slot, event.payload.clone()).await {
-            Published::Stored { sequence } if sequence > after => return Ok(Resolved::Written),
+            Published::Stored { sequence } if sequence > after => {
+                if let Some(times) = FULL.over() {
+                    tracing::info!(stream = worker.flow.stream, times, "the log has room again");
+                }
+                return Ok(Resolved::Written);
+            }
             Published::Stored { sequence } => {
                 // An event is stored before its cause only in another stream of the same name.
                 let subject = event.slot.subject();
@@ -55,14 +63,21 @@ pub(crate) async fn write_once(
             }
             Published::Unknown(Unknown::Busy) => retry::BUSY.wait(attempt),
             Published::Unknown(Unknown::Full) => {
-                let stream = worker.flow.stream;
-                tracing::error!(stream, "the log is full: raise max_bytes; messages are held");
+                if let Some(times) = FULL.again() {
+                    let (stream, setting) = (worker.flow.stream, "max_bytes");
+                    tracing::error!(
+                        stream,
+                        times,
+                        setting,
+                        "the log, or its account, is full: raise its limit; messages are held"
+                    );
+                }
                 retry::FULL.wait(attempt)
             }
             Published::Unknown(Unknown::NoAnswer(why)) => {
                 tracing::debug!(slot = event.slot.subject(), why, "no answer, publishing again");
                 telemetry::unanswered(worker.name(), event.slot.subject(), attempt);
-                Box::pin(worker.same_streams()).await;
+                Box::pin(worker.same_log()).await;
                 retry::BROKER.wait(attempt)
             }
             Published::TooLarge => {

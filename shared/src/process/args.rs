@@ -42,10 +42,16 @@ where
 {
     let matches = Command::command().name(name).get_matches();
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match begin(flow, name, &command, build) {
+    let mut logs_are_json = false;
+    match begin(flow, name, &command, build, &mut logs_are_json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{name}: {error:#}");
+            let error = format!("{error:#}");
+            if logs_are_json && !command.healthcheck {
+                tracing::error!(worker = name, error, "the process ends");
+            } else {
+                eprintln!("{name}: {error}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -56,6 +62,7 @@ fn begin<F>(
     name: &'static str,
     command: &Command,
     build: impl FnOnce(Process) -> F,
+    logs_are_json: &mut bool,
 ) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
@@ -63,7 +70,7 @@ where
     let sources =
         Sources::read(flow, name, command.config.as_ref(), std::env::vars(), &command.set)?;
     let settings = sources.settings()?;
-    telemetry::start_logs(&settings.log);
+    *logs_are_json = telemetry::start_logs(&settings.log);
     // With several threads, the connection's task runs as soon as one message has something to
     // send; with one thread, only after everything else that can run. So one thread costs a quarter
     // less CPU per order in all (measured).

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::nats::NatsBroker;
+use crate::telemetry;
 
 /// What a process says of itself whenever it is asked.
 pub(crate) trait Report: Send + Sync {
@@ -72,12 +73,14 @@ pub(crate) async fn serve(
     metrics: PrometheusHandle,
 ) -> std::io::Result<()> {
     let folding = fold_samples(metrics.clone());
-    let report = readiness.report.clone();
+    let (report, broker) = (readiness.report.clone(), readiness.broker.clone());
     let ready = move || async move { readiness.answer() };
     let measured = move || async move {
         if let Some(report) = report.get() {
             report.measure();
         }
+        let connected = if broker.connected() { 1.0 } else { 0.0 };
+        metrics::gauge!(telemetry::CONNECTED).set(connected);
         metrics.render()
     };
     let router = Router::new()

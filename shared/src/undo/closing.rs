@@ -10,9 +10,7 @@ use crate::failpoint;
 use crate::ids::Direction;
 use crate::log::envelope::Outgoing;
 use crate::log::slots::{self, Entry};
-use crate::pipeline::{
-    Committed, Delivery, Ending, Resolved, Why, Worker, alien, retry, write_once,
-};
+use crate::pipeline::{Committed, Delivery, Ending, Resolved, Worker, alien, write_once};
 
 /// Handles one delivery of the closing durable, to its settlement.
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
@@ -31,7 +29,7 @@ async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> 
         return Ok(Ending::Committed(Committed::seen(&closed)));
     }
     if !view.all_undone(flow) {
-        return Err(Ending::GiveBack(retry::LOOK.wait(waking::attempts(delivery)), Why::Later));
+        return Err(waking::again(worker, delivery, &view));
     }
     let cancelled = step.cancelled.expect("checked at start: the closing worker's row");
     let slot = worker.slot(step.slot, &delivery.saga);

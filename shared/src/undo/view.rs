@@ -1,6 +1,8 @@
 //! What an undo sees in the slots of a saga, and the rule it follows: the first line that fits,
 //! decided on what is seen, never on what is not seen.
 
+use std::collections::{BTreeSet, HashMap};
+
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
@@ -18,6 +20,8 @@ pub(crate) struct View {
     undone: Vec<Option<Entry>>,
     /// The pivot's slot: `Refused` is stop.
     pivot: Option<Entry>,
+    /// Whether the event that opens the saga is there.
+    pub(super) is_opened: bool,
     /// What the step reacted to.
     pub(super) trigger: Option<Stored>,
 }
@@ -39,38 +43,40 @@ pub(crate) enum Verdict {
 }
 
 impl View {
-    /// Reads from the leader every slot of a saga that matters to an undo.
+    /// Reads every slot of a saga that matters to an undo, from any replica, because the rule asks
+    /// only what is found there, and that is true whoever says so.
     pub(crate) async fn look(worker: &Worker, saga: &SagaId) -> Result<Self, Unavailable> {
         let flow = worker.flow;
         let steps = flow.steps.iter();
         let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| (step, pivot.slot)));
-        let undo_slots: Vec<_> =
-            steps.clone().filter_map(|step| step.undo.map(|undo| undo.slot)).collect();
-        let names: Vec<&'static str> = std::iter::once(worker.row.on)
-            .chain(steps.map(|step| step.slot))
-            .chain(undo_slots)
+        let names: BTreeSet<&'static str> = [flow.opens.slot, worker.row.on]
+            .into_iter()
+            .chain(steps.clone().map(|step| step.slot))
+            .chain(steps.clone().filter_map(|step| step.undo.map(|undo| undo.slot)))
             .chain(pivot.map(|(_, slot)| slot))
             .collect();
-        let reads = names.iter().map(|name| {
+        let reads = names.into_iter().map(|name| async move {
             let slot = worker.slot(name, saga);
-            async move { worker.broker.last(flow.stream, slot.subject()).await }
+            let read = worker.lookup.last(slot.subject()).await;
+            read.map(|found| found.map(|stored| (name, stored)))
         });
-        let mut read = try_join_all(reads).await?.into_iter();
-        let mut next = || read.next().flatten();
-        let trigger = next();
-        let mut view = Self { trigger, ..Self::default() };
-        for step in flow.steps {
-            let entry = next().map(|stored| slots::decision(flow, step, saga, &stored));
-            view.decisions.push(entry);
-        }
-        for step in flow.steps {
-            let stored = step.undo.and_then(|_| next());
-            view.undone.push(stored.map(|stored| slots::undone(flow, step, saga, &stored)));
-        }
-        if let Some((step, _)) = pivot {
-            view.pivot = next().map(|stored| slots::pivot(flow, step, saga, &stored));
-        }
-        Ok(view)
+        let found: HashMap<_, _> = try_join_all(reads).await?.into_iter().flatten().collect();
+        let decided = |step: &Row| {
+            let stored = found.get(step.slot)?;
+            Some(slots::decision(flow, step, saga, stored))
+        };
+        let undone = |step: &Row| {
+            let stored = found.get(step.undo?.slot)?;
+            Some(slots::undone(flow, step, saga, stored))
+        };
+        Ok(Self {
+            decisions: steps.clone().map(decided).collect(),
+            undone: steps.map(undone).collect(),
+            pivot: pivot
+                .and_then(|(step, slot)| Some(slots::pivot(flow, step, saga, found.get(slot)?))),
+            is_opened: found.contains_key(flow.opens.slot),
+            trigger: found.get(worker.row.on).cloned(),
+        })
     }
 
     /// The same, but tries again until there is an answer, as long as the message may be held.

@@ -1,6 +1,9 @@
 //! What wakes an undo or a closing durable, and how its handling ends. The message only wakes, so
 //! its body may be junk, and the worker never parks it.
 
+use std::time::Duration;
+
+use super::view::View;
 use crate::log::envelope::{Cause, Envelope};
 use crate::pipeline::{Delivery, Ending, Why, Worker, retry};
 use crate::telemetry;
@@ -17,8 +20,23 @@ pub(super) fn never_parked(worker: &Worker, delivery: &Delivery, ending: Ending)
     }
 }
 
-pub(super) fn attempts(delivery: &Delivery) -> u32 {
-    u32::try_from(delivery.delivered.deliveries).unwrap_or(u32::MAX)
+/// The first and the longest wait for a saga that was never opened.
+const UNOPENED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
+
+/// Nothing says yet why the message woke us: look again later.
+///
+/// A real signal has a refusal, and that has an opening event. One without any is forged, or this
+/// replica lags. It is not settled, because a saga that is opened later under this id would have no
+/// other signal; it waits for as long as it is old, so that many of them hinder no real one.
+pub(super) fn again(worker: &Worker, delivery: &Delivery, view: &View) -> Ending {
+    let attempt = u32::try_from(delivery.delivered.deliveries).unwrap_or(u32::MAX);
+    let wait = retry::LOOK.wait(attempt);
+    if view.is_opened {
+        return Ending::GiveBack(wait, Why::Later);
+    }
+    let (first, longest) = UNOPENED;
+    let age = worker.clock.age(delivery.message().stored_at).clamp(first, longest);
+    Ending::GiveBack(age.mul_f64(1.0 + fastrand::f64()).max(wait), Why::Later)
 }
 
 /// The message that woke us, as a cause; its id is empty if its body is junk.

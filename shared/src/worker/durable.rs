@@ -1,22 +1,28 @@
 //! The loop of one durable: asks for no more messages than can start now, and handles every
 //! delivery until it is settled.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use metrics::Histogram;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, interval, sleep_until};
 
 use super::Handler;
 use crate::breaker::gate::Gate;
-use crate::broker::{Delivered, Pulled, Receipt, Settle, Unavailable};
+use crate::broker::{Delivered, Pulled, Receipt, Settle, Stored, Unavailable, Unreadable};
 use crate::flow::Durable;
-use crate::pipeline::{Delivery, Turn, Why, Worker, park, retry};
+use crate::pipeline::{Delivery, GiveBack, Turn, Why, Worker, park, retry};
 use crate::process::shutdown::Stop;
 use crate::{BadData, Reason, telemetry};
+
+/// Between two in-progress acks, whatever `ack_wait` somebody has set.
+const SHORTEST_PROGRESS: Duration = Duration::from_millis(10);
 
 /// The handling of one delivery, to its settlement.
 pub(super) type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,11 +55,13 @@ pub(super) async fn serve(
     };
     // Looked up once, because this is the hot path.
     let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
-    let mut in_hand = JoinSet::new();
+    let name: Arc<str> = durable.name.as_str().into();
+    let mut in_hand = InHand::default();
+    let mut tick = interval(MEASURED);
     let (mut rooms, mut more) = (gate.rooms(), false);
     let mut asked = pin!(shutdown.asked());
     loop {
-        while in_hand.try_join_next().is_some() {}
+        while in_hand.try_next() {}
         let room = rooms.now();
         let is_gated = room.is_some();
         let places_left = places.saturating_sub(in_hand.len().saturating_sub(gate.waiting()));
@@ -61,7 +69,8 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             _ = &mut asked => break,
-            Some(_) = in_hand.join_next(), if places_left <= places / 2 => {}
+            true = in_hand.next(), if places_left <= places / 2 => {}
+            _ = tick.tick() => in_hand.measure(&name),
             () = rooms.changed() => {}
             () = gate.waits(), if is_gated && places_left == 0 => {}
             // With no room left it asks for nothing, and hands out what is on its way.
@@ -71,10 +80,10 @@ pub(super) async fn serve(
                         more = delivered.pending > 0;
                         gate.more(more);
                     }
-                    let receipt = delivered.receipt.clone();
+                    let label = Label::of(&name, &delivered);
                     let handling = start(&worker, &durable, delivered, &gate, &handle);
                     let (worker, took) = (worker.clone(), took.clone());
-                    in_hand.spawn(attend(worker, receipt, took, handling));
+                    in_hand.spawn(attend(worker, label, took, handling));
                 }
                 Pulled::Deleted => {
                     let why = format!("durable {} was deleted", durable.name);
@@ -89,7 +98,62 @@ pub(super) async fn serve(
     for delivered in untouched {
         worker.broker.settle(&delivered.receipt, Settle::Retry(Duration::ZERO)).await;
     }
-    while in_hand.join_next().await.is_some() {}
+    while in_hand.next().await {}
+    in_hand.measure(&name);
+}
+
+/// How often what is in hand is measured.
+const MEASURED: Duration = Duration::from_secs(1);
+
+/// The deliveries in hand, numbered in the order in which they came.
+#[derive(Default)]
+struct InHand {
+    tasks: JoinSet<u64>,
+    since: BTreeMap<u64, Instant>,
+    last: u64,
+}
+
+impl InHand {
+    fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.last += 1;
+        let number = self.last;
+        self.since.insert(number, Instant::now());
+        self.tasks.spawn(async move {
+            work.await;
+            number
+        });
+    }
+
+    /// Whether one has ended.
+    fn try_next(&mut self) -> bool {
+        let ended = self.tasks.try_join_next();
+        self.remove(ended)
+    }
+
+    /// Waits until one ends; `false` if there is none.
+    async fn next(&mut self) -> bool {
+        let ended = self.tasks.join_next().await;
+        self.remove(ended)
+    }
+
+    fn remove(&mut self, ended: Option<Result<u64, JoinError>>) -> bool {
+        if let Some(Ok(number)) = &ended {
+            self.since.remove(number);
+        }
+        ended.is_some()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    fn measure(&self, durable: &Arc<str>) {
+        let oldest = self.since.first_key_value().map(|(_, since)| since.elapsed());
+        let oldest = oldest.unwrap_or_default().as_secs_f64();
+        metrics::gauge!(telemetry::IN_HAND, "durable" => durable.clone()).set(self.len() as f64);
+        metrics::gauge!(telemetry::OLDEST, "durable" => durable.clone()).set(oldest);
+    }
 }
 
 fn start(
@@ -100,6 +164,17 @@ fn start(
     handle: &Handler,
 ) -> Handling {
     let (worker, durable) = (worker.clone(), durable.name.clone());
+    if let Some(Unreadable { what, .. }) = &delivered.unreadable {
+        let Stored { subject, sequence, .. } = &delivered.message;
+        tracing::error!(
+            durable,
+            subject,
+            sequence,
+            what,
+            "no client can read this message, and each delivery of it ends a connection; it was \
+             read from the leader, and is settled"
+        );
+    }
     match worker.flow.parse_subject(&delivered.message.subject) {
         Some((_, saga)) => {
             let turn = Turn::of(gate, delivered.message.sequence);
@@ -114,30 +189,81 @@ fn start(
 async fn set_aside(worker: Arc<Worker>, durable: String, delivered: Delivered) {
     let what = "the subject's last token is no saga id: 1 to 64 of A-Z a-z 0-9 _ -";
     let bad = BadData::new(Reason::InvalidId, "", what);
-    park(&worker, &delivered, &durable, None, &bad).await;
-    worker.broker.settle(&delivered.receipt, Settle::Term(bad.reason.code())).await;
+    let settle = match park(&worker, &delivered, &durable, None, &bad).await {
+        Ok(_) => Settle::Term(bad.reason.code()),
+        Err(GiveBack(delay, why)) => {
+            telemetry::returned(&durable, why, 1);
+            Settle::Retry(delay)
+        }
+    };
+    worker.broker.settle(&delivered.receipt, settle).await;
+}
+
+/// What is known of a delivery beside its handling.
+struct Label {
+    receipt: Receipt,
+    durable: Arc<str>,
+    subject: String,
+    sequence: u64,
+}
+
+/// A message whose handling panicked comes again this late, so that it neither keeps the worker
+/// busy nor goes before all others.
+const AFTER_PANIC: Duration = Duration::from_secs(30);
+
+impl Label {
+    fn of(durable: &Arc<str>, delivered: &Delivered) -> Self {
+        Self {
+            receipt: delivered.receipt.clone(),
+            durable: durable.clone(),
+            subject: delivered.message.subject.clone(),
+            sequence: delivered.message.sequence,
+        }
+    }
+
+    /// The broker delivers it again, and after three recorded starts it is parked as one that ends
+    /// its process would be.
+    async fn panicked(self, worker: &Worker) {
+        let Self { receipt, durable, subject, sequence } = self;
+        telemetry::panicked(&durable);
+        tracing::error!(
+            durable = &*durable,
+            subject,
+            sequence,
+            "the step panicked on this message: a bug in it; the message comes again later, and \
+             others go on"
+        );
+        telemetry::returned(&durable, Why::Panicked, 1);
+        worker.broker.settle(&receipt, Settle::Retry(AFTER_PANIC)).await;
+    }
 }
 
 /// Tells the broker that work goes on while a delivery is handled, and lets go of the delivery when
 /// there is no more time.
-async fn attend(worker: Arc<Worker>, receipt: Receipt, took: Histogram, mut handling: Handling) {
+async fn attend(worker: Arc<Worker>, label: Label, took: Histogram, handling: Handling) {
+    // What a panic leaves behind is dropped, and what other tasks share is sound without it.
+    let mut handling = AssertUnwindSafe(handling).catch_unwind();
+    let receipt = &label.receipt;
     let began = Instant::now();
     let mut shutdown = worker.shutdown.clone();
     let mut let_go = pin!(shutdown.let_go());
     let mut reported = began;
     loop {
         // Looked at each time: an operator may change it while the message is held.
-        let due = reported + *worker.ack_wait.borrow() / 3;
+        let due = reported + (*worker.ack_wait.borrow() / 3).max(SHORTEST_PROGRESS);
         tokio::select! {
             biased;
-            () = &mut handling => break,
+            ended = &mut handling => match ended {
+                Ok(()) => break,
+                Err(_) => return label.panicked(&worker).await,
+            },
             () = sleep_until(due) => {
-                worker.broker.settle(&receipt, Settle::Progress).await;
+                worker.broker.settle(receipt, Settle::Progress).await;
                 reported = Instant::now();
             }
             stop = &mut let_go => {
                 if stop == Stop::LetGo {
-                    worker.broker.settle(&receipt, Settle::Retry(Duration::ZERO)).await;
+                    worker.broker.settle(receipt, Settle::Retry(Duration::ZERO)).await;
                 }
                 return;
             }

@@ -1,9 +1,7 @@
 //! What each replica says of its breakers and of the messages that it holds, as a service that
 //! stock tools discover (`nats micro ls`). Every replica answers each request; nothing is written.
-//!
-//! The service has a connection of its own, because a request with malformed headers ends the
-//! connection that reads it: the work must not end with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +12,6 @@ use tokio::time::sleep;
 use crate::breaker::FleetMode;
 use crate::breaker::fleet::{Override, Phase};
 use crate::broker::{Broker, ServiceError};
-use crate::nats::{self, NatsOptions};
 use crate::pipeline::retry;
 
 /// Most messages of one answer.
@@ -113,61 +110,24 @@ pub struct Held {
 
 /// Serves the endpoint for as long as the worker runs.
 pub(super) async fn serve(
-    mut options: NatsOptions,
+    broker: Arc<dyn Broker>,
     worker: &'static str,
     report: impl Fn(Ask) -> Report + Send,
 ) {
-    options.name = Some(format!("{worker} ({ENDPOINT})"));
+    let prefix = prefix(worker);
     let mut attempt = 0;
-    loop {
+    let mut requests = loop {
         attempt += 1;
-        match nats::connect(&options).await {
-            Ok(broker) => {
-                if answer_all(&broker, worker, &report).await {
-                    attempt = 0;
-                }
-            }
+        match broker.serve_each(worker, &prefix, &[ENDPOINT]).await {
+            Ok(requests) => break requests,
             Err(error) => tracing::debug!(%error, "the service `{ENDPOINT}` is not served yet"),
         }
-        sleep(retry::BROKER.wait(attempt + 1)).await;
-    }
-}
-
-/// Answers until the connection is gone for good; says whether it ever answered.
-async fn answer_all(
-    broker: &nats::NatsBroker,
-    worker: &str,
-    report: &(impl Fn(Ask) -> Report + Send),
-) -> bool {
-    let mut answered = false;
-    let mut requests = match broker.serve_each(worker, &prefix(worker), &[ENDPOINT]).await {
-        Ok(requests) => requests,
-        Err(error) => {
-            tracing::debug!(%error, "the service `{ENDPOINT}` is not served yet");
-            return answered;
-        }
+        sleep(retry::BROKER.wait(attempt)).await;
     };
-    let closed = broker.closed();
-    tokio::pin!(closed);
-    loop {
-        tokio::select! {
-            request = requests.recv() => match request {
-                Some(request) => {
-                    let answer = answer(&request.payload, report);
-                    request.respond(answer);
-                    answered = true;
-                    sleep(SPACE).await;
-                }
-                None => return answered,
-            },
-            () = &mut closed => {
-                tracing::warn!(
-                    "the connection of the service `{ENDPOINT}` ended, as after a request with \
-                     malformed headers; it is made again"
-                );
-                return answered;
-            }
-        }
+    while let Some(request) = requests.recv().await {
+        let answer = answer(&request.payload, &report);
+        request.respond(answer);
+        sleep(SPACE).await;
     }
 }
 

@@ -1,15 +1,17 @@
 //! Whether the streams and durables are as the flow demands: checked once at start, then every
 //! minute by default.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::broker::{Broker, Inspection};
+use crate::broker::{Broker, Inspection, StreamState};
 use crate::clock::Asked;
 use crate::pipeline::{Worker, retry};
-use crate::{Flow, KeyNamespace, nats};
+use crate::topology::parked_stream_name;
+use crate::{Flow, KeyNamespace, nats, telemetry};
 
 /// Checks, before the worker takes any message, that the streams exist and are as the flow demands.
 pub(super) async fn inspect(
@@ -67,9 +69,10 @@ fn say_bucket_drift(drift: &[String]) {
 pub(super) async fn watch(worker: Arc<Worker>, every: Duration) {
     let mut tick = tokio::time::interval(every);
     let mut said = Vec::new();
-    tick.tick().await;
+    let mut logs = Logs::default();
     loop {
         tick.tick().await;
+        logs.look(&worker).await;
         let asked = Asked::now();
         let Ok(seen) = worker.broker.inspect(worker.flow, worker.name()).await else {
             continue;
@@ -94,5 +97,61 @@ pub(super) async fn watch(worker: Arc<Worker>, every: Duration) {
         }
         worker.clock.set(asked, seen.server_time);
         worker.ack_wait.send_replace(seen.ack_wait);
+    }
+}
+
+/// The streams' fill and ends, as they were last seen.
+#[derive(Default)]
+struct Logs(BTreeMap<String, Seen>);
+
+#[derive(Default)]
+struct Seen {
+    is_nearly_full: bool,
+    last_sequence: u64,
+}
+
+impl Logs {
+    /// Measures the flow's stream and that of parked messages, and says once what an operator
+    /// should know.
+    async fn look(&mut self, worker: &Worker) {
+        for stream in [worker.flow.stream.to_owned(), parked_stream_name(worker.flow)] {
+            if let Ok(Some(state)) = worker.broker.state(&stream).await {
+                self.0.entry(stream.clone()).or_default().compare(&stream, &state);
+            }
+        }
+    }
+}
+
+impl Seen {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    fn compare(&mut self, stream: &str, state: &StreamState) {
+        let (bytes, limit) = (state.bytes, state.max_bytes.unwrap_or(0));
+        let set = |name, value: u64| {
+            metrics::gauge!(name, "stream" => stream.to_owned()).set(value as f64);
+        };
+        set(telemetry::LOG_BYTES, bytes);
+        set(telemetry::LOG_LIMIT, limit);
+        let is_nearly_full = state.is_nearly_full();
+        if is_nearly_full && !self.is_nearly_full {
+            tracing::warn!(
+                stream,
+                bytes,
+                limit,
+                setting = "max_bytes",
+                "over 80 % full: a full stream refuses what comes next; raise its limit"
+            );
+        }
+        self.is_nearly_full = is_nearly_full;
+        let (last, was) = (state.last_sequence, self.last_sequence);
+        if last < was {
+            tracing::error!(
+                stream,
+                last,
+                was,
+                "the stream came back shorter: acknowledged events are lost; the outside services \
+                 still know what they were asked to do"
+            );
+        }
+        self.last_sequence = last;
     }
 }

@@ -82,6 +82,8 @@ pub enum Reason {
     Rule(&'static str),
     /// The event names a saga other than its subject's.
     IdMismatch,
+    /// Headers that no client can read, because the broker stores any bytes.
+    MalformedHeader,
     /// A type that this slot cannot hold.
     UnknownType,
     /// A version of a known type that this build cannot read.
@@ -112,6 +114,7 @@ impl Reason {
             Self::InvalidId => "invalid-id",
             Self::Rule(code) => code,
             Self::IdMismatch => "id-mismatch",
+            Self::MalformedHeader => "malformed-header",
             Self::UnknownType => "unknown-type",
             Self::UnknownVersion => "unknown-version",
             Self::WrongSource => "wrong-source",

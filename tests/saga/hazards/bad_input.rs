@@ -1,11 +1,15 @@
 //! What anybody may send as an order: the worker sets it aside with a reason and a place, and no
 //! other order waits.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use quadrille::topology::{Profile, Topology};
+use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
-use tests::stack::{Fate, SPARSE_SKU, Stack, order};
+use tests::stack::{ACK_WAIT, Fate, Launch, SPARSE_SKU, Stack, order};
 
 use crate::by_hand::{holds, saga};
 
@@ -112,6 +116,33 @@ async fn a_bad_order_is_set_aside_with_its_reason_and_place_and_no_other_waits()
     // The process that received all of them is still the first one, and well.
     let mut stack = stack;
     stack.ready().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h18_a_full_parked_stream_holds_up_no_good_order_and_loses_no_bad_one() {
+    let topology = Topology { ack_wait: ACK_WAIT, ..Topology::new(&FLOW, Profile::Dev) };
+    let mut stack = Stack::bare_with(Topology { parked_max_bytes: 4_096, ..topology }).await;
+    for row in FLOW.steps {
+        stack.start(Launch::of(row.worker)).await;
+    }
+    stack.fill_stock().await;
+    // More than a worker has places.
+    let bad: Vec<_> = (0..80).map(|at| format!("bad-{at}")).collect();
+    for id in &bad {
+        stack.raw.publish(&format!("orders.placed.{id}"), &[], "no order").await.unwrap();
+    }
+    let good = stack.place_all("good", &[Fate::Completes; 10]).await;
+    stack.closed(&good).await;
+    assert!(stack.raw.messages("ORDERS_PARKED").await < 20, "the stream is full");
+    let room = json!({ "max_bytes": 1 << 20 });
+    stack.raw.change_stream("ORDERS_PARKED", room).await.unwrap();
+    stack.quiet().await;
+    let parked = stack.history().await.parked;
+    let parked: BTreeSet<_> = parked.iter().map(|entry| entry.subject.as_str()).collect();
+    for id in &bad {
+        assert!(parked.contains(&*format!("parked.orders.reserve-inventory.{id}")), "{id}");
+    }
     stack.check().await;
 }
 

@@ -62,6 +62,29 @@ async fn h20_no_parcel_goes_for_a_payment_of_an_order_that_was_never_placed() {
 }
 
 #[tokio::test]
+async fn h20_no_parcel_goes_for_a_payment_whose_cause_was_in_another_log() {
+    let mut stack = Stack::bare().await;
+    stack.start(Launch::of("ship-order").env("QUADRILLE_WORKER__CAUSE_WAIT", "1s")).await;
+    let id = saga("again");
+    stack.place(&id, &order(Fate::Completes, 0)).await.unwrap();
+    let placed = caused_by(&stack, &id, "placed").await;
+    write(&stack, &id, INVENTORY, ("inventory.reserved.v1", reserved()), placed).await;
+    // The id is the same for an order of this name in any log; the sequence is not.
+    let inventory = caused_by(&stack, &id, "inventory").await;
+    let cause = Cause { sequence: inventory.sequence + 1_000, ..inventory };
+    write(&stack, &id, PAYMENT, ("payment.charged.v1", charged()), cause).await;
+    eventually("it is set aside", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    let parked = stack.history().await.parked;
+    let entry: Value = serde_json::from_slice(&parked[0].payload).unwrap();
+    assert_eq!(entry["reason"], "no-cause");
+    assert_eq!(stack.sandbox.calls("label").await, 0);
+    assert_eq!(holds(&stack, &id, "pivot").await, None);
+}
+
+#[tokio::test]
 async fn h20_an_event_that_overtakes_its_cause_waits_for_it() {
     let mut stack = Stack::bare().await;
     for worker in ["ship-order", "complete-order"] {

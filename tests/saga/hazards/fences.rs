@@ -6,7 +6,7 @@ use quadrille::SagaId;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
-use tests::stack::{Fate, Launch, Stack};
+use tests::stack::{Fate, Launch, Stack, order};
 use tokio::time::{Instant, interval};
 
 use crate::by_hand::{effects, holds, refuse, saga};
@@ -93,4 +93,26 @@ async fn h25_a_hold_that_comes_after_its_undo_is_not_made() {
     assert_eq!(holds(&stack, &ids[0], "closed").await.as_deref(), Some("order.cancelled.v1"));
     assert_eq!(stack.free_stock().await, before);
     assert_eq!(stack.hold(&ids[0]).await.unwrap()["released"], true);
+}
+
+#[tokio::test]
+async fn h25_a_run_behind_a_fence_waits_until_it_sees_why() {
+    let mut stack = Stack::running(1).await;
+    let id = saga("fenced");
+    // As an old leader shows it: the fence is there, and the refusal before it is not yet.
+    let fence = json!({ "pieces": [], "released": true }).to_string();
+    stack.raw.publish(&format!("stock.hold.{id}"), &[], &fence).await.unwrap();
+    stack.place(&id, &order(Fate::Completes, 0)).await.unwrap();
+    eventually("it looks again", async || {
+        let said = stack.worker("reserve-inventory").said();
+        let looks = |line: &str| line.contains("fenced off") && line.contains("\"attempt\":2");
+        said.lines().any(looks).then_some(())
+    })
+    .await;
+    refuse(&stack, &id, "reserve-inventory").await;
+    stack.closed(std::slice::from_ref(&id)).await;
+    assert_eq!(holds(&stack, &id, "closed").await.as_deref(), Some("order.cancelled.v1"));
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
+    stack.quiet().await;
+    stack.check().await;
 }

@@ -86,6 +86,37 @@ async fn h16_an_undo_that_ends_its_worker_is_not_parked_and_does_not_end_it_for_
 }
 
 #[tokio::test]
+async fn h16_a_step_that_panics_on_one_message_says_so_and_others_go_on() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let armed = Armed::at(&stack, "panic", "run.odd-0");
+    stack.start(armed.panics("charge-customer").env("QUADRILLE_WORKER__CONCURRENCY", 2)).await;
+    stack.place_all("odd", &[Fate::Completes]).await;
+    armed.happens().await;
+    let worker = stack.worker("charge-customer");
+    let line = eventually("it is said", async || {
+        let said = worker.said();
+        said.lines().find(|line| line.contains("the step panicked")).map(str::to_owned)
+    })
+    .await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["level"], "ERROR");
+    assert_eq!(line["durable"], "charge-customer");
+    assert_eq!(line["subject"], "orders.inventory.odd-0");
+    let metrics = worker.page("/metrics").await.unwrap();
+    let counted = "quadrille_panics_total{durable=\"charge-customer\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
+    // It is not delivered again at once, and takes no place.
+    let after = stack.place_all("after", &[Fate::Completes; 20]).await;
+    stack.closed(&after).await;
+    assert_eq!(armed.times(), 1);
+    let info = stack.raw.durable("ORDERS", "charge-customer").await;
+    assert_eq!(info["num_ack_pending"], 1, "the message is not lost");
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
+}
+
+#[tokio::test]
 async fn h17_a_message_that_ends_its_worker_takes_no_neighbour_with_it() {
     let stack = without_charging().await;
     let armed = Armed::at(&stack, "killer", "run.killer-0");

@@ -4,12 +4,15 @@
 //! stream is the task of the server's permissions. For example, the server accepts `retention:
 //! interest`, whatever `deny_delete` says, and drops every event that all durables have settled.
 
+use std::time::Duration;
+
 use harness::process::Process;
 use quadrille::topology::{Profile, Topology};
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::within_patience;
-use tests::stack::{ACK_WAIT, Fate, Launch, Stack};
+use tests::proxy::Proxy;
+use tests::stack::{ACK_WAIT, Armed, Fate, Launch, Stack};
 
 /// A worker that compares the live settings with the flow's five times a second.
 async fn watchful(stack: &Stack, worker: &'static str) -> Process {
@@ -25,10 +28,11 @@ async fn stopped_because(worker: &mut Process) -> String {
     let status = within_patience(&format!("{name} stops"), worker.ended()).await;
     assert!(!status.success(), "{name} ended as if nothing were wrong");
     let said = worker.said();
-    let own = |line: &&str| line.starts_with(&format!("{name}: "));
-    let lines: Vec<_> = said.lines().filter(own).collect();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("the process ends")).collect();
     assert_eq!(lines.len(), 1, "{said}");
-    lines[0].to_owned()
+    let line: Value = serde_json::from_str(lines[0]).expect("a line of JSON");
+    assert_eq!((&line["level"], &line["worker"]), (&json!("ERROR"), &json!(name)));
+    line["error"].as_str().expect("a text").to_owned()
 }
 
 #[tokio::test]
@@ -111,6 +115,49 @@ async fn h13_a_log_that_may_forget_stops_every_worker() {
             stack.raw.change_stream(FLOW.stream, sound.clone()).await.unwrap();
         }
     }
+}
+
+/// Its effect is made, and its event is not: it sleeps, and its log is made anew meanwhile. Then it
+/// wakes up.
+async fn asleep_while_its_log_is_made_anew(url: &str, stack: &mut Stack) -> Process {
+    let launch = Armed::at(stack, "asleep", "run.after-effect");
+    let worker = launch.stops("charge-customer").env("QUADRILLE_NATS__URL", url);
+    let mut worker = stack.launcher().launch(&worker);
+    worker.ready().await.unwrap_or_else(|error| panic!("{error:#}"));
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    stack.place_all("before", &[Fate::Completes; 10]).await;
+    launch.happens().await;
+    stack.raw.api(&format!("STREAM.DELETE.{}", FLOW.stream), Value::Null).await.unwrap();
+    let topology = Topology { ack_wait: ACK_WAIT, ..Topology::new(&FLOW, Profile::Dev) };
+    stack.provision(&topology).await;
+    worker
+}
+
+#[tokio::test]
+async fn h14_a_worker_that_slept_while_its_log_was_made_anew_stops_at_its_first_write() {
+    let mut stack = Stack::bare().await;
+    let url = stack.server.url();
+    let mut worker = asleep_while_its_log_is_made_anew(&url, &mut stack).await;
+    worker.resume();
+    // Its durable is there again, so only the sequence of its event tells.
+    let why = stopped_because(&mut worker).await;
+    assert!(why.contains("not after"), "{why}");
+}
+
+#[tokio::test]
+async fn h14_a_lost_answer_makes_a_worker_look_whether_its_log_is_the_same() {
+    let mut stack = Stack::bare().await;
+    let proxy = Proxy::to(&stack.server.url()).await;
+    let mut worker = asleep_while_its_log_is_made_anew(&proxy.url(), &mut stack).await;
+    // The new log is longer than the old one was, so no sequence tells.
+    for at in 0..100 {
+        stack.raw.publish(&format!("orders.placed.other-{at}"), &[], "{}").await.unwrap();
+    }
+    proxy.lose_answers_after("HPUB orders.payment.", Duration::from_secs(3));
+    worker.resume();
+    let why = stopped_because(&mut worker).await;
+    assert!(why.contains("another stream"), "{why}");
 }
 
 #[tokio::test]

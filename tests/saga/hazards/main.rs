@@ -37,3 +37,4 @@ mod clocks;
 mod restarts;
 
 mod bad_input;
+mod malformed;

@@ -97,6 +97,52 @@ async fn h08_a_worker_that_loses_to_a_refusal_makes_sure_of_its_signal() {
 }
 
 #[tokio::test]
+async fn h08_an_order_turns_around_though_its_own_effect_cannot_be_taken_back_yet() {
+    let stack = Stack::running(1).await;
+    let slow = json!({ "operations": ["confirm"], "latency_ms": 1_000 });
+    stack.sandbox.set_faults("payment", &slow).await;
+    let ids = stack.place_all("stuck", &[Fate::Completes]).await;
+    eventually("the charge is in flight", async || {
+        (stack.sandbox.calls_for(&ids[0], "confirm").await > 0).then_some(())
+    })
+    .await;
+    // Nobody can refund for now, and this worker alone knows that the order is refused.
+    let fails = json!({ "operations": ["refund", "cancel"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &fails).await;
+    refuse_without_signal(&stack, &ids[0], "charge-customer").await;
+    eventually("the signal is given", async || holds(&stack, &ids[0], "refused").await).await;
+    assert_eq!(holds(&stack, &ids[0], "payment-undo").await, None);
+    stack.sandbox.clear_faults().await;
+    stack.closed(&ids).await;
+    assert_eq!(stack.sandbox.balance(&ids[0]).await, 0);
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h09_eleven_thousand_forged_signals_hinder_no_real_refusal() {
+    let stack = Stack::running(1).await;
+    let client = stack.client();
+    for at in 0..11_000 {
+        client.publish(format!("orders.refused.never{at}"), "{}".into()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    // As many are in flight as the server allows a forward durable.
+    for durable in ["reserve-inventory-undo", "charge-customer-undo"] {
+        eventually("they were delivered", async || {
+            let info = stack.raw.durable("ORDERS", durable).await;
+            (info["num_ack_pending"].as_u64() >= Some(10_000)).then_some(())
+        })
+        .await;
+    }
+    let ids = stack.place_all("real", &[Fate::Declined; 4]).await;
+    stack.closed(&ids).await;
+    for id in &ids {
+        assert_eq!(holds(&stack, id, "closed").await.as_deref(), Some("order.cancelled.v1"));
+    }
+}
+
+#[tokio::test]
 async fn h09_a_forged_signal_undoes_nothing_and_hinders_no_real_refusal() {
     let stack = Stack::running(1).await;
     stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;

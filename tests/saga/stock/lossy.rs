@@ -73,6 +73,14 @@ impl Broker for LossyBroker {
         self.broker.last_of_many(stream, filters)
     }
 
+    fn subjects<'a>(
+        &'a self,
+        stream: &'a str,
+        filter: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, Unavailable>> {
+        self.broker.subjects(stream, filter)
+    }
+
     fn inspect<'a>(
         &'a self,
         flow: &'static Flow,

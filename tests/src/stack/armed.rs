@@ -48,6 +48,11 @@ impl Armed {
             .env("QUADRILLE_FAILPOINT_LOG", self.log.display())
     }
 
+    /// As [`Armed::poisons`], but it panics, which its process survives.
+    pub fn panics(&self, worker: &'static str) -> Launch {
+        self.poisons(worker).env("QUADRILLE_FAILPOINT_ACTION", "panic")
+    }
+
     /// How often it has happened.
     pub fn times(&self) -> usize {
         std::fs::read_to_string(&self.log).map_or(0, |text| text.lines().count())

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{is_key, marks, no_key, stream, subject};
 use crate::broker::{Entry, Seen, Unavailable, Watch};
 use crate::nats::api::{self, code};
+use crate::nats::connection::Link;
 use crate::nats::message::{Position, position};
 
 /// How often the server says that it has nothing to say.
@@ -70,10 +71,9 @@ enum Heard {
 }
 
 impl BucketWatch {
-    /// `disconnects` as it is now: any further one ends the watch.
+    /// The next loss of the connection ends the watch.
     pub(in crate::nats) async fn new(
-        client: &Client,
-        disconnects: watch::Receiver<u64>,
+        link: &Link,
         bucket: &str,
         prefix: &str,
     ) -> Result<Self, Unavailable> {
@@ -82,6 +82,7 @@ impl BucketWatch {
             key if is_key(key) => vec![subject(bucket, key), subject(bucket, &format!("{key}.>"))],
             key => return Err(Unavailable(no_key(key))),
         };
+        let (client, disconnects) = (&link.client, link.disconnects.subscribe());
         let inbox = client.new_inbox();
         let subscriber = client.subscribe(inbox.clone()).await;
         let subscriber = subscriber.map_err(|error| Unavailable(error.to_string()))?;

@@ -6,23 +6,27 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::broker::{Broker, Stored, Unavailable};
+use crate::broker::{Broker, Unavailable};
 use crate::log::envelope::Envelope;
 use crate::log::parked;
-use crate::nats::api::{self, code};
-use crate::nats::{NatsBroker, inspect, read};
+use crate::nats::message;
+use crate::nats::read::{self, Read};
+use crate::nats::{NatsBroker, inspect};
 use crate::topology::parked_stream_name;
 use crate::{Flow, SagaId};
 
 /// Subjects of one request; the server takes 1,024.
-const AT_ONCE: usize = 1_000;
+const OF_ONE_REQUEST: usize = 1_000;
 
 /// How many open sagas a sentence names.
 const NAMED: usize = 10;
+
+/// Reads under way at once.
+const AT_ONCE: usize = 64;
 
 /// Where a new durable starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,15 +96,19 @@ pub(super) async fn open_sagas(broker: &NatsBroker, flow: &Flow) -> Result<OpenS
     let opened = sagas(broker, flow, flow.opens.slot).await?;
     let open: Vec<_> = opened.difference(&closed).collect();
     let mut found = OpenSagas::default();
-    for ids in open.chunks(AT_ONCE) {
+    for ids in open.chunks(OF_ONE_REQUEST) {
         let (unreadable, parked) = set_aside(broker, flow, ids).await?;
-        for stored in openings(broker, flow, ids).await? {
+        for Read { stored, raw_headers } in openings(broker, flow, ids).await? {
+            let stored = broker.names.stored(stored);
             let Some((slot, id)) = flow.parse_subject(&stored.subject) else { continue };
             if unreadable.contains(&id) {
                 continue;
             }
             let (sequence, since) = (stored.sequence, stored.stored_at);
             found.first = [found.first, Some(sequence)].into_iter().flatten().min();
+            if message::unreadable(&raw_headers).is_some() {
+                continue;
+            }
             match Envelope::read(flow, slot, &id, flow.opens.event, &stored) {
                 Err(bad) if NEVER_READ.contains(&bad.reason.code()) => {}
                 Ok(envelope) if serde_json::from_str::<IgnoredAny>(envelope.data).is_err() => {}
@@ -115,23 +123,22 @@ pub(super) async fn open_sagas(broker: &NatsBroker, flow: &Flow) -> Result<OpenS
     Ok(found)
 }
 
-/// The first events of these sagas.
+/// The first events of these sagas, from the leader, because a stream made by hand may not allow
+/// direct gets until this plan is applied, and one of them may have headers that no client can read.
 async fn openings(
     broker: &NatsBroker,
     flow: &Flow,
     ids: &[&SagaId],
-) -> Result<Vec<Stored>, Unavailable> {
+) -> Result<Vec<Read>, Unavailable> {
+    let stream = broker.names.stream(flow.stream);
     let subject = |id: &&SagaId| format!("{}.{}.{id}", flow.subjects, flow.opens.slot);
     let subjects: Vec<_> = ids.iter().map(subject).collect();
-    if let Ok(found) = broker.last_of_many(flow.stream, subjects.clone()).await {
-        return Ok(found);
-    }
-    // A stream made by hand may not allow direct gets until this plan is applied.
-    let mut found = Vec::new();
-    for subject in subjects {
-        found.extend(broker.last(flow.stream, &subject).await?);
-    }
-    Ok(found)
+    let reads = broker.names.subjects(subjects).into_iter().map(|subject| {
+        let stream = &stream;
+        async move { read::last_raw(&broker.client, stream, &subject).await }
+    });
+    let found = stream::iter(reads).buffer_unordered(AT_ONCE);
+    found.try_filter_map(|read| std::future::ready(Ok(read))).try_collect().await
 }
 
 /// Sagas whose opening was set aside: those that no worker of any build will read, and all.
@@ -142,15 +149,14 @@ async fn set_aside(
 ) -> Result<(HashSet<SagaId>, HashSet<SagaId>), Unavailable> {
     let (mut unreadable, mut parked) = (HashSet::new(), HashSet::new());
     let first = flow.steps.iter().find(|row| row.on == flow.opens.slot);
-    let (Some(first), names) = (first, &broker.names) else { return Ok((unreadable, parked)) };
+    let Some(first) = first else { return Ok((unreadable, parked)) };
     let stream = parked_stream_name(flow);
-    if inspect::stream(&broker.client, &names.stream(&stream)).await?.is_none() {
+    if inspect::stream(&broker.client, &broker.names.stream(&stream)).await?.is_none() {
         return Ok((unreadable, parked));
     }
     let subjects = ids.iter().map(|id| parked::subject(flow, first.worker, Some(id))).collect();
-    let (stream, subjects) = (names.stream(&stream), names.subjects(subjects));
     // Without an answer, as from a stream made by hand, all of them count as readable.
-    let found = read::last_of_many(&broker.client, &stream, subjects).await.unwrap_or_default();
+    let found = broker.last_of_many(&stream, subjects).await.unwrap_or_default();
     for stored in found {
         let Ok(entry) = serde_json::from_slice::<parked::Entry>(&stored.payload) else { continue };
         let Some((_, id)) = flow.parse_subject(&entry.parked.subject) else { continue };
@@ -172,31 +178,9 @@ async fn sagas(
     flow: &Flow,
     slot: &str,
 ) -> Result<HashSet<SagaId>, Unavailable> {
-    #[derive(Deserialize)]
-    struct Page {
-        state: State,
-        #[serde(default)]
-        total: usize,
-    }
-    #[derive(Deserialize)]
-    struct State {
-        #[serde(default)]
-        subjects: std::collections::HashMap<String, u64>,
-    }
     let filter = flow.filter(slot);
     let (stream, filter) = (broker.names.stream(flow.stream), broker.names.subject(&filter));
-    let (mut ids, mut read) = (HashSet::new(), 0);
-    loop {
-        let body = serde_json::json!({ "subjects_filter": filter, "offset": read });
-        let subject = format!("$JS.API.STREAM.INFO.{stream}");
-        let page = api::request::<Page>(&broker.client, subject, body.to_string()).await;
-        let Some(page) = page.found(&[code::STREAM_NOT_FOUND])? else { return Ok(ids) };
-        let count = page.state.subjects.len();
-        let id = |subject: String| SagaId::parse(subject.rsplit('.').next()?).ok();
-        ids.extend(page.state.subjects.into_keys().filter_map(id));
-        read += count;
-        if count == 0 || read >= page.total {
-            return Ok(ids);
-        }
-    }
+    let subjects = inspect::subjects(&broker.client, &stream, &filter).await?;
+    let id = |subject: &String| SagaId::parse(subject.rsplit('.').next()?).ok();
+    Ok(subjects.iter().filter_map(id).collect())
 }

@@ -87,6 +87,7 @@ fn view(log: &Log) -> View {
         decisions: decided.into_iter().zip(1..).map(|(slot, at)| entry(slot, at)).collect(),
         undone: vec![entry(log.inventory_undo, 11), entry(log.payment_undo, 12), None, None],
         pivot: entry(pivot, 21),
+        is_opened: true,
         trigger: None,
     }
 }
@@ -134,6 +135,21 @@ fn an_earlier_step_waits_until_the_later_one_is_undone() {
     assert_eq!(undo(Log { payment_undo: Alien, ..refused }), later);
     assert_eq!(undo(Log { inventory: Refused, ..NOTHING }), "unknown");
     assert_eq!(undo(Log { inventory: Refused, inventory_undo: Done, ..NOTHING }), "undone");
+}
+
+/// A client that writes the first step's undo slot cancels no order that goes well.
+#[test]
+fn a_stray_undo_slot_alone_cancels_nothing() {
+    let all_undone = |log: Log| view(&log).all_undone(&FLOW);
+    let stray = Log { inventory: Done, payment: Done, inventory_undo: Done, ..NOTHING };
+    assert!(!all_undone(Log { ..stray }));
+    assert!(!all_undone(Log { pivot: Done, ..stray }));
+    assert!(!all_undone(Log { payment_undo: Done, ..stray }));
+    assert!(all_undone(Log { pivot: Refused, ..stray }));
+    assert!(all_undone(Log { payment: Refused, ..stray }));
+    assert!(all_undone(Log { pivot: Done, shipment: Refused, ..stray }));
+    assert!(all_undone(Log { inventory: Refused, inventory_undo: Done, ..NOTHING }));
+    assert!(!all_undone(Log { pivot: Refused, inventory_undo: Alien, ..stray }));
 }
 
 /// Whichever slots a read misses (empty or alien instead of what is there), no undo starts that
