@@ -81,6 +81,7 @@ pub fn run<C: Subcommand>(
     target.on_the_line = on_the_line;
     let ui = Ui::new(name, no_color);
     let tool = Tool { flow, target, default_broker, ui, line };
+    quadrille::telemetry::hide_panics_of_the_client();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.map_err(anyhow::Error::from);
     let ended = ended.and_then(|runtime| runtime.block_on(act(command, &tool)));

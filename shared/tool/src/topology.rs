@@ -92,6 +92,8 @@ struct Report<'c> {
     /// Settings that stay as they are where they exist.
     kept: Vec<&'static str>,
     changes: Vec<Entry<'c>>,
+    /// What an operator should know, and no plan mends.
+    concerns: &'c [String],
     applied: bool,
 }
 
@@ -126,6 +128,7 @@ pub async fn run(command: &TopologyCommand, tool: &Tool) -> anyhow::Result<ExitC
     let connection = tool.connect().await?;
     let topology = settings.topology(tool.flow);
     let changes = provision::plan(&connection.broker, &topology).await?;
+    let concerns = provision::concerns(&connection.broker, &topology).await?;
     let ending = match write {
         _ if changes.iter().any(|change| change.kind == ChangeKind::Refuse) => Ending::Refused,
         Some(permission) => {
@@ -136,9 +139,12 @@ pub async fn run(command: &TopologyCommand, tool: &Tool) -> anyhow::Result<ExitC
         None => Ending::Pending,
     };
     if settings.json {
-        output::json(&report(settings, &changes, ending))?;
+        output::json(&report(settings, &changes, &concerns, ending))?;
     } else {
         output::data(&text(&changes, &connection.url, tool.ui.on_stdout))?;
+        for concern in &concerns {
+            tool.ui.note(tool.ui.on_stderr.paint(WAITS, concern));
+        }
         if !changes.is_empty() {
             tool.ui.note(what_next(command, tool, changes.len(), ending));
         }
@@ -174,7 +180,12 @@ pub async fn apply(
     })
 }
 
-fn report<'c>(settings: &Settings, changes: &'c [Change], ending: Ending) -> Report<'c> {
+fn report<'c>(
+    settings: &Settings,
+    changes: &'c [Change],
+    concerns: &'c [String],
+    ending: Ending,
+) -> Report<'c> {
     let entry = |change: &'c Change| Entry {
         kind: word(change.kind),
         object: &change.object,
@@ -184,6 +195,7 @@ fn report<'c>(settings: &Settings, changes: &'c [Change], ending: Ending) -> Rep
         profile: settings.profile.map(Profile::name),
         kept: settings.kept(),
         changes: changes.iter().map(entry).collect(),
+        concerns,
         applied: ending == Ending::Applied,
     }
 }
