@@ -23,7 +23,8 @@ use gateway::{Bill, Opened, Owner, Payment, PaymentGateway, State};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The URL below which the gateway's paths begin; `/v1/payment_intents` is added.
+    /// The URL below which the gateway's paths begin; `/v1/payment_intents` is added. Without it
+    /// the worker does not start.
     pub url: String,
     /// Sent as a bearer token, if there is one.
     pub secret: Option<Secret>,
@@ -39,7 +40,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            url: "http://127.0.0.1:8080/payment".into(),
+            url: String::new(),
             secret: None,
             timeout: Duration::from_secs(2),
             key_lifetime: Duration::from_secs(23 * 60 * 60),
@@ -69,11 +70,17 @@ impl<Gateway: PaymentGateway> Step for ChargeCustomer<Gateway> {
             let (payment, amount) = (None, reserved.total);
             return Ok(Outcome::Done(PaymentCharged { payment, amount, ship_to, pieces }));
         }
+        let was_young = context.age() < self.key_lifetime;
         let mut payment = match self.payments(reserved, context).await? {
             Payments::Known(payments) => gateway::decisive(payments),
             Payments::Refused(reason) => return Ok(Outcome::Refused(PaymentRefused { reason })),
             Payments::NoneEver(why) => return Err(StepError::BadMessage(why)),
         };
+        if was_young && context.age() >= self.key_lifetime {
+            // The machine slept meanwhile: this may be a second payment, beside one that another
+            // replica has charged. Not confirmed, it moves no money.
+            return Err(StepError::local("the gateway may have forgotten the key meanwhile"));
+        }
         payment.must_be_for(reserved.total)?;
         if payment.state == State::Unconfirmed {
             let key = context.key("confirm");

@@ -74,6 +74,16 @@ async fn a_reserved_order_is_charged_in_full() {
     assert_eq!(gateway.charges(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_order_that_another_replica_charged_while_this_machine_slept_is_charged_once() {
+    let young = Duration::from_secs(60);
+    let gateway = gateway_with(State::Charged, euros(2_500)).slow_to_open(OLD);
+    given(&step(&gateway)).aged(young).when(&reserved()).await.then_try_again();
+    let now = young + OLD;
+    given(&step(&gateway)).aged(now).when(&reserved()).await.then(Outcome::Done(charged("pi_old")));
+    assert_eq!(gateway.charges(), 0, "no second charge");
+}
+
 #[tokio::test]
 async fn an_order_that_costs_nothing_is_done_without_the_gateway() {
     let gateway = ScriptedGateway::new(Faults::none()).declining("asked");

@@ -4,6 +4,7 @@ mod books;
 mod draft;
 mod log;
 mod scripted;
+mod shown;
 
 use std::future::Future;
 
@@ -11,6 +12,7 @@ use quadrille::SagaId;
 use quadrille::broker::Unavailable;
 use quadrille::step::StepError;
 use schemas::Sku;
+use schemas::stock::STREAM;
 
 pub use books::{Hold, Level, No, Piece, Pieces};
 pub use log::StockLog;
@@ -59,6 +61,6 @@ pub enum Trouble {
     Rejected { code: u64, description: String },
     #[error("a hold is too large for the stream of the stock")]
     TooLarge,
-    #[error("{0} does not hold a stock record")]
-    Unreadable(String),
+    #[error("{0} had a level, and has none now: is it another stream {STREAM}?")]
+    Gone(Sku),
 }

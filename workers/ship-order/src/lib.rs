@@ -27,7 +27,8 @@ use quotes::{Quotes, Rate};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The URL below which the carrier's paths begin; `/labels` is added.
+    /// The URL below which the carrier's paths begin; `/labels` is added. Without it, or without
+    /// `quote_url`, the worker does not start.
     pub url: String,
     /// Sent as a bearer token, if there is one.
     pub secret: Option<Secret>,
@@ -46,10 +47,10 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            url: "http://127.0.0.1:8080/carrier".into(),
+            url: String::new(),
             secret: None,
             timeout: Duration::from_secs(2),
-            quote_url: "http://127.0.0.1:8080/quote".into(),
+            quote_url: String::new(),
             quote_secret: None,
             quote_timeout: Duration::from_millis(100),
         }

@@ -11,7 +11,7 @@ mod intent;
 mod refund;
 mod says;
 
-use quadrille::http::{Answer, BadSettings, Body, Client, Error, encode};
+use quadrille::http::{Answer, BadSettings, Body, Client, Error, encode, given};
 use quadrille::step::StepError;
 use quadrille::{Currency, IdempotencyKey, Money};
 use tokio::time::Instant;
@@ -48,7 +48,8 @@ impl HttpGateway {
     /// # Errors
     /// [`BadSettings`] when no request could ever be made with them.
     pub fn new(settings: &Settings) -> Result<Self, BadSettings> {
-        let client = Client::new(&settings.url, settings.secret.clone(), settings.timeout)?;
+        let url = given("charge-customer.url", &settings.url)?;
+        let client = Client::new(url, settings.secret.clone(), settings.timeout)?;
         Ok(Self { client: client.with_header("stripe-version", VERSION) })
     }
 

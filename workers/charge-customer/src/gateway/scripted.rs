@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use quadrille::step::StepError;
 use quadrille::testing::Faults;
@@ -17,6 +18,7 @@ use super::{Bill, Opened, Owner, Payment, PaymentGateway, State};
 #[derive(Debug, Clone, Default)]
 pub struct ScriptedGateway {
     faults: Faults,
+    opening_takes: Duration,
     book: Arc<Mutex<Book>>,
 }
 
@@ -35,7 +37,13 @@ struct Book {
 impl ScriptedGateway {
     /// A gateway that is reached through `faults`, and charges every payment.
     pub fn new(faults: Faults) -> Self {
-        Self { faults, book: Arc::default() }
+        Self { faults, ..Self::default() }
+    }
+
+    /// Opening a payment takes this long from now on, as on a machine that is suspended meanwhile.
+    #[must_use]
+    pub fn slow_to_open(self, opening_takes: Duration) -> Self {
+        Self { opening_takes, ..self }
     }
 
     /// From now on every payment is declined with this code.
@@ -165,6 +173,7 @@ impl PaymentGateway for ScriptedGateway {
         key: IdempotencyKey,
         _: Instant,
     ) -> Result<Opened, StepError> {
+        tokio::time::sleep(self.opening_takes).await;
         self.once(|book| book.open(bill, key)).await
     }
 

@@ -41,7 +41,8 @@ pub struct Piece {
     pub quantity: u64,
 }
 
-/// A value, and the sequence of the message it was read from; 0 if there is none.
+/// A value, and the sequence of the message it was read from; 0 if there is none. A message without
+/// a value is junk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known<T> {
     pub(super) revision: u64,
@@ -50,6 +51,10 @@ pub(super) struct Known<T> {
 
 impl<T> Known<T> {
     pub(super) const NONE: Self = Self { revision: 0, value: None };
+
+    pub(super) fn is_junk(&self) -> bool {
+        self.value.is_none() && self.revision > 0
+    }
 }
 
 /// One request.
@@ -83,6 +88,8 @@ pub enum No {
     /// The answer of an old leader; the next leader gives the right one.
     #[error("the level of {0} is not found, although pieces of it are held")]
     NoLevel(Sku),
+    #[error("the level of {0} is no stock record: count its pieces and set them")]
+    Junk(Sku),
 }
 
 impl No {
@@ -93,7 +100,8 @@ impl No {
             Self::TooLittle(_)
             | Self::UnknownSku(_)
             | Self::BelowHeld { .. }
-            | Self::NoLevel(_) => true,
+            | Self::NoLevel(_)
+            | Self::Junk(_) => true,
         }
     }
 }

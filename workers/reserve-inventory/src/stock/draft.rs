@@ -6,7 +6,7 @@
 use quadrille::SagaId;
 use schemas::Sku;
 
-use super::books::{Books, Changes, Hold, Level, No, Piece, Pieces, Want};
+use super::books::{Books, Changes, Hold, Known, Level, No, Piece, Pieces, Want};
 
 /// The broker's limit on one atomic batch.
 const MOST_MESSAGES: usize = 1_000;
@@ -58,6 +58,7 @@ impl<'b> Draft<'b> {
         }
         for (sku, quantity) in wanted {
             match self.level(sku) {
+                None if self.is_junk(sku) => return Err(No::Junk(sku.clone())),
                 None => return Err(No::UnknownSku(sku.clone())),
                 Some(level) if level.free < *quantity => return Err(No::TooLittle(sku.clone())),
                 Some(_) => {}
@@ -79,10 +80,15 @@ impl<'b> Draft<'b> {
             None => Vec::new(),
         };
         if let Some(piece) = pieces.iter().find(|piece| self.level(&piece.sku).is_none()) {
-            return Err(No::NoLevel(piece.sku.clone()));
+            let sku = piece.sku.clone();
+            return Err(if self.is_junk(&sku) { No::Junk(sku) } else { No::NoLevel(sku) });
         }
         for Piece { sku, quantity } in &pieces {
-            self.change(sku, |level| level.free += quantity);
+            // A hold that was never made may claim any number of pieces; no more come free than
+            // are stocked.
+            self.change(sku, |level| {
+                level.free = level.free.saturating_add(*quantity).min(level.stocked);
+            });
         }
         self.changes.holds.insert(order.clone(), Hold { pieces, released: true });
         Ok(())
@@ -98,7 +104,9 @@ impl<'b> Draft<'b> {
         }
         for (sku, stocked) in wanted {
             let level = self.level(sku);
-            if !(opening && level.is_some()) {
+            // An operator may set a level that is junk, because only that mends it; the pieces that
+            // orders hold are then not known, and count as sold.
+            if !(opening && (level.is_some() || self.is_junk(sku))) {
                 let (stocked, free) = (*stocked, *stocked - held(level));
                 let level = Level { sku: sku.clone(), stocked, free };
                 self.changes.levels.insert(sku.clone(), level);
@@ -115,6 +123,11 @@ impl<'b> Draft<'b> {
     fn level(&self, sku: &Sku) -> Option<&Level> {
         let known = || self.books.levels.get(sku).and_then(|known| known.value.as_ref());
         self.changes.levels.get(sku).or_else(known)
+    }
+
+    fn is_junk(&self, sku: &Sku) -> bool {
+        let known = || self.books.levels.get(sku).is_some_and(Known::is_junk);
+        !self.changes.levels.contains_key(sku) && known()
     }
 
     fn change(&mut self, sku: &Sku, change: impl FnOnce(&mut Level)) {

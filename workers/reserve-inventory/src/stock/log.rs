@@ -18,12 +18,13 @@ use quadrille::SagaId;
 use quadrille::broker::{Broker, Published, Unknown};
 use quadrille::step::StepError;
 use schemas::Sku;
-use schemas::stock::{SKUS, STREAM, hold_subject, sku_subject};
+use schemas::stock::{STREAM, hold_subject, sku_subject};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex as Driver, oneshot};
 
 use super::books::{Books, Changes, Known, Level, No, Pieces, Want};
 use super::draft::Draft;
+use super::shown::{read, say_junk};
 use super::{Held, Stock, Trouble};
 
 /// Requests in one group. With a few SKUs they fill a batch of a few hundred messages; larger
@@ -38,10 +39,13 @@ const MOST_SILENCES: u32 = 3;
 
 /// The stock on the broker; any number of replicas may share it.
 pub struct StockLog {
-    broker: Arc<dyn Broker>,
+    pub(super) broker: Arc<dyn Broker>,
     waiting: Mutex<VecDeque<Asked>>,
     /// The caller that holds the lock commits for its group. Holds the levels of the last commit.
     driver: Driver<Levels>,
+    /// SKUs that had a level once. None ever goes, so one that has none now is read from another
+    /// stream of the same name, or from an old leader.
+    seen: Mutex<BTreeSet<Sku>>,
 }
 
 type Levels = BTreeMap<Sku, Known<Level>>;
@@ -67,7 +71,7 @@ impl Stock for StockLog {
             Err(No::TooLittle(sku)) => Ok(Held::TooLittle(sku)),
             Err(No::UnknownSku(sku)) => Ok(Held::UnknownSku(sku)),
             Err(No::Released) => Ok(Held::Released),
-            Err(no @ (No::BelowHeld { .. } | No::NoLevel(_))) => Err(no.into()),
+            Err(no @ (No::BelowHeld { .. } | No::NoLevel(_) | No::Junk(_))) => Err(no.into()),
         }
     }
 
@@ -78,7 +82,12 @@ impl Stock for StockLog {
 
 impl StockLog {
     pub fn new(broker: Arc<dyn Broker>) -> Self {
-        Self { broker, waiting: Mutex::default(), driver: Driver::default() }
+        Self {
+            broker,
+            waiting: Mutex::default(),
+            driver: Driver::default(),
+            seen: Mutex::default(),
+        }
     }
 
     /// Sets the pieces stocked of 1 to 1,000 SKUs, including held ones: all or none. `opening` only
@@ -88,24 +97,6 @@ impl StockLog {
     /// [`No::BelowHeld`] if orders hold more; [`Trouble`] if that could not be found out.
     pub async fn set(&self, stocked: Pieces, opening: bool) -> Answer {
         self.ask(Want::Set { stocked, opening }).await
-    }
-
-    /// The stock of these SKUs, or of every SKU for an empty list, in the order of their names;
-    /// unknown ones are left out. Only for display, because another replica may have changed it
-    /// meanwhile.
-    ///
-    /// # Errors
-    /// When the broker gives no answer.
-    pub async fn show(&self, skus: &[Sku]) -> Result<Vec<Level>, Trouble> {
-        let filters = match skus {
-            [] => vec![SKUS.to_owned()],
-            skus => skus.iter().map(sku_subject).collect(),
-        };
-        let stored = self.broker.last_of_many(STREAM, filters).await?;
-        let levels = stored.iter().map(|stored| read(&stored.subject, &stored.payload));
-        let mut levels = levels.collect::<Result<Vec<Level>, _>>()?;
-        levels.sort_by(|one, other| one.sku.cmp(&other.sku));
-        Ok(levels)
     }
 
     /// Waits for the answer, and commits groups as long as no other caller does.
@@ -140,6 +131,7 @@ impl StockLog {
                 // An unknown SKU is not remembered, because any client may ask for any number of
                 // them.
                 books.levels.retain(|_, known| known.value.is_some());
+                self.seen().extend(books.levels.keys().cloned());
                 *levels = books.levels;
                 answers.into_iter().map(Ok).collect()
             }
@@ -160,6 +152,10 @@ impl StockLog {
         let mut waiting = self.waiting();
         let count = waiting.len().min(MOST_WANTS);
         waiting.drain(..count).filter(|asked| !asked.answer.is_closed()).collect()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeSet<Sku>> {
+        self.seen.lock().expect("no code panics while it holds the lock")
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Asked>> {
@@ -253,7 +249,13 @@ impl StockLog {
 
     async fn read_levels(&self, books: &mut Books, wants: &[&Want]) -> Result<(), Trouble> {
         let skus = books.unknown_skus(wants);
-        books.levels.extend(self.last_of(skus, sku_subject).await?);
+        let read = self.last_of(skus, sku_subject).await?;
+        let seen = self.seen();
+        let gone = read.iter().find(|(sku, known)| *known == Known::NONE && seen.contains(sku));
+        if let Some((sku, _)) = gone {
+            return Err(Trouble::Gone(sku.clone()));
+        }
+        books.levels.extend(read);
         Ok(())
     }
 
@@ -265,10 +267,13 @@ impl StockLog {
         let last = async |key: K| {
             let subject = subject(&key);
             let known = match self.broker.last(STREAM, &subject).await? {
-                Some(stored) => Known {
-                    revision: stored.sequence,
-                    value: Some(read(&subject, &stored.payload)?),
-                },
+                Some(stored) => {
+                    let value = read(&stored.payload);
+                    if value.is_none() {
+                        say_junk(&subject);
+                    }
+                    Known { revision: stored.sequence, value }
+                }
                 None => Known::NONE,
             };
             Ok((key, known))
@@ -290,8 +295,4 @@ fn doubtful(answers: &[Result<(), No>], fresh: &BTreeSet<usize>) -> impl Iterato
         Err(no) if no.rests_on_levels() && !fresh.contains(&at) => Some(at),
         Err(_) | Ok(()) => None,
     })
-}
-
-fn read<T: DeserializeOwned>(subject: &str, payload: &[u8]) -> Result<T, Trouble> {
-    serde_json::from_slice(payload).map_err(|_| Trouble::Unreadable(subject.to_owned()))
 }

@@ -165,15 +165,19 @@ impl Broker for MemoryBroker {
         _: &'a str,
         filters: Vec<String>,
     ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>> {
-        let subjects: Vec<String> = match filters[0].strip_suffix('*') {
-            Some(prefix) => {
-                let newest: BTreeMap<String, serde_json::Value> = self.0.newest(prefix);
-                newest.into_keys().map(|key| format!("{prefix}{key}")).collect()
-            }
-            None => filters,
-        };
-        let found = subjects.iter().filter_map(|subject| self.0.last_of(subject)).collect();
+        let found = filters.iter().filter_map(|subject| self.0.last_of(subject)).collect();
         async move { Ok(found) }.boxed()
+    }
+
+    fn subjects<'a>(
+        &'a self,
+        _: &'a str,
+        filter: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, Unavailable>> {
+        let prefix = filter.strip_suffix('*').expect("a filter of one kind of record");
+        let newest: BTreeMap<String, serde_json::Value> = self.0.newest(prefix);
+        let subjects = newest.into_keys().map(|key| format!("{prefix}{key}")).collect();
+        async move { Ok(subjects) }.boxed()
     }
 
     fn publish_once<'a>(&'a self, _: &'a Slot, _: Bytes) -> BoxFuture<'a, Published> {

@@ -1,7 +1,7 @@
 //! The carrier over HTTP and JSON.
 
 use quadrille::IdempotencyKey;
-use quadrille::http::{self, BadSettings, Body, Client, encode};
+use quadrille::http::{self, BadSettings, Body, Client, encode, given};
 use quadrille::ids::{Reference, shown};
 use quadrille::step::StepError;
 use schemas::order_fulfilment::events::Destination;
@@ -24,7 +24,8 @@ impl HttpCarrier {
     /// [`BadSettings`] when no request could ever be made with them.
     pub fn new(settings: &Settings) -> Result<Self, BadSettings> {
         let secret = settings.secret.clone();
-        Ok(Self { client: Client::new(&settings.url, secret, settings.timeout)? })
+        let url = given("ship-order.url", &settings.url)?;
+        Ok(Self { client: Client::new(url, secret, settings.timeout)? })
     }
 
     /// What was decided under a key which now comes with other parameters: the rate may be another

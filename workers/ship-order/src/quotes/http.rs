@@ -1,6 +1,6 @@
 //! The quote service over HTTP and JSON.
 
-use quadrille::http::{BadSettings, Client, encode};
+use quadrille::http::{BadSettings, Client, encode, given};
 use quadrille::step::StepError;
 use tokio::time::Instant;
 
@@ -19,7 +19,8 @@ impl HttpQuotes {
     /// [`BadSettings`] when no request could ever be made with them.
     pub fn new(settings: &Settings) -> Result<Self, BadSettings> {
         let secret = settings.quote_secret.clone();
-        Ok(Self { client: Client::new(&settings.quote_url, secret, settings.quote_timeout)? })
+        let url = given("ship-order.quote_url", &settings.quote_url)?;
+        Ok(Self { client: Client::new(url, secret, settings.quote_timeout)? })
     }
 }
 
