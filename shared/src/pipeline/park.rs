@@ -23,8 +23,9 @@ pub(crate) struct SetAside {
 
 static FULL: Repeats = Repeats::none();
 
-/// Parks a delivery of `durable`; `saga` is `None` if the subject names none. If that cannot be done
-/// now, the message goes back to the broker: nothing was settled, and it keeps no place from others.
+/// Parks a delivery of `durable`; `saga` is `None` if the subject names none. If that cannot be
+/// done now, the message goes back to the broker: nothing was settled, and it keeps no place from
+/// others.
 pub(crate) async fn park(
     worker: &Worker,
     delivered: &Delivered,

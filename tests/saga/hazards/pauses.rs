@@ -98,8 +98,7 @@ async fn h40_a_reconnect_in_a_pause_pulls_nothing() {
     stack.server.restart().await;
     let delivered = durable(&stack).await["delivered"].clone();
     eventually("both replicas are back", async || {
-        // Each has two: one for its work, one for its endpoint.
-        (connections(&stack) >= before + 4).then_some(())
+        (connections(&stack) >= before + 2).then_some(())
     })
     .await;
     // What they hold they still keep, which takes longer than a pull.

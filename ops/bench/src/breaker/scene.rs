@@ -104,6 +104,7 @@ impl Scene {
                     format!("nats.url={}", self.server.url()),
                     format!("reserve-inventory.opening_stock={}", stock.join(",")),
                     format!("ship-order.url={url}/carrier"),
+                    format!("ship-order.quote_url={url}/quote"),
                 ],
             );
             for set in own {

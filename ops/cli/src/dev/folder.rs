@@ -271,11 +271,14 @@ mod tests {
     async fn only_a_process_that_names_the_folder_is_ended() {
         let there = tempfile::tempdir().unwrap();
         let path = there.path().canonicalize().unwrap();
-        let sleeper = |name: &str| {
-            std::process::Command::new("sh").args(["-c", "sleep 60", name]).spawn().unwrap()
+        // Ends with its standard input. A last command would take its place, and its name with it.
+        let waiter = |name: &str| {
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", "read -r line", name]).stdin(std::process::Stdio::piped());
+            command.spawn().unwrap()
         };
-        let mut ours = sleeper(&path.join("x").display().to_string());
-        let mut stranger = sleeper("/somewhere/else");
+        let mut ours = waiter(&path.join("x").display().to_string());
+        let mut stranger = waiter("/somewhere/else");
         fs::create_dir(path.join("run")).unwrap();
         let registry = Registry::new(path.join("run/children.json"));
         registry.add("ours", ours.id());

@@ -124,7 +124,8 @@ pub(super) async fn open_sagas(broker: &NatsBroker, flow: &Flow) -> Result<OpenS
 }
 
 /// The first events of these sagas, from the leader, because a stream made by hand may not allow
-/// direct gets until this plan is applied, and one of them may have headers that no client can read.
+/// direct gets until this plan is applied, and one of them may have headers that no client can
+/// read.
 async fn openings(
     broker: &NatsBroker,
     flow: &Flow,

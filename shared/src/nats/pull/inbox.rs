@@ -1,5 +1,5 @@
-//! Where a pull hears: an inbox on a connection that reads nothing else, both opened again when they
-//! are dead.
+//! Where a pull hears: an inbox on a connection that reads nothing else, both opened again when
+//! they are dead.
 
 use async_nats::{Client, PublishError, Subscriber};
 use serde::Deserialize;

@@ -1,5 +1,5 @@
-//! What the stock is, for people, and what its records are: one that is junk is named, and harms its
-//! own SKU alone.
+//! What the stock is, for people, and what its records are: one that is junk is named, and harms
+//! its own SKU alone.
 
 use schemas::Sku;
 use schemas::stock::{SKUS, STREAM, sku_subject};
