@@ -287,8 +287,7 @@ impl StepContext {
         self.attempt.deadline
     }
 
-    /// Age of `run`'s trigger by the broker's clock, now: it decides whether a key may have
-    /// expired.
+    /// Age of `run`'s trigger by the broker's clock: it decides whether a key may have expired.
     pub fn age(&self) -> Duration {
         self.attempt.age + self.since.passed()
     }

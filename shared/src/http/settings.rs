@@ -6,7 +6,7 @@ pub enum BadSettings {
     /// Names the setting.
     #[error(
         "{0} is not set: it is the URL below which the service's paths begin, such as \
-         https://host/path (`quadrille dev` sets it for its own workers)"
+         https://host/path"
     )]
     NoUrl(&'static str),
     #[error("a base URL must look like http://host:port/path")]
