@@ -35,6 +35,10 @@ pub static FLOW: Flow = Flow {
             .prefers(&["quote-service"]),
         step("complete-order")
             .on("shipment")
-            .closes("closed", "order.completed.v1", "order.cancelled.v1"),
+            .closes("closed", "order.completed.v1", "order.cancelled.v1")
+            .cancels(
+                opens("cancel", "order.cancel-requested.v1"),
+                opens("cancel-refused", "order.cancel-refused.v1"),
+            ),
     ],
 };

@@ -14,6 +14,8 @@
 mod worker;
 mod held;
 
+mod released;
+
 mod decode;
 mod cause;
 mod idempotency;
@@ -24,7 +26,7 @@ mod earlier;
 mod alone;
 mod attempts;
 mod commit;
-mod signal;
+pub(crate) mod signal;
 mod write;
 
 // The last stage. It takes the proofs that `decode`, `commit` and `park` make, and each of those
@@ -41,6 +43,7 @@ pub(crate) use held::{Held, Note, one_line};
 pub(crate) use park::park;
 pub(crate) use part::{Final, Part, Undoable};
 pub(crate) use permit::Turn;
+pub(crate) use released::handle as handle_released;
 pub(crate) use worker::{GiveBack, Limits, Why, Worker};
 pub(crate) use write::{Resolved, write_once};
 

@@ -214,17 +214,17 @@ impl Topology {
     /// The durables of one worker; of every worker for `None`.
     pub fn durables(&self, worker: Option<&str>) -> Vec<DurableSpec> {
         let spec = |durable: crate::flow::Durable| DurableSpec {
-            stream: self.flow.stream.to_owned(),
+            stream: durable.stream,
             name: durable.name,
             worker: durable.worker,
             role: durable.role,
             filters: durable.filters,
             ack_wait: self.ack_wait,
             max_in_flight: match durable.role {
-                Role::Forward => 10_000,
+                Role::Forward | Role::Released => 10_000,
                 // What cannot be settled yet, such as a forged signal, stays in flight; the server
                 // keeps some 100 bytes for each.
-                Role::Undo | Role::Closing => 1_000_000,
+                Role::Undo | Role::Closing | Role::Cancel => 1_000_000,
             },
         };
         self.flow.durables(worker).into_iter().map(spec).collect()
@@ -249,7 +249,7 @@ fn flow_stream(flow: &Flow) -> StreamSpec {
 
 /// Name of the stream of parked messages.
 pub fn parked_stream_name(flow: &Flow) -> String {
-    format!("{}_PARKED", flow.stream)
+    flow.parked_stream()
 }
 
 fn parked_stream(flow: &Flow) -> StreamSpec {
@@ -300,7 +300,8 @@ mod tests {
         assert_eq!(buckets, ["bucket breakers", "bucket attempts"]);
         let durables = topology.durables(Some("charge-customer"));
         let names: Vec<_> = durables.iter().map(|durable| durable.name.as_str()).collect();
-        assert_eq!(names, ["charge-customer", "charge-customer-undo"]);
+        let expected = ["charge-customer", "charge-customer-undo", "charge-customer-released"];
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 mod view;
 mod waking;
 pub(crate) mod closing;
+mod walk;
+pub(crate) mod cancel;
 
 use tokio::time::timeout_at;
 

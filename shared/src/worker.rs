@@ -31,7 +31,7 @@ use crate::pipeline::{self, Delivery, Final, Held, Limits, Part, Undoable, Worke
 use crate::process::{self, Process};
 use crate::step::{Step, Undo};
 use crate::telemetry;
-use crate::undo::{self, closing};
+use crate::undo::{self, cancel, closing};
 use breakers::Breakers;
 
 /// A worker that has read its settings and reached the broker, and waits for its step.
@@ -151,8 +151,8 @@ impl Start {
         for (source, durable) in (0..).zip(flow.durables(Some(name))) {
             let (places, limiters) = match durable.role {
                 Role::Forward => (settings.concurrency, limiters.clone()),
-                Role::Undo => (settings.undo_concurrency, limiters.clone()),
-                Role::Closing => (settings.undo_concurrency, Vec::new()),
+                Role::Undo | Role::Released => (settings.undo_concurrency, limiters.clone()),
+                Role::Closing | Role::Cancel => (settings.undo_concurrency, Vec::new()),
             };
             let gate = Gate::new(source, durable.role == Role::Undo, limiters);
             let handle = handler(&durable, part.clone(), undo);
@@ -180,6 +180,22 @@ fn handler<P: Part>(durable: &Durable, part: Arc<P>, undo: UndoHandler<P>) -> Ha
         Role::Closing => Arc::new(move |worker, delivery| {
             Box::pin(async move { closing::handle(&worker, delivery).await })
         }),
+        Role::Cancel => Arc::new(move |worker, delivery| {
+            Box::pin(async move { cancel::handle(&worker, delivery).await })
+        }),
+        Role::Released => Arc::new(move |worker, delivery| {
+            let part = part.clone();
+            let subject = &delivery.message().subject;
+            let released = worker.flow.parse_released(subject).map(|(durable, _)| durable);
+            // A cancellation that is asked for again; everything else was parked by the step.
+            let cancels = released.is_some_and(|durable| durable != worker.name());
+            Box::pin(async move {
+                match cancels {
+                    true => cancel::handle(&worker, delivery).await,
+                    false => pipeline::handle_released(&worker, &*part, delivery).await,
+                }
+            })
+        }),
     }
 }
 
@@ -189,5 +205,6 @@ fn limits(settings: &WorkerSettings) -> Limits {
         hold_max: settings.hold_max,
         read_after: settings.read_after,
         cause_wait: settings.cause_wait,
+        cancel_wait: settings.cancel_wait,
     }
 }

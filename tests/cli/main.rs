@@ -14,7 +14,7 @@ mod why;
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::server::Server;
-use tests::stack::{Build, Stack, program};
+use tests::stack::{Build, Launch, Stack, program};
 use tokio::process::Command;
 
 /// What a command printed.
@@ -122,4 +122,33 @@ async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
     assert_eq!((missing.code, missing.json()), (Some(1), shown.json()));
     let refused = quadrille(&stack.server, "stock set TULIP=11").await;
     assert!(refused.stderr.contains("the inventory worker refuses"), "{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn an_order_is_cancelled_until_it_is_too_late() {
+    let mut stack = Stack::running(1).await;
+    for id in ["A1", "A2"] {
+        stack.worker("ship-order").kill();
+        stack.worker("ship-order").ended().await;
+        stack.workers.retain(|worker| worker.name() != "ship-order");
+        quadrille(&stack.server, &format!("place --id {id} --sku TULIP --json")).await.json();
+        if id == "A1" {
+            let cancel = "cancel A1 --reason twice --by ann --wait --json";
+            let cancelled = quadrille(&stack.server, cancel).await;
+            assert_eq!(cancelled.code, Some(0), "{}", cancelled.stderr);
+            assert_eq!(cancelled.json()["state"], "cancelled");
+            let again = quadrille(&stack.server, "cancel A1 --json").await;
+            assert_eq!((again.code, &again.json()["asked"]), (Some(0), &Value::Null));
+        }
+        stack.start(Launch::of("ship-order")).await;
+    }
+    stack.closed(&[quadrille::SagaId::parse("A2").unwrap()]).await;
+    let late = quadrille(&stack.server, "cancel A2 --wait --json").await;
+    assert_eq!((late.code, &late.json()["refused"]), (Some(1), &json!("too-late")));
+    assert!(late.stderr.contains("A2 is completed"), "{}", late.stderr);
+    let story = quadrille(&stack.server, "trace A1 --json").await.json();
+    let wish = story["events"].as_array().unwrap().iter().find(|line| line["slot"] == "cancel");
+    assert_eq!(wish.unwrap()["type"], "order.cancel-requested.v1");
+    stack.quiet().await;
+    stack.check().await;
 }

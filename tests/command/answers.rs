@@ -7,6 +7,7 @@ use quadrille::broker::Broker as _;
 use quadrille::log::token::Token;
 use schemas::order_fulfilment::FLOW;
 use serde_json::json;
+use tests::eventually::eventually;
 use tests::stack::Stack;
 
 use crate::desk::{JSON, good, open_one, request, with};
@@ -38,10 +39,12 @@ async fn a_request_over_nats_is_not_itself_stored() {
     let mut stack = Stack::bare().await;
     let desk = open_one(&mut stack).await;
     desk.ask("orders.place", &[], "{}").await;
-    desk.ask("orders.cancel", &[], r#"{"order_id":"A1"}"#).await;
+    desk.ask("orders.cancel", &[], r#"{"order_id":"A.1"}"#).await;
     assert_eq!(stack.raw.messages(FLOW.stream).await, 0);
     desk.ask("orders.place", &[], good(Some("A1")).to_string()).await;
     assert_eq!(stack.raw.messages(FLOW.stream).await, 1);
+    desk.ask("orders.cancel", &[], r#"{"order_id":"A1"}"#).await;
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 2);
 }
 
 #[tokio::test]
@@ -70,12 +73,43 @@ async fn a_body_with_many_mistakes_gets_all_of_them_in_words_with_an_example() {
 }
 
 #[tokio::test]
-async fn cancelling_says_that_it_is_not_built() {
-    let mut stack = Stack::bare().await;
+async fn a_wish_to_cancel_is_taken_either_way_until_it_is_too_late() {
+    let mut stack = Stack::running(1).await;
     let desk = open_one(&mut stack).await;
-    let over_http = desk.http("POST", "/orders/A1/cancel", &[JSON], b"").await;
-    let over_nats = desk.ask("orders.cancel", &[], r#"{"order_id":"A1"}"#).await;
-    assert_eq!((over_http.status, over_nats.status), (501, 501));
+    let cancel = async |id: &str, body: &[u8]| {
+        desk.http("POST", &format!("/orders/{id}/cancel"), &[], body).await
+    };
+    // The charge goes on for as long as the test wants.
+    stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;
+    let ids = ["by-http", "by-nats", "junk"].map(|id| SagaId::parse(id).unwrap());
+    for id in &ids {
+        desk.post(good(Some(id.as_str())).to_string()).await;
+    }
+    let asked = cancel("by-http", br#"{"by":"ann","reason":"ordered twice"}"#).await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let wish = stack.broker.last(FLOW.stream, "orders.cancel.by-http").await.unwrap().unwrap();
+    assert_eq!(asked.json()["sequence"], json!(wish.sequence));
+    let said: serde_json::Value = serde_json::from_slice(&wish.payload).unwrap();
+    assert_eq!(said["data"], json!({ "by": "ann", "reason": "ordered twice" }));
+    assert_eq!(said["source"], "command");
+    // Asked again, it is the same wish.
+    assert_eq!(cancel("by-http", b"").await.json(), asked.json());
+    let over_nats = desk.ask("orders.cancel", &[], r#"{"order_id":"by-nats"}"#).await;
+    assert_eq!(over_nats.status, 200, "{over_nats:?}");
+    assert_eq!(cancel("junk", &[b'['; 60_000]).await.status, 202);
+    for id in &ids {
+        eventually(&format!("{id} turns around"), async || {
+            stack.broker.last(FLOW.stream, &format!("orders.refused.{id}")).await.ok()?
+        })
+        .await;
+    }
+    stack.sandbox.clear_faults().await;
+    stack.closed(&ids).await;
+    desk.post(good(Some("late")).to_string()).await;
+    stack.closed(&[SagaId::parse("late").unwrap()]).await;
+    let over_http = cancel("late", b"").await;
+    let over_nats = desk.ask("orders.cancel", &[], r#"{"order_id":"late"}"#).await;
+    assert_eq!((over_http.status, over_nats.status), (409, 409), "{over_http:?}");
     assert_eq!(over_http.json(), over_nats.json());
     for path in ["/orders/a.b/cancel", "/orders/%2A/cancel", "/orders/%FF/cancel"] {
         assert_eq!(desk.http("POST", path, &[JSON], b"").await.status, 400, "{path}");
@@ -83,6 +117,8 @@ async fn cancelling_says_that_it_is_not_built() {
     for body in ["", "{}", r#"{"order_id":"*"}"#, r#"{"order_id":1}"#] {
         assert_eq!(desk.ask("orders.cancel", &[], body).await.status, 400, "{body}");
     }
+    stack.quiet().await;
+    stack.check().await;
 }
 
 #[tokio::test]

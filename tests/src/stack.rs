@@ -238,7 +238,12 @@ impl Stack {
     /// Waits until one durable has nothing left to deliver or to settle.
     pub async fn settled(&self, durable: &str) {
         eventually(&format!("{durable} has settled everything"), async || {
-            let info = self.raw.durable(FLOW.stream, durable).await;
+            let stream = if durable.ends_with("-released") {
+                FLOW.parked_stream()
+            } else {
+                FLOW.stream.to_owned()
+            };
+            let info = self.raw.durable(&stream, durable).await;
             let left = |field: &str| info[field].as_u64().expect("a number");
             (left("num_pending") + left("num_ack_pending") == 0).then_some(())
         })

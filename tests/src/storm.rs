@@ -173,7 +173,8 @@ impl Storm {
 
     /// Each durable starts again from the beginning, once, at its own point of the storm.
     async fn reset(&self) {
-        let durables = FLOW.durables(None);
+        let durables = FLOW.durables(None).into_iter();
+        let durables: Vec<_> = durables.filter(|durable| durable.stream == FLOW.stream).collect();
         for (durable, at) in durables.iter().zip(1..) {
             let share = self.orders * at / (durables.len() + 1);
             until(|| self.closed.get() >= share).await;

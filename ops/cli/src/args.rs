@@ -11,6 +11,7 @@ Examples:
   quadrille place                        place the sample order
   quadrille trace A123                   the whole story of one order
   quadrille why A123                     what it waits for, and what to do
+  quadrille cancel A123                  take an order back, as long as it is not shipped
   quadrille orders ls --state open       which orders are open, and whom they wait for
   quadrille topology plan                what the broker lacks
   quadrille breaker show                 which outside services give no answer

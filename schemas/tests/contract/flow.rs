@@ -22,6 +22,7 @@ fn the_durables_of_the_order_flow_are_a_contract() {
     let durables = FLOW.durables(None);
     let durables: Vec<_> = durables
         .iter()
+        .filter(|durable| durable.stream == FLOW.stream)
         .map(|durable| {
             let filters: Vec<_> = durable.filters.iter().map(String::as_str).collect();
             (durable.name.as_str(), durable.worker, durable.role, filters)
@@ -41,8 +42,39 @@ fn the_durables_of_the_order_flow_are_a_contract() {
             ("ship-order", "ship-order", Role::Forward, vec!["orders.payment.*"]),
             (complete, complete, Role::Forward, vec!["orders.shipment.*"]),
             ("complete-order-closing", complete, Role::Closing, vec!["orders.inventory-undo.*"]),
+            ("complete-order-cancel", complete, Role::Cancel, vec!["orders.cancel.*"]),
         ]
     );
+}
+
+#[test]
+fn what_was_parked_comes_back_on_a_durable_of_its_own() {
+    let durables = FLOW.durables(None).into_iter();
+    let released: Vec<_> = durables
+        .filter(|durable| durable.role == Role::Released)
+        .map(|durable| (durable.stream, durable.name, durable.filters.join(" ")))
+        .collect();
+    let one = |worker: &str, filters: &str| {
+        ("ORDERS_PARKED".to_owned(), format!("{worker}-released"), filters.to_owned())
+    };
+    assert_eq!(
+        released,
+        [
+            one("reserve-inventory", "released.orders.reserve-inventory.*"),
+            one("charge-customer", "released.orders.charge-customer.*"),
+            one("ship-order", "released.orders.ship-order.*"),
+            one(
+                "complete-order",
+                "released.orders.complete-order.* released.orders.complete-order-cancel.*"
+            ),
+        ]
+    );
+    let subject = FLOW.released("complete-order-cancel", &saga());
+    assert_eq!(subject, "released.orders.complete-order-cancel.A123");
+    assert_eq!(FLOW.parse_released(&subject), Some(("complete-order-cancel", saga())));
+    for other in ["released.trips.a.A123", "released.orders.a.b.A123", "orders.placed.A123"] {
+        assert_eq!(FLOW.parse_released(other), None, "{other}");
+    }
 }
 
 #[test]
@@ -51,8 +83,9 @@ fn one_worker_has_its_own_durables_only() {
         let durables = FLOW.durables(Some(worker));
         durables.into_iter().map(|durable| durable.name).collect::<Vec<_>>()
     };
-    assert_eq!(names("charge-customer"), ["charge-customer", "charge-customer-undo"]);
-    assert_eq!(names("ship-order"), ["ship-order"]);
+    let charge = ["charge-customer", "charge-customer-undo", "charge-customer-released"];
+    assert_eq!(names("charge-customer"), charge);
+    assert_eq!(names("ship-order"), ["ship-order", "ship-order-released"]);
     assert!(names("nobody").is_empty());
 }
 

@@ -118,6 +118,9 @@ pub struct WorkerSettings {
     /// A worker sets a trigger aside when its cause is not in the log and it is older than this.
     #[serde(with = "duration")]
     pub cause_wait: Duration,
+    /// How long a wish to cancel a saga waits for the saga to be opened.
+    #[serde(with = "duration")]
+    pub cancel_wait: Duration,
     /// How long work in hand may go on after a signal to stop.
     #[serde(with = "duration")]
     pub drain_limit: Duration,
@@ -136,6 +139,7 @@ impl Default for WorkerSettings {
             hold_max: Duration::from_secs(120),
             read_after: Duration::from_secs(60),
             cause_wait: Duration::from_secs(60),
+            cancel_wait: Duration::from_secs(30),
             drain_limit: Duration::from_secs(20),
             inspect_every: Duration::from_secs(60),
         }

@@ -87,6 +87,19 @@ pub enum Kind {
     Alien,
 }
 
+impl Story {
+    /// Whether it is too late to cancel the saga: it went past its pivot, or is completed.
+    pub fn is_past_its_pivot(&self, flow: &Flow) -> bool {
+        let pivot = flow.steps.iter().find_map(|step| step.pivot);
+        let went = |slot: &str| {
+            self.events.iter().any(|line| line.slot == slot && line.kind == Kind::Forward)
+        };
+        let passed =
+            self.state.phase == Phase::Completed || pivot.is_some_and(|pivot| went(pivot.slot));
+        passed && self.state.turned_by.is_none()
+    }
+}
+
 /// Tells the story of `saga`.
 ///
 /// `events` are all messages of [`Flow::story`] in stream order, at most one a slot; `parked` are

@@ -177,6 +177,8 @@ fn flow_text(topology: &Topology) -> String {
     let mut durables: Vec<_> = topology
         .durables(None)
         .into_iter()
+        // What is tried again reacts to no slot.
+        .filter(|durable| durable.stream == topology.flow.stream)
         .map(|durable| format!("{}={}", durable.name, durable.filters.join("+")))
         .collect();
     durables.sort();

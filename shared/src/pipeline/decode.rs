@@ -20,6 +20,13 @@ pub(crate) struct NotOurs {
     _made_here: (),
 }
 
+impl NotOurs {
+    /// A release of what the log does not hold.
+    pub(crate) fn released_nothing() -> Self {
+        Self { _made_here: () }
+    }
+}
+
 /// A message that a step can run on.
 #[derive(Debug)]
 pub(crate) struct Trigger<On> {
@@ -32,6 +39,8 @@ pub(crate) struct Trigger<On> {
     pub(crate) traceparent: Option<String>,
     pub(crate) stored_at: Timestamp,
     pub(crate) deliveries: u64,
+    /// It was parked, and is tried again.
+    pub(crate) is_released: bool,
 }
 
 /// Reads a delivery of the forward durable.
@@ -69,5 +78,6 @@ pub(crate) fn decode<On: Event>(
         traceparent: envelope.traceparent.map(|text| text.into_owned()),
         stored_at: message.stored_at,
         deliveries: delivery.delivered.deliveries,
+        is_released: delivery.released.is_some(),
     })
 }

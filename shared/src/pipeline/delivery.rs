@@ -54,6 +54,8 @@ pub(crate) struct Delivery {
     pub(crate) saga: SagaId,
     /// The durable that handed it out.
     pub(crate) durable: String,
+    /// The sequence of the message that brought it back, if it was parked.
+    pub(crate) released: Option<u64>,
     /// Its turn at the services that the step requires.
     pub(crate) turn: Turn,
 }
@@ -61,6 +63,11 @@ pub(crate) struct Delivery {
 impl Delivery {
     pub(crate) fn message(&self) -> &Stored {
         &self.delivered.message
+    }
+
+    /// Tells the messages of its durable apart.
+    pub(crate) fn number(&self) -> u64 {
+        self.released.unwrap_or(self.delivered.message.sequence)
     }
 
     /// Ends the delivery; a message to be parked is on the parked stream before it is settled.
@@ -78,7 +85,9 @@ impl Delivery {
                 self.settle(worker, Settle::Retry(delay)).await;
             }
             Ending::Park(bad) => {
-                let Self { delivered, saga, durable, .. } = &self;
+                let Self { delivered, saga, durable, released, .. } = &self;
+                // As before, so that it is released in the same way again.
+                let durable = if released.is_some() { worker.name() } else { durable };
                 let parked = park::park(worker, delivered, durable, Some(saga), &bad);
                 match Box::pin(parked).await {
                     Ok(SetAside { .. }) => {

@@ -153,7 +153,7 @@ impl<'d> Earlier<'d> {
     }
 
     fn key(&self) -> String {
-        format!("{}.{}", self.delivery.durable, self.delivery.message().sequence)
+        format!("{}.{}", self.delivery.durable, self.delivery.number())
     }
 
     async fn read(&self, worker: &Worker) -> Result<Option<Entry>, Unreadable> {

@@ -1,6 +1,6 @@
 //! Has this trigger been decided already?
 //!
-//! On a first, fresh delivery the guard on the slot is enough. A trigger that is redelivered or old
+//! On a first, fresh delivery the guard on the slot is enough. A trigger that is redelivered, released or old
 //! may have been decided long ago, so the worker reads its slot first. That keeps a backlog or a
 //! reset durable from repeating calls to outside services.
 
@@ -15,7 +15,7 @@ use crate::log::slots;
 /// Lets a trigger pass if it is not decided yet.
 pub(crate) async fn route<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<(), Ending> {
     let fresh = worker.clock.age(trigger.stored_at) <= worker.limits.read_after;
-    if trigger.deliveries == 1 && fresh {
+    if trigger.deliveries == 1 && fresh && !trigger.is_released {
         return Ok(());
     }
     read(worker, trigger).await

@@ -8,10 +8,11 @@ use super::decode::Trigger;
 use super::delivery::Ending;
 use super::worker::Worker;
 use super::write::{Resolved, write_once};
+use crate::SagaId;
 use crate::event::{self, runtime::Signal};
 use crate::failpoint;
 use crate::ids::Direction;
-use crate::log::envelope::Outgoing;
+use crate::log::envelope::{Occasion, Outgoing};
 use crate::log::slots::Record;
 
 /// Longest reason that a signal repeats, in bytes.
@@ -28,16 +29,27 @@ pub(crate) fn of(step: &str, refusal: &Record) -> Signal {
 pub(crate) async fn give<On>(
     worker: &Worker,
     trigger: &Trigger<On>,
+    signal: Signal,
+) -> Result<(), Ending> {
+    let occasion = worker.occasion(trigger.this.clone(), trigger.traceparent.clone());
+    give_to(worker, &trigger.saga, signal, &occasion).await
+}
+
+/// The same for a saga; the occasion must have a cause.
+pub(crate) async fn give_to(
+    worker: &Worker,
+    saga: &SagaId,
     mut signal: Signal,
+    occasion: &Occasion,
 ) -> Result<(), Ending> {
     let turns = worker.flow.turns;
     // A service's reason may be long; the refusal itself has all of it.
     signal.reason.truncate(signal.reason.floor_char_boundary(MAX_REASON));
-    let slot = worker.slot(turns.slot, &trigger.saga);
-    let occasion = worker.occasion(trigger.this.clone(), trigger.traceparent.clone());
+    let slot = worker.slot(turns.slot, saga);
     let signal = (turns.event, &*event::data(&signal));
-    let signal = Outgoing::new(worker.flow, slot, worker.name(), signal, &occasion);
-    match write_once(worker, &signal, trigger.this.sequence).await? {
+    let signal = Outgoing::new(worker.flow, slot, worker.name(), signal, occasion);
+    let after = occasion.cause.as_ref().map_or(0, |cause| cause.sequence);
+    match write_once(worker, &signal, after).await? {
         Resolved::Written | Resolved::Found(_) => {}
     }
     failpoint::hit(Direction::Run, "after-refused-signal");

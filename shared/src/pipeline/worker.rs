@@ -56,6 +56,8 @@ pub(crate) struct Limits {
     pub(crate) read_after: Duration,
     /// The worker sets a trigger aside when its cause is not in the log and it is older than this.
     pub(crate) cause_wait: Duration,
+    /// A wish to cancel a saga is refused when the saga is not opened and the wish is older.
+    pub(crate) cancel_wait: Duration,
 }
 
 /// The process is stopping, or the message has been held long enough.

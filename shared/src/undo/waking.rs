@@ -20,6 +20,10 @@ pub(super) fn never_parked(worker: &Worker, delivery: &Delivery, ending: Ending)
     }
 }
 
+pub(super) fn attempts(delivery: &Delivery) -> u32 {
+    u32::try_from(delivery.delivered.deliveries).unwrap_or(u32::MAX)
+}
+
 /// The first and the longest wait for a saga that was never opened.
 const UNOPENED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
 
@@ -29,8 +33,7 @@ const UNOPENED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_s
 /// replica lags. It is not settled, because a saga that is opened later under this id would have no
 /// other signal; it waits for as long as it is old, so that many of them hinder no real one.
 pub(super) fn again(worker: &Worker, delivery: &Delivery, view: &View) -> Ending {
-    let attempt = u32::try_from(delivery.delivered.deliveries).unwrap_or(u32::MAX);
-    let wait = retry::LOOK.wait(attempt);
+    let wait = retry::LOOK.wait(attempts(delivery));
     if view.is_opened {
         return Ending::GiveBack(wait, Why::Later);
     }

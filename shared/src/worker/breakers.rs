@@ -103,8 +103,9 @@ struct Dependency {
 
 struct Durable {
     name: String,
-    /// Whether a breaker pauses it.
+    /// Whether a breaker pauses it on the server, too.
     is_gated: bool,
+    is_of_the_log: bool,
 }
 
 impl Dependency {
@@ -137,7 +138,8 @@ impl Breakers {
     ) -> Arc<Self> {
         let durables = worker.flow.durables(Some(worker.name())).into_iter();
         let durables = durables.map(|durable| Durable {
-            is_gated: durable.role != Role::Closing && !limiters.is_empty(),
+            is_gated: matches!(durable.role, Role::Forward | Role::Undo) && !limiters.is_empty(),
+            is_of_the_log: durable.stream == worker.flow.stream,
             name: durable.name,
         });
         let durables = durables.collect();
@@ -171,7 +173,8 @@ impl Breakers {
             around.spawn(self.clone().drive(at));
             around.spawn(server::keep(worker, self.gated(), foreign, one.server.subscribe()));
         }
-        let all = self.durables.iter().map(|durable| durable.name.clone()).collect();
+        let of_the_log = self.durables.iter().filter(|durable| durable.is_of_the_log);
+        let all = of_the_log.map(|durable| durable.name.clone()).collect();
         let explaining = self.clone();
         let explained = move |durable: &str| explaining.explained(durable);
         let (worker, foreign) = (self.worker.clone(), self.foreign.clone());

@@ -16,7 +16,7 @@ use tokio::time::{Instant, interval, sleep_until};
 use super::Handler;
 use crate::breaker::gate::Gate;
 use crate::broker::{Delivered, Pulled, Receipt, Settle, Stored, Unavailable, Unreadable};
-use crate::flow::Durable;
+use crate::flow::{Durable, Role};
 use crate::pipeline::{Delivery, GiveBack, Turn, Why, Worker, park, retry};
 use crate::process::shutdown::Stop;
 use crate::{BadData, Reason, telemetry};
@@ -42,7 +42,7 @@ pub(super) async fn serve(
     let mut attempt = 0;
     let mut pull = loop {
         attempt += 1;
-        match worker.broker.pull(worker.flow.stream, &durable.name).await {
+        match worker.broker.pull(&durable.stream, &durable.name).await {
             Ok(pull) => break pull,
             Err(Unavailable(why)) => {
                 telemetry::unanswered(worker.name(), &why, attempt);
@@ -163,7 +163,7 @@ fn start(
     gate: &Gate,
     handle: &Handler,
 ) -> Handling {
-    let (worker, durable) = (worker.clone(), durable.name.clone());
+    let (worker, role, durable) = (worker.clone(), durable.role, durable.name.clone());
     if let Some(Unreadable { what, .. }) = &delivered.unreadable {
         let Stored { subject, sequence, .. } = &delivered.message;
         tracing::error!(
@@ -175,10 +175,17 @@ fn start(
              read from the leader, and is settled"
         );
     }
-    match worker.flow.parse_subject(&delivered.message.subject) {
+    let (subject, sequence) = (&delivered.message.subject, delivered.message.sequence);
+    let (named, released) = match role {
+        Role::Released => (worker.flow.parse_released(subject), Some(sequence)),
+        Role::Forward | Role::Undo | Role::Closing | Role::Cancel => {
+            (worker.flow.parse_subject(subject), None)
+        }
+    };
+    match named {
         Some((_, saga)) => {
-            let turn = Turn::of(gate, delivered.message.sequence);
-            handle(worker, Delivery { delivered, saga, durable, turn })
+            let turn = Turn::of(gate, sequence);
+            handle(worker, Delivery { delivered, saga, durable, released, turn })
         }
         None => Box::pin(set_aside(worker, durable, delivered)),
     }

@@ -20,6 +20,7 @@ use crate::output::Advise;
 use crate::tool::Tool;
 use crate::topology::WriteFlag;
 use change::Word;
+pub(crate) use change::parse_reason;
 
 const EXAMPLES: &str = "\
 Examples:

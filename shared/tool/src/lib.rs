@@ -1,5 +1,5 @@
-//! The operator's tool for the sagas of any flow: `topology`, `trace`, `why`, `breaker` and
-//! `completions`.
+//! The operator's tool for the sagas of any flow: `topology`, `trace`, `why`, `cancel`, `parked`,
+//! `breaker` and `completions`.
 //!
 //! ```no_run
 //! # use quadrille::flow::{Flow, opens, step};
@@ -33,6 +33,7 @@ mod tool;
 pub mod topology;
 pub mod trace;
 pub mod why;
+pub mod cancel;
 pub mod breaker;
 
 pub mod connect;
@@ -52,6 +53,7 @@ Examples:
   {tool} topology plan               what the broker lacks
   {tool} trace A123                  the whole story of one saga
   {tool} why A123                    what a saga waits for, and what to do
+  {tool} cancel A123                 take a saga back
   {tool} breaker show                which outside services give no answer
 
 Exit codes: 0 done; 1 failed, or something is not as it should be; 2 wrong usage, or changes are
@@ -62,6 +64,7 @@ pending (topology).";
 pub enum Verb {
     Trace(trace::TraceArgs),
     Why(why::WhyArgs),
+    Cancel(cancel::CancelArgs),
     #[command(subcommand)]
     Topology(topology::TopologyCommand),
     #[command(subcommand)]
@@ -97,6 +100,7 @@ impl Verb {
         match self {
             Self::Trace(args) => trace::run(&args, tool).await,
             Self::Why(args) => why::run(&args, tool).await,
+            Self::Cancel(args) => cancel::run(&args, tool).await,
             Self::Topology(command) => topology::run(&command, tool).await,
             Self::Breaker(command) => breaker::run(&command, tool).await,
             Self::Completions { shell } => {

@@ -99,6 +99,12 @@ fn with_names_of(flow: &Flow, line: clap::Command) -> clap::Command {
         .mut_arg("flow_prefix", |argument| argument.env(variable("PREFIX")))
 }
 
+/// Who gives a command, where nobody is named: `ann@host`.
+pub(crate) fn who(user: Option<&str>) -> String {
+    let system = rustix::system::uname();
+    format!("{}@{}", user.unwrap_or("unknown"), system.nodename().to_string_lossy())
+}
+
 /// The name of this program's file. It is never freed, because it is needed until the end.
 fn name() -> &'static str {
     let first = std::env::args_os().next().unwrap_or_default();

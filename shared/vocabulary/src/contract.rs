@@ -4,7 +4,7 @@
 //! the committed JSON Schemas, picture and table are always those of the code.
 
 use crate::event::Kind;
-use crate::event::runtime::{Cancelled, Go, Signal, Stop};
+use crate::event::runtime::{CancelRefused, CancelRequested, Cancelled, Go, Signal, Stop};
 use crate::flow::Flow;
 
 /// A flow with the types of its events.
@@ -33,7 +33,11 @@ impl Contract {
         let stop = pivot.map(|pivot| Kind::of_runtime::<Stop>(pivot.stop));
         let cancelled = self.flow.closing().cancelled.map(Kind::of_runtime::<Cancelled>);
         let signal = Kind::of_runtime::<Signal>(self.flow.turns.event);
-        let of_runtime = go.into_iter().chain(stop).chain(cancelled).chain([signal]);
+        let cancels = self.flow.cancels().into_iter().flat_map(|cancels| {
+            let asked = Kind::of_runtime::<CancelRequested>(cancels.asked.event);
+            [asked, Kind::of_runtime::<CancelRefused>(cancels.refused.event)]
+        });
+        let of_runtime = go.into_iter().chain(stop).chain(cancelled).chain(cancels).chain([signal]);
         self.events.iter().copied().chain(of_runtime).collect()
     }
 

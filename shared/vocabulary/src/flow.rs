@@ -6,11 +6,15 @@
 mod check;
 mod durable;
 mod picture;
+mod row;
 mod services;
 mod table;
 
 pub use check::Illegal;
 pub use durable::{Durable, Role};
+pub use row::{opens, step};
+
+use std::time::Duration;
 
 use crate::SagaId;
 
@@ -58,6 +62,11 @@ pub struct Row {
     pub pivot: Option<Pivot>,
     /// The event that closes the saga if it was undone: `order.cancelled`.
     pub cancelled: Option<&'static str>,
+    /// How a client asks that the saga be cancelled; of the row that closes it.
+    pub cancels: Option<Cancels>,
+    /// The default deadline. Of the row that closes the saga: from the opening until the saga
+    /// passes its pivot. Of a step before the pivot: from its trigger until its decision.
+    pub within: Option<Duration>,
     /// Outside services without which the step cannot run: while one is away, no message is pulled.
     pub requires: &'static [&'static str],
     /// Outside services that the step can do without: it runs on, with a fallback.
@@ -90,88 +99,13 @@ pub struct Pivot {
     pub stop: &'static str,
 }
 
-/// An entry of the table: a slot and the one event it holds.
-pub const fn opens(slot: &'static str, event: &'static str) -> Entry {
-    Entry { slot, event }
-}
-
-/// A row of the table; the methods below fill it in, in reading order.
-pub const fn step(worker: &'static str) -> Row {
-    Row {
-        worker,
-        on: "",
-        slot: "",
-        done: "",
-        refused: None,
-        undo: None,
-        pivot: None,
-        cancelled: None,
-        requires: &[],
-        prefers: &[],
-        keeps: None,
-    }
-}
-
-impl Row {
-    /// The slot whose event triggers `run`: the slot of the row before, or the opening one.
-    pub const fn on(self, slot: &'static str) -> Self {
-        Self { on: slot, ..self }
-    }
-
-    /// The slot of the decision, and the types of a success and of a refusal.
-    pub const fn writes(
-        self,
-        slot: &'static str,
-        done: &'static str,
-        refused: &'static str,
-    ) -> Self {
-        Self { slot, done, refused: Some(refused), ..self }
-    }
-
-    /// The slot of the decision of a step that never refuses, and the type of a success.
-    pub const fn always_writes(self, slot: &'static str, done: &'static str) -> Self {
-        Self { slot, done, ..self }
-    }
-
-    /// The slot and the types that record that the effect is taken back.
-    pub const fn undone_by(self, slot: &'static str, events: &'static [&'static str]) -> Self {
-        Self { undo: Some(Undo { slot, events }), ..self }
-    }
-
-    /// Before `run`, the step writes `go` into the pivot's slot, unless `stop` is there already.
-    pub const fn after_pivot(
-        self,
-        slot: &'static str,
-        go: &'static str,
-        stop: &'static str,
-    ) -> Self {
-        Self { pivot: Some(Pivot { slot, go, stop }), ..self }
-    }
-
-    /// The slot and the types that close the saga: completed, or undone.
-    pub const fn closes(
-        self,
-        slot: &'static str,
-        completed: &'static str,
-        cancelled: &'static str,
-    ) -> Self {
-        Self { slot, done: completed, cancelled: Some(cancelled), ..self }
-    }
-
-    /// Names of outside services, as in the configuration: `payment-gateway`.
-    pub const fn requires(self, dependencies: &'static [&'static str]) -> Self {
-        Self { requires: dependencies, ..self }
-    }
-
-    /// Names of outside services, as in the configuration: `quote-service`.
-    pub const fn prefers(self, dependencies: &'static [&'static str]) -> Self {
-        Self { prefers: dependencies, ..self }
-    }
-
-    /// The worker's own stream, and its subjects.
-    pub const fn keeps(self, stream: &'static str, subjects: &'static [&'static str]) -> Self {
-        Self { keeps: Some(Keeps { stream, subjects }), ..self }
-    }
+/// How a saga is cancelled from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Cancels {
+    /// Any client may write it, and only that something is there counts.
+    pub asked: Entry,
+    /// Why it came too late, or for no saga.
+    pub refused: Entry,
 }
 
 impl Flow {
@@ -191,6 +125,29 @@ impl Flow {
     /// When there is none, which [`Flow::check`] finds.
     pub fn closing(&self) -> &'static Row {
         self.steps.iter().find(|step| step.cancelled.is_some()).expect("a checked flow has one end")
+    }
+
+    /// How a client asks that a saga be cancelled; `None` if it cannot.
+    pub fn cancels(&self) -> Option<Cancels> {
+        self.steps.iter().find_map(|step| step.cancels)
+    }
+
+    /// The durable of those who ask: `confirm-trip-cancel`.
+    ///
+    /// # Panics
+    /// As [`Flow::closing`].
+    pub fn cancel_durable(&self) -> String {
+        format!("{}-cancel", self.closing().worker)
+    }
+
+    /// Name of the stream of parked messages and of those that are tried again.
+    pub fn parked_stream(&self) -> String {
+        format!("{}_PARKED", self.stream)
+    }
+
+    /// The subject on which a message that `durable` parked comes back: `released.trips.book-hotel.T1`.
+    pub fn released(&self, durable: &str, saga: &SagaId) -> String {
+        format!("released.{}.{durable}.{saga}", self.subjects)
     }
 
     /// Steps that can be undone, in flow order.
@@ -221,6 +178,10 @@ impl Flow {
             }
             let decision = [Some(step.done), step.refused, step.cancelled].into_iter().flatten();
             events.extend(decision.map(|event| (step.slot, event)));
+        }
+        let cancels = self.steps.iter().filter_map(|step| step.cancels);
+        for Cancels { asked, refused } in cancels {
+            events.extend([(asked.slot, asked.event), (refused.slot, refused.event)]);
         }
         events.push((self.turns.slot, self.turns.event));
         for undo in self.undoable().rev().filter_map(|step| step.undo) {
@@ -255,6 +216,13 @@ impl Flow {
             return None;
         }
         Some((slot, SagaId::parse(id).ok()?))
+    }
+
+    /// Durable and saga of a subject that [`Flow::released`] made.
+    pub fn parse_released<'s>(&self, subject: &'s str) -> Option<(&'s str, SagaId)> {
+        let rest = subject.strip_prefix("released.")?.strip_prefix(self.subjects)?;
+        let (durable, id) = rest.strip_prefix('.')?.split_once('.')?;
+        Some((durable, SagaId::parse(id).ok()?))
     }
 }
 

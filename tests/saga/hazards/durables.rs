@@ -18,13 +18,14 @@ async fn h12_a_durable_that_begins_anew_repeats_no_call() {
     // In the middle of other work, each durable is deleted and created again at message 1.
     let open = stack.place_all("open", &[Fate::Completes; 6]).await;
     for durable in FLOW.durables(None) {
-        let config = stack.raw.durable(FLOW.stream, &durable.name).await["config"].clone();
+        let stream = &durable.stream;
+        let config = stack.raw.durable(stream, &durable.name).await["config"].clone();
         assert_eq!(config["deliver_policy"], "all");
         let name = &durable.name;
-        let delete = format!("CONSUMER.DELETE.{}.{name}", FLOW.stream);
+        let delete = format!("CONSUMER.DELETE.{stream}.{name}");
         stack.raw.api(&delete, Value::Null).await.unwrap();
-        let create = format!("CONSUMER.CREATE.{}.{name}", FLOW.stream);
-        let body = json!({ "stream_name": FLOW.stream, "config": config, "action": "create" });
+        let create = format!("CONSUMER.CREATE.{stream}.{name}");
+        let body = json!({ "stream_name": stream, "config": config, "action": "create" });
         stack.raw.api(&create, body).await.unwrap();
     }
     // The workers that noticed have stopped, as they must; an orchestrator would start them again.

@@ -11,6 +11,7 @@ mod crashes;
 mod slots;
 
 mod refusals;
+mod cancels;
 
 mod acknowledgements;
 mod durables;

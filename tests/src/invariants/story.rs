@@ -127,8 +127,12 @@ fn read(slot: &str, id: &SagaId, message: &Logged) -> Told {
     let value = read_json(&message.payload);
     let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
     let (sequence, at) = (message.sequence, message.at);
-    if slot == FLOW.opens.slot && value.get("specversion").is_none() {
-        let (event_type, source) = (FLOW.opens.event.to_owned(), "client".to_owned());
+    let clients = [Some(FLOW.opens), FLOW.cancels().map(|cancels| cancels.asked)];
+    let clients = clients.into_iter().flatten().find(|entry| entry.slot == slot);
+    if let Some(entry) = clients
+        && value.get("specversion").is_none()
+    {
+        let (event_type, source) = (entry.event.to_owned(), "client".to_owned());
         let derived = event_id(FLOW.saga, id, slot, &event_type, &source).to_string();
         let (cause, data) = (None, value);
         return Told { sequence, at, id: derived, event_type, source, cause, data };
@@ -160,7 +164,9 @@ fn authors(slot: &str, event_type: &str) -> Vec<&'static str> {
         if decides || undoes || goes {
             authors.push(row.worker);
         }
-        if stops || (refused && row.undo.is_some()) {
+        let cancels = FLOW.cancels().map(|cancels| cancels.refused);
+        let answers = cancels.is_some_and(|it| it.slot == slot && it.event == event_type);
+        if answers || stops || (refused && row.undo.is_some()) {
             authors.push(closing.worker);
         }
     }
@@ -170,9 +176,10 @@ fn authors(slot: &str, event_type: &str) -> Vec<&'static str> {
 /// Why an event does not belong in its slot.
 fn fault(slot: &str, id: &SagaId, told: &Told) -> Option<String> {
     let (event_type, source) = (told.event_type.as_str(), told.source.as_str());
-    if slot == FLOW.opens.slot || slot == FLOW.turns.slot {
+    let cancels = FLOW.cancels().expect("orders can be cancelled");
+    if [FLOW.opens.slot, FLOW.turns.slot, cancels.asked.slot].contains(&slot) {
         // Any client may write these; they decide nothing by themselves.
-        let known = [FLOW.opens.event, FLOW.turns.event].contains(&event_type);
+        let known = [FLOW.opens.event, FLOW.turns.event, cancels.asked.event].contains(&event_type);
         return (!known).then(|| format!("a {event_type:?}"));
     }
     if !authors(slot, event_type).contains(&source) {
@@ -187,7 +194,8 @@ pub(super) fn causes(story: &Story<'_>, found: &mut Findings) {
     let by_sequence: HashMap<u64, &Told> =
         story.told.values().map(|told| (told.sequence, told)).collect();
     for (slot, told) in &story.told {
-        if *slot == FLOW.opens.slot {
+        let asks = FLOW.cancels().is_some_and(|cancels| cancels.asked.slot == slot);
+        if asks || *slot == FLOW.opens.slot {
             continue;
         }
         let resolves = told.cause.as_ref().is_some_and(|(id, sequence)| {

@@ -18,8 +18,8 @@ use quadrille::service::answered;
 use quadrille::service::problem::Problem;
 use tokio::time::timeout;
 
-use crate::intake::{Intake, Placed};
-use crate::micro::is_json;
+use crate::intake::{self, Intake, Placed};
+use crate::micro::{is_json, said};
 use crate::order::{Asked, MAX_BODY_BYTES, NOBODY};
 use crate::{NAME, openapi, problems};
 
@@ -97,9 +97,39 @@ async fn place_one(intake: &Intake, ways: &Ways, request: Request) -> Result<Pla
     intake.place(&asked).await
 }
 
-async fn cancel(id: Result<Path<String>, PathRejection>) -> Response {
+async fn cancel(
+    State((intake, ways)): State<Desk>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
     let saga = id.ok().and_then(|Path(id)| SagaId::parse(&id).ok());
-    refuse(saga.map_or_else(problems::bad_id, |_| problems::no_cancellation()))
+    let Some(saga) = saga else { return refuse(problems::bad_id()) };
+    match cancel_one(&intake, &ways, &saga, request).await {
+        Ok(asked) => {
+            let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            (StatusCode::ACCEPTED, no_store, Json(asked)).into_response()
+        }
+        Err(problem) => refuse(problem),
+    }
+}
+
+/// The body may say who asks, and why; one that says it in no way that can be read says nothing.
+async fn cancel_one(
+    intake: &Intake,
+    ways: &Ways,
+    saga: &SagaId,
+    request: Request,
+) -> Result<intake::Asked, Problem> {
+    let (head, body) = request.into_parts();
+    let headers = &head.headers;
+    let caller = match &ways.caller_header {
+        Some(name) => one(headers, name)?,
+        None => None,
+    };
+    let traceparent = one(headers, &HeaderName::from_static("traceparent")).unwrap_or(None);
+    let _place = intake.place_for_one()?;
+    let body = read(headers, body, ways.body_time).await?;
+    intake.cancel(saga, &said(&body, caller), traceparent).await
 }
 
 /// A problem, with what its status promises in headers.

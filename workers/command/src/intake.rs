@@ -6,8 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quadrille::broker::Broker;
+use quadrille::SagaId;
+use quadrille::broker::{Broker, Published};
+use quadrille::event::runtime::CancelRequested;
+use quadrille::log::cancel;
 use quadrille::log::open::{self, Error, Opened, When};
+use quadrille::log::story::{self, Phase};
 use quadrille::log::token::Token;
 use quadrille::service::problem::Problem;
 use schemas::order_fulfilment::FLOW;
@@ -17,8 +21,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::Settings;
 use crate::log::Log;
-use crate::order::{Asked, Order};
-use crate::problems;
+use crate::order::{self, Order};
+use crate::{NAME, problems};
 
 /// Takes commands, so many at once.
 pub struct Intake {
@@ -41,6 +45,16 @@ pub struct Placed {
     /// Whether this call stored it.
     #[serde(skip)]
     pub now: bool,
+}
+
+/// A wish to cancel an order that is in the log; whether it is granted is in the order's story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    pub id: String,
+    /// Of the wish, in the log.
+    pub sequence: u64,
+    /// For reads, as [`Placed::token`].
+    pub token: String,
 }
 
 /// One command's place; it ends with the command.
@@ -71,7 +85,7 @@ impl Intake {
     /// # Errors
     /// 400, 413 and 422 for what is no order, 409 for an id that has another one, 503 where nothing
     /// was stored and a later try may succeed, 504 where it is not known.
-    pub async fn place(&self, asked: &Asked<'_>) -> Result<Placed, Problem> {
+    pub async fn place(&self, asked: &order::Asked<'_>) -> Result<Placed, Problem> {
         let order = Order::read(asked)?;
         if !(self.connected)() {
             return Err(problems::away());
@@ -90,11 +104,58 @@ impl Intake {
             Error::TooLarge => problems::too_large("the event is over 64 KB; nothing was stored"),
             Error::Rejected { code, description } => problems::refused(code, &description),
         })?;
-        let token = Token { created: self.log.borrow().created, sequence }.to_string();
         let now = match when {
             When::Now => true,
             When::Before | When::Unknown => false,
         };
-        Ok(Placed { id: saga.to_string(), sequence, token, now })
+        Ok(Placed { id: saga.to_string(), sequence, token: self.token(sequence), now })
+    }
+
+    /// Asks that an order be cancelled, once more if that was asked in vain. A full log takes it,
+    /// as long as the broker does: it makes an order end.
+    ///
+    /// # Errors
+    /// 409 for an order that is known to be past its pivot, 503 where nothing was stored and a later
+    /// try may succeed, 504 where it is not known.
+    pub async fn cancel(
+        &self,
+        saga: &SagaId,
+        asked: &CancelRequested,
+        traceparent: Option<&str>,
+    ) -> Result<Asked, Problem> {
+        if !(self.connected)() {
+            return Err(problems::away());
+        }
+        // Only what is found counts. Without an answer the wish finds out by itself.
+        let events = self.broker.last_of_many(FLOW.stream, vec![FLOW.story(saga)]).await;
+        let story = story::tell(&FLOW, saga, &events.unwrap_or_default(), &[]);
+        if story.is_past_its_pivot(&FLOW) {
+            return Err(problems::too_late(saga, story.state.phase == Phase::Completed));
+        }
+        let wish = cancel::wish(&FLOW, saga, NAME, asked, traceparent);
+        let wish = wish.expect("the order flow has a cancellation");
+        let opened = open::open(&*self.broker, &FLOW, &wish, |_| true, self.patience).await;
+        let Opened { sequence, when } = opened.map_err(|error| match error {
+            Error::Taken { .. } | Error::NoAnswer(_) => problems::cancel_unknown(saga),
+            Error::Full => problems::full(),
+            Error::TooLarge => problems::too_large("the event is over 64 KB; nothing was stored"),
+            Error::Rejected { code, description } => problems::refused(code, &description),
+        })?;
+        if when == When::Before && story.state.turned_by.is_none() {
+            match cancel::ask_again(&*self.broker, &FLOW, saga).await {
+                Published::Stored { .. } => {}
+                Published::Conflict | Published::Unknown(_) => {
+                    return Err(problems::cancel_unknown(saga));
+                }
+                Published::TooLarge | Published::Rejected { .. } => {
+                    return Err(problems::refused(0, "a wish was not released"));
+                }
+            }
+        }
+        Ok(Asked { id: saga.to_string(), sequence, token: self.token(sequence) })
+    }
+
+    fn token(&self, sequence: u64) -> String {
+        Token { created: self.log.borrow().created, sequence }.to_string()
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use quadrille::SagaId;
 use quadrille::broker::{Request, ServiceError};
+use quadrille::event::runtime::CancelRequested;
+use quadrille::ids::is_printable;
 use quadrille::service::problem::Problem;
 use quadrille::service::{Stopping, answered};
 use serde::Deserialize;
@@ -56,7 +58,7 @@ pub(crate) async fn serve(
 async fn answer(request: Request, intake: &Intake) {
     let answer = match request.subject.rsplit('.').next() {
         Some("place") => place(&request, intake).await,
-        _ => Err(cancel(&request)),
+        _ => cancel(&request, intake).await,
     };
     match answer {
         Ok(placed) => {
@@ -94,18 +96,30 @@ async fn place(request: &Request, intake: &Intake) -> Result<Vec<u8>, Problem> {
     Ok(serde_json::to_vec(&placed).expect("texts and numbers always serialise"))
 }
 
-fn cancel(request: &Request) -> Problem {
+async fn cancel(request: &Request, intake: &Intake) -> Result<Vec<u8>, Problem> {
     #[derive(Deserialize)]
     struct Named {
-        #[serde(rename = "order_id")]
-        _order: SagaId,
+        order_id: SagaId,
     }
-    match serde_json::from_slice::<Named>(&request.payload) {
-        Ok(_) => problems::no_cancellation(),
-        Err(_) => problems::bad_request(
-            r#"must be {"order_id": …}, whose id is 1 to 64 of A-Z a-z 0-9 _ -"#,
-        ),
-    }
+    let _place = intake.place_for_one()?;
+    let named: Named = serde_json::from_slice(&request.payload).map_err(|_| {
+        problems::bad_request(r#"must be {"order_id": …}, whose id is 1 to 64 of A-Z a-z 0-9 _ -"#)
+    })?;
+    let asked = said(&request.payload, None);
+    let traceparent = header(request, "traceparent").unwrap_or(None);
+    let asked = intake.cancel(&named.order_id, &asked, traceparent).await?;
+    Ok(serde_json::to_vec(&asked).expect("texts and numbers always serialise"))
+}
+
+/// Longest text that a wish repeats, in characters.
+const MAX_SAID: usize = 200;
+
+/// Who asks for a cancellation, and why. It may say anything, or nothing.
+pub(crate) fn said(body: &[u8], caller: Option<&str>) -> CancelRequested {
+    let CancelRequested { by, reason } = serde_json::from_slice(body).unwrap_or_default();
+    let short =
+        |text: &str| text.chars().filter(|c| is_printable(*c)).take(MAX_SAID).collect::<String>();
+    CancelRequested { by: short(caller.unwrap_or(&by)), reason: short(&reason) }
 }
 
 /// The one value of a header.

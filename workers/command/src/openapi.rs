@@ -18,21 +18,28 @@ const PLACE: &[(u16, &str)] = &[
     (504, "It is not known whether the order is stored; `id` says under which id to ask again"),
 ];
 
-const CANCEL: &[(u16, &str)] =
-    &[(400, "No order's id"), (501, "Orders cannot be cancelled yet; nothing was changed")];
+const CANCEL: &[(u16, &str)] = &[
+    (400, "No order's id"),
+    (408, "The body did not arrive in time"),
+    (409, "Too late: the order is with the carrier, or completed; nothing was changed"),
+    (413, "The body is too large"),
+    (503, "Nothing was stored: the log is full, the broker is away, or too many commands at once"),
+    (504, "It is not known whether the wish is stored; send it again"),
+];
 
 /// The document.
 pub fn document() -> Value {
     let (order, mut schemas) = schemas();
     schemas.insert("Order".to_owned(), order);
-    schemas.insert("Placed".to_owned(), placed());
+    schemas.insert("CancelAsked".to_owned(), receipt("Of the wish, in the log"));
+    schemas.insert("Placed".to_owned(), receipt("Of the order's first event in the log"));
     schemas.insert("Problem".to_owned(), problem());
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Orders: commands",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Places orders. Every refusal is a problem document (RFC 9457).",
+            "description": "Places and cancels orders. Every refusal is a problem document (RFC 9457).",
         },
         "paths": {
             "/orders": { "post": place() },
@@ -83,16 +90,35 @@ fn place() -> Value {
 }
 
 fn cancel() -> Value {
+    let mut responses = problems(CANCEL);
+    let schema = json!({ "$ref": "#/components/schemas/CancelAsked" });
+    responses.insert(
+        "202".to_owned(),
+        json!({
+            "description": "The wish is in the log; the order's story says what becomes of it",
+            "content": { "application/json": { "schema": schema } },
+        }),
+    );
     json!({
         "operationId": "cancel",
-        "summary": "Cancel an order (not built yet)",
+        "summary": "Cancel an order",
+        "description": "Honoured until the order is with the carrier. May be sent again, and before \
+            the order is placed: the wish waits 30 s for its order. The body may be empty, or say \
+            who asks and why.",
+        "requestBody": {
+            "required": false,
+            "content": { "application/json": { "schema": {
+                "type": "object",
+                "properties": { "by": { "type": "string" }, "reason": { "type": "string" } },
+            } } },
+        },
         "parameters": [{
             "name": "id",
             "in": "path",
             "required": true,
             "schema": { "$ref": "#/components/schemas/SagaId" },
         }],
-        "responses": problems(CANCEL),
+        "responses": responses,
     })
 }
 
@@ -111,14 +137,13 @@ fn problems(of: &[(u16, &str)]) -> Map<String, Value> {
     of.iter().map(one).collect()
 }
 
-fn placed() -> Value {
+fn receipt(sequence: &str) -> Value {
     json!({
         "type": "object",
         "required": ["id", "sequence", "token"],
         "properties": {
             "id": { "$ref": "#/components/schemas/SagaId" },
-            "sequence": { "type": "integer", "minimum": 1,
-                "description": "Of the order's first event in the log" },
+            "sequence": { "type": "integer", "minimum": 1, "description": sequence },
             "token": { "type": "string", "pattern": "^[1-9a-f][0-9a-f]*-[1-9][0-9]*$",
                 "description": "Opaque: `?min_seq=` of a read that must show this order" },
         },

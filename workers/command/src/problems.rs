@@ -110,7 +110,21 @@ pub(crate) fn busy() -> Problem {
     Problem::new(503, "busy", "too many commands at once", detail).retry_after(1)
 }
 
-pub(crate) fn no_cancellation() -> Problem {
-    let detail = "orders cannot be cancelled yet; nothing was changed";
-    Problem::new(501, "no-cancellation", "cancellation is not built yet", detail)
+/// The order is shipped, or about to be.
+pub(crate) fn too_late(saga: &SagaId, is_completed: bool) -> Problem {
+    let what = if is_completed { "is completed" } else { "is with the carrier" };
+    let detail = format!("order {saga} {what}, and cannot be cancelled; nothing was changed");
+    Problem::new(409, "too-late", "it is too late to cancel the order", detail)
+        .with("id", saga.as_str())
+}
+
+/// The wish is stored or not.
+pub(crate) fn cancel_unknown(saga: &SagaId) -> Problem {
+    let detail = format!(
+        "no answer says whether the wish to cancel order {saga} was stored; send it again: that is \
+         safe"
+    );
+    Problem::new(504, "outcome-unknown", "it is not known whether the wish is stored", detail)
+        .with("id", saga.as_str())
+        .retry_after(AWAY_AGAIN)
 }

@@ -22,7 +22,11 @@ pub static FLOW: Flow = Flow {
             .undone_by("card-undo", &["card.released.v1"]),
         step("confirm-trip")
             .on("card")
-            .closes("closed", "trip.confirmed.v1", "trip.cancelled.v1"),
+            .closes("closed", "trip.confirmed.v1", "trip.cancelled.v1")
+            .cancels(
+                opens("cancel", "trip.cancel-requested.v1"),
+                opens("cancel-refused", "trip.cancel-refused.v1"),
+            ),
     ],
 };
 

@@ -44,10 +44,12 @@ pub(super) async fn durable_changes(
             None => true,
             Some(found) => found.iter().any(|found| found.key == "filter_subjects"),
         };
-        if starts_anew && start.is_none() {
+        let reads_the_log = spec.stream == broker.names.stream(topology.flow.stream);
+        if starts_anew && reads_the_log && start.is_none() {
             start = Some(open::start(broker, topology.flow).await?);
         }
-        let start = start.unwrap_or(open::Start::Beginning);
+        // Whatever was ever released is settled by now, or still to be done.
+        let start = start.filter(|_| reads_the_log).unwrap_or(open::Start::Beginning);
         match live.zip(found) {
             None => changes.push(create_durable(spec, topology, start)),
             Some((live, found)) => changes.extend(update_durable(spec, live.config, &found, start)),

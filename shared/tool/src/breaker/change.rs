@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{Found, ResetArgs, find, moment, no_bucket, plain, read, sentence, word};
 use crate::output::{self, Advise};
-use crate::tool::Tool;
+use crate::tool::{Tool, who};
 use crate::topology::{Permission, WriteFlag};
 use crate::trace::server_time;
 
@@ -54,15 +54,11 @@ pub struct Word {
 
 impl Word {
     fn by(&self) -> String {
-        self.by.clone().unwrap_or_else(|| {
-            let system = rustix::system::uname();
-            let user = self.user.as_deref().unwrap_or("unknown");
-            format!("{user}@{}", system.nodename().to_string_lossy())
-        })
+        self.by.clone().unwrap_or_else(|| who(self.user.as_deref()))
     }
 }
 
-fn parse_reason(text: &str) -> Result<String, String> {
+pub(crate) fn parse_reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > LONGEST_REASON {
         return Err(format!("must have 1 to {LONGEST_REASON} characters"));

@@ -125,7 +125,7 @@ impl State {
         let mut durables = Vec::new();
         for durable in tool.flow.durables(None) {
             let calls = tool.flow.row(durable.worker).is_some_and(|row| !row.requires.is_empty());
-            if durable.role != Role::Closing && calls {
+            if matches!(durable.role, Role::Forward | Role::Undo) && calls {
                 let pause = broker.paused(tool.flow.stream, &durable.name).await;
                 let explained_until = explained.get(&durable.name).copied();
                 let shown = Durable::of(durable.name, pause, explained_until);

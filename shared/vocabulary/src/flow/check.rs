@@ -55,6 +55,12 @@ impl Flow {
         if owners.insert(self.turns.slot, "the signal").is_some() {
             say(format!("{}: slot {} both opens and turns it", self.saga, self.turns.slot));
         }
+        let cancels = self.cancels().into_iter();
+        for slot in cancels.flat_map(|cancels| [cancels.asked.slot, cancels.refused.slot]) {
+            if let Some(other) = owners.insert(slot, "a cancellation") {
+                say(format!("{}: slot {slot} already belongs to {other}", self.saga));
+            }
+        }
         for step in self.steps {
             for slot in slots(step) {
                 if let Some(other) = owners.insert(slot, step.worker) {
@@ -130,6 +136,10 @@ impl Flow {
         let Some(end) = ends.next() else {
             return say(format!("{}: no row closes the saga (closes)", self.saga));
         };
+        let misplaced = |step: &&Row| step.cancels.is_some() && step.cancelled.is_none();
+        for step in self.steps.iter().filter(misplaced) {
+            say(format!("{}: only the row that closes the saga cancels it", step.worker));
+        }
         for step in ends {
             let (row, end) = (step.worker, end.worker);
             if step.cancelled.is_some() {

@@ -11,13 +11,19 @@ pub enum Role {
     Undo,
     /// Closes a saga that was undone.
     Closing,
+    /// Turns a saga around because a client asks for it.
+    Cancel,
+    /// Runs the step again on what it has parked, and asks again for a cancellation.
+    Released,
 }
 
-/// One durable consumer of the flow's stream.
+/// One durable consumer of the flow's stream, or of the stream of parked messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Durable {
     /// `book-hotel`, `book-hotel-undo`, `confirm-trip-closing`.
     pub name: String,
+    /// `TRIPS`, or `TRIPS_PARKED`.
+    pub stream: String,
     pub worker: &'static str,
     pub role: Role,
     /// Subject filters, never empty, and no two of them match one subject.
@@ -35,6 +41,10 @@ impl Flow {
         let worker = step.worker;
         let durable = |suffix: &str, role, filters: Vec<String>| Durable {
             name: format!("{worker}{suffix}"),
+            stream: match role {
+                Role::Released => self.parked_stream(),
+                Role::Forward | Role::Undo | Role::Closing | Role::Cancel => self.stream.to_owned(),
+            },
             worker,
             role,
             filters,
@@ -54,6 +64,18 @@ impl Flow {
             let filters = first.map(|undo| self.filter(undo.slot)).into_iter().collect();
             durables.push(durable("-closing", Role::Closing, filters));
         }
+        let mut released = vec![self.released_filter(worker)];
+        if let Some(cancels) = step.cancels {
+            let cancel = durable("-cancel", Role::Cancel, vec![self.filter(cancels.asked.slot)]);
+            released.push(self.released_filter(&cancel.name));
+            durables.push(cancel);
+        }
+        durables.push(durable("-released", Role::Released, released));
         durables
+    }
+
+    /// The filter that matches what comes back to `durable`: `released.trips.book-hotel.*`.
+    fn released_filter(&self, durable: &str) -> String {
+        format!("released.{}.{durable}.*", self.subjects)
     }
 }

@@ -41,6 +41,12 @@ impl Flow {
         match self.steps.iter().find(owns) {
             Some(row) => code(row.worker),
             None if slot == self.opens.slot => "a client that you trust".to_owned(),
+            None if self.cancels().is_some_and(|cancels| cancels.asked.slot == slot) => {
+                "a client".to_owned()
+            }
+            None if self.cancels().is_some_and(|cancels| cancels.refused.slot == slot) => {
+                code(self.closing().worker)
+            }
             None => "the worker that refuses or stops".to_owned(),
         }
     }

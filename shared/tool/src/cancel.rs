@@ -1,0 +1,215 @@
+//! `cancel`: asks that a saga be cancelled, and may wait for what becomes of that.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use clap::Args;
+use quadrille::SagaId;
+use quadrille::broker::Published;
+use quadrille::event::runtime::CancelRequested;
+use quadrille::log::cancel;
+use quadrille::log::open::{self, Opened, When};
+use quadrille::log::story::{Phase, Story};
+use quadrille::nats::NatsBroker;
+use serde::Serialize;
+use tokio::time::{Instant, interval};
+
+use crate::breaker::parse_reason;
+use crate::output::{self, Advise, QUIET};
+use crate::tool::{Tool, who};
+use crate::trace::read;
+
+const EXAMPLES: &str = "\
+Examples:
+  {tool} cancel A123
+  {tool} cancel A123 --reason 'ordered twice' --wait
+  {tool} cancel A123 --wait --json | jq .state
+
+A saga can be cancelled until it passes its pivot. Then everything that was done is taken back, and
+what may have been done, too: until that is over the saga reads cancelling, afterwards cancelled.
+Asking twice is harmless. A wish waits 30 seconds for a saga that is not opened yet.
+
+Exit codes: 0 asked (with --wait: cancelled); 1 it is too late, there is no such saga, or the broker
+does not answer.";
+
+/// How long a publish without an answer is repeated.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often the story is read while the command waits: two requests each time.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A wish waits this long for its saga; after a little more, it was in vain.
+const IN_VAIN: Duration = Duration::from_secs(33);
+
+/// Take a saga back, as long as it has not passed its pivot
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CancelArgs {
+    /// The saga's id
+    #[arg(value_name = "ID")]
+    id: SagaId,
+    /// Why, for those who read the story: 1 to 200 characters
+    #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
+    reason: Option<String>,
+    /// Who asks [default: user@host]
+    #[arg(long, value_name = "NAME", value_parser = parse_reason)]
+    by: Option<String>,
+    /// The user, where `--by` is not given
+    #[arg(long, env = "USER", hide = true)]
+    user: Option<String>,
+    /// Wait until the saga is cancelled, or cannot be
+    #[arg(long)]
+    wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a SagaId,
+    /// As `trace` names it.
+    state: Phase,
+    /// Of the wish, in the log; `None` where none was needed.
+    asked: Option<u64>,
+    /// Why it cannot be cancelled: `too-late` or `not-found`.
+    refused: Option<&'static str>,
+}
+
+/// Asks, unless the story already says what would become of that.
+///
+/// # Errors
+/// When it is too late, or the broker does not answer.
+pub async fn run(args: &CancelArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let connection = tool.connect().await?;
+    let broker = &connection.broker;
+    let saga = &args.id;
+    let before = read(broker, tool.flow, saga).await.map_err(|error| {
+        error.advise(format!("`{} topology plan` says whether the log is there", tool.ui.tool))
+    })?;
+    if before.is_past_its_pivot(tool.flow) {
+        return refused(args, &before, None, "too-late", tool);
+    }
+    let asked = match before.state.turned_by {
+        Some(_) => None,
+        None => Some(ask(broker, args, &before, tool).await?),
+    };
+    if args.wait {
+        return wait(broker, args, asked, tool).await;
+    }
+    let state = before.state.phase;
+    let sentence = match (state, asked) {
+        (Phase::Cancelled, _) => format!("{saga}: is cancelled already\n"),
+        (_, None) => format!("{saga}: is being taken back already\n"),
+        (_, Some(sequence)) => format!("{saga}: asked, sequence {sequence}\n"),
+    };
+    say(args, state, asked, None, &sentence)?;
+    let follow = format!("follow it with `{} trace {saga}`", tool.ui.tool);
+    tool.ui.note(tool.ui.on_stderr.paint(QUIET, follow));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(
+    broker: &NatsBroker,
+    args: &CancelArgs,
+    before: &Story,
+    tool: &Tool,
+) -> anyhow::Result<u64> {
+    let (flow, saga) = (tool.flow, &args.id);
+    let by = args.by.clone().unwrap_or_else(|| who(args.user.as_deref()));
+    let asked = CancelRequested { by, reason: args.reason.clone().unwrap_or_default() };
+    let Some(wish) = cancel::wish(flow, saga, "operator", &asked, None) else {
+        bail!("the flow {} has no cancellation: see `cancels` of its table", flow.saga);
+    };
+    let opened = open::open(broker, flow, &wish, |_| true, PATIENCE).await;
+    let Opened { sequence, when } = opened.map_err(|error| {
+        let what = format!("{} was not cancelled", before.id);
+        anyhow::Error::new(error).context(what).advise("ask again: that is safe")
+    })?;
+    // The slot is used: an earlier wish may have come in vain.
+    if when == When::Before {
+        match cancel::ask_again(broker, flow, saga).await {
+            Published::Stored { .. } => {}
+            other => {
+                return Err(anyhow!("the wish was not sent again: {other:?}")
+                    .advise("ask again: that is safe"));
+            }
+        }
+    }
+    Ok(sequence)
+}
+
+async fn wait(
+    broker: &NatsBroker,
+    args: &CancelArgs,
+    asked: Option<u64>,
+    tool: &Tool,
+) -> anyhow::Result<ExitCode> {
+    let (flow, saga) = (tool.flow, &args.id);
+    let began = Instant::now();
+    let mut tick = interval(LOOK_EVERY);
+    let mut told = String::new();
+    loop {
+        tick.tick().await;
+        // A broker that is away now may come back: the wish is stored.
+        let Ok(story) = read(broker, flow, saga).await else { continue };
+        if story.state.phase == Phase::Cancelled {
+            let sentence = format!("{saga}: cancelled; nothing is held, charged or owed\n");
+            say(args, Phase::Cancelled, asked, None, &sentence)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if story.is_past_its_pivot(flow) {
+            return refused(args, &story, asked, "too-late", tool);
+        }
+        if story.state.phase == Phase::Unknown && began.elapsed() > IN_VAIN {
+            return refused(args, &story, asked, "not-found", tool);
+        }
+        let waits = story.state.waits_for.as_ref().map_or("", |waits| &waits.worker);
+        let now = match (story.state.phase, story.state.turned_by.is_some()) {
+            (Phase::Unknown, _) => format!("{saga} is not opened; waits for it"),
+            (_, false) => format!("{saga}: asked; waits for {}", flow.closing().worker),
+            (_, true) => format!("{saga}: cancelling; waits for {waits}"),
+        };
+        if now != told && began.elapsed() > Duration::from_secs(1) {
+            tool.ui.note(tool.ui.on_stderr.paint(QUIET, &now));
+            told = now;
+        }
+    }
+}
+
+/// Says why it cannot be cancelled.
+fn refused(
+    args: &CancelArgs,
+    story: &Story,
+    asked: Option<u64>,
+    refused: &'static str,
+    tool: &Tool,
+) -> anyhow::Result<ExitCode> {
+    if args.json {
+        say(args, story.state.phase, asked, Some(refused), "")?;
+    }
+    let (id, phase) = (&story.id, story.state.phase);
+    let error = match (refused, phase) {
+        ("not-found", _) => anyhow!("no {} {id} was opened within 30 s", tool.flow.saga)
+            .advise("upper and lower case differ in ids; is it the right broker?"),
+        (_, Phase::Completed) => anyhow!("{id} is completed: it cannot be cancelled any longer"),
+        (_, _) => anyhow!("{id} has passed its pivot: it cannot be cancelled any longer")
+            .advise(format!("`{} trace {id}` says what it waits for", tool.ui.tool)),
+    };
+    tool.ui.error(&error);
+    Ok(ExitCode::FAILURE)
+}
+
+fn say(
+    args: &CancelArgs,
+    state: Phase,
+    asked: Option<u64>,
+    refused: Option<&'static str>,
+    sentence: &str,
+) -> anyhow::Result<()> {
+    match args.json {
+        true => output::json(&Answer { id: &args.id, state, asked, refused }),
+        false => output::data(sentence),
+    }
+}

@@ -1,0 +1,241 @@
+//! An order that is cancelled is taken back whole, or it is too late and goes on.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use quadrille::SagaId;
+use quadrille::broker::{Broker, Published};
+use schemas::order_fulfilment::FLOW;
+use serde_json::json;
+use tests::eventually::eventually;
+use tests::stack::{Armed, Fate, Launch, Stack, order};
+
+use crate::by_hand::{effects, holds, saga};
+
+/// Orders that a cancellation and the pivot race for.
+const RACES: usize = 100;
+
+/// `QUADRILLE_TEST_RACES`, for the long form of a race.
+pub(crate) fn races() -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a test's own environment")]
+    std::env::var("QUADRILLE_TEST_RACES").ok().and_then(|count| count.parse().ok()).unwrap_or(RACES)
+}
+
+/// As a stock client does: `nats pub orders.cancel.A1 ''`.
+async fn cancel(stack: &Stack, id: &SagaId, body: &str) {
+    let sent = stack.raw.publish(&format!("orders.cancel.{id}"), &[], body).await;
+    sent.unwrap_or_else(|error| panic!("{id}: {error:?}"));
+}
+
+async fn cancel_with_bytes(stack: &Stack, id: &SagaId, body: &Bytes) {
+    let sent = stack.broker.publish(&format!("orders.cancel.{id}"), body.clone()).await;
+    assert!(matches!(sent, Published::Stored { .. }), "{id}: {sent:?}");
+}
+
+async fn ending(stack: &Stack, id: &SagaId) -> String {
+    holds(stack, id, "closed").await.unwrap_or_default()
+}
+
+async fn refused_because(stack: &Stack, id: &SagaId) -> String {
+    let subject = format!("orders.cancel-refused.{id}");
+    eventually(&format!("{subject} is written"), async || {
+        let stored = stack.broker.last(FLOW.stream, &subject).await.ok()??;
+        let event: serde_json::Value = serde_json::from_slice(&stored.payload).ok()?;
+        event["data"]["reason"].as_str().map(str::to_owned)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn h06_a_charge_that_was_never_recorded_is_refunded_once_its_order_is_cancelled() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let armed = Armed::at(&stack, "charged", "run.after-effect");
+    let mut first = stack.launcher().launch(&armed.kills("charge-customer"));
+    let ids = stack.place_all("taken", &[Fate::Completes]).await;
+    first.ended().await;
+    assert_eq!(stack.sandbox.balance(&ids[0]).await, 960);
+    cancel(&stack, &ids[0], "").await;
+    let refusal =
+        eventually("the step is refused", async || holds(&stack, &ids[0], "payment").await).await;
+    assert_eq!(refusal, "payment.refused.v1");
+    assert_eq!(ending(&stack, &ids[0]).await, "", "money is still held");
+    stack.start(Launch::of("charge-customer")).await;
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
+    assert_eq!(ending(&stack, &ids[0]).await, "order.cancelled.v1");
+    assert_eq!(effects(&stack, &ids[0], "refunded").await, 1);
+}
+
+#[tokio::test]
+async fn h08_an_order_turns_around_though_its_canceller_died_before_the_signal() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("complete-order").await;
+    stack.fill_stock().await;
+    // The carrier is away, so that the pivot is open.
+    stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;
+    let armed = Armed::at(&stack, "cancels", "undo.after-commit");
+    let mut canceller = stack.launcher().launch(&armed.kills("complete-order"));
+    canceller.ready().await.unwrap();
+    let ids = stack.place_all("mute", &[Fate::Completes]).await;
+    eventually("the charge is in flight", async || {
+        (stack.sandbox.calls_for(&ids[0], "create").await > 0).then_some(())
+    })
+    .await;
+    cancel(&stack, &ids[0], "").await;
+    canceller.ended().await;
+    assert!(armed.reached());
+    assert_eq!(holds(&stack, &ids[0], "payment").await.as_deref(), Some("payment.refused.v1"));
+    stack.sandbox.clear_faults().await;
+    stack.start(Launch::of("complete-order")).await;
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h23_a_charge_whose_answer_is_lost_is_refunded_once_if_the_cancellation_wins() {
+    let mut stack = Stack::running(1).await;
+    let lost = json!({ "operations": ["confirm"], "drop_reply_rate": 1 });
+    stack.sandbox.set_faults("payment", &lost).await;
+    let ids = stack.place_all("unheard", &[Fate::Completes; 3]).await;
+    for id in &ids {
+        eventually("the money is taken", async || {
+            (stack.sandbox.balance(id).await == 960).then_some(())
+        })
+        .await;
+        assert_eq!(holds(&stack, id, "payment").await, None, "the answer was heard");
+        cancel(&stack, id, r#"{"by":"ann","reason":"ordered twice"}"#).await;
+    }
+    let refused = async |id| {
+        eventually("the step is refused", async || holds(&stack, id, "payment").await).await
+    };
+    for id in &ids {
+        assert_eq!(refused(id).await, "payment.refused.v1");
+    }
+    stack.sandbox.clear_faults().await;
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
+    for id in &ids {
+        assert_eq!(ending(&stack, id).await, "order.cancelled.v1");
+        assert_eq!(effects(&stack, id, "refunded").await, 1);
+    }
+    stack.worker("charge-customer").kill();
+}
+
+#[tokio::test]
+async fn h30_a_cancellation_that_races_the_pivot_stops_the_order_or_comes_too_late() {
+    let stack = Stack::running(2).await;
+    let mut follower =
+        tests::stack::Follower::of(stack.client(), FLOW.stream, "orders.payment.*").await;
+    let count = races();
+    let ids: Vec<_> = (0..count).map(|at| saga(&format!("race-{at}"))).collect();
+    let placing = async {
+        for (at, id) in ids.iter().enumerate() {
+            stack.place(id, &order(Fate::Completes, at)).await.unwrap();
+        }
+    };
+    // At about the time at which ship-order takes the order, before or after it writes its pivot.
+    let cancelling = async {
+        for _ in 0..count {
+            let charged = follower.next().await;
+            let (_, id) = FLOW.parse_subject(&charged.subject).unwrap();
+            tokio::time::sleep(Duration::from_micros(fastrand::u64(0..3_000))).await;
+            cancel(&stack, &id, "").await;
+        }
+    };
+    tokio::join!(placing, cancelling);
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    // A parcel goes if and only if the order is completed, and money is held for those alone.
+    stack.check().await;
+    let (mut stopped, mut shipped) = (0, 0);
+    for id in &ids {
+        match ending(&stack, id).await.as_str() {
+            "order.cancelled.v1" => stopped += 1,
+            "order.completed.v1" => {
+                shipped += 1;
+                assert_eq!(refused_because(&stack, id).await, "too-late", "{id}");
+            }
+            other => panic!("{id}: {other}"),
+        }
+    }
+    let often = count / 20;
+    assert!(stopped >= often && shipped >= often, "stopped {stopped}, shipped {shipped}");
+}
+
+#[tokio::test]
+async fn whatever_a_wish_says_it_does_what_an_empty_one_does() {
+    let mut stack = Stack::bare().await;
+    for worker in ["reserve-inventory", "complete-order"] {
+        stack.start(Launch::of(worker)).await;
+    }
+    stack.fill_stock().await;
+    let free = stack.free_stock().await;
+    let bodies: [Bytes; 7] = [
+        Bytes::new(),
+        "null".into(),
+        Bytes::from_static(b"\xff\xfe\x00"),
+        "[".repeat(60_000).into(),
+        Bytes::from(vec![b'x'; 60_000]),
+        json!({ "specversion": "1.0", "id": "a".repeat(60_000), "type": "order.go.v1",
+            "source": "ship-order", "subject": "other", "data": {} })
+        .to_string()
+        .into(),
+        json!({ "by": "a\u{202e}\n".repeat(5_000), "reason": 1 }).to_string().into(),
+    ];
+    let ids: Vec<_> = (0..bodies.len()).map(|at| saga(&format!("junk-{at}"))).collect();
+    for (at, id) in ids.iter().enumerate() {
+        stack.place(id, &order(Fate::Completes, at)).await.unwrap();
+    }
+    for id in &ids {
+        eventually("the stock is held", async || holds(&stack, id, "inventory").await).await;
+    }
+    join_all(ids.iter().zip(&bodies).map(|(id, body)| cancel_with_bytes(&stack, id, body))).await;
+    stack.start(Launch::of("charge-customer")).await;
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
+    for id in &ids {
+        assert_eq!(ending(&stack, id).await, "order.cancelled.v1", "{id}");
+    }
+    assert_eq!(stack.free_stock().await, free);
+}
+
+#[tokio::test]
+async fn a_wish_waits_for_its_order_and_one_that_came_in_vain_may_be_asked_again() {
+    let mut stack = Stack::bare().await;
+    for worker in ["reserve-inventory", "charge-customer", "ship-order"] {
+        stack.start(Launch::of(worker)).await;
+    }
+    stack.fill_stock().await;
+    let impatient = Launch::of("complete-order").env("QUADRILLE_WORKER__CANCEL_WAIT", "3s");
+    stack.start(impatient).await;
+    let (early, never) = (saga("early"), saga("never"));
+    cancel(&stack, &early, "").await;
+    cancel(&stack, &never, "").await;
+    stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;
+    stack.place(&early, &order(Fate::Completes, 0)).await.unwrap();
+    eventually("the early wish turned its order", async || holds(&stack, &early, "refused").await)
+        .await;
+    assert_eq!(refused_because(&stack, &never).await, "not-found");
+    stack.place(&never, &order(Fate::Completes, 1)).await.unwrap();
+    eventually("the charge is in flight", async || {
+        (stack.sandbox.calls_for(&never, "create").await > 0).then_some(())
+    })
+    .await;
+    // The slot of the first wish is used.
+    let again = stack.raw.publish("orders.cancel.never", &[], "").await;
+    again.expect_err("a slot is written once");
+    let released = FLOW.released(&FLOW.cancel_durable(), &never);
+    stack.raw.publish(&released, &[], "").await.unwrap();
+    eventually("it is turned around", async || holds(&stack, &never, "refused").await).await;
+    stack.sandbox.clear_faults().await;
+    stack.closed(&[early, never]).await;
+    stack.quiet().await;
+    stack.check().await;
+}
