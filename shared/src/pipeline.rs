@@ -38,10 +38,10 @@ pub(crate) mod retry;
 
 pub(crate) use attempts::Granted;
 pub(crate) use commit::{Committed, alien};
-pub(crate) use delivery::{Delivery, Ending};
+pub(crate) use delivery::{Delivery, Ending, Released};
 pub(crate) use held::{Held, Note, one_line};
 pub(crate) use park::park;
-pub(crate) use part::{Final, Part, Undoable};
+pub(crate) use part::{Final, Part, Settling, Undoable};
 pub(crate) use permit::Turn;
 pub(crate) use released::handle as handle_released;
 pub(crate) use worker::{GiveBack, Limits, Why, Worker};
@@ -52,6 +52,7 @@ use tokio::time::timeout_at;
 use crate::failpoint;
 use crate::ids::Direction;
 use crate::log::envelope::Work;
+use crate::log::parked::Verdict;
 use crate::step::{Outcome, Step, StepError};
 use commit::Commit;
 use decode::{Trigger, decode};
@@ -70,11 +71,12 @@ async fn decide<P: Part>(worker: &Worker, part: &P, delivery: &Delivery) -> Resu
     let trigger = decode::<On<P>>(worker, delivery)?;
     cause::check(worker, &trigger).await?;
     idempotency::route(worker, &trigger).await?;
+    let verdict = released::verdict(worker, part, delivery).await?;
     let granted = Granted::first(worker, Direction::Run, delivery, trigger.stored_at).await?;
     idempotency::route_after(worker, &trigger, granted.waited()).await?;
     // Only now: while a service is away, a cancellation can still win the pivot.
     pivot::pass(worker, &trigger).await?;
-    let (outcome, work) = run(worker, part, &trigger, granted).await?;
+    let (outcome, work) = run(worker, part, &trigger, verdict, granted).await?;
     match commit::commit(worker, &trigger, &outcome, work).await? {
         Commit::Settled(committed) => Ok(Ending::Committed(committed)),
         Commit::TakeBack(refusal) => {
@@ -86,11 +88,12 @@ async fn decide<P: Part>(worker: &Worker, part: &P, delivery: &Delivery) -> Resu
     }
 }
 
-/// Runs the step until it says what happened.
+/// Runs the step until it says what happened, or what had happened already.
 async fn run<P: Part>(
     worker: &Worker,
     part: &P,
     trigger: &Trigger<On<P>>,
+    verdict: Verdict,
     granted: Granted<'_>,
 ) -> Result<(Outcome<Done<P>, Refused<P>>, Work), Ending> {
     let mut attempt = granted.start().await?;
@@ -99,7 +102,12 @@ async fn run<P: Part>(
     loop {
         let context = attempt.context();
         failpoint::poisoned(Direction::Run, &trigger.saga, context.attempt());
-        let ran = part.step().run(&trigger.on, context);
+        let ran = async {
+            match verdict {
+                Verdict::Retry => part.step().run(&trigger.on, context).await,
+                Verdict::Refuse => part.settle(&trigger.on, context).await,
+            }
+        };
         let error = match timeout_at(context.deadline(), ran).await {
             Ok(Ok(outcome)) => {
                 failpoint::hit(Direction::Run, "after-effect");

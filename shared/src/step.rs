@@ -5,6 +5,7 @@
 //! again".
 
 mod not_sent;
+mod settle;
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::ids::Direction;
 use crate::{Event, IdempotencyKey, KeyNamespace, Refusal, SagaId};
 
 pub use not_sent::NotSent;
+pub use settle::Settle;
 
 /// One worker's part of a saga.
 ///

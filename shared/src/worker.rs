@@ -27,9 +27,9 @@ use crate::clock::Clock;
 use crate::config::WorkerSettings;
 use crate::flow::{Durable, Role};
 use crate::log::lookup;
-use crate::pipeline::{self, Delivery, Final, Held, Limits, Part, Undoable, Worker};
+use crate::pipeline::{self, Delivery, Final, Held, Limits, Part, Settling, Undoable, Worker};
 use crate::process::{self, Process};
-use crate::step::{Step, Undo};
+use crate::step::{Settle, Step, Undo};
 use crate::telemetry;
 use crate::undo::{self, cancel, closing};
 use breakers::Breakers;
@@ -89,12 +89,17 @@ impl Start {
     pub async fn run<S: Step>(self, step: S) -> anyhow::Result<()> {
         check::step::<S>(self.0.flow, self.0.name)?;
         check::not_undoable(self.0.flow, self.0.name)?;
-        let part = Arc::new(Final(step));
-        self.serve(part, |_, _, delivery| {
-            tracing::error!(saga = %delivery.saga, "got an undo for a step that has none");
-            Box::pin(std::future::ready(()))
-        })
-        .await
+        self.serve(Arc::new(Final(step)), no_undo).await
+    }
+
+    /// Runs a step after the pivot that can be asked what it did.
+    ///
+    /// # Errors
+    /// As [`Start::run`].
+    pub async fn run_settling<S: Settle>(self, step: S) -> anyhow::Result<()> {
+        check::step::<S>(self.0.flow, self.0.name)?;
+        check::not_undoable(self.0.flow, self.0.name)?;
+        self.serve(Arc::new(Settling(step)), no_undo).await
     }
 
     /// Runs a step before the pivot until a signal, and its undo beside it.
@@ -165,6 +170,11 @@ impl Start {
         tracing::info!(worker = name, %keys, "takes work");
         running.until_the_end(durables).await
     }
+}
+
+fn no_undo<P>(_: Arc<Worker>, _: Arc<P>, delivery: Delivery) -> durable::Handling {
+    tracing::error!(saga = %delivery.saga, "got an undo for a step that has none");
+    Box::pin(std::future::ready(()))
 }
 
 type Handler = Arc<dyn Fn(Arc<Worker>, Delivery) -> durable::Handling + Send + Sync>;

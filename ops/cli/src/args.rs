@@ -12,6 +12,7 @@ Examples:
   quadrille trace A123                   the whole story of one order
   quadrille why A123                     what it waits for, and what to do
   quadrille cancel A123                  take an order back, as long as it is not shipped
+  quadrille parked ls                    what was set aside, and why
   quadrille orders ls --state open       which orders are open, and whom they wait for
   quadrille topology plan                what the broker lacks
   quadrille breaker show                 which outside services give no answer

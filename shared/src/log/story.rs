@@ -103,11 +103,20 @@ impl Story {
 /// Tells the story of `saga`.
 ///
 /// `events` are all messages of [`Flow::story`] in stream order, at most one a slot; `parked` are
-/// those of [`parked::filter`](super::parked::filter). It never fails: an event that cannot be read
-/// is [`Kind::Alien`], and a parked message that cannot be read is left out.
+/// those of [`parked::filters`](super::parked::filters). It never fails: an event that cannot be
+/// read is [`Kind::Alien`], and a parked message that cannot be read is left out.
 pub fn tell(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Stored]) -> Story {
-    let parked: Vec<Parked> =
-        parked.iter().filter_map(|stored| serde_json::from_slice(&stored.payload).ok()).collect();
+    let (releases, entries): (Vec<_>, Vec<_>) =
+        parked.iter().partition(|stored| flow.parse_released(&stored.subject).is_some());
+    let comes_back = |stored: &Stored| {
+        let released = stored.subject.replacen("parked.", "released.", 1);
+        let mut later = releases.iter().filter(|release| release.sequence > stored.sequence);
+        later.any(|release| release.subject == released)
+    };
+    let read = |stored: &&Stored| serde_json::from_slice(&stored.payload).ok();
+    let waits = entries.iter().filter(|stored| !comes_back(stored));
+    let waits: Vec<Parked> = waits.filter_map(read).collect();
+    let parked: Vec<Parked> = entries.iter().filter_map(read).collect();
     let log = Log { flow, saga, events };
     let opened_at = log.stored_at(flow.opens.slot);
     let newest = || events.iter().map(|event| event.stored_at).max();
@@ -115,7 +124,7 @@ pub fn tell(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Stored]) ->
     let last = log.stored_at(flow.closing().slot).or_else(newest);
     Story {
         id: saga.clone(),
-        state: state::state(flow, &facts, &parked),
+        state: state::state(flow, &facts, &waits),
         took_ms: opened_at.zip(last).map(|(from, to)| milliseconds(from, to)),
         events: events.iter().map(|event| log.line(event)).collect(),
         parked,

@@ -6,12 +6,16 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::commit::Committed;
 use super::decode::NotOurs;
 use super::park::{self, SetAside};
 use super::permit::Turn;
 use super::worker::{GiveBack, Why, Worker};
 use crate::broker::{Delivered, Settle, Stored};
+use crate::ids::Direction;
+use crate::log::parked::{Release, Verdict};
 use crate::{BadData, SagaId, failpoint, telemetry};
 
 /// A message that no client can read comes again this late, because each delivery of it ends the
@@ -47,6 +51,25 @@ impl From<GiveBack> for Ending {
     }
 }
 
+/// A message of the stream of parked messages that brings another one back.
+#[derive(Debug, Clone)]
+pub(crate) struct Released {
+    /// On that stream.
+    pub(crate) sequence: u64,
+    /// By the broker's clock.
+    pub(crate) stored_at: Timestamp,
+    pub(crate) verdict: Verdict,
+}
+
+impl Released {
+    /// What cannot be read is a retry.
+    pub(crate) fn by(message: &Stored) -> Self {
+        let release: Release = serde_json::from_slice(&message.payload).unwrap_or_default();
+        let Stored { sequence, stored_at, .. } = *message;
+        Self { sequence, stored_at, verdict: release.verdict }
+    }
+}
+
 /// One delivery that this process has to settle.
 #[derive(Debug)]
 pub(crate) struct Delivery {
@@ -54,8 +77,8 @@ pub(crate) struct Delivery {
     pub(crate) saga: SagaId,
     /// The durable that handed it out.
     pub(crate) durable: String,
-    /// The sequence of the message that brought it back, if it was parked.
-    pub(crate) released: Option<u64>,
+    /// What brought it back, if it was parked.
+    pub(crate) released: Option<Released>,
     /// Its turn at the services that the step requires.
     pub(crate) turn: Turn,
 }
@@ -67,7 +90,11 @@ impl Delivery {
 
     /// Tells the messages of its durable apart.
     pub(crate) fn number(&self) -> u64 {
-        self.released.unwrap_or(self.delivered.message.sequence)
+        self.sequence_of_release().unwrap_or(self.delivered.message.sequence)
+    }
+
+    fn sequence_of_release(&self) -> Option<u64> {
+        self.released.as_ref().map(|released| released.sequence)
     }
 
     /// Ends the delivery; a message to be parked is on the parked stream before it is settled.
@@ -88,9 +115,11 @@ impl Delivery {
                 let Self { delivered, saga, durable, released, .. } = &self;
                 // As before, so that it is released in the same way again.
                 let durable = if released.is_some() { worker.name() } else { durable };
-                let parked = park::park(worker, delivered, durable, Some(saga), &bad);
+                let brought = self.sequence_of_release();
+                let parked = park::park(worker, delivered, durable, Some(saga), brought, &bad);
                 match Box::pin(parked).await {
                     Ok(SetAside { .. }) => {
+                        failpoint::hit(Direction::Run, "after-park");
                         self.settle(worker, Settle::Term(bad.reason.code())).await;
                     }
                     Err(GiveBack(delay, why)) => {

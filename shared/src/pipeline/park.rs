@@ -23,14 +23,15 @@ pub(crate) struct SetAside {
 
 static FULL: Repeats = Repeats::none();
 
-/// Parks a delivery of `durable`; `saga` is `None` if the subject names none. If that cannot be
-/// done now, the message goes back to the broker: nothing was settled, and it keeps no place from
-/// others.
+/// Parks a delivery of `durable`; `saga` is `None` if the subject names none. `released` is the
+/// sequence of the release that brought it, if it was parked before. If it cannot be parked now,
+/// the message goes back to the broker: nothing was settled, and it keeps no place from others.
 pub(crate) async fn park(
     worker: &Worker,
     delivered: &Delivered,
     durable: &str,
     saga: Option<&SagaId>,
+    released: Option<u64>,
     bad: &BadData,
 ) -> Result<SetAside, GiveBack> {
     let message = &delivered.message;
@@ -49,6 +50,7 @@ pub(crate) async fn park(
             deliveries: delivered.deliveries,
             subject: message.subject.clone(),
             sequence: message.sequence,
+            released,
         },
         stored_at: message.stored_at,
         headers: message.headers.clone(),

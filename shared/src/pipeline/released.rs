@@ -1,11 +1,16 @@
 //! A message that was parked comes back. It goes through the same stages as before, with the same
 //! idempotency keys and the same slot, so it runs once however often it is released.
 //!
-//! Only the subject of a release counts: the message itself is read from the log, where nobody can
-//! change it.
+//! Of a release only its subject and its verdict count: the message itself is read from the log,
+//! where nobody can change it. The verdict `refuse` makes a step after the pivot ask its outside
+//! service what it has done, instead of asking it to act.
 
 use std::time::Duration;
 
+use crate::log::parked::Verdict;
+use crate::log::slots::{self, Entry};
+
+use super::commit::alien;
 use super::decode::NotOurs;
 use super::delivery::{Delivery, Ending};
 use super::part::Part;
@@ -32,4 +37,33 @@ pub(crate) async fn handle<P: Part>(worker: &Worker, part: &P, mut delivery: Del
         Err(back) => back.into(),
     };
     delivery.end(worker, ending).await;
+}
+
+/// What is to be done about a message; `refuse` only once the saga has passed its pivot, and no
+/// call that was made before can still land.
+pub(super) async fn verdict<P: Part>(
+    worker: &Worker,
+    part: &P,
+    delivery: &Delivery,
+) -> Result<Verdict, Ending> {
+    let Some(released) = delivery.released.as_ref() else { return Ok(Verdict::Retry) };
+    let (Verdict::Refuse, Some(pivot)) = (released.verdict, worker.row.pivot) else {
+        return Ok(Verdict::Retry);
+    };
+    let Some(lands_within) = part.lands_within() else { return Ok(Verdict::Retry) };
+    let passed = worker.last(&worker.slot(pivot.slot, &delivery.saga)).await?;
+    let read = |stored| slots::pivot(worker.flow, worker.row, &delivery.saga, &stored);
+    match passed.map(read) {
+        Some(Entry::Done(_) | Entry::Refused(_)) => {}
+        Some(Entry::Alien) => return Err(alien()),
+        // A cancellation ends such a saga: nothing has been asked of the service.
+        None => return Err(Ending::NotOurs(NotOurs::released_nothing())),
+    }
+    // Not `age`, because `age` errs on the side of too old.
+    let waited = worker.clock.now().duration_since(released.stored_at);
+    let left = lands_within.saturating_sub(Duration::try_from(waited).unwrap_or_default());
+    if left > Duration::ZERO {
+        return Err(Ending::GiveBack(left, Why::Later));
+    }
+    Ok(Verdict::Refuse)
 }

@@ -17,7 +17,7 @@ use super::Handler;
 use crate::breaker::gate::Gate;
 use crate::broker::{Delivered, Pulled, Receipt, Settle, Stored, Unavailable, Unreadable};
 use crate::flow::{Durable, Role};
-use crate::pipeline::{Delivery, GiveBack, Turn, Why, Worker, park, retry};
+use crate::pipeline::{Delivery, GiveBack, Released, Turn, Why, Worker, park, retry};
 use crate::process::shutdown::Stop;
 use crate::{BadData, Reason, telemetry};
 
@@ -177,7 +177,9 @@ fn start(
     }
     let (subject, sequence) = (&delivered.message.subject, delivered.message.sequence);
     let (named, released) = match role {
-        Role::Released => (worker.flow.parse_released(subject), Some(sequence)),
+        Role::Released => {
+            (worker.flow.parse_released(subject), Some(Released::by(&delivered.message)))
+        }
         Role::Forward | Role::Undo | Role::Closing | Role::Cancel => {
             (worker.flow.parse_subject(subject), None)
         }
@@ -196,7 +198,7 @@ fn start(
 async fn set_aside(worker: Arc<Worker>, durable: String, delivered: Delivered) {
     let what = "the subject's last token is no saga id: 1 to 64 of A-Z a-z 0-9 _ -";
     let bad = BadData::new(Reason::InvalidId, "", what);
-    let settle = match park(&worker, &delivered, &durable, None, &bad).await {
+    let settle = match park(&worker, &delivered, &durable, None, None, &bad).await {
         Ok(_) => Settle::Term(bad.reason.code()),
         Err(GiveBack(delay, why)) => {
             telemetry::returned(&durable, why, 1);

@@ -23,7 +23,7 @@ use crate::trace::read;
 const EXAMPLES: &str = "\
 Examples:
   {tool} cancel A123
-  {tool} cancel A123 --reason 'ordered twice' --wait
+  {tool} cancel A123 --reason twice --wait
   {tool} cancel A123 --wait --json | jq .state
 
 A saga can be cancelled until it passes its pivot. Then everything that was done is taken back, and

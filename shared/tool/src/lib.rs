@@ -34,6 +34,7 @@ pub mod topology;
 pub mod trace;
 pub mod why;
 pub mod cancel;
+pub mod parked;
 pub mod breaker;
 
 pub mod connect;
@@ -54,6 +55,7 @@ Examples:
   {tool} trace A123                  the whole story of one saga
   {tool} why A123                    what a saga waits for, and what to do
   {tool} cancel A123                 take a saga back
+  {tool} parked ls                   what was set aside, and why
   {tool} breaker show                which outside services give no answer
 
 Exit codes: 0 done; 1 failed, or something is not as it should be; 2 wrong usage, or changes are
@@ -65,6 +67,8 @@ pub enum Verb {
     Trace(trace::TraceArgs),
     Why(why::WhyArgs),
     Cancel(cancel::CancelArgs),
+    #[command(subcommand)]
+    Parked(parked::ParkedCommand),
     #[command(subcommand)]
     Topology(topology::TopologyCommand),
     #[command(subcommand)]
@@ -101,6 +105,7 @@ impl Verb {
             Self::Trace(args) => trace::run(&args, tool).await,
             Self::Why(args) => why::run(&args, tool).await,
             Self::Cancel(args) => cancel::run(&args, tool).await,
+            Self::Parked(command) => parked::run(&command, tool).await,
             Self::Topology(command) => topology::run(&command, tool).await,
             Self::Breaker(command) => breaker::run(&command, tool).await,
             Self::Completions { shell } => {

@@ -130,7 +130,7 @@ async fn read_at(
     let parked_stream = parked_stream_name(flow);
     let (mut events, mut parked) = tokio::try_join!(
         broker.last_of_many(flow.stream, vec![flow.story(saga)]),
-        broker.last_of_many(&parked_stream, vec![parked::filter(flow, saga)]),
+        broker.last_of_many(&parked_stream, parked::filters(flow, saga)),
     )
     .context("the log cannot be read")?;
     if let Some((sequence, time)) = at {

@@ -10,6 +10,7 @@ pub mod event;
 pub mod ids;
 pub mod money;
 pub mod contract;
+pub mod parked;
 
 pub use contract::Contract;
 pub use event::{BadData, Event, Reason, Refusal};

@@ -12,6 +12,7 @@ mod slots;
 
 mod refusals;
 mod cancels;
+mod parkings;
 
 mod acknowledgements;
 mod durables;

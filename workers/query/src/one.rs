@@ -28,7 +28,7 @@ pub(crate) async fn get(api: &Api, question: &Question) -> Result<Value, Problem
     api.reached(question).await?;
     let (mut events, seen) = events(api, &id).await?;
     let parked_stream = parked_stream_name(api.flow);
-    let filter = vec![parked::filter(api.flow, &id)];
+    let filter = parked::filters(api.flow, &id);
     let mut parked = api.broker.last_of_many(&parked_stream, filter).await.map_err(no_answer)?;
     if let Some(at) = at {
         events.retain(|event| event.sequence <= at.sequence);

@@ -53,4 +53,14 @@ pub trait Carrier: Send + Sync + 'static {
         key: IdempotencyKey,
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, StepError>> + Send;
+
+    /// What was decided under this key; `None` if nothing was, and nothing is being decided.
+    ///
+    /// Fails as [`Carrier::label`] does.
+    fn decided(
+        &self,
+        parcel: &Parcel<'_>,
+        key: IdempotencyKey,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Option<Answer>, StepError>> + Send;
 }

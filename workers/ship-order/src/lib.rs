@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use quadrille::breaker::call::{self, Breaker, Read};
 use quadrille::http::Secret;
-use quadrille::step::{Outcome, Step, StepContext, StepError};
+use quadrille::step::{Outcome, Settle, Step, StepContext, StepError};
 use schemas::order_fulfilment::events::{PaymentCharged, ShipmentDispatched, ShipmentRefused};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -35,6 +35,10 @@ pub struct Settings {
     /// Longest wait for one answer of the carrier.
     #[serde(with = "quadrille::config::duration")]
     pub timeout: Duration,
+    /// How long after a request the carrier may still sell the label: only then does an order that
+    /// was given up count as unsent.
+    #[serde(with = "quadrille::config::duration")]
+    pub lands_within: Duration,
     /// The URL below which the quote service's paths begin; `/rates` is added.
     pub quote_url: String,
     /// Sent to the quote service as a bearer token, if there is one.
@@ -50,6 +54,7 @@ impl Default for Settings {
             url: String::new(),
             secret: None,
             timeout: Duration::from_secs(2),
+            lands_within: Duration::from_secs(60),
             quote_url: String::new(),
             quote_secret: None,
             quote_timeout: Duration::from_millis(100),
@@ -63,12 +68,19 @@ pub struct ShipOrder<Carrier, Quotes> {
     carrier: Carrier,
     quotes: Quotes,
     breaker: Breaker,
+    lands_within: Duration,
 }
 
 impl<C: Carrier, Q: Quotes> ShipOrder<C, Q> {
     /// `breaker` is that of the quote service alone.
     pub fn new(carrier: C, quotes: Q, breaker: Breaker) -> Self {
-        Self { carrier, quotes, breaker }
+        Self { carrier, quotes, breaker, lands_within: Settings::default().lands_within }
+    }
+
+    /// With another [`Settings::lands_within`].
+    #[must_use]
+    pub fn landing_within(self, lands_within: Duration) -> Self {
+        Self { lands_within, ..self }
     }
 
     /// The cheapest rate, or the flat one where no quote is to be had. The quote service's no is no
@@ -99,11 +111,39 @@ impl<C: Carrier, Q: Quotes> Step for ShipOrder<C, Q> {
             Parcel { order: context.saga_id(), ship_to: &charged.ship_to, pieces: charged.pieces };
         let deadline = context.deadline();
         let rate = self.rate(&parcel, deadline).await;
-        match self.carrier.label(&parcel, &rate, context.key("label"), deadline).await? {
-            Answer::Label { carrier, label, tracking, at_flat_rate: degraded } => {
-                Ok(Outcome::Done(ShipmentDispatched { carrier, label, tracking, degraded }))
-            }
-            Answer::Refused(reason) => Ok(Outcome::Refused(ShipmentRefused { reason })),
+        let answer = self.carrier.label(&parcel, &rate, context.key(LABEL), deadline).await?;
+        Ok(outcome(answer))
+    }
+}
+
+/// The name of the request under whose key the carrier keeps its answer.
+const LABEL: &str = "label";
+
+/// Why an order is not shipped that an operator gave up.
+const DISCARDED: &str = "discarded";
+
+fn outcome(answer: Answer) -> Outcome<ShipmentDispatched, ShipmentRefused> {
+    match answer {
+        Answer::Label { carrier, label, tracking, at_flat_rate: degraded } => {
+            Outcome::Done(ShipmentDispatched { carrier, label, tracking, degraded })
         }
+        Answer::Refused(reason) => Outcome::Refused(ShipmentRefused { reason }),
+    }
+}
+
+impl<C: Carrier, Q: Quotes> Settle for ShipOrder<C, Q> {
+    fn lands_within(&self) -> Duration {
+        self.lands_within
+    }
+
+    async fn settle(
+        &self,
+        charged: &PaymentCharged,
+        context: &StepContext,
+    ) -> Result<Outcome<ShipmentDispatched, ShipmentRefused>, StepError> {
+        let parcel =
+            Parcel { order: context.saga_id(), ship_to: &charged.ship_to, pieces: charged.pieces };
+        let found = self.carrier.decided(&parcel, context.key(LABEL), context.deadline()).await?;
+        Ok(outcome(found.unwrap_or_else(|| Answer::Refused(DISCARDED.to_owned()))))
     }
 }

@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         let carrier = HttpCarrier::new(&settings)?;
         let quotes = HttpQuotes::new(&settings)?;
         let breaker = start.call_breaker("quote-service")?;
-        start.run(ShipOrder::new(carrier, quotes, breaker)).await
+        let step = ShipOrder::new(carrier, quotes, breaker).landing_within(settings.lands_within);
+        start.run_settling(step).await
     })
 }

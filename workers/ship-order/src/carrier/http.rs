@@ -28,29 +28,18 @@ impl HttpCarrier {
         Ok(Self { client: Client::new(url, secret, settings.timeout)? })
     }
 
-    /// What was decided under a key which now comes with other parameters: the rate may be another
-    /// one than that of the first attempt, and neither this nor a change of the adapter may buy a
-    /// second label. Busy while the first request is still being executed.
-    async fn decided(
+    /// A key which comes with other parameters: the rate may be another one than that of the first
+    /// attempt, and neither this nor a change of the adapter may buy a second label.
+    async fn reused(
         &self,
         parcel: &Parcel<'_>,
         key: IdempotencyKey,
         reused: &http::Answer,
         deadline: Instant,
     ) -> Result<Answer, StepError> {
-        let path = format!("/labels?key={}", encode(&key.to_string()));
-        let answer = self.client.get(&path, deadline).await?;
-        match (answer.status.as_u16(), refusal(&answer)) {
-            (200, _) => label(&answer),
-            (422, Some(reason)) if is_refusal_of(&answer, parcel) => Ok(Answer::Refused(reason)),
-            (422, Some(_)) => Err(StepError::BadMessage(format!(
-                "the carrier answers {}: the key bought no label, and came with another parcel",
-                reused.status,
-            ))),
-            // The first request ended meanwhile and decided nothing: the key is free again.
-            (404, _) => Err(StepError::try_again(http::Error::Failed(reused.status))),
-            _ => Err(answer.failure()),
-        }
+        // The first request ended meanwhile and decided nothing: the key is free again.
+        let free = || StepError::try_again(http::Error::Failed(reused.status));
+        self.decided(parcel, key, deadline).await?.ok_or_else(free)
     }
 }
 
@@ -76,8 +65,30 @@ impl Carrier for HttpCarrier {
             (200 | 201, _) => label(&answer),
             (422, Some(reason)) => Ok(Answer::Refused(reason)),
             (409, _) if answer.code() == "key_reused" => {
-                self.decided(parcel, key, &answer, deadline).await
+                self.reused(parcel, key, &answer, deadline).await
             }
+            _ => Err(answer.failure()),
+        }
+    }
+
+    /// Busy while the first request is still being executed.
+    async fn decided(
+        &self,
+        parcel: &Parcel<'_>,
+        key: IdempotencyKey,
+        deadline: Instant,
+    ) -> Result<Option<Answer>, StepError> {
+        let path = format!("/labels?key={}", encode(&key.to_string()));
+        let answer = self.client.get(&path, deadline).await?;
+        match (answer.status.as_u16(), refusal(&answer)) {
+            (200, _) => label(&answer).map(Some),
+            (422, Some(reason)) if is_refusal_of(&answer, parcel) => {
+                Ok(Some(Answer::Refused(reason)))
+            }
+            (422, Some(_)) => Err(StepError::BadMessage(
+                "the key bought no label, and came with another parcel".to_owned(),
+            )),
+            (404, _) if answer.code() == "label_not_found" => Ok(None),
             _ => Err(answer.failure()),
         }
     }

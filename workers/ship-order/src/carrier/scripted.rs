@@ -85,4 +85,13 @@ impl Carrier for ScriptedCarrier {
     ) -> Result<Answer, StepError> {
         Ok(self.faults.call(|| self.book().label(rate, key)).await?)
     }
+
+    async fn decided(
+        &self,
+        _: &Parcel<'_>,
+        key: IdempotencyKey,
+        _: Instant,
+    ) -> Result<Option<Answer>, StepError> {
+        Ok(self.faults.call(|| self.book().answers.get(&key).cloned()).await?)
+    }
 }

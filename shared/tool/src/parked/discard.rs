@@ -1,0 +1,207 @@
+//! `parked discard`: gives messages up, and ends their sagas in the way that is still open.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use quadrille::SagaId;
+use quadrille::broker::{Broker, Published};
+use quadrille::event::runtime::CancelRequested;
+use quadrille::log::cancel;
+use quadrille::log::open::{self, When};
+use quadrille::log::parked::{Audit, Release, Verdict};
+use quadrille::nats::NatsBroker;
+use serde::Serialize;
+
+use super::DiscardArgs;
+use super::cases::{self, Case};
+use super::plan::{audit_subject, document, plan, send};
+use crate::output::{self, Advise, QUIET};
+use crate::tool::Tool;
+
+/// How long a publish without an answer is repeated.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What becomes of a saga whose message is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Way {
+    /// It has not passed its pivot: it is taken back.
+    Cancel,
+    /// It has, and its step has not decided: the step is told to refuse.
+    Refuse,
+    /// No saga is behind the message.
+    Close,
+    /// The step before has decided for good.
+    OnlyRetry,
+    /// Its step has decided, or the saga has ended.
+    Settled,
+}
+
+#[derive(Debug, Serialize)]
+struct Line<'c> {
+    saga: &'c str,
+    durable: &'c str,
+    parked: u64,
+    way: Way,
+    written: bool,
+}
+
+pub(super) async fn run(args: &DiscardArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let permission = args.write.permission();
+    if permission.is_some() {
+        args.selection.check("discard", tool)?;
+    }
+    let connection = tool.connect().await?;
+    let broker = &connection.broker;
+    let cases = cases::read(broker, tool.flow, |_| false, tool.ui).await?;
+    let plan = plan(cases, &args.selection, tool)?;
+    let mut code = ExitCode::SUCCESS;
+    for case in &plan.settled {
+        say(case, Way::Settled, false, args, tool)?;
+        code = ExitCode::FAILURE;
+    }
+    for case in &plan.cases {
+        let way = way(broker, case, tool).await?;
+        let acts = permission.is_some() && way != Way::OnlyRetry;
+        if acts {
+            act(broker, case, way, args, tool).await?;
+        }
+        say(case, way, acts, args, tool)?;
+        if way == Way::OnlyRetry {
+            code = ExitCode::FAILURE;
+        }
+    }
+    if plan.cases.is_empty() && plan.settled.is_empty() && !args.json {
+        output::data("nothing to discard\n")?;
+    }
+    if permission.is_none() && !plan.cases.is_empty() {
+        plan.advise("discard", &args.selection, &args.actor, tool);
+        return Ok(ExitCode::from(2));
+    }
+    Ok(code)
+}
+
+fn say(
+    case: &Case,
+    way: Way,
+    written: bool,
+    args: &DiscardArgs,
+    tool: &Tool,
+) -> anyhow::Result<()> {
+    let (saga, durable, parked) = (case.id(), &case.durable, case.newest().sequence);
+    if args.json {
+        return output::json(&Line { saga, durable, parked, way, written });
+    }
+    let sentence = match (way, written) {
+        (Way::Cancel, true) => format!("{saga}: its cancellation is asked for"),
+        (Way::Cancel, false) => format!("{saga}: its cancellation would be asked for"),
+        (Way::Refuse, true) => format!("{saga}: {durable} is told to refuse it"),
+        (Way::Refuse, false) => format!("{saga}: {durable} would be told to refuse it"),
+        (Way::Close, true) => format!("{saga}: closed; it never was a saga"),
+        (Way::Close, false) => format!("{saga}: would be closed; it never was a saga"),
+        (Way::OnlyRetry, _) => {
+            let slot = case.row(tool.flow).map_or("the slot before", |row| row.on);
+            tool.ui.error(
+                &anyhow!("{saga} cannot be discarded: {slot} is decided, and the saga goes on")
+                    .advise(format!("`{} parked retry {saga}` is what is left", tool.ui.tool)),
+            );
+            return Ok(());
+        }
+        (Way::Settled, _) => {
+            let slot = case.row(tool.flow).map_or("its slot", |row| row.slot);
+            let settled = "is decided, or the saga has ended; nothing is changed";
+            tool.ui.error(&anyhow!("{saga} cannot be discarded: {slot} {settled}"));
+            return Ok(());
+        }
+    };
+    output::data(&format!("{sentence}\n"))?;
+    if written && way == Way::Cancel {
+        let follow = format!("follow it with `{} trace {saga}`", tool.ui.tool);
+        tool.ui.note(tool.ui.on_stderr.paint(QUIET, follow));
+    }
+    Ok(())
+}
+
+async fn way(broker: &NatsBroker, case: &Case, tool: &Tool) -> anyhow::Result<Way> {
+    let (Some(saga), Some(row)) = (&case.saga, case.row(tool.flow)) else {
+        return Ok(Way::Close);
+    };
+    let holds = async |slot: &'static str| {
+        let slot = tool.flow.slot(slot, saga);
+        let stored = broker.last(tool.flow.stream, slot.subject()).await;
+        anyhow::Ok(stored?.is_some())
+    };
+    match (row.undo, row.pivot) {
+        (Some(_), _) => Ok(Way::Cancel),
+        (None, Some(pivot)) if !holds(pivot.slot).await? => Ok(Way::Cancel),
+        (None, Some(_)) if !holds(row.slot).await? => Ok(Way::Refuse),
+        (None, _) => Ok(Way::OnlyRetry),
+    }
+}
+
+/// The deed, then the audit event: a command that dies in between is run again.
+async fn act(
+    broker: &NatsBroker,
+    case: &Case,
+    way: Way,
+    args: &DiscardArgs,
+    tool: &Tool,
+) -> anyhow::Result<()> {
+    let (by, reason) = (args.actor.by(), args.actor.reason.clone());
+    let parked = case.newest().sequence;
+    match (way, &case.saga) {
+        (Way::Cancel, Some(saga)) => {
+            ask(broker, saga, &CancelRequested { by: by.clone(), reason: reason.clone() }, tool)
+                .await?;
+        }
+        (Way::Refuse, Some(saga)) => {
+            let release = Release {
+                verdict: Verdict::Refuse,
+                by: by.clone(),
+                reason: reason.clone(),
+                parked,
+                batch: String::new(),
+            };
+            let subject = tool.flow.released(&case.durable, saga);
+            send(broker, &subject, serde_json::to_vec(&release)?, tool).await?;
+        }
+        (Way::Cancel | Way::Refuse | Way::Close | Way::OnlyRetry | Way::Settled, _) => {}
+    }
+    let audit = Audit {
+        verb: "discard".to_owned(),
+        by,
+        reason,
+        durable: case.durable.clone(),
+        parked,
+        selected: args.selection.words(),
+        count: 1,
+    };
+    let subject = audit_subject(tool.flow, "discard", case.id());
+    send(broker, &subject, document(&audit), tool).await?;
+    Ok(())
+}
+
+async fn ask(
+    broker: &NatsBroker,
+    saga: &SagaId,
+    asked: &CancelRequested,
+    tool: &Tool,
+) -> anyhow::Result<()> {
+    let Some(wish) = cancel::wish(tool.flow, saga, "operator", asked, None) else {
+        bail!("the flow {} has no cancellation: see `cancels` of its table", tool.flow.saga);
+    };
+    let opened = open::open(broker, tool.flow, &wish, |_| true, PATIENCE).await;
+    let opened = opened.map_err(|error| {
+        anyhow::Error::new(error)
+            .context(format!("{saga} was not cancelled"))
+            .advise("run the command again: that is safe")
+    })?;
+    if opened.when == When::Before {
+        match cancel::ask_again(broker, tool.flow, saga).await {
+            Published::Stored { .. } => {}
+            other => bail!("the wish to cancel {saga} was not sent again: {other:?}"),
+        }
+    }
+    Ok(())
+}
