@@ -5,6 +5,8 @@
 
 pub mod events;
 
+use std::time::Duration;
+
 use quadrille_vocabulary::flow::{Flow, opens, step};
 
 use crate::stock;
@@ -39,6 +41,7 @@ pub static FLOW: Flow = Flow {
             .cancels(
                 opens("cancel", "order.cancel-requested.v1"),
                 opens("cancel-refused", "order.cancel-refused.v1"),
-            ),
+            )
+            .within(Duration::from_hours(24)),
     ],
 };

@@ -18,7 +18,8 @@ use crate::Flow;
 
 pub use logs::{LogFormat, LogSettings};
 pub use settings::{
-    BreakerSettings, FlowSettings, HealthSettings, NatsSettings, Settings, WorkerSettings,
+    BreakerSettings, Deadline, DeadlineSettings, FlowSettings, HealthSettings, NatsSettings,
+    Settings, WorkerSettings,
 };
 
 /// A setting that cannot be used.
@@ -91,6 +92,7 @@ impl Sources {
         let sources = Self { config, origins };
         sources.refuse_unknown_sections(&is_own)?;
         sources.refuse_unknown_breakers(flow)?;
+        sources.refuse_unknown_deadlines(flow)?;
         Ok(sources)
     }
 
@@ -178,6 +180,30 @@ impl Sources {
         }
     }
 
+    fn refuse_unknown_deadlines(&self, flow: &Flow) -> Result<(), Invalid> {
+        let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
+        let Some(ValueKind::Table(deadline)) = sections.get("deadline").map(|value| &value.kind)
+        else {
+            return Ok(());
+        };
+        let Some(ValueKind::Table(steps)) = deadline.get("steps").map(|value| &value.kind) else {
+            return Ok(());
+        };
+        let timed = flow.undoable().filter(|row| row.within.is_some()).map(|row| row.worker);
+        let timed: Vec<_> = timed.collect();
+        match steps.keys().find(|name| !timed.contains(&&*name.replace('_', "-"))) {
+            None => Ok(()),
+            Some(name) => {
+                let named = match timed.join(", ") {
+                    steps if steps.is_empty() => "no step".to_owned(),
+                    steps => steps,
+                };
+                let problem = format!("that step has no deadline in the flow; {named} has one");
+                Err(self.invalid_below(&format!("deadline.steps.{name}"), problem))
+            }
+        }
+    }
+
     /// As [`Self::invalid`], for a table of which any key was set.
     fn invalid_below(&self, table: &str, problem: String) -> Invalid {
         let below = |key: &str| key.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'));
@@ -189,7 +215,7 @@ impl Sources {
 
     fn refuse_unknown_sections(&self, is_own: &impl Fn(&str) -> bool) -> Result<(), Invalid> {
         let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
-        let ours = ["nats", "flow", "worker", "breaker", "health", "log"];
+        let ours = ["nats", "flow", "worker", "breaker", "deadline", "health", "log"];
         for section in sections.keys() {
             let known = ours.contains(&section.as_str())
                 || SERVICES.contains(&section.as_str())

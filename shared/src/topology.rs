@@ -25,6 +25,9 @@ pub const EVENT_BYTES: usize = 64 * 1024;
 /// Largest parked message, in bytes: an event in base64, and why it was parked.
 pub const PARKED_BYTES: usize = 256 * 1024;
 
+/// Of a durable that walks behind the present, whose head is always in hand.
+pub(crate) const DEADLINE_ACK_WAIT: Duration = Duration::from_millis(1_500);
+
 /// The oldest server that the runtime can rely on, in any profile.
 pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 4);
 
@@ -219,8 +222,13 @@ impl Topology {
             worker: durable.worker,
             role: durable.role,
             filters: durable.filters,
-            ack_wait: self.ack_wait,
+            ack_wait: match durable.role {
+                // So that whoever takes over has the head at once.
+                Role::Deadline(_) => self.ack_wait.min(DEADLINE_ACK_WAIT),
+                _ => self.ack_wait,
+            },
             max_in_flight: match durable.role {
+                Role::Deadline(_) => 256,
                 Role::Forward | Role::Released => 10_000,
                 // What cannot be settled yet, such as a forged signal, stays in flight; the server
                 // keeps some 100 bytes for each.

@@ -9,6 +9,7 @@ mod waking;
 pub(crate) mod closing;
 mod walk;
 pub(crate) mod cancel;
+pub(crate) mod deadline;
 
 use tokio::time::timeout_at;
 

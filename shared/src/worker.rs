@@ -9,6 +9,7 @@ mod streams;
 mod breakers;
 pub mod held;
 mod durable;
+mod deadline;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -123,6 +124,7 @@ impl Start {
         let settings = process.settings.worker.clone();
         let instance = breakers::instance(name);
         let breakers = &process.settings.breaker;
+        let deadlines = process.settings.deadline.clone();
         let limiters = breakers::limiters(row, breakers, &settings, &instance)?;
         let (asked, inspection, keys) = streams::inspect(&process.broker, flow, name).await?;
         let (lookup, questions) = lookup::lookup();
@@ -158,6 +160,12 @@ impl Start {
                 Role::Forward => (settings.concurrency, limiters.clone()),
                 Role::Undo | Role::Released => (settings.undo_concurrency, limiters.clone()),
                 Role::Closing | Role::Cancel => (settings.undo_concurrency, Vec::new()),
+                Role::Deadline(step) => {
+                    let walk = deadline::Walk::of(flow, step, &deadlines);
+                    let Some(walk) = walk else { continue };
+                    durables.spawn(deadline::serve(worker.clone(), durable, source, walk));
+                    continue;
+                }
             };
             let gate = Gate::new(source, durable.role == Role::Undo, limiters);
             let handle = handler(&durable, part.clone(), undo);
@@ -190,6 +198,8 @@ fn handler<P: Part>(durable: &Durable, part: Arc<P>, undo: UndoHandler<P>) -> Ha
         Role::Closing => Arc::new(move |worker, delivery| {
             Box::pin(async move { closing::handle(&worker, delivery).await })
         }),
+        // It has a loop of its own.
+        Role::Deadline(_) => Arc::new(|_, _| Box::pin(std::future::ready(()))),
         Role::Cancel => Arc::new(move |worker, delivery| {
             Box::pin(async move { cancel::handle(&worker, delivery).await })
         }),

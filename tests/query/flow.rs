@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quadrille::broker::Broker;
+use quadrille::flow::Role;
 use schemas::order_fulfilment::FLOW;
 use serde_json::Value;
 use tests::eventually::eventually;
@@ -34,7 +35,9 @@ async fn until(
 async fn the_flow_tells_who_runs_who_is_stopped_and_what_waits() {
     let mut stack = Stack::running(1).await;
     let query = Query::start(&stack, "query").await;
-    for durable in FLOW.durables(None) {
+    let arrows = [Role::Forward, Role::Undo, Role::Closing];
+    let durables = FLOW.durables(None).into_iter();
+    for durable in durables.filter(|durable| arrows.contains(&durable.role)) {
         let one = |arrow: &Value| arrow["replicas"] == 1 && arrow["error"].is_null();
         until(&query, &durable.name, "running", one).await;
     }

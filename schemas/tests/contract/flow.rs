@@ -42,6 +42,7 @@ fn the_durables_of_the_order_flow_are_a_contract() {
             ("ship-order", "ship-order", Role::Forward, vec!["orders.payment.*"]),
             (complete, complete, Role::Forward, vec!["orders.shipment.*"]),
             ("complete-order-closing", complete, Role::Closing, vec!["orders.inventory-undo.*"]),
+            ("complete-order-deadline", complete, Role::Deadline(None), vec!["orders.placed.*"]),
             ("complete-order-cancel", complete, Role::Cancel, vec!["orders.cancel.*"]),
         ]
     );

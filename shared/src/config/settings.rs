@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::StringDeserializer;
 
 use super::duration;
 use super::logs::LogSettings;
@@ -192,6 +194,70 @@ impl BreakerSettings {
     }
 }
 
+/// When a saga that is still before its pivot is turned around: in the worker that closes sagas.
+/// Holds for open sagas, too, from the worker's start on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadlineSettings {
+    /// From the opening until the saga passes its pivot, instead of the flow's own; `off` for never.
+    pub saga: Option<Deadline>,
+    /// From a step's trigger until its decision, by the step's worker, for steps that have a
+    /// deadline in the flow.
+    pub steps: BTreeMap<String, Deadline>,
+    /// No deadline ends a saga before a service that its steps require has answered for this long
+    /// again.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    /// At most so long after the deadline it ends the saga in any case.
+    #[serde(with = "duration")]
+    pub extend_max: Duration,
+}
+
+impl Default for DeadlineSettings {
+    fn default() -> Self {
+        Self {
+            saga: None,
+            steps: BTreeMap::new(),
+            grace: Duration::from_mins(10),
+            extend_max: Duration::from_hours(24),
+        }
+    }
+}
+
+/// A time, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    Off,
+    After(Duration),
+}
+
+impl<'de> Deserialize<'de> for Deadline {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(reader)?;
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let text: StringDeserializer<D::Error> = text.into_deserializer();
+        duration::deserialize(text).map(Self::After)
+    }
+}
+
+impl DeadlineSettings {
+    /// The deadline of the saga (`None`) or of a step, whose own is `default`.
+    pub(crate) fn of(&self, step: Option<&str>, default: Duration) -> Deadline {
+        // A variable of the environment cannot have dashes in its name.
+        let named = |step: &str| {
+            let mut all = self.steps.iter();
+            all.find(|(name, _)| name.replace('_', "-") == step).map(|(_, deadline)| *deadline)
+        };
+        let set = match step {
+            None => self.saga,
+            Some(step) => named(step),
+        };
+        set.unwrap_or(Deadline::After(default))
+    }
+}
+
 /// Where a worker reports its health.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -219,6 +285,7 @@ pub struct Settings {
     /// By the name of an outside service in the flow's `requires` or `prefers`:
     /// `[breaker.payment-gateway]`.
     pub breaker: BTreeMap<String, BreakerSettings>,
+    pub deadline: DeadlineSettings,
     pub health: HealthSettings,
     pub log: LogSettings,
 }

@@ -16,6 +16,7 @@ use super::api::{self, code};
 use super::settings::{Settings, differences, durable_promises, keys_of, stream_promises};
 use crate::Flow;
 use crate::broker::{self, DurableState, Incarnation, Inspection, Pause, Unavailable};
+use crate::flow::Role;
 use crate::topology::{OLDEST_SERVER, Profile, StreamSpec, Topology};
 
 /// What `STREAM.INFO` says.
@@ -208,7 +209,9 @@ async fn inspect_flow(
         drift.extend(found.iter().map(|found| format!("durable {}: {found}", spec.name)));
         let nanoseconds = live.config.get("ack_wait").and_then(serde_json::Value::as_u64);
         let live = nanoseconds.map(Duration::from_nanos);
-        ack_wait = [ack_wait, live].into_iter().flatten().min();
+        if !matches!(spec.role, Role::Deadline(_)) {
+            ack_wait = [ack_wait, live].into_iter().flatten().min();
+        }
     }
     Ok(Inspection {
         server_time,

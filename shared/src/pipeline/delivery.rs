@@ -45,6 +45,12 @@ impl Ending {
     }
 }
 
+impl From<Committed> for Ending {
+    fn from(committed: Committed) -> Self {
+        Self::Committed(committed)
+    }
+}
+
 impl From<GiveBack> for Ending {
     fn from(GiveBack(delay, why): GiveBack) -> Self {
         Self::GiveBack(delay, why)

@@ -57,7 +57,7 @@ async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> 
         let id = read.map_or_else(|_| String::new(), |envelope| envelope.id);
         occasion.cause = Some(Cause { id, sequence: opened.sequence });
     }
-    let wish = Wish { saga, reason: REASON, by, occasion };
+    let wish = Wish { saga, reason: REASON, by, up_to: None, occasion };
     match walk(worker, &wish).await? {
         Walked::Turned(committed) => Ok(Ending::Committed(committed)),
         Walked::TooLate => refuse(worker, delivery, cancels, "too-late", &wish.occasion).await,

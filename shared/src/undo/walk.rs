@@ -22,6 +22,8 @@ pub(super) struct Wish<'w> {
     pub(super) reason: &'static str,
     /// By reference.
     pub(super) by: String,
+    /// The last step that it may refuse; `None` for as far as the pivot.
+    pub(super) up_to: Option<&'static str>,
     /// Its cause is in the log.
     pub(super) occasion: Occasion,
 }
@@ -44,12 +46,14 @@ enum Place {
 
 pub(super) async fn walk(worker: &Worker, wish: &Wish<'_>) -> Result<Walked, Ending> {
     for place in worker.flow.steps.iter().filter_map(Place::of) {
+        let is_last = wish.up_to == Some(place.name());
         let (signal, turned) = match refuse(worker, wish, place).await? {
             None => {
                 let (step, reason) = (place.name().to_owned(), wish.reason.to_owned());
                 let by = worker.name().to_owned();
                 (Signal { step, reason, by }, Committed::undone())
             }
+            Some(Entry::Done(_)) if is_last => break,
             Some(Entry::Done(_)) => continue,
             Some(Entry::Refused(refusal)) => {
                 (signal::of(place.name(), &refusal), Committed::seen(&refusal))

@@ -93,7 +93,7 @@ async fn once(
 async fn tell(broker: &dyn Broker, flow: &Flow, saga: &SagaId) -> Result<Story, Unavailable> {
     let parked_stream = parked_stream_name(flow);
     let events = broker.last_of_many(flow.stream, vec![flow.story(saga)]);
-    let parked = broker.last_of_many(&parked_stream, vec![parked::filter(flow, saga)]);
+    let parked = broker.last_of_many(&parked_stream, parked::filters(flow, saga));
     let (events, parked) = join(events, parked).await;
     Ok(story::tell(flow, saga, &events?, &parked?))
 }

@@ -83,7 +83,7 @@ pub(super) async fn serve(
                     let label = Label::of(&name, &delivered);
                     let handling = start(&worker, &durable, delivered, &gate, &handle);
                     let (worker, took) = (worker.clone(), took.clone());
-                    in_hand.spawn(attend(worker, label, took, handling));
+                    in_hand.spawn(attend(worker, label, took, handling, Duration::MAX));
                 }
                 Pulled::Deleted => {
                     let why = format!("durable {} was deleted", durable.name);
@@ -180,7 +180,7 @@ fn start(
         Role::Released => {
             (worker.flow.parse_released(subject), Some(Released::by(&delivered.message)))
         }
-        Role::Forward | Role::Undo | Role::Closing | Role::Cancel => {
+        Role::Forward | Role::Undo | Role::Closing | Role::Cancel | Role::Deadline(_) => {
             (worker.flow.parse_subject(subject), None)
         }
     };
@@ -209,7 +209,7 @@ async fn set_aside(worker: Arc<Worker>, durable: String, delivered: Delivered) {
 }
 
 /// What is known of a delivery beside its handling.
-struct Label {
+pub(super) struct Label {
     receipt: Receipt,
     durable: Arc<str>,
     subject: String,
@@ -221,7 +221,7 @@ struct Label {
 const AFTER_PANIC: Duration = Duration::from_secs(30);
 
 impl Label {
-    fn of(durable: &Arc<str>, delivered: &Delivered) -> Self {
+    pub(super) fn of(durable: &Arc<str>, delivered: &Delivered) -> Self {
         Self {
             receipt: delivered.receipt.clone(),
             durable: durable.clone(),
@@ -248,8 +248,14 @@ impl Label {
 }
 
 /// Tells the broker that work goes on while a delivery is handled, and lets go of the delivery when
-/// there is no more time.
-async fn attend(worker: Arc<Worker>, label: Label, took: Histogram, handling: Handling) {
+/// there is no more time. `most` limits an `ack_wait` that is shorter than the worker's.
+pub(super) async fn attend(
+    worker: Arc<Worker>,
+    label: Label,
+    took: Histogram,
+    handling: Handling,
+    most: Duration,
+) {
     // What a panic leaves behind is dropped, and what other tasks share is sound without it.
     let mut handling = AssertUnwindSafe(handling).catch_unwind();
     let receipt = &label.receipt;
@@ -259,7 +265,8 @@ async fn attend(worker: Arc<Worker>, label: Label, took: Histogram, handling: Ha
     let mut reported = began;
     loop {
         // Looked at each time: an operator may change it while the message is held.
-        let due = reported + (*worker.ack_wait.borrow() / 3).max(SHORTEST_PROGRESS);
+        let ack_wait = (*worker.ack_wait.borrow()).min(most);
+        let due = reported + (ack_wait / 3).max(SHORTEST_PROGRESS);
         tokio::select! {
             biased;
             ended = &mut handling => match ended {

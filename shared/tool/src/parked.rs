@@ -5,6 +5,7 @@
 
 mod cases;
 mod list;
+mod show;
 mod plan;
 mod retry;
 mod discard;
@@ -205,7 +206,7 @@ pub struct DiscardArgs {
 pub async fn run(command: &ParkedCommand, tool: &Tool) -> anyhow::Result<ExitCode> {
     match command {
         ParkedCommand::Ls(args) => list::ls(args, tool).await,
-        ParkedCommand::Show(args) => list::show(args, tool).await,
+        ParkedCommand::Show(args) => show::show(args, tool).await,
         ParkedCommand::Retry(args) => retry::run(args, tool).await,
         ParkedCommand::Discard(args) => discard::run(args, tool).await,
     }

@@ -27,9 +27,7 @@ async fn h31_an_order_that_comes_to_both_endings_has_one() {
     let ids: Vec<_> = (0..ORDERS).map(|at| saga(&format!("both-{at}"))).collect();
     join_all(ids.iter().map(|id| force_both_endings(&stack, id))).await;
     stack.closed(&ids).await;
-    for durable in FLOW.durables(Some("complete-order")) {
-        stack.settled(&durable.name).await;
-    }
+    stack.quiet().await;
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
     let history = stack.history().await;
     for message in

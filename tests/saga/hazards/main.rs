@@ -13,6 +13,7 @@ mod slots;
 mod refusals;
 mod cancels;
 mod parkings;
+mod deadlines;
 
 mod acknowledgements;
 mod durables;

@@ -36,14 +36,14 @@ pub(crate) async fn flow(api: &Api) -> Result<Value, Problem> {
     let flow = api.flow;
     let query = move |rows: &Connection| {
         let steps = steps::steps(rows, flow, WINDOW, now)?;
-        let ages = flow.durables(None).into_iter().map(|durable| waiting(rows, &durable, now));
+        let ages = arrows(flow).into_iter().map(|durable| waiting(rows, &durable, now));
         Ok((steps, ages.collect::<rusqlite::Result<Vec<_>>>()?))
     };
     let read = api.projection.read(api.settings.query_limit, query).await;
     let place = read.as_ref().ok().map(|(_, place)| *place);
     // Without rows the map is still there.
     let (steps, waiting) = read.map_or_else(|_| Default::default(), |(read, _)| read);
-    let durables = flow.durables(None);
+    let durables = arrows(flow);
     let arrows = durables.iter().enumerate().map(|(at, durable)| {
         let worker = flow.steps.iter().position(|row| row.worker == durable.worker);
         let step = worker.and_then(|at| steps.get(at));
@@ -56,6 +56,14 @@ pub(crate) async fn flow(api: &Api) -> Result<Value, Problem> {
     answer["window_s"] = WINDOW.as_secs().into();
     answer["as_of"] = api.as_of(place);
     Ok(answer)
+}
+
+/// The durables that move sagas on their way: what may turn one around from outside, or tries again
+/// what was parked, is no arrow of the picture.
+pub(crate) fn arrows(flow: &Flow) -> Vec<Durable> {
+    let moves =
+        |durable: &Durable| matches!(durable.role, Role::Forward | Role::Undo | Role::Closing);
+    flow.durables(None).into_iter().filter(moves).collect()
 }
 
 /// The flow table: what there is, whoever runs.
@@ -103,6 +111,9 @@ fn role(role: Role) -> &'static str {
         Role::Forward => "forward",
         Role::Undo => "undo",
         Role::Closing => "closing",
+        Role::Cancel => "cancel",
+        Role::Deadline(_) => "deadline",
+        Role::Released => "released",
     }
 }
 
@@ -113,7 +124,7 @@ fn arrow(
     waiting: Option<&Value>,
     now: Timestamp,
 ) -> Value {
-    let Durable { name, worker, role: of, filters } = durable;
+    let Durable { name, worker, role: of, filters, stream: _ } = durable;
     let live = round.durables.get(name);
     let state = live.and_then(|live| live.as_ref().ok()).and_then(Option::as_ref);
     let replicas = round.reports().filter(|report| report.worker == *worker).count();
@@ -180,6 +191,7 @@ fn rate(step: &Value, role: Role) -> f64 {
     let decided = match role {
         Role::Forward => count("done") + count("refused"),
         Role::Undo | Role::Closing => count("undone"),
+        Role::Cancel | Role::Deadline(_) | Role::Released => 0.0,
     };
     (decided / WINDOW.as_secs_f64() * 10.0).round() / 10.0
 }

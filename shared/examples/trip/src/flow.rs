@@ -1,5 +1,7 @@
 //! Who reacts to what, what it decides, and what takes that back; below it, the events.
 
+use std::time::Duration;
+
 use quadrille::flow::{Flow, opens, step};
 use quadrille::{Money, Reference, SagaId, event, refusal};
 use serde::{Deserialize, Serialize};
@@ -19,14 +21,16 @@ pub static FLOW: Flow = Flow {
         step("charge-card")
             .on("hotel")
             .writes("card", "card.charged.v1", "card.refused.v1")
-            .undone_by("card-undo", &["card.released.v1"]),
+            .undone_by("card-undo", &["card.released.v1"])
+            .within(Duration::from_mins(10)),
         step("confirm-trip")
             .on("card")
             .closes("closed", "trip.confirmed.v1", "trip.cancelled.v1")
             .cancels(
                 opens("cancel", "trip.cancel-requested.v1"),
                 opens("cancel-refused", "trip.cancel-refused.v1"),
-            ),
+            )
+            .within(Duration::from_hours(24)),
     ],
 };
 

@@ -140,6 +140,12 @@ impl Flow {
         for step in self.steps.iter().filter(misplaced) {
             say(format!("{}: only the row that closes the saga cancels it", step.worker));
         }
+        let untimed = |step: &&Row| step.within.is_some();
+        let untimed = self.steps.iter().filter(untimed);
+        for step in untimed.filter(|step| step.undo.is_none() && step.cancelled.is_none()) {
+            let why = "only a step before the pivot, or the row that closes the saga, has one";
+            say(format!("{}: it cannot have a deadline: {why}", step.worker));
+        }
         for step in ends {
             let (row, end) = (step.worker, end.worker);
             if step.cancelled.is_some() {

@@ -13,6 +13,9 @@ pub enum Role {
     Closing,
     /// Turns a saga around because a client asks for it.
     Cancel,
+    /// Turns a saga around because its time is over, or that of the step it names. It reads the log
+    /// one deadline behind the present, so that much is always left to deliver.
+    Deadline(Option<&'static str>),
     /// Runs the step again on what it has parked, and asks again for a cancellation.
     Released,
 }
@@ -43,7 +46,9 @@ impl Flow {
             name: format!("{worker}{suffix}"),
             stream: match role {
                 Role::Released => self.parked_stream(),
-                Role::Forward | Role::Undo | Role::Closing | Role::Cancel => self.stream.to_owned(),
+                Role::Forward | Role::Undo | Role::Closing | Role::Cancel | Role::Deadline(_) => {
+                    self.stream.to_owned()
+                }
             },
             worker,
             role,
@@ -63,6 +68,16 @@ impl Flow {
             let first = self.undoable().next().and_then(|first| first.undo);
             let filters = first.map(|undo| self.filter(undo.slot)).into_iter().collect();
             durables.push(durable("-closing", Role::Closing, filters));
+        }
+        if let (Some(_), Some(_)) = (step.cancelled, step.within) {
+            let filter = self.filter(self.opens.slot);
+            durables.push(durable("-deadline", Role::Deadline(None), vec![filter]));
+        }
+        if step.cancelled.is_some() {
+            durables.extend(self.undoable().filter(|timed| timed.within.is_some()).map(|timed| {
+                let (role, filter) = (Role::Deadline(Some(timed.worker)), self.filter(timed.on));
+                durable(&format!("-deadline-{}", timed.worker), role, vec![filter])
+            }));
         }
         let mut released = vec![self.released_filter(worker)];
         if let Some(cancels) = step.cancels {

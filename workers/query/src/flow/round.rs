@@ -58,7 +58,7 @@ impl Watch {
             return round.clone();
         }
         let asked = Instant::now();
-        let durables = flow.durables(None);
+        let durables = super::arrows(flow);
         let live = join_all(durables.iter().map(|durable| {
             let state = broker.durable(flow.stream, &durable.name);
             async move {

@@ -1,0 +1,62 @@
+//! Ends a saga whose time is over, as long as it has not passed its pivot; or a step that has not
+//! decided in its time.
+//!
+//! The message that is due only says which saga: what is decided is read from the slots, and the
+//! guard on them lets one decision in, the step's or this one.
+
+use super::waking;
+use super::walk::{Walked, Wish, walk};
+use crate::failpoint;
+use crate::flow::Row;
+use crate::ids::Direction;
+use crate::pipeline::{Committed, Delivery, Ending, Worker};
+
+const REASON: &str = "deadline";
+
+/// Whether a message that is due is decided already. Any replica may say so, because what is found
+/// is true.
+pub(crate) async fn is_decided(
+    worker: &Worker,
+    delivery: &Delivery,
+    step: Option<&'static Row>,
+) -> Option<Committed> {
+    let flow = worker.flow;
+    let pivot = flow.steps.iter().find_map(|row| row.pivot).map(|pivot| pivot.slot);
+    let decisive = step.map(|row| row.slot).or(pivot);
+    for slot in decisive.into_iter().chain([flow.closing().slot]) {
+        let slot = worker.slot(slot, &delivery.saga);
+        if let Ok(Some(stored)) = worker.lookup.last(slot.subject()).await {
+            return Some(Committed::found(&stored));
+        }
+    }
+    None
+}
+
+/// Handles one delivery that is due, to its settlement.
+pub(crate) async fn handle(worker: &Worker, delivery: Delivery, step: Option<&'static Row>) {
+    let ending = match decide(worker, &delivery, step).await {
+        Ok(ending) | Err(ending) => ending,
+    };
+    failpoint::hit(Direction::Undo, "before-ack");
+    let ending = waking::never_parked(worker, &delivery, ending);
+    delivery.end(worker, ending).await;
+}
+
+async fn decide(
+    worker: &Worker,
+    delivery: &Delivery,
+    step: Option<&'static Row>,
+) -> Result<Ending, Ending> {
+    let (cause, traceparent) = waking::woken_by(worker, delivery);
+    let wish = Wish {
+        saga: &delivery.saga,
+        reason: REASON,
+        by: worker.name().to_owned(),
+        up_to: step.map(|row| row.worker),
+        occasion: worker.occasion(cause, traceparent),
+    };
+    match walk(worker, &wish).await? {
+        Walked::Turned(committed) => Ok(Ending::Committed(committed)),
+        Walked::TooLate => Ok(Ending::Committed(Committed::undone())),
+    }
+}
