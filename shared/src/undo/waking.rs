@@ -46,7 +46,10 @@ pub(super) fn again(worker: &Worker, delivery: &Delivery, view: &View) -> Ending
 pub(super) fn woken_by(worker: &Worker, delivery: &Delivery) -> (Cause, Option<String>) {
     let message = delivery.message();
     let slot = worker.flow.parse_subject(&message.subject).map_or("", |(slot, _)| slot);
-    let envelope = Envelope::read(worker.flow, slot, &delivery.saga, "", message);
+    // A bare message carries no type, so it can only be what opens a saga.
+    let opens = worker.flow.opens;
+    let expected = if slot == opens.slot { opens.event } else { "" };
+    let envelope = Envelope::read(worker.flow, slot, &delivery.saga, expected, message);
     let id = envelope.as_ref().map_or_else(|_| String::new(), |envelope| envelope.id.clone());
     let traceparent =
         envelope.ok().and_then(|envelope| envelope.traceparent.map(|text| text.into_owned()));
