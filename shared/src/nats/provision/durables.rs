@@ -66,6 +66,9 @@ fn create_durable(spec: &DurableSpec, topology: &Topology, start: open::Start) -
         Role::Forward => "runs its step",
         Role::Undo => "takes its step back",
         Role::Closing => "closes what was taken back",
+        Role::Cancel => "takes back what a client cancels",
+        Role::Deadline(_) => "takes back what is over its time",
+        Role::Released => "tries again what was set aside",
     };
     let description = format!("Quadrille: {} {role}", spec.worker);
     config.insert("description".to_owned(), json!(description));
