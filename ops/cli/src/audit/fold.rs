@@ -45,6 +45,17 @@ impl Order {
         self.told.get(slot).filter(|told| told.event_type == event_type)
     }
 
+    /// A wish to cancel, and its refusal, make no order.
+    pub(super) fn is_in_the_log(&self) -> bool {
+        let cancels = FLOW.cancels();
+        let asks = |slot: &str| {
+            cancels.is_some_and(|cancels| {
+                [cancels.asked, cancels.refused].iter().any(|one| one.slot == slot)
+            })
+        };
+        self.told.keys().any(|slot| !asks(slot))
+    }
+
     pub(super) fn completed(&self) -> bool {
         let closing = FLOW.closing();
         self.event(closing.slot, closing.done).is_some()
@@ -101,8 +112,10 @@ impl Order {
         let written = self.told.iter().filter(|(slot, _)| row_of(slot));
         for (slot, told) in written {
             let resolves = told.cause.as_ref().is_some_and(|(cause, sequence)| {
-                let mut earlier = self.told.values().filter(|one| one.sequence < told.sequence);
-                earlier.any(|one| one.sequence == *sequence && one.id == *cause)
+                let mut earlier = self.told.iter().filter(|(_, one)| one.sequence < told.sequence);
+                earlier.any(|(slot, one)| {
+                    one.sequence == *sequence && (is_a_wish(slot) || one.id == *cause)
+                })
             });
             let what = || format!("{slot} (sequence {}) has no cause in the log", told.sequence);
             found.demand(resolves, Invariant::Causes, id, what);
@@ -138,10 +151,16 @@ fn read(slot: &str, saga: &SagaId, message: &Stored) -> Told {
     Told { sequence, at, id, event_type, source, cause, effect }
 }
 
+/// Whether only that something is there counts: its bytes are a client's, and may be junk.
+fn is_a_wish(slot: &str) -> bool {
+    FLOW.cancels().is_some_and(|cancels| cancels.asked.slot == slot)
+}
+
 /// Whether a worker's row decides this slot; any client may write the others.
 fn row_of(slot: &str) -> bool {
     FLOW.steps.iter().any(|row| {
         row.slot == slot
+            || row.cancels.is_some_and(|cancels| cancels.refused.slot == slot)
             || row.undo.is_some_and(|undo| undo.slot == slot)
             || row.pivot.is_some_and(|pivot| pivot.slot == slot)
     })
@@ -158,7 +177,14 @@ fn authors(slot: &str, event_type: &str) -> Vec<&'static str> {
         let undoes =
             row.undo.is_some_and(|undo| undo.slot == slot && undo.events.contains(&event_type));
         let pivot = row.pivot.filter(|pivot| pivot.slot == slot);
-        if refuses || decides || undoes || pivot.is_some_and(|pivot| pivot.go == event_type) {
+        let answers = row.cancels.map(|cancels| cancels.refused);
+        let answers = answers.is_some_and(|it| it.slot == slot && it.event == event_type);
+        if answers
+            || refuses
+            || decides
+            || undoes
+            || pivot.is_some_and(|pivot| pivot.go == event_type)
+        {
             authors.push(row.worker);
         }
         if pivot.is_some_and(|pivot| pivot.stop == event_type) || refuses && row.undo.is_some() {

@@ -135,7 +135,7 @@ impl Part {
     /// Judges every order of this part.
     pub(super) fn judge(mut self, by_ledger: bool, by_stock: bool, found: &mut Verdict) {
         for (id, order) in &mut self.orders {
-            if order.told.is_empty() {
+            if !order.is_in_the_log() {
                 // What happened after the end of the log was looked up is of later orders.
                 for effect in order.effects.iter().filter(|effect| self.whole && !effect.late) {
                     let what = format!("{} for an order that is not in the log", effect.effect);

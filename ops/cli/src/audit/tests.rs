@@ -59,6 +59,22 @@ fn an_order_that_ends_as_it_may_not_breaks_its_invariant() {
 }
 
 #[test]
+fn a_wish_to_cancel_may_say_anything_and_its_refusal_may_not() {
+    let refuse = |it: &mut History, order: &str, by: &str| {
+        let refused = FLOW.cancels().unwrap().refused;
+        it.log.push(stored(format!("orders.cancel.{order}"), it.log.len() + 1, &json!({})));
+        it.tell(order, refused.slot, (refused.event, by), "cancel", json!({ "reason": "no" }));
+    };
+    breaks(&[], |it| refuse(it, "done", "complete-order"));
+    breaks(&[], |it| refuse(it, "never", "complete-order"));
+    breaks(&[Invariant::Contract], |it| refuse(it, "done", "mallory"));
+    breaks(&[Invariant::Causes], |it| {
+        refuse(it, "done", "complete-order");
+        it.change("orders.cancel-refused.done", "causationseq", json!(99));
+    });
+}
+
+#[test]
 fn stock_that_does_not_add_up_breaks_its_invariant() {
     let hold = |it: &mut History, order: &str, released: bool| {
         let subject = format!("stock.hold.{order}");
