@@ -127,12 +127,8 @@ fn read(slot: &str, id: &SagaId, message: &Logged) -> Told {
     let value = read_json(&message.payload);
     let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
     let (sequence, at) = (message.sequence, message.at);
-    let clients = [Some(FLOW.opens), FLOW.cancels().map(|cancels| cancels.asked)];
-    let clients = clients.into_iter().flatten().find(|entry| entry.slot == slot);
-    if let Some(entry) = clients
-        && value.get("specversion").is_none()
-    {
-        let (event_type, source) = (entry.event.to_owned(), "client".to_owned());
+    if slot == FLOW.opens.slot && value.get("specversion").is_none() {
+        let (event_type, source) = (FLOW.opens.event.to_owned(), "client".to_owned());
         let derived = event_id(FLOW.saga, id, slot, &event_type, &source).to_string();
         let (cause, data) = (None, value);
         return Told { sequence, at, id: derived, event_type, source, cause, data };
@@ -176,10 +172,12 @@ fn authors(slot: &str, event_type: &str) -> Vec<&'static str> {
 /// Why an event does not belong in its slot.
 fn fault(slot: &str, id: &SagaId, told: &Told) -> Option<String> {
     let (event_type, source) = (told.event_type.as_str(), told.source.as_str());
-    let cancels = FLOW.cancels().expect("orders can be cancelled");
-    if [FLOW.opens.slot, FLOW.turns.slot, cancels.asked.slot].contains(&slot) {
+    if is_a_wish(slot) {
+        return None;
+    }
+    if [FLOW.opens.slot, FLOW.turns.slot].contains(&slot) {
         // Any client may write these; they decide nothing by themselves.
-        let known = [FLOW.opens.event, FLOW.turns.event, cancels.asked.event].contains(&event_type);
+        let known = [FLOW.opens.event, FLOW.turns.event].contains(&event_type);
         return (!known).then(|| format!("a {event_type:?}"));
     }
     if !authors(slot, event_type).contains(&source) {
@@ -189,18 +187,24 @@ fn fault(slot: &str, id: &SagaId, told: &Told) -> Option<String> {
     (told.id != derived).then(|| format!("its id is {}, not {derived}", told.id))
 }
 
+/// Whether only that something is there counts: its bytes are a client's, and may be junk.
+fn is_a_wish(slot: &str) -> bool {
+    FLOW.cancels().is_some_and(|cancels| cancels.asked.slot == slot)
+}
+
 /// Every event except the first names an earlier one of its order.
 pub(super) fn causes(story: &Story<'_>, found: &mut Findings) {
-    let by_sequence: HashMap<u64, &Told> =
-        story.told.values().map(|told| (told.sequence, told)).collect();
+    let by_sequence: HashMap<u64, (&str, &Told)> =
+        story.told.iter().map(|(slot, told)| (told.sequence, (slot.as_str(), told))).collect();
     for (slot, told) in &story.told {
-        let asks = FLOW.cancels().is_some_and(|cancels| cancels.asked.slot == slot);
-        if asks || *slot == FLOW.opens.slot {
+        if is_a_wish(slot) || *slot == FLOW.opens.slot {
             continue;
         }
         let resolves = told.cause.as_ref().is_some_and(|(id, sequence)| {
             *sequence < told.sequence
-                && by_sequence.get(sequence).is_some_and(|cause| cause.id == *id)
+                && by_sequence
+                    .get(sequence)
+                    .is_some_and(|(slot, cause)| is_a_wish(slot) || cause.id == *id)
         });
         found.demand(resolves, Rule::Cause, story, format!("{slot} has no cause in the log"));
     }
