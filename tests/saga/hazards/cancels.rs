@@ -143,26 +143,31 @@ async fn h30_a_cancellation_that_races_the_pivot_stops_the_order_or_comes_too_la
 }
 
 /// Cancels one order after the other at about the time at which ship-order takes it; how many were
-/// stopped.
+/// stopped. How long that takes depends on the machine, so each race says where the next one
+/// begins, in steps that become smaller each time the other side wins.
 async fn race_to_the_pivot(stack: &Stack, lane: usize, count: usize) -> usize {
-    let (mut stopped, mut delay) = (0, Duration::from_millis(4));
+    let (mut stopped, mut delay, mut step) = (0, Duration::from_millis(4), 2.0_f64);
+    let mut before = None;
     for at in 0..count {
         let id = saga(&format!("race-{lane}-{at}"));
         stack.place(&id, &order(Fate::Completes, at)).await.unwrap();
-        tokio::time::sleep(delay.mul_f64(0.5 + fastrand::f64())).await;
+        tokio::time::sleep(delay.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
         cancel(stack, &id, "").await;
         let ending = eventually("the order ends", async || holds(stack, &id, "closed").await).await;
-        match ending.as_str() {
-            "order.cancelled.v1" => {
-                stopped += 1;
-                delay = delay.mul_f64(1.2);
-            }
+        let was_stopped = match ending.as_str() {
+            "order.cancelled.v1" => true,
             "order.completed.v1" => {
                 assert_eq!(refused_because(stack, &id).await, "too-late", "{id}");
-                delay = delay.mul_f64(0.8);
+                false
             }
             other => panic!("{id}: {other}"),
+        };
+        if before.is_some_and(|before| before != was_stopped) {
+            step = step.sqrt().max(1.15);
         }
+        before = Some(was_stopped);
+        stopped += usize::from(was_stopped);
+        delay = delay.mul_f64(if was_stopped { step } else { 1.0 / step });
     }
     stopped
 }
