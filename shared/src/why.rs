@@ -20,7 +20,7 @@ use crate::broker::{DurableState, StreamState};
 use crate::log::story::{Story, Waits};
 use crate::worker::held::Report;
 
-pub use look::{Knows, look};
+pub use look::look;
 pub use waiting::{Awaited, awaited};
 
 /// Why a saga waits, as a code that scripts may rely on.

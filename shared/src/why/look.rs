@@ -7,6 +7,7 @@ use futures::future::{join, join_all};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
+use super::waiting::deadline;
 use super::{Awaited, Seen, Service, awaited};
 use crate::Flow;
 use crate::SagaId;
@@ -22,13 +23,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a story is read again that went on meanwhile.
 const LOOKS: usize = 3;
 
-/// What a caller knows of a saga besides what the broker says.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Knows {
-    /// From when to when the saga has time.
-    pub deadline: Option<(Timestamp, Timestamp)>,
-}
-
 /// The story of a saga, and what may explain why it waits.
 ///
 /// # Errors
@@ -37,12 +31,11 @@ pub async fn look(
     broker: &dyn Broker,
     flow: &'static Flow,
     saga: &SagaId,
-    knows: Knows,
 ) -> Result<(Story, Seen), Unavailable> {
     let mut looks = 0;
     loop {
         looks += 1;
-        let (story, seen) = once(broker, flow, saga, knows).await?;
+        let (story, seen) = once(broker, flow, saga).await?;
         // Between the two reads of the slot the saga went on; and what was set aside in between
         // looks as if it had never been delivered.
         let again =
@@ -57,7 +50,6 @@ async fn once(
     broker: &dyn Broker,
     flow: &'static Flow,
     saga: &SagaId,
-    knows: Knows,
 ) -> Result<(Story, Seen), Unavailable> {
     let story = tell(broker, flow, saga).await?;
     let log = broker.state(flow.stream).await?;
@@ -69,10 +61,11 @@ async fn once(
         replicas: Vec::new(),
         services: Vec::new(),
         slot_taken: None,
-        deadline: knows.deadline,
+        deadline: None,
         unanswered: Vec::new(),
     };
     if let Some(awaited) = seen.awaited.clone() {
+        seen.deadline = deadline(flow, &story, &awaited);
         ask(broker, flow, &awaited, &mut seen).await;
         // Asked last: what is settled by now and not here was never decided.
         match broker.last(flow.stream, &awaited.subject).await {

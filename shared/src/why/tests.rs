@@ -252,3 +252,19 @@ fn a_slot_that_somebody_else_took_is_named() {
     assert_eq!(alien.code, Code::AlienEvent);
     assert!(alien.sentence.contains("nats stream get ORDERS 9"), "{}", alien.sentence);
 }
+
+#[test]
+fn a_saga_has_time_by_its_flow_until_it_passes_its_pivot_or_turns_around() {
+    let time = |events: &[Stored]| {
+        let saga = SagaId::parse("A1").unwrap();
+        let story = crate::log::story::tell(&FLOW, &saga, events, &[]);
+        super::waiting::deadline(&FLOW, &story, &awaited(&FLOW, &story).unwrap())
+    };
+    let mut events = reserved();
+    assert_eq!(time(&events), Some((at(0), at(24 * 3_600))));
+    events.push(event("payment", "charge-customer", "payment.charged.v1", 8));
+    assert_eq!(time(&events), Some((at(0), at(24 * 3_600))));
+    events.push(event("pivot", "ship-order", "order.go.v1", 9));
+    assert_eq!(time(&events), None);
+    assert_eq!(time(&turned()), None);
+}

@@ -1,6 +1,8 @@
 //! What a waiting saga waits for: the durable that delivers its next message, and that message.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::flow::Role;
 use crate::log::story::{Phase, Story};
@@ -46,6 +48,31 @@ pub fn awaited(flow: &Flow, story: &Story) -> Option<Awaited> {
         trigger: Trigger { sequence: trigger.sequence, stored_at: trigger.stored_at },
         durable: durable.name,
     })
+}
+
+/// From when to when the saga has time by its flow's own deadlines: until it passes its pivot, or
+/// until the awaited step decides, whichever is over first. `None` once no deadline can end it.
+pub(super) fn deadline(
+    flow: &Flow,
+    story: &Story,
+    awaited: &Awaited,
+) -> Option<(Timestamp, Timestamp)> {
+    let turned = story.state.turned_by.is_some() || awaited.role != Role::Forward;
+    if turned || story.is_past_its_pivot(flow) {
+        return None;
+    }
+    let opening = story.events.iter().find(|line| line.slot == flow.opens.slot);
+    let closing = flow.closing();
+    let saga = opening.map(|line| line.stored_at).zip(closing.within);
+    let step = flow.row(awaited.worker).filter(|row| row.worker != closing.worker);
+    let step = step.and_then(|row| row.within).map(|within| (awaited.trigger.stored_at, within));
+    let times = saga.into_iter().chain(step).filter_map(|(from, within)| until(from, within));
+    times.min_by_key(|(_, until)| *until)
+}
+
+fn until(from: Timestamp, within: Duration) -> Option<(Timestamp, Timestamp)> {
+    let until = from.checked_add(SignedDuration::try_from(within).ok()?).ok()?;
+    Some((from, until))
 }
 
 fn subject(flow: &Flow, slot: &str, saga: &SagaId) -> String {

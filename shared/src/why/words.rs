@@ -8,7 +8,6 @@ use super::reason::{Reason, is_near, moment};
 use super::{Code, Seen, Why};
 use crate::Flow;
 use crate::log::story::{Phase, Story};
-use crate::topology::parked_stream_name;
 use crate::worker::held::Held;
 
 pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, tool: &str) -> Why {
@@ -106,7 +105,12 @@ impl Words<'_> {
             }
             Reason::Near { until } => said(
                 format!("waits for {worker}, and nothing that was looked at says why"),
-                format!("it is taken back at its deadline, {}", clock(*until)),
+                format!(
+                    "it is taken back at its deadline, {}, unless `[deadline]` of {} is set \
+                     otherwise",
+                    clock(*until),
+                    self.flow.closing().worker
+                ),
                 format!("look at the log of {worker}"),
             ),
             Reason::Unknown => said(
@@ -152,21 +156,20 @@ impl Words<'_> {
         let (tool, stream) = (self.tool, self.flow.stream);
         match reason {
             Reason::Parked(entry) => {
-                let parked = parked_stream_name(self.flow);
                 let place = match entry.pointer.as_str() {
                     "" => String::new(),
                     pointer => format!(" at {pointer}"),
                 };
-                let advice = match reason.code() {
+                let mend = match reason.code() {
                     Code::UnknownVersion => {
-                        format!("start a {worker} that knows this version, then try it again: ")
+                        format!("start a {worker} that knows this version")
                     }
-                    _ => "mend the cause, then try it again: ".to_owned(),
+                    _ => "mend the cause".to_owned(),
                 };
                 let id = &self.story.id;
                 let advice = format!(
-                    "{advice}`nats stream get {parked} --last-for 'parked.*.{}.{id}'` shows it",
-                    entry.durable
+                    "`{tool} parked show {id}` shows it; {mend}, then `{tool} parked retry {id} \
+                     --reason mended --write` tries it again"
                 );
                 said(
                     format!(

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use quadrille::log::story::Story;
 use quadrille::nats::NatsBroker;
-use quadrille::why::{self, Code, Knows, Why};
+use quadrille::why::{self, Code, Why};
 use quadrille::{Flow, SagaId};
 
 use crate::output::{self, Advise};
@@ -78,7 +78,7 @@ pub async fn ask(
     saga: &SagaId,
     name: &str,
 ) -> anyhow::Result<(Story, Why)> {
-    let looked = why::look(broker, flow, saga, Knows::default()).await;
+    let looked = why::look(broker, flow, saga).await;
     let (story, seen) = looked.map_err(|error| {
         error.advise(format!("`{name} topology plan` says whether the log is there"))
     })?;

@@ -1,7 +1,7 @@
 //! Why one saga waits, asked of the log, the workers and the breakers at this moment.
 
 use quadrille::service::problem::Problem;
-use quadrille::why::{self, Code, Knows};
+use quadrille::why::{self, Code};
 use serde_json::Value;
 
 use crate::api::{Api, saga_of, unavailable};
@@ -12,7 +12,7 @@ const TOOL: &str = "quadrille";
 
 pub(crate) async fn get(api: &Api, question: &Question) -> Result<Value, Problem> {
     let id = saga_of(question)?;
-    let looked = why::look(&*api.broker, api.flow, &id, Knows::default()).await;
+    let looked = why::look(&*api.broker, api.flow, &id).await;
     let (story, seen) = looked.map_err(|error| unavailable(&error.to_string()))?;
     let why = why::decide(api.flow, &story, &seen, TOOL);
     if why.code == Code::NotOpened {
