@@ -33,7 +33,7 @@ async fn h18_a_message_is_parked_before_it_is_settled() {
     for _ in 0..2 {
         stack.raw.publish("released.orders.charge-customer.aside", &[], "").await.unwrap();
     }
-    stack.closed(&[id.clone()]).await;
+    stack.closed(std::slice::from_ref(&id)).await;
     stack.quiet().await;
     stack.check().await;
     assert_eq!(holds(&stack, &id, "closed").await.as_deref(), Some("order.completed.v1"));
