@@ -11,7 +11,7 @@ use crate::CONTRACTS;
 /// The command that writes everything generated; a drift test names it when it fails.
 pub const COMMAND: &str = "cargo run --release -p schemas --example generate";
 
-/// One JSON Schema for each event type of each flow, and for what is on a stream of parked messages.
+/// One JSON Schema for each event type of each flow, and for each document of parked messages.
 pub fn schemas() -> Vec<File> {
     let events = CONTRACTS.iter().flat_map(|contract| contract.schemas());
     events.chain(quadrille_vocabulary::parked::schemas()).collect()

@@ -6,6 +6,7 @@
 
 mod settings;
 mod logs;
+mod deadlines;
 mod names;
 
 use std::collections::BTreeMap;
@@ -176,30 +177,6 @@ impl Sources {
                 };
                 let problem = format!("no step calls that service; the flow names {named}");
                 Err(self.invalid_below(&format!("breaker.{name}"), problem))
-            }
-        }
-    }
-
-    fn refuse_unknown_deadlines(&self, flow: &Flow) -> Result<(), Invalid> {
-        let ValueKind::Table(sections) = &self.config.cache.kind else { return Ok(()) };
-        let Some(ValueKind::Table(deadline)) = sections.get("deadline").map(|value| &value.kind)
-        else {
-            return Ok(());
-        };
-        let Some(ValueKind::Table(steps)) = deadline.get("steps").map(|value| &value.kind) else {
-            return Ok(());
-        };
-        let timed = flow.undoable().filter(|row| row.within.is_some()).map(|row| row.worker);
-        let timed: Vec<_> = timed.collect();
-        match steps.keys().find(|name| !timed.contains(&&*name.replace('_', "-"))) {
-            None => Ok(()),
-            Some(name) => {
-                let named = match timed.join(", ") {
-                    steps if steps.is_empty() => "no step".to_owned(),
-                    steps => steps,
-                };
-                let problem = format!("that step has no deadline in the flow; {named} has one");
-                Err(self.invalid_below(&format!("deadline.steps.{name}"), problem))
             }
         }
     }

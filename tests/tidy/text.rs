@@ -14,6 +14,8 @@ const SLEEPS: &[(&str, &str)] = &[
     ("tests/contract/slots.rs", "writers try again after a jittered pause"),
     ("tests/contract/faults.rs", "a fault comes at a random moment"),
     ("tests/query/kills.rs", "a kill comes at a random moment"),
+    ("tests/cli/parked.rs", "a kill comes at a random moment"),
+    ("tests/saga/hazards/cancels.rs", "races begin at about the same moment"),
     ("workers/charge-customer/tests/http_gateway/main.rs", "races begin at random moments"),
     ("workers/charge-customer/tests/stripe_mock.rs", "looks again, as `eventually` does"),
     ("ops/sandbox/tests/sandbox/payment.rs", "looks again, as `eventually` does"),

@@ -199,7 +199,7 @@ impl BreakerSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeadlineSettings {
-    /// From the opening until the saga passes its pivot, instead of the flow's own; `off` for never.
+    /// From the opening until the saga passes its pivot, instead of the flow's; `off` for never.
     pub saga: Option<Deadline>,
     /// From a step's trigger until its decision, by the step's worker, for steps that have a
     /// deadline in the flow.

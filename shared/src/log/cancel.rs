@@ -1,8 +1,8 @@
-//! Asks that a saga be cancelled: a message in its cancel slot. The closing worker answers, and what
-//! it answered is in the saga's story.
+//! Asks that a saga be cancelled: a message in its cancel slot. The closing worker answers, and
+//! what it answered is in the saga's story.
 //!
-//! The slot is used once. Whoever asks again, because the first wish came in vain, releases the wish
-//! on the stream of parked messages.
+//! The slot is used once. Whoever asks again, because the first wish came in vain, releases the
+//! wish on the stream of parked messages.
 
 use bytes::Bytes;
 use jiff::Timestamp;

@@ -1,8 +1,8 @@
 //! Has this trigger been decided already?
 //!
-//! On a first, fresh delivery the guard on the slot is enough. A trigger that is redelivered, released or old
-//! may have been decided long ago, so the worker reads its slot first. That keeps a backlog or a
-//! reset durable from repeating calls to outside services.
+//! On a first, fresh delivery the guard on the slot is enough. A trigger that is redelivered,
+//! released or old may have been decided long ago, so the worker reads its slot first. That keeps a
+//! backlog or a reset durable from repeating calls to outside services.
 
 use std::time::Duration;
 

@@ -62,8 +62,8 @@ is retried, it has one outcome. A selection is fixed by the call without --write
 --up-to of the call that does it. The first message goes alone; as soon as one is parked again, the
 command stops. After an interruption run it again: what is on its way is left alone.
 
-Exit codes: 0 done, or there is nothing to do; 1 failed, or one was parked again; 2 it would be done:
-give --write.";
+Exit codes: 0 done, or there is nothing to do; 1 failed, or one was parked again; 2 it would be
+done: give --write.";
 
 const DISCARD: &str = "\
 Examples:

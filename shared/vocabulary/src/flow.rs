@@ -145,7 +145,8 @@ impl Flow {
         format!("{}_PARKED", self.stream)
     }
 
-    /// The subject on which a message that `durable` parked comes back: `released.trips.book-hotel.T1`.
+    /// The subject on which a message that `durable` parked comes back:
+    /// `released.trips.book-hotel.T1`.
     pub fn released(&self, durable: &str, saga: &SagaId) -> String {
         format!("released.{}.{durable}.{saga}", self.subjects)
     }

@@ -1,4 +1,5 @@
-//! An order whose time is over is taken back, unless it has passed its pivot; no outage is a reason.
+//! An order whose time is over is taken back, unless it has passed its pivot. No outage is a reason
+//! to end one.
 
 use futures::future::join_all;
 use quadrille::SagaId;

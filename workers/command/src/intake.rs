@@ -115,8 +115,8 @@ impl Intake {
     /// as long as the broker does: it makes an order end.
     ///
     /// # Errors
-    /// 409 for an order that is known to be past its pivot, 503 where nothing was stored and a later
-    /// try may succeed, 504 where it is not known.
+    /// 409 for an order that is known to be past its pivot, 503 where nothing was stored and a
+    /// later try may succeed, 504 where it is not known.
     pub async fn cancel(
         &self,
         saga: &SagaId,

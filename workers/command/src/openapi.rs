@@ -39,7 +39,8 @@ pub fn document() -> Value {
         "info": {
             "title": "Orders: commands",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Places and cancels orders. Every refusal is a problem document (RFC 9457).",
+            "description": "Places and cancels orders. Every refusal is a problem document \
+                (RFC 9457).",
         },
         "paths": {
             "/orders": { "post": place() },
@@ -102,9 +103,9 @@ fn cancel() -> Value {
     json!({
         "operationId": "cancel",
         "summary": "Cancel an order",
-        "description": "Honoured until the order is with the carrier. May be sent again, and before \
-            the order is placed: the wish waits 30 s for its order. The body may be empty, or say \
-            who asks and why.",
+        "description": "Honoured until the order is with the carrier. May be sent again, and \
+            before the order is placed: the wish waits 30 s for its order. The body may be empty, \
+            or say who asks and why.",
         "requestBody": {
             "required": false,
             "content": { "application/json": { "schema": {

@@ -103,7 +103,8 @@ impl Case {
         slots.map(|slot| format!("{}.{slot}.{saga}", flow.subjects)).into()
     }
 
-    /// Whether it may still be on its way: what was given up ends, too, unless no saga is behind it.
+    /// Whether it may still be on its way: what was given up ends, too, unless no saga is behind
+    /// it.
     pub(super) fn waits(&self) -> bool {
         match self.standing {
             Standing::Parked | Standing::Released => true,

@@ -187,7 +187,8 @@ async fn until_settled(
 struct Follow {
     /// Where on the stream of parked messages it has not looked yet.
     from: u64,
-    /// By the subject under which it would be parked again: its release, and where its end is found.
+    /// By the subject under which it would be parked again: its release, and where its end is
+    /// found.
     on_their_way: BTreeMap<String, (u64, Vec<String>)>,
 }
 
