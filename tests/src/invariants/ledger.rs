@@ -94,6 +94,10 @@ pub(super) fn recorded(story: &Story<'_>, found: &mut Findings) {
             // Another worker refused on the step's behalf: the step need not have done anything.
             return;
         }
+        if told.data["reason"] == "discarded" {
+            // An operator gave it up, so the outside world was not asked.
+            return;
+        }
         if event_type == "payment.charged.v1" && told.data["amount"]["amount"] == 0 {
             // Nothing was owed, so the gateway was not asked.
             return;

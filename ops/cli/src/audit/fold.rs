@@ -37,6 +37,8 @@ pub(super) struct Told {
     cause: Option<(String, u64)>,
     /// `payment` or `label`: the outside world's name of what was done.
     pub(super) effect: Option<String>,
+    /// Of a refusal.
+    pub(super) reason: Option<String>,
 }
 
 impl Order {
@@ -142,13 +144,23 @@ fn read(slot: &str, saga: &SagaId, message: &Stored) -> Told {
     if slot == FLOW.opens.slot && bare && header("ce-type").is_none() {
         let (event_type, source) = (FLOW.opens.event.to_owned(), "client".to_owned());
         let id = event_id(FLOW.saga, saga, slot, &event_type, &source).to_string();
-        return Told { sequence, at, id, event_type, source, cause: None, effect: None };
+        return Told {
+            sequence,
+            at,
+            id,
+            event_type,
+            source,
+            cause: None,
+            effect: None,
+            reason: None,
+        };
     }
     let cause = value["causationseq"].as_u64().map(|sequence| (text("causationid"), sequence));
     let data = &value["data"];
     let effect = data["payment"].as_str().or(data["label"].as_str()).map(str::to_owned);
+    let reason = data["reason"].as_str().map(str::to_owned);
     let (id, event_type, source) = (text("id"), text("type"), text("source"));
-    Told { sequence, at, id, event_type, source, cause, effect }
+    Told { sequence, at, id, event_type, source, cause, effect, reason }
 }
 
 /// Whether only that something is there counts: its bytes are a client's, and may be junk.

@@ -142,6 +142,10 @@ fn recorded(id: &str, order: &Order, found: &mut Verdict) {
         let Some(told) = order.event(slot, event_type).filter(|told| told.source == worker) else {
             continue;
         };
+        // Where an operator gave the message up, nobody was asked.
+        if told.reason.as_deref() == Some("discarded") {
+            continue;
+        }
         // Where nothing was owed, the gateway was not asked.
         let free = name == "captured" && order.price.as_ref().is_some_and(|(price, _)| *price == 0);
         let happened = free

@@ -115,6 +115,12 @@ fn what_the_outside_world_did_otherwise_breaks_its_invariant() {
         it.line("done", "label-bought")["at"] = json!(Timestamp::UNIX_EPOCH.to_string());
     });
     breaks(&[Invariant::Recorded], |it| it.line("done", "label-bought")["label"] = json!("x"));
+    let unasked = |it: &mut History| it.ledger.retain(|one| one["effect"] != "destination-refused");
+    breaks(&[Invariant::Recorded], unasked);
+    breaks(&[], |it| {
+        unasked(it);
+        it.change("orders.shipment.far", "data", json!({ "reason": "discarded" }));
+    });
 }
 
 #[test]
