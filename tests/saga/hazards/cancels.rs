@@ -99,7 +99,9 @@ async fn h08_an_order_turns_around_though_its_canceller_died_before_the_signal()
 #[tokio::test]
 async fn h23_a_charge_whose_answer_is_lost_is_refunded_once_if_the_cancellation_wins() {
     let mut stack = Stack::running(1).await;
-    let lost = json!({ "operations": ["confirm"], "drop_reply_rate": 1 });
+    // Whatever it looks up is lost, too, so that no second attempt finds out.
+    let operations = ["confirm", "search", "retrieve"];
+    let lost = json!({ "operations": operations, "drop_reply_rate": 1 });
     stack.sandbox.set_faults("payment", &lost).await;
     let ids = stack.place_all("unheard", &[Fate::Completes; 3]).await;
     for id in &ids {
