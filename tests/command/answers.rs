@@ -8,7 +8,7 @@ use quadrille::log::token::Token;
 use schemas::order_fulfilment::FLOW;
 use serde_json::json;
 use tests::eventually::eventually;
-use tests::stack::Stack;
+use tests::stack::{Launch, Stack};
 
 use crate::desk::{JSON, good, open_one, request, with};
 
@@ -117,6 +117,41 @@ async fn a_wish_to_cancel_is_taken_either_way_until_it_is_too_late() {
     for body in ["", "{}", r#"{"order_id":"*"}"#, r#"{"order_id":1}"#] {
         assert_eq!(desk.ask("orders.cancel", &[], body).await.status, 400, "{body}");
     }
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn a_wish_is_sent_once_more_only_if_it_came_in_vain() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("complete-order").await;
+    let impatient = Launch::of("complete-order").env("QUADRILLE_WORKER__CANCEL_WAIT", "1s");
+    stack.fill_stock().await;
+    stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;
+    let desk = open_one(&mut stack).await;
+    let id = SagaId::parse("early").unwrap();
+    let cancel = async || desk.http("POST", "/orders/early/cancel", &[], b"").await;
+    let (broker, released) = (stack.broker.clone(), FLOW.released(&FLOW.cancel_durable(), &id));
+    let sent_again =
+        async || broker.last(&FLOW.parked_stream(), &released).await.unwrap().is_some();
+    // Nobody answers yet.
+    assert_eq!((cancel().await.status, cancel().await.status), (202, 202));
+    assert!(!sent_again().await, "it is on its way");
+    stack.start(impatient).await;
+    let answered = format!("orders.cancel-refused.{id}");
+    let answered = async || stack.broker.last(FLOW.stream, &answered).await.ok()?;
+    eventually("it waited in vain", answered).await;
+    let none = cancel().await;
+    assert_eq!(none.status, 404, "{none:?}");
+    assert!(!sent_again().await, "there is no order still");
+    desk.post(good(Some("early")).to_string()).await;
+    assert_eq!(cancel().await.status, 202);
+    assert!(sent_again().await);
+    let turned = format!("orders.refused.{id}");
+    let turned = async || stack.broker.last(FLOW.stream, &turned).await.ok()?;
+    eventually("it turns around", turned).await;
+    stack.sandbox.clear_faults().await;
+    stack.closed(&[id]).await;
     stack.quiet().await;
     stack.check().await;
 }

@@ -33,6 +33,20 @@ pub struct Story {
     pub events: Vec<Line>,
     /// In the order in which they were set aside; one that has been released since is still here.
     pub parked: Vec<Parked>,
+    /// What brings back a parked message that was not set aside again since.
+    #[serde(skip)]
+    pub(crate) coming: Vec<Coming>,
+}
+
+/// A parked message on its way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Coming {
+    /// The parked message.
+    pub(crate) parked: Parked,
+    /// The release's, on the stream of parked messages.
+    pub(crate) sequence: u64,
+    /// When the release was stored.
+    pub(crate) stored_at: Timestamp,
 }
 
 /// One event.
@@ -108,15 +122,22 @@ impl Story {
 pub fn tell(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Stored]) -> Story {
     let (releases, entries): (Vec<_>, Vec<_>) =
         parked.iter().partition(|stored| flow.parse_released(&stored.subject).is_some());
-    let comes_back = |stored: &Stored| {
+    let comes_by = |stored: &Stored| {
         let released = stored.subject.replacen("parked.", "released.", 1);
         let mut later = releases.iter().filter(|release| release.sequence > stored.sequence);
-        later.any(|release| release.subject == released)
+        later.find(|release| release.subject == released)
     };
-    let read = |stored: &&Stored| serde_json::from_slice(&stored.payload).ok();
-    let waits = entries.iter().filter(|stored| !comes_back(stored));
-    let waits: Vec<Parked> = waits.filter_map(read).collect();
-    let parked: Vec<Parked> = entries.iter().filter_map(read).collect();
+    let (mut parked, mut waits, mut coming) = (Vec::new(), Vec::new(), Vec::new());
+    for stored in entries {
+        let Ok(entry) = serde_json::from_slice::<Parked>(&stored.payload) else { continue };
+        parked.push(entry.clone());
+        match comes_by(stored) {
+            Some(&&Stored { sequence, stored_at, .. }) => {
+                coming.push(Coming { parked: entry, sequence, stored_at });
+            }
+            None => waits.push(entry),
+        }
+    }
     let log = Log { flow, saga, events };
     let opened_at = log.stored_at(flow.opens.slot);
     let newest = || events.iter().map(|event| event.stored_at).max();
@@ -128,6 +149,7 @@ pub fn tell(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Stored]) ->
         took_ms: opened_at.zip(last).map(|(from, to)| milliseconds(from, to)),
         events: events.iter().map(|event| log.line(event)).collect(),
         parked,
+        coming,
     }
 }
 

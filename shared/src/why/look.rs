@@ -99,7 +99,7 @@ async fn ask(broker: &dyn Broker, flow: &'static Flow, awaited: &Awaited, seen: 
     let replicas = broker.ask_each(&subject, question.into(), PATIENCE);
     let (services, replicas) = join(services, replicas).await;
     // After the replicas: what one of them held then may be settled by now, never the other way.
-    let durable = broker.durable(flow.stream, &awaited.durable).await;
+    let durable = broker.durable(&awaited.stream, &awaited.durable).await;
     let mut unanswered = Vec::new();
     match durable {
         Ok(durable) => seen.durable = durable,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Awaited, Code, Seen, Service};
+use crate::Flow;
 use crate::breaker::fleet::{self, Mode};
 use crate::broker::{Pause, StreamState};
 use crate::flow::Role;
@@ -52,7 +53,9 @@ pub(super) fn reason<'s>(story: &'s Story, seen: &'s Seen) -> Reason<'s> {
     }
     let Some(awaited) = &seen.awaited else { return Reason::Unknown };
     let parked = |entry: &&Parked| {
-        entry.sequence == awaited.trigger.sequence && entry.durable.starts_with(awaited.worker)
+        awaited.role != Role::Released
+            && entry.sequence == awaited.trigger.sequence
+            && entry.durable.starts_with(awaited.worker)
     };
     if let Some(entry) = story.parked.iter().rev().find(parked) {
         return Reason::Parked(entry);
@@ -164,6 +167,12 @@ impl Reason<'_> {
 }
 
 impl Seen {
+    /// Stream and sequence of the message that is awaited.
+    pub(super) fn place<'s>(&'s self, flow: &'s Flow) -> (&'s str, u64) {
+        let awaited = self.awaited.as_ref();
+        awaited.map_or((flow.stream, 0), |one| (&one.stream, one.trigger.sequence))
+    }
+
     /// What a replica says of the message that is awaited.
     fn held(&self, awaited: &Awaited) -> Option<&Held> {
         let mut held = self.replicas.iter().flat_map(|replica| &replica.held);

@@ -5,13 +5,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::flow::Role;
-use crate::log::story::{Phase, Story};
+use crate::log::story::{Coming, Phase, Story};
 use crate::{Flow, SagaId};
 
 /// The message that comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Awaited {
     pub worker: &'static str,
+    /// Where the durable is.
+    pub stream: String,
     pub durable: String,
     pub role: Role,
     /// The exact subject that is to be written: `trips.hotel.T1`.
@@ -19,7 +21,7 @@ pub struct Awaited {
     pub trigger: Trigger,
 }
 
-/// What the worker reacts to.
+/// What the worker reacts to, or what brings that back to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     pub sequence: u64,
@@ -41,12 +43,25 @@ pub fn awaited(flow: &Flow, story: &Story) -> Option<Awaited> {
     let delivered = |slot: &str| durable.filters.contains(&flow.filter(slot));
     let trigger = story.events.iter().filter(|line| delivered(&line.slot));
     let trigger = trigger.max_by_key(|line| line.sequence)?;
+    let set_aside = |coming: &&Coming| {
+        coming.parked.sequence == trigger.sequence && coming.parked.durable == durable.name
+    };
+    let (durable, trigger) = match story.coming.iter().find(set_aside) {
+        None => (durable, Trigger { sequence: trigger.sequence, stored_at: trigger.stored_at }),
+        Some(coming) => {
+            let mut durables = flow.durables(Some(row.worker)).into_iter();
+            let released = durables.find(|durable| durable.role == Role::Released)?;
+            let Coming { sequence, stored_at, .. } = *coming;
+            (released, Trigger { sequence, stored_at })
+        }
+    };
     Some(Awaited {
         worker: row.worker,
-        subject: subject(flow, &waits.slot, &story.id),
-        role,
-        trigger: Trigger { sequence: trigger.sequence, stored_at: trigger.stored_at },
+        stream: durable.stream,
         durable: durable.name,
+        role: durable.role,
+        subject: subject(flow, &waits.slot, &story.id),
+        trigger,
     })
 }
 
@@ -57,15 +72,16 @@ pub(super) fn deadline(
     story: &Story,
     awaited: &Awaited,
 ) -> Option<(Timestamp, Timestamp)> {
-    let turned = story.state.turned_by.is_some() || awaited.role != Role::Forward;
-    if turned || story.is_past_its_pivot(flow) {
+    let is_forward = matches!(awaited.role, Role::Forward | Role::Released);
+    if story.state.turned_by.is_some() || !is_forward || story.is_past_its_pivot(flow) {
         return None;
     }
     let opening = story.events.iter().find(|line| line.slot == flow.opens.slot);
     let closing = flow.closing();
     let saga = opening.map(|line| line.stored_at).zip(closing.within);
     let step = flow.row(awaited.worker).filter(|row| row.worker != closing.worker);
-    let step = step.and_then(|row| row.within).map(|within| (awaited.trigger.stored_at, within));
+    let waits = story.state.waits_for.as_ref();
+    let step = waits.map(|waits| waits.since).zip(step.and_then(|row| row.within));
     let times = saga.into_iter().chain(step).filter_map(|(from, within)| until(from, within));
     times.min_by_key(|(_, until)| *until)
 }

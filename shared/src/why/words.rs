@@ -73,7 +73,7 @@ impl Words<'_> {
                 ),
             ),
             Reason::NotDelivered => {
-                let at = self.seen.awaited.as_ref().map_or(0, |one| one.trigger.sequence);
+                let (stream, at) = self.seen.place(self.flow);
                 said(
                     format!(
                         "waits for {worker}, to which {durable} will not deliver message {at}: the \
@@ -98,7 +98,10 @@ impl Words<'_> {
             Reason::Foreign { until } => said(
                 format!("waits for {worker}, whose durable {durable} somebody paused by hand"),
                 format!("the pause ends by itself at {}", clock(*until)),
-                format!("`nats consumer resume {stream} {durable}` ends it now"),
+                format!(
+                    "`nats consumer resume {} {durable}` ends it now",
+                    self.seen.place(self.flow).0
+                ),
             ),
             Reason::Held(_) | Reason::NoWorker | Reason::Lag { .. } | Reason::InHand => {
                 self.of_a_worker(reason)

@@ -112,10 +112,11 @@ impl Intake {
     }
 
     /// Asks that an order be cancelled, once more if that was asked in vain. A full log takes it,
-    /// as long as the broker does: it makes an order end.
+    /// as long as the broker does, because it makes an order end.
     ///
     /// # Errors
-    /// 409 for an order that is known to be past its pivot, 503 where nothing was stored and a
+    /// 409 for an order that is known to be past its pivot, 404 for one that was not placed in the
+    /// time that a wish waits, 503 where nothing was stored and a
     /// later try may succeed, 504 where it is not known.
     pub async fn cancel(
         &self,
@@ -128,10 +129,16 @@ impl Intake {
         }
         // Only what is found counts. Without an answer the wish finds out by itself.
         let events = self.broker.last_of_many(FLOW.stream, vec![FLOW.story(saga)]).await;
+        let is_known = events.is_ok();
         let story = story::tell(&FLOW, saga, &events.unwrap_or_default(), &[]);
         if story.is_past_its_pivot(&FLOW) {
             return Err(problems::too_late(saga, story.state.phase == Phase::Completed));
         }
+        // What room there is left is for orders to end in.
+        if story.state.phase == Phase::Unknown && self.log.borrow().is_full {
+            return Err(problems::full());
+        }
+        let cancels = FLOW.cancels().expect("the order flow has a cancellation");
         let wish = cancel::wish(&FLOW, saga, NAME, asked, traceparent);
         let wish = wish.expect("the order flow has a cancellation");
         let opened = open::open(&*self.broker, &FLOW, &wish, |_| true, self.patience).await;
@@ -141,7 +148,15 @@ impl Intake {
             Error::TooLarge => problems::too_large("the event is over 64 KB; nothing was stored"),
             Error::Rejected { code, description } => problems::refused(code, &description),
         })?;
-        if when == When::Before && story.state.turned_by.is_none() {
+        if when == When::Before && !is_known {
+            return Err(problems::cancel_unknown(saga));
+        }
+        // A wish without an answer is on its way; so repeating it fills no stream.
+        let in_vain = story.events.iter().any(|line| line.slot == cancels.refused.slot);
+        if when == When::Before && in_vain && story.state.turned_by.is_none() {
+            if story.state.phase == Phase::Unknown {
+                return Err(problems::not_placed(saga));
+            }
             match cancel::ask_again(&*self.broker, &FLOW, saga).await {
                 Published::Stored { .. } => {}
                 Published::Conflict | Published::Unknown(_) => {
