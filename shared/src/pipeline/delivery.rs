@@ -65,14 +65,18 @@ pub(crate) struct Released {
     /// By the broker's clock.
     pub(crate) stored_at: Timestamp,
     pub(crate) verdict: Verdict,
+    /// No client can read the release itself.
+    is_unreadable: bool,
 }
 
 impl Released {
-    /// What cannot be read is a retry.
-    pub(crate) fn by(message: &Stored) -> Self {
+    /// What cannot be read is a retry. Its headers are its own, and not those of what it brings.
+    pub(crate) fn by(delivered: &mut Delivered) -> Self {
+        let message = &delivered.message;
         let release: Release = serde_json::from_slice(&message.payload).unwrap_or_default();
         let Stored { sequence, stored_at, .. } = *message;
-        Self { sequence, stored_at, verdict: release.verdict }
+        let is_unreadable = delivered.unreadable.take().is_some();
+        Self { sequence, stored_at, verdict: release.verdict, is_unreadable }
     }
 }
 
@@ -112,7 +116,8 @@ impl Delivery {
             Ending::Committed(Committed { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::NotOurs(NotOurs { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::GiveBack(delay, why) => {
-                let unreadable = self.delivered.unreadable.is_some();
+                let brought = self.released.as_ref().is_some_and(|by| by.is_unreadable);
+                let unreadable = brought || self.delivered.unreadable.is_some();
                 let delay = if unreadable { delay.max(UNREADABLE_AGAIN) } else { delay };
                 telemetry::returned(&self.durable, why, 1);
                 self.settle(worker, Settle::Retry(delay)).await;

@@ -159,7 +159,7 @@ impl InHand {
 fn start(
     worker: &Arc<Worker>,
     durable: &Durable,
-    delivered: Delivered,
+    mut delivered: Delivered,
     gate: &Gate,
     handle: &Handler,
 ) -> Handling {
@@ -175,13 +175,12 @@ fn start(
              read from the leader, and is settled"
         );
     }
+    let released = (role == Role::Released).then(|| Released::by(&mut delivered));
     let (subject, sequence) = (&delivered.message.subject, delivered.message.sequence);
-    let (named, released) = match role {
-        Role::Released => {
-            (worker.flow.parse_released(subject), Some(Released::by(&delivered.message)))
-        }
+    let named = match role {
+        Role::Released => worker.flow.parse_released(subject),
         Role::Forward | Role::Undo | Role::Closing | Role::Cancel | Role::Deadline(_) => {
-            (worker.flow.parse_subject(subject), None)
+            worker.flow.parse_subject(subject)
         }
     };
     match named {
