@@ -7,7 +7,7 @@
 
 mod services;
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,13 @@ use services::Services;
 
 /// Messages in hand at once, and most that are asked for at once.
 const PLACES: usize = 64;
+
+/// How often the one that waits asks whether another replica gave back, or took with it, what is due
+/// before.
+const LOOK_BACK: Duration = Duration::from_secs(5);
+
+/// Delivered, and not due yet, by their sequences, which is the order in which they are due.
+type Early = BTreeMap<u64, Delivered>;
 
 /// What a durable of this kind does.
 pub(super) struct Walk {
@@ -86,25 +93,27 @@ pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, source: u16, wa
     let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
     let gate = Gate::new(source, true, Vec::new());
     let walk = Arc::new(walk);
-    // Delivered, and not due yet, in the order of the log.
-    let mut early: VecDeque<Delivered> = VecDeque::new();
-    let (mut in_hand, mut ask) = (JoinSet::new(), 1);
+    let mut early = Early::new();
+    let (mut in_hand, mut ask, mut looked) = (JoinSet::new(), 1, Instant::now());
     let mut asked = pin!(shutdown.asked());
     loop {
         while in_hand.try_join_next().is_some() {}
-        while early.front().is_some_and(|first| walk.due(first) <= worker.clock.now()) {
-            let Some(first) = early.pop_front() else { break };
-            begin(&worker, &durable, &gate, &walk, &took, first, &mut in_hand);
+        while let Some(first) = early.first_entry()
+            && walk.due(first.get()) <= worker.clock.now()
+        {
+            begin(&worker, &durable, &gate, &walk, &took, first.remove(), &mut in_hand);
         }
         let free = PLACES.saturating_sub(in_hand.len());
-        // While the first one waits, only what is on its way already is taken.
-        let wanted = if early.is_empty() { free.min(ask) } else { 0 };
+        // While the first one waits, only what is on its way already is taken, and what another
+        // replica had.
+        let looks_back = !early.is_empty() && looked.elapsed() >= LOOK_BACK;
+        let wanted = if early.is_empty() { free.min(ask) } else { usize::from(looks_back) };
         tokio::select! {
             biased;
             _ = &mut asked => break,
             Some(_) = in_hand.join_next(), if free == 0 => {}
             () = sleep(until_the_next(&worker, &walk, &early)), if !early.is_empty() => {
-                for waiting in &early {
+                for waiting in early.values() {
                     worker.broker.settle(&waiting.receipt, Settle::Progress).await;
                 }
             }
@@ -113,7 +122,14 @@ pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, source: u16, wa
                     let is_due = walk.due(&delivered) <= worker.clock.now();
                     // The further it lags, the more it asks for.
                     ask = if is_due { PLACES.min(ask * 2) } else { 1 };
-                    early.push_back(delivered);
+                    looked = Instant::now();
+                    let sequence = delivered.message.sequence;
+                    if looks_back && early.first_key_value().is_some_and(|(at, _)| *at < sequence) {
+                        // For whoever has nothing that comes before.
+                        worker.broker.settle(&delivered.receipt, Settle::Retry(Duration::ZERO)).await;
+                    } else {
+                        early.insert(sequence, delivered);
+                    }
                 }
                 Pulled::Deleted => {
                     let why = format!("durable {} was deleted", durable.name);
@@ -123,15 +139,15 @@ pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, source: u16, wa
             },
         }
     }
-    for delivered in pull.stop().await.into_iter().chain(early) {
+    for delivered in pull.stop().await.into_iter().chain(early.into_values()) {
         worker.broker.settle(&delivered.receipt, Settle::Retry(Duration::ZERO)).await;
     }
     while in_hand.join_next().await.is_some() {}
 }
 
 /// Until the first one is due, or the broker wants to hear that they are still in hand.
-fn until_the_next(worker: &Worker, walk: &Walk, early: &VecDeque<Delivered>) -> Duration {
-    let Some(first) = early.front() else { return DEADLINE_ACK_WAIT / 3 };
+fn until_the_next(worker: &Worker, walk: &Walk, early: &Early) -> Duration {
+    let Some(first) = early.values().next() else { return DEADLINE_ACK_WAIT / 3 };
     let left = walk.due(first).duration_since(worker.clock.now());
     Duration::try_from(left).unwrap_or_default().min(DEADLINE_ACK_WAIT / 3)
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use futures::future::join_all;
 use quadrille::SagaId;
+use quadrille::broker::Broker;
 use rstest::rstest;
 use schemas::order_fulfilment::FLOW;
 use serde_json::json;
@@ -66,6 +67,42 @@ async fn h36_a_deadline_that_passed_while_everything_was_stopped_is_found_at_the
         assert_eq!(holds(&stack, id, "closed").await.as_deref(), Some("order.cancelled.v1"));
         assert_eq!(stack.sandbox.balance(id).await, 0);
     }
+}
+
+#[tokio::test]
+async fn h36_what_a_lost_replica_held_is_over_before_what_is_due_later() {
+    let mut stack = Stack::bare().await;
+    for worker in ["reserve-inventory", "ship-order"] {
+        stack.start(Launch::of(worker)).await;
+    }
+    stack.fill_stock().await;
+    let held = async |stack: &Stack, count: u64| {
+        let durable = || stack.raw.durable("ORDERS", "complete-order-deadline");
+        eventually("the deadline's readers hold them", async || {
+            (durable().await["num_ack_pending"].as_u64() == Some(count)).then_some(())
+        })
+        .await;
+    };
+    let mut first = stack.launcher().launch(&within("8s"));
+    first.ready().await.unwrap();
+    let mut ids = stack.place_all("first", &[Fate::Completes]).await;
+    held(&stack, 1).await;
+    stack.start(within("8s")).await;
+    ids.extend(stack.place_all("second", &[Fate::Completes]).await);
+    held(&stack, 2).await;
+    first.kill();
+    for id in &ids {
+        assert_eq!(comes(&stack, id, "payment").await, "payment.refused.v1");
+    }
+    let refused = async |id: &SagaId| {
+        let slot = format!("orders.payment.{id}");
+        stack.broker.last(FLOW.stream, &slot).await.unwrap().unwrap().sequence
+    };
+    assert!(refused(&ids[0]).await < refused(&ids[1]).await, "the later one was over first");
+    stack.start(Launch::of("charge-customer")).await;
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
 }
 
 #[tokio::test]

@@ -39,18 +39,3 @@ async fn h18_a_message_is_parked_before_it_is_settled() {
     assert_eq!(holds(&stack, &id, "closed").await.as_deref(), Some("order.completed.v1"));
     assert_eq!(effects(&stack, &id, "captured").await, 1);
 }
-
-#[tokio::test]
-async fn h18_a_message_that_cannot_be_parked_is_held_until_there_is_room() {
-    let stack = Stack::running(1).await;
-    stack.raw.change_stream("ORDERS_PARKED", json!({ "max_bytes": 1 })).await.unwrap();
-    stack.raw.publish("orders.placed.junk", &[], "no order at all").await.unwrap();
-    let ids = stack.place_all("beside", &[Fate::Completes]).await;
-    stack.closed(&ids).await;
-    let info = stack.raw.durable("ORDERS", "reserve-inventory").await;
-    assert_eq!((parked(&stack).await, &info["num_ack_pending"]), (0, &json!(1)), "{info}");
-    stack.raw.change_stream("ORDERS_PARKED", json!({ "max_bytes": 1 << 20 })).await.unwrap();
-    eventually("it is parked", async || (parked(&stack).await == 1).then_some(())).await;
-    stack.quiet().await;
-    stack.check().await;
-}
