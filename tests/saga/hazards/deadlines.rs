@@ -1,8 +1,6 @@
 //! An order whose time is over is taken back, unless it has passed its pivot. No outage is a reason
 //! to end one.
 
-use std::time::Instant;
-
 use futures::future::join_all;
 use quadrille::SagaId;
 use quadrille::broker::Broker;
@@ -11,6 +9,7 @@ use schemas::order_fulfilment::FLOW;
 use serde_json::json;
 use tests::eventually::eventually;
 use tests::stack::{Armed, Fate, Launch, Stack, order};
+use tokio::time::Instant;
 
 use crate::by_hand::{effects, holds, saga};
 use crate::cancels::races;
