@@ -4,6 +4,7 @@
 //! environment. A refusal is an outcome; an error means "could not find out", and `?` means "try
 //! again".
 
+mod never;
 mod not_sent;
 mod settle;
 
@@ -17,6 +18,7 @@ use crate::clock::Asked;
 use crate::ids::Direction;
 use crate::{Event, IdempotencyKey, KeyNamespace, Refusal, SagaId};
 
+pub use never::Never;
 pub use not_sent::NotSent;
 pub use settle::Settle;
 
@@ -121,30 +123,6 @@ pub enum Evidence<Done> {
     Recorded(Done),
     /// `run` may have happened, may be happening now, or may be about to.
     Unknown,
-}
-
-/// The refusal of a step that cannot refuse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Never {}
-
-impl Event for Never {
-    const TYPES: &'static [&'static str] = &[];
-    fn event_type(&self) -> &'static str {
-        match *self {}
-    }
-    fn from_data(_: &str, _: &str) -> Result<Self, crate::BadData> {
-        let what = "this step never refuses";
-        Err(crate::BadData::new(crate::Reason::UnknownType, "/type", what))
-    }
-    fn to_data(&self) -> Box<serde_json::value::RawValue> {
-        match *self {}
-    }
-}
-
-impl Refusal for Never {
-    fn reason(&self) -> &str {
-        match *self {}
-    }
 }
 
 /// Why a step could not find out what happened.

@@ -1,18 +1,18 @@
 //! One row a stall: what was seen, and the code, the words and the remedy that follow from it.
 
+mod released;
 mod seen;
 
 use std::time::Duration;
 
 use schemas::order_fulfilment::FLOW;
-use serde_json::json;
 
 use super::*;
 use crate::SagaId;
 use crate::breaker::fleet::{Mode, Reason};
 use crate::broker::{Pause, Stored};
 use crate::log::story;
-use seen::{TRIGGER, at, event, held, parked, paused, report, reserved, seen, stored, turned};
+use seen::{TRIGGER, at, event, held, parked, paused, report, reserved, seen, turned};
 
 fn why(events: &[Stored], set_aside: &[Stored], change: impl FnOnce(&mut Seen)) -> Why {
     let story = story::tell(&FLOW, &SagaId::parse("A1").unwrap(), events, set_aside);
@@ -197,40 +197,6 @@ fn every_stall_has_its_code_and_its_way_out() {
         assert!(why.sentence.contains(way_out), "{code:?}: {}", why.sentence);
         assert!(why.sentence.contains(", since 2026-01-02 12:00:00 UTC (1m)"), "{}", why.sentence);
     }
-}
-
-#[test]
-fn what_is_tried_again_is_no_longer_set_aside_until_it_is_set_aside_again() {
-    let open = reserved();
-    let on = |kind: &str, sequence, body: &Stored| Stored {
-        subject: format!("{kind}.orders.charge-customer.A1"),
-        sequence,
-        ..body.clone()
-    };
-    let entry = parked("invalid-field");
-    let tried =
-        |at| vec![on("parked", 20, &entry), on("released", at, &stored("x", at, json!({})))];
-    assert_eq!(why(&open, &tried(19), |_| {}).code, Code::Parked, "that was before");
-    let comes = why(&open, &tried(21), |seen| {
-        let awaited = seen.awaited.as_ref().unwrap();
-        assert_eq!(awaited.durable, "charge-customer-released");
-        let durable = durable(seen);
-        (durable.delivered, durable.in_hand) = (21, 1);
-    });
-    assert_eq!(comes.code, Code::InHand, "{}", comes.sentence);
-    let skipped = why(&open, &tried(21), |seen| {
-        let durable = durable(seen);
-        (durable.delivered, durable.settled, durable.pending) = (21, 21, 0);
-    });
-    assert_eq!(skipped.code, Code::StepNotDelivered);
-    let way_out = "nats consumer reset ORDERS_PARKED charge-customer-released --sequence 21";
-    assert!(skipped.sentence.contains(way_out), "{}", skipped.sentence);
-    let retried = why(&open, &tried(21), |seen| {
-        let mut held = held("charge-customer-released", Some("503"), 0);
-        held.sequence = 21;
-        seen.replicas = vec![report(vec![held])];
-    });
-    assert_eq!(retried.code, Code::Retrying);
 }
 
 /// Without its evidence, each reason is no reason.

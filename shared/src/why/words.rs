@@ -57,7 +57,7 @@ type Said = (String, String, String);
 impl Words<'_> {
     fn of(&self, reason: &Reason<'_>) -> Said {
         let (worker, durable) = self.names();
-        let (tool, stream) = (self.tool, self.flow.stream);
+        let (tool, (stream, at)) = (self.tool, self.seen.place(self.flow));
         match reason {
             Reason::Ended(_) | Reason::NotOpened | Reason::Parked(_) | Reason::Alien { .. } => {
                 self.of_the_log(reason)
@@ -72,23 +72,21 @@ impl Words<'_> {
                     "`{tool} topology plan` says what is missing, and `topology apply` makes it"
                 ),
             ),
-            Reason::NotDelivered => {
-                let (stream, at) = self.seen.place(self.flow);
-                said(
-                    format!(
-                        "waits for {worker}, to which {durable} will not deliver message {at}: the \
-                         durable is past it, no replica holds it, and its slot is empty"
-                    ),
-                    "nothing happens by itself",
-                    format!(
-                        "`nats consumer reset {stream} {durable} --sequence {at}` delivers it and \
-                         what follows again, which repeats no decision"
-                    ),
-                )
-            }
+            Reason::NotDelivered => said(
+                format!(
+                    "waits for {worker}, to which {durable} will not deliver message {at}: the \
+                     durable is past it, no replica holds it, and its slot is empty"
+                ),
+                "nothing happens by itself",
+                format!(
+                    "`nats consumer reset {stream} {durable} --sequence {at}` delivers it and \
+                     what follows again, which repeats no decision"
+                ),
+            ),
             Reason::LogFull(log) => said(
                 format!(
-                    "waits for {worker}, because the log {stream} is full ({} of {} bytes)",
+                    "waits for {worker}, because the log {} is full ({} of {} bytes)",
+                    self.flow.stream,
                     log.bytes,
                     log.max_bytes.unwrap_or_default()
                 ),
@@ -98,10 +96,7 @@ impl Words<'_> {
             Reason::Foreign { until } => said(
                 format!("waits for {worker}, whose durable {durable} somebody paused by hand"),
                 format!("the pause ends by itself at {}", clock(*until)),
-                format!(
-                    "`nats consumer resume {} {durable}` ends it now",
-                    self.seen.place(self.flow).0
-                ),
+                format!("`nats consumer resume {stream} {durable}` ends it now"),
             ),
             Reason::Held(_) | Reason::NoWorker | Reason::Lag { .. } | Reason::InHand => {
                 self.of_a_worker(reason)

@@ -31,8 +31,8 @@ use services::Services;
 /// Messages in hand at once, and most that are asked for at once.
 const PLACES: usize = 64;
 
-/// How often the one that waits asks whether another replica gave back, or took with it, what is due
-/// before.
+/// How often the one that waits asks for what is due before: another replica may have lost it, or
+/// given it back.
 const LOOK_BACK: Duration = Duration::from_secs(5);
 
 /// Delivered, and not due yet, by their sequences, which is the order in which they are due.
@@ -123,10 +123,10 @@ pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, source: u16, wa
                     // The further it lags, the more it asks for.
                     ask = if is_due { PLACES.min(ask * 2) } else { 1 };
                     looked = Instant::now();
-                    let sequence = delivered.message.sequence;
+                    let (sequence, receipt) = (delivered.message.sequence, &delivered.receipt);
                     if looks_back && early.first_key_value().is_some_and(|(at, _)| *at < sequence) {
                         // For whoever has nothing that comes before.
-                        worker.broker.settle(&delivered.receipt, Settle::Retry(Duration::ZERO)).await;
+                        worker.broker.settle(receipt, Settle::Retry(Duration::ZERO)).await;
                     } else {
                         early.insert(sequence, delivered);
                     }

@@ -216,7 +216,7 @@ async fn h36_a_deadline_and_a_late_success_have_one_outcome() {
     stack.start_others("complete-order").await;
     stack.start(within("1h")).await;
     stack.fill_stock().await;
-    // Longer than an order takes on this machine by itself, so that the charge decides who is first.
+    // Longer than an order takes by itself, so that the charge decides who is first.
     let unhurried = join_all((0..LANES).map(|lane| longest(&stack, lane))).await;
     let deadline = unhurried.into_iter().max().unwrap() * 3;
     stack.worker("complete-order").kill();
