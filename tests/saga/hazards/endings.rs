@@ -27,7 +27,12 @@ async fn h31_an_order_that_comes_to_both_endings_has_one() {
     let ids: Vec<_> = (0..ORDERS).map(|at| saga(&format!("both-{at}"))).collect();
     join_all(ids.iter().map(|id| force_both_endings(&stack, id))).await;
     stack.closed(&ids).await;
-    stack.quiet().await;
+    let both = [Role::Forward, Role::Closing];
+    let durables = FLOW.durables(Some("complete-order")).into_iter();
+    let durables: Vec<_> = durables.filter(|durable| both.contains(&durable.role)).collect();
+    for durable in &durables {
+        stack.settled(&durable.name).await;
+    }
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
     let history = stack.history().await;
     for message in
@@ -38,9 +43,7 @@ async fn h31_an_order_that_comes_to_both_endings_has_one() {
     assert_eq!(endings.len(), ORDERS);
     assert!(endings.values().all(|count| *count == 1), "{endings:?}");
     // Both endings were tried for each of them.
-    let endings = [Role::Forward, Role::Closing];
-    let durables = FLOW.durables(Some("complete-order")).into_iter();
-    for durable in durables.filter(|durable| endings.contains(&durable.role)) {
+    for durable in &durables {
         let info = stack.raw.durable(FLOW.stream, &durable.name).await;
         let delivered = info["delivered"]["consumer_seq"].as_u64();
         assert!(delivered >= Some(ORDERS as u64), "{}: {delivered:?}", durable.name);
