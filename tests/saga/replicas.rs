@@ -9,6 +9,6 @@ async fn h01_replicas_killed_throughout_conserve_money_and_stock() {
     // Each is counted where it happens: when the broker accepts it, and when the log holds its
     // type.
     assert_eq!((summary.orders, summary.completed, summary.cancelled), (300, 210, 90));
-    assert_eq!((summary.repeated, summary.resets), (15, 7));
+    assert_eq!((summary.repeated, summary.resets), (15, 9));
     assert!(summary.lost_acks > 0 && summary.kills > 0, "{summary}");
 }
