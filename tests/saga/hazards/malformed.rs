@@ -22,7 +22,8 @@ const SHAPES: [&[u8]; 3] = [
 async fn parked(stack: &Stack) -> Vec<Value> {
     let page = stack.broker.read_page("ORDERS_PARKED", 1, 100, Care::Careful).await;
     let messages = page.expect("the server answers").messages;
-    messages.iter().map(|stored| serde_json::from_slice(&stored.payload).unwrap()).collect()
+    let entries = messages.iter().filter(|stored| stored.subject.starts_with("parked."));
+    entries.map(|stored| serde_json::from_slice(&stored.payload).unwrap()).collect()
 }
 
 fn assert_nobody_ended(stack: &mut Stack) {
@@ -63,6 +64,30 @@ async fn h52_a_message_that_no_client_can_read_is_parked_with_its_bytes_and_harm
         assert!(said.lines().any(is_told), "{said}");
     }
     stack.quiet().await;
+    assert_nobody_ended(&mut stack);
+}
+
+#[tokio::test]
+async fn h52_a_parked_message_comes_back_though_no_client_can_read_it_or_its_release() {
+    let mut stack = Stack::running(1).await;
+    let url = stack.server.url();
+    let ids: Vec<_> = (0..SHAPES.len()).map(|at| saga(&format!("back-{at}"))).collect();
+    for ((at, id), shape) in ids.iter().enumerate().zip(SHAPES) {
+        let order = serde_json::to_string(&order(Fate::Completes, at)).unwrap();
+        publish_bytes(&url, &format!("orders.placed.{id}"), shape, &order).await;
+    }
+    eventually("each is parked", async || (parked(&stack).await.len() == ids.len()).then_some(()))
+        .await;
+    for (id, shape) in ids.iter().zip(SHAPES) {
+        let release = FLOW.released("reserve-inventory", id);
+        publish_bytes(&url, &release, shape, "").await;
+    }
+    stack.closed(&ids).await;
+    for id in &ids {
+        assert_eq!(holds(&stack, id, "closed").await.as_deref(), Some("order.completed.v1"));
+    }
+    stack.quiet().await;
+    assert_eq!(parked(&stack).await.len(), ids.len(), "none of them again");
     assert_nobody_ended(&mut stack);
 }
 
