@@ -101,7 +101,7 @@ async fn the_metrics_of_a_breaker_exist_from_the_start_and_count_an_outage() {
     for durable in [WORKER, "charge-customer-undo"] {
         zeros.push(format!("quadrille_messages_held{{durable=\"{durable}\"}}"));
         zeros.push(format!("quadrille_attempts_charged_total{{durable=\"{durable}\"}}"));
-        for why in ["stopping", "held-long", "later", "holds", "cut-off", "twice"] {
+        for why in ["stopping", "held-long", "later", "unopened", "holds", "cut-off", "twice"] {
             let labels = format!("durable=\"{durable}\",why=\"{why}\"");
             zeros.push(format!("quadrille_deliveries_returned_total{{{labels}}}"));
         }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::commit::Committed;
 use super::decode::NotOurs;
+use super::earlier::Earlier;
 use super::park::{self, SetAside};
 use super::permit::Turn;
 use super::worker::{GiveBack, Why, Worker};
@@ -116,6 +117,10 @@ impl Delivery {
             Ending::Committed(Committed { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::NotOurs(NotOurs { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::GiveBack(delay, why) => {
+                // For a saga that was never opened nothing runs, and there may be many of them.
+                if why != Why::Unopened {
+                    Box::pin(Earlier::survived(worker, &self)).await;
+                }
                 let brought = self.released.as_ref().is_some_and(|by| by.is_unreadable);
                 let unreadable = brought || self.delivered.unreadable.is_some();
                 let delay = if unreadable { delay.max(UNREADABLE_AGAIN) } else { delay };
@@ -134,6 +139,7 @@ impl Delivery {
                         self.settle(worker, Settle::Term(bad.reason.code())).await;
                     }
                     Err(GiveBack(delay, why)) => {
+                        Box::pin(Earlier::survived(worker, &self)).await;
                         telemetry::returned(durable, why, 1);
                         self.settle(worker, Settle::Retry(delay)).await;
                     }

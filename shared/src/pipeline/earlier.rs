@@ -48,19 +48,15 @@ pub(crate) struct Earlier<'d> {
     revision: u64,
     record: Record,
     written_at: Option<Timestamp>,
-    is_suspicious: bool,
+    /// Deliveries of which no end is known, this one included.
+    unended: u64,
 }
 
 impl<'d> Earlier<'d> {
     /// Reads it if the message was delivered before.
     pub(crate) async fn of(worker: &Worker, delivery: &'d Delivery) -> Self {
-        let mut this = Self {
-            delivery,
-            revision: 0,
-            record: Record::default(),
-            written_at: None,
-            is_suspicious: false,
-        };
+        let mut this =
+            Self { delivery, revision: 0, record: Record::default(), written_at: None, unended: 0 };
         if delivery.delivered.deliveries <= 1 {
             return this;
         }
@@ -80,8 +76,17 @@ impl<'d> Earlier<'d> {
         let deliveries = this.deliveries();
         // A durable that was made anew counts from one.
         let ended = if this.record.ended > deliveries { 0 } else { this.record.ended };
-        this.is_suspicious = deliveries - ended >= SUSPICIOUS;
+        this.unended = deliveries - ended;
         this
+    }
+
+    /// The handling of this delivery ends in good order, and the message comes again. Written down
+    /// where it is not yet, and where the next delivery would pass for one that killed its workers.
+    pub(crate) async fn survived(worker: &Worker, delivery: &'d Delivery) {
+        let mut this = Self::of(worker, delivery).await;
+        if this.unended + 1 >= SUSPICIOUS {
+            this.leaves(worker).await;
+        }
     }
 
     /// Failures that count against the message.
@@ -92,7 +97,7 @@ impl<'d> Earlier<'d> {
     /// Whether it may be the message that ended its workers. It stays so for all attempts of this
     /// delivery, because the second may kill where the first did not.
     pub(crate) fn is_suspicious(&self) -> bool {
-        self.is_suspicious
+        self.unended >= SUSPICIOUS
     }
 
     /// Runs of it that began and never ended, and how long ago the last of them began.

@@ -73,6 +73,8 @@ pub(crate) enum Why {
     HeldLong,
     /// Something that it waits for is not in the log yet, or it was delivered before.
     Later,
+    /// It woke an undo of a saga that was never opened.
+    Unopened,
     /// The breaker holds as many messages as it may.
     Holds,
     /// Other replicas are answered and this one is not.
@@ -86,10 +88,11 @@ pub(crate) enum Why {
 }
 
 impl Why {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Stopping,
         Self::HeldLong,
         Self::Later,
+        Self::Unopened,
         Self::Holds,
         Self::CutOff,
         Self::Twice,
@@ -103,6 +106,7 @@ impl Why {
             Self::Stopping => "stopping",
             Self::HeldLong => "held-long",
             Self::Later => "later",
+            Self::Unopened => "unopened",
             Self::Holds => "holds",
             Self::CutOff => "cut-off",
             Self::Twice => "twice",

@@ -39,7 +39,7 @@ pub(super) fn again(worker: &Worker, delivery: &Delivery, view: &View) -> Ending
     }
     let (first, longest) = UNOPENED;
     let age = worker.clock.age(delivery.message().stored_at).clamp(first, longest);
-    Ending::GiveBack(age.mul_f64(1.0 + fastrand::f64()).max(wait), Why::Later)
+    Ending::GiveBack(age.mul_f64(1.0 + fastrand::f64()).max(wait), Why::Unopened)
 }
 
 /// The message that woke us, as a cause; its id is empty if its body is junk.

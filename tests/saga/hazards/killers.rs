@@ -1,6 +1,8 @@
 //! A message that ends the process of each worker that takes it: it is set aside alone, and the
 //! others go on.
 
+use quadrille::broker::Broker;
+use quadrille::topology::ATTEMPTS;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::{Armed, Fate, Stack, Supervisor};
@@ -114,6 +116,30 @@ async fn h16_a_step_that_panics_on_one_message_says_so_and_others_go_on() {
     let info = stack.raw.durable("ORDERS", "charge-customer").await;
     assert_eq!(info["num_ack_pending"], 1, "the message is not lost");
     assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
+}
+
+#[tokio::test]
+async fn h16_a_message_that_comes_again_and_again_in_good_order_is_not_suspected() {
+    let stack = Stack::running(1).await;
+    stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;
+    let ids = stack.place_all("again", &[Fate::Completes]).await;
+    eventually("the charge is in flight", async || {
+        (stack.sandbox.calls_for(&ids[0], "create").await > 0).then_some(())
+    })
+    .await;
+    // Wakes an undo that finds nothing to do yet, so it looks again.
+    stack.raw.publish(&format!("orders.refused.{}", ids[0]), &[], "{}").await.unwrap();
+    let undo = "reserve-inventory-undo";
+    let sequence = eventually("it comes for the fifth time", async || {
+        let delivered = stack.raw.durable("ORDERS", undo).await["delivered"].clone();
+        (delivered["consumer_seq"].as_u64() >= Some(5)).then(|| delivered["stream_seq"].clone())
+    })
+    .await;
+    let entry = stack.broker.entry(ATTEMPTS, &format!("{undo}.{sequence}")).await.unwrap();
+    let record: Value = serde_json::from_slice(&entry.expect("written down").value).unwrap();
+    assert!(record["ended"].as_u64() >= Some(4), "{record}");
+    stack.sandbox.clear_faults().await;
+    stack.closed(&ids).await;
 }
 
 #[tokio::test]
