@@ -25,7 +25,7 @@ pub use inspection::{DurableState, Incarnation, Inspection, StreamState};
 pub use published::{BatchMessage, Published, Unknown};
 pub use pull::{Delivered, Pull, Pulled, Receipt, Unreadable};
 pub use reading::{Care, Page};
-pub use service::{Refused, Request, ServiceError};
+pub use service::{Answers, Refused, Request, ServiceError};
 
 /// The broker did not answer a read or a request; nothing is known.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -150,25 +150,15 @@ pub trait Broker: Send + Sync + 'static {
         no_fleet()
     }
 
-    /// Serves the endpoints `<prefix>.<endpoint>` as one instance of a discoverable service; one
-    /// instance answers each request. Goes on after a request with headers that no client can
-    /// read, which gets no answer.
+    /// Serves the endpoints `<prefix>.<endpoint>` as one instance of a discoverable service. Goes
+    /// on after a request with headers that no client can read, which gets no answer.
     fn serve<'a>(
         &'a self,
         service: &'a str,
         prefix: &'a str,
         endpoints: &'a [&'a str],
+        answers: Answers,
     ) -> BoxFuture<'a, Result<tokio::sync::mpsc::Receiver<Request>, Unavailable>>;
-
-    /// As [`Broker::serve`], but every instance answers each request.
-    fn serve_each<'a>(
-        &'a self,
-        _service: &'a str,
-        _prefix: &'a str,
-        _endpoints: &'a [&'a str],
-    ) -> BoxFuture<'a, Result<tokio::sync::mpsc::Receiver<Request>, Unavailable>> {
-        no_fleet()
-    }
 
     /// The answers of all instances of a service that answer within `patience`; none where nobody
     /// serves `subject`. An instance's error counts as no answer.

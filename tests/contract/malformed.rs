@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quadrille::broker::{Broker as _, Care, Settle};
+use quadrille::broker::{Answers, Broker as _, Care, Settle};
 use tests::eventually::eventually;
 use tests::raw;
 use tokio::time::timeout;
@@ -88,7 +88,8 @@ async fn a_story_with_a_message_that_no_client_can_read_is_read(test: UnderTest)
 
 async fn a_service_answers_after_a_request_that_no_client_can_read(test: UnderTest) {
     let (service, prefix) = (test.flow.stream, test.flow.subjects);
-    let mut requests = test.broker.serve(service, prefix, &["stock.get"]).await.unwrap();
+    let mut requests =
+        test.broker.serve(service, prefix, &["stock.get"], Answers::One).await.unwrap();
     let subject = format!("{prefix}.stock.get");
     let client = test.another().await;
     for shape in SHAPES {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quadrille::broker::{Broker as _, ServiceError};
+use quadrille::broker::{Answers, Broker as _, ServiceError};
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tokio::sync::mpsc;
@@ -23,8 +23,11 @@ contract!(
 
 async fn serve(test: &UnderTest) -> mpsc::Receiver<quadrille::broker::Request> {
     let (service, prefix) = (test.flow.stream, test.flow.subjects);
-    let mut requests =
-        test.broker.serve(service, prefix, &["stock.get", "stock.set"]).await.unwrap();
+    let mut requests = test
+        .broker
+        .serve(service, prefix, &["stock.get", "stock.set"], Answers::One)
+        .await
+        .unwrap();
     // It is served on another connection, so another server may hear of it later.
     for endpoint in ["stock.get", "stock.set"] {
         let subject = format!("{prefix}.{endpoint}");
@@ -130,7 +133,7 @@ async fn every_instance_of_a_service_answers_where_each_is_to(test: UnderTest) {
     let mut instances = JoinSet::new();
     for name in ["one", "two", "three"] {
         let broker = test.another().await;
-        let mut requests = broker.serve_each(service, prefix, &["who"]).await.unwrap();
+        let mut requests = broker.serve(service, prefix, &["who"], Answers::Each).await.unwrap();
         instances.spawn(async move {
             while let Some(request) = requests.recv().await {
                 let answer = match &request.payload[..] {

@@ -10,8 +10,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use quadrille::broker::{
-    BatchMessage, Broker, Care, Incarnation, Inspection, Page, Published, Pull, Receipt, Request,
-    ServiceError, Settle, Stored, StreamState, Unavailable,
+    Answers, BatchMessage, Broker, Care, Incarnation, Inspection, Page, Published, Pull, Receipt,
+    Request, ServiceError, Settle, Stored, StreamState, Unavailable,
 };
 use quadrille::{Flow, Slot};
 use rusqlite::Connection;
@@ -276,6 +276,7 @@ impl Broker for Log {
         _: &'a str,
         _: &'a str,
         _: &'a [&'a str],
+        _: Answers,
     ) -> BoxFuture<'a, Result<Receiver<Request>, Unavailable>> {
         unused()
     }

@@ -15,6 +15,13 @@ pub struct Request {
     pub(crate) respond: oneshot::Sender<Result<Bytes, Refused>>,
 }
 
+/// Which instances of a service answer a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    One,
+    Each,
+}
+
 /// The error that a service answers with.
 #[derive(Debug, Clone)]
 pub struct ServiceError {

@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::connection::Reading;
-use super::service::Answers;
 use super::{NatsBroker, api, bucket, inspect, message, pause, pull, read, service};
 use crate::broker::{
-    BatchMessage, Broker, Care, DurableState, Entry, Headers, Inspection, Page, Pause, Published,
-    Pull, Receipt, Refused, Request, ServiceError, Settle, Stored, StreamState, Unavailable, Watch,
+    Answers, BatchMessage, Broker, Care, DurableState, Entry, Headers, Inspection, Page, Pause,
+    Published, Pull, Receipt, Refused, Request, ServiceError, Settle, Stored, StreamState,
+    Unavailable, Watch,
 };
 use crate::{Flow, Slot};
 
@@ -146,19 +146,10 @@ impl Broker for NatsBroker {
         service: &'a str,
         prefix: &'a str,
         endpoints: &'a [&'a str],
+        answers: Answers,
     ) -> BoxFuture<'a, Result<mpsc::Receiver<Request>, Unavailable>> {
         let (options, names) = (&self.options, &self.names);
-        Box::pin(service::serve(options, names, service, (prefix, endpoints), Answers::One))
-    }
-
-    fn serve_each<'a>(
-        &'a self,
-        service: &'a str,
-        prefix: &'a str,
-        endpoints: &'a [&'a str],
-    ) -> BoxFuture<'a, Result<mpsc::Receiver<Request>, Unavailable>> {
-        let (options, names) = (&self.options, &self.names);
-        Box::pin(service::serve(options, names, service, (prefix, endpoints), Answers::Each))
+        Box::pin(service::serve(options, names, service, (prefix, endpoints), answers))
     }
 
     fn ask_each<'a>(

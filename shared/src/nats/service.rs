@@ -17,20 +17,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Names;
 use super::api::ANSWER_TIME;
 use super::connection::{Link, NatsOptions, Reading};
-use crate::broker::{Headers, Refused, Request, ServiceError, Unavailable};
+use crate::broker::{Answers, Headers, Refused, Request, ServiceError, Unavailable};
 
 /// Requests read and not yet answered; further ones wait in the client.
 const PENDING: usize = 256;
 
 /// Before the next try to serve again.
 const WAIT_MS: std::ops::RangeInclusive<u64> = 250..=1_000;
-
-/// Which instances of a service answer a request.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Answers {
-    One,
-    Each,
-}
 
 /// Headers of an answer that is an error.
 const ERROR: &str = "Nats-Service-Error";

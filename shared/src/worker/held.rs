@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::breaker::FleetMode;
 use crate::breaker::fleet::{Override, Phase};
-use crate::broker::{Broker, ServiceError};
+use crate::broker::{Answers, Broker, ServiceError};
 use crate::pipeline::retry;
 
 /// Most messages of one answer.
@@ -118,7 +118,7 @@ pub(super) async fn serve(
     let mut attempt = 0;
     let mut requests = loop {
         attempt += 1;
-        match broker.serve_each(worker, &prefix, &[ENDPOINT]).await {
+        match broker.serve(worker, &prefix, &[ENDPOINT], Answers::Each).await {
             Ok(requests) => break requests,
             Err(error) => tracing::debug!(%error, "the service `{ENDPOINT}` is not served yet"),
         }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use quadrille::broker::{
-    BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError, Settle,
-    Stored, Unavailable, Unknown,
+    Answers, BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError,
+    Settle, Stored, Unavailable, Unknown,
 };
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, Slot};
@@ -94,8 +94,9 @@ impl Broker for LossyBroker {
         service: &'a str,
         prefix: &'a str,
         endpoints: &'a [&'a str],
+        answers: Answers,
     ) -> BoxFuture<'a, Result<Receiver<Request>, Unavailable>> {
-        self.broker.serve(service, prefix, endpoints)
+        self.broker.serve(service, prefix, endpoints, answers)
     }
 
     fn request<'a>(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use lossy::LossyBroker;
 use quadrille::SagaId;
-use quadrille::broker::Broker;
+use quadrille::broker::{Answers, Broker};
 use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
 use reserve_inventory::stock::{Held, Hold, Pieces, Stock, StockLog};
@@ -203,7 +203,7 @@ async fn operators_set_and_show_the_stock_through_its_service() {
     hold(&shelves.stock, 1, &[("ROSE-RED", 4)]).await;
     let replica = shelves.replicas(1, 0).await.remove(0);
     let (prefix, endpoints) = (stock_service::PREFIX, stock_service::ENDPOINTS);
-    let requests = shelves.broker.serve("stock", prefix, endpoints).await;
+    let requests = shelves.broker.serve("stock", prefix, endpoints, Answers::One).await;
     let service = stock_service::serve(requests.expect("the server answers"), replica);
     let red =
         |stocked, free| json!({ "sku": "ROSE-RED", "stocked": stocked, "free": free, "held": 4 });

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
+use quadrille::broker::Answers;
 use quadrille::config::duration;
 use quadrille::service::http::{Limits, listen, serve};
 use quadrille::service::{Service, Start};
@@ -103,7 +104,8 @@ pub async fn run(start: Start, settings: Settings) -> anyhow::Result<()> {
     let connected = Box::new(move || connection.is_up());
     let intake = Intake::new(broker.clone(), connected, log, &settings);
     let intake = Arc::new(intake);
-    let requests = broker.serve(micro::SERVICE, micro::PREFIX, micro::ENDPOINTS).await?;
+    let requests =
+        broker.serve(micro::SERVICE, micro::PREFIX, micro::ENDPOINTS, Answers::One).await?;
     service.spawn(micro::serve(requests, intake.clone(), service.stopping()));
     let limits = Limits {
         connections: settings.connections,

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quadrille::Flow;
+use quadrille::broker::Answers;
 use quadrille::config::duration;
 use quadrille::service::http::{Limits, listen};
 use quadrille::service::{self, Start};
@@ -116,11 +117,11 @@ pub async fn run(flow: &'static Flow, view: &'static View, start: Start) -> anyh
     let router = http::router(api.clone(), access, service.stopping());
     service.spawn(service::http::serve(listener, router, Limits::default(), service.stopping()));
     let endpoints = micro::endpoints(&api);
-    let requests = broker.serve("query", view.many, &endpoints).await?;
+    let requests = broker.serve("query", view.many, &endpoints, Answers::One).await?;
     service.spawn(micro::serve(requests, api.clone(), service.stopping()));
     // One certain replica is asked under its own name.
     let own = format!("query.{replica}");
-    let requests = broker.serve("query-replica", &own, &micro::OF_REPLICA).await?;
+    let requests = broker.serve("query-replica", &own, &micro::OF_REPLICA, Answers::One).await?;
     service.spawn(micro::serve(requests, api, service.stopping()));
     let mut stopping = service.stopping();
     tokio::select! {

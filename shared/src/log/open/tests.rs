@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Receiver;
 use super::*;
 use crate::SagaId;
 use crate::broker::{
-    BatchMessage, Inspection, Pull, Receipt, Request, ServiceError, Settle, Unavailable,
+    Answers, BatchMessage, Inspection, Pull, Receipt, Request, ServiceError, Settle, Unavailable,
 };
 use crate::log::envelope::{CLIENT, Occasion, Outgoing};
 
@@ -171,6 +171,7 @@ impl Broker for Script {
         _: &'a str,
         _: &'a str,
         _: &'a [&'a str],
+        _: Answers,
     ) -> BoxFuture<'a, Result<Receiver<Request>, Unavailable>> {
         unused()
     }

@@ -12,8 +12,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use quadrille::broker::{
-    BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError, Settle,
-    Stored, Unavailable, Unknown,
+    Answers, BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError,
+    Settle, Stored, Unavailable, Unknown,
 };
 use quadrille::testing::Faults;
 use quadrille::{Flow, Slot};
@@ -213,6 +213,7 @@ impl Broker for MemoryBroker {
         _: &'a str,
         _: &'a str,
         _: &'a [&'a str],
+        _: Answers,
     ) -> BoxFuture<'a, Result<Receiver<Request>, Unavailable>> {
         unused()
     }

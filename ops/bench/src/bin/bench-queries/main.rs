@@ -57,6 +57,9 @@ struct Args {
     nats_server: PathBuf,
 }
 
+/// More than an order's events take.
+const ORDER_BYTES: u64 = 8 << 10;
+
 #[derive(Debug, Serialize)]
 struct Figures {
     orders: u64,
@@ -74,7 +77,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     let server = Server::start_with(&settings).await?;
     let options = NatsOptions { urls: vec![server.url()], ..NatsOptions::default() };
     let broker = Arc::new(nats::connect(&options).await?);
-    let topology = Topology { max_bytes: 16 << 30, ..Topology::new(&FLOW, Profile::Dev) };
+    // The server refuses a limit that its disk cannot hold.
+    let max_bytes = args.orders * ORDER_BYTES + (1 << 30);
+    let topology = Topology { max_bytes, ..Topology::new(&FLOW, Profile::Dev) };
     provision::apply(&broker, &provision::plan(&broker, &topology).await?).await?;
     eprintln!("bench: writing {} orders", args.orders);
     orders::write(&broker, args.orders).await?;
