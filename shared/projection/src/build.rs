@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use quadrille::Flow;
 use quadrille::broker::{Page, Stored};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::fold::Fold;
@@ -18,6 +19,9 @@ use crate::store::{Checkpoint, Store, StoreError};
 
 /// Messages of one transaction: the larger, the fewer pages are written twice.
 const TRANSACTION: usize = 8 * crate::pages::MOST;
+
+/// Pages that are read and not yet applied: the next transaction's.
+const AHEAD: usize = TRANSACTION / crate::pages::MOST;
 
 /// So often, one after the other, the log must look like another one.
 const DOUBTS: u32 = 5;
@@ -58,28 +62,42 @@ impl Build {
         let create = move || Store::create(&path, Fold::new(flow, model), model, created);
         let mut store = blocking(create).await?;
         let mut log = WholeLog { pages, last: None, ended: false };
-        let (mut ready, mut done) = (Vec::new(), 0);
-        loop {
-            ready.append(&mut log.next().await?);
-            if ready.len() < TRANSACTION && !log.ended {
-                continue;
+        let (pages, mut read) = mpsc::channel(AHEAD);
+        let reads = async {
+            // Nobody takes it once the file cannot be written.
+            while let Some(page) = log.next().await? {
+                if pages.send(page).await.is_err() {
+                    break;
+                }
             }
-            let batch = std::mem::take(&mut ready);
-            done += batch.len() as u64;
-            let applied = blocking(move || store.apply(&batch).map(|()| store));
-            // The next page comes while this one is applied.
-            let (applied, next) = tokio::join!(applied, log.next());
-            store = applied?;
-            ready = next?;
-            say(Progress::new(done, total.max(done), began.elapsed()));
-            if log.ended && ready.is_empty() {
-                break;
+            drop(pages);
+            Ok::<_, StoreError>(())
+        };
+        let writes = async {
+            let mut done = 0;
+            while let Some(batch) = batch(&mut read).await {
+                done += batch.len() as u64;
+                store = blocking(move || store.apply(&batch).map(|()| store)).await?;
+                say(Progress::new(done, total.max(done), began.elapsed()));
             }
-        }
+            Ok(store)
+        };
+        // Pages come while those before them are applied.
+        let ((), store) = tokio::try_join!(reads, writes)?;
         let store = blocking(move || store.finish()).await?;
         log.is_still(&store.checkpoint).await?;
         Ok(store)
     }
+}
+
+/// The messages of one transaction; `None` at the end of the log.
+async fn batch(pages: &mut mpsc::Receiver<Vec<Stored>>) -> Option<Vec<Stored>> {
+    let mut batch = pages.recv().await?;
+    while batch.len() < TRANSACTION {
+        let Some(page) = pages.recv().await else { break };
+        batch.extend(page);
+    }
+    Some(batch)
 }
 
 /// The pages of a log, each of which begins with the last message of the one before: so a log that
@@ -92,10 +110,10 @@ struct WholeLog {
 }
 
 impl WholeLog {
-    /// The messages of the next page; none at the end.
-    async fn next(&mut self) -> Result<Vec<Stored>, StoreError> {
+    /// The messages of the next page; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Vec<Stored>>, StoreError> {
         if self.ended {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let known = usize::from(self.last.is_some());
         let from = self.last.as_ref().map_or(1, |last| last.sequence);
@@ -115,7 +133,7 @@ impl WholeLog {
         let new = page.messages.split_off(known);
         self.ended = page.left == 0 || new.is_empty();
         self.last = new.last().cloned().or(self.last.take());
-        Ok(new)
+        Ok(Some(new))
     }
 
     fn goes_on_in(&self, page: &Page) -> bool {
