@@ -5,6 +5,7 @@
 
 mod faults;
 pub mod laws;
+mod unasked;
 
 use std::fmt::Debug;
 use std::time::Duration;

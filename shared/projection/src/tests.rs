@@ -9,15 +9,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use quadrille::broker::{
-    Answers, BatchMessage, Broker, Care, Incarnation, Inspection, Page, Published, Pull, Receipt,
-    Request, ServiceError, Settle, Stored, StreamState, Unavailable,
-};
-use quadrille::{Flow, Slot};
+use quadrille::broker::{Broker, Care, Incarnation, Page, Stored, StreamState, Unavailable};
 use rusqlite::Connection;
 use schemas::order_fulfilment::FLOW;
 use tokio::sync::RwLock;
-use tokio::sync::mpsc::Receiver;
 
 use crate::read_model::{Happened, ReadModel, Rows, text};
 use crate::{Projection, ReadError, Runner, open, sagas};
@@ -223,77 +218,6 @@ impl Broker for Log {
         async { Ok(Some(state)) }.boxed()
     }
 
-    fn publish_once<'a>(&'a self, _: &'a Slot, _: Bytes) -> BoxFuture<'a, Published> {
-        unused()
-    }
-
-    fn last<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Stored>, Unavailable>> {
-        unused()
-    }
-
-    fn publish<'a>(&'a self, _: &'a str, _: Bytes) -> BoxFuture<'a, Published> {
-        unused()
-    }
-
-    fn publish_batch(&self, _: Vec<BatchMessage>) -> BoxFuture<'_, Published> {
-        unused()
-    }
-
-    fn pull<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Box<dyn Pull>, Unavailable>> {
-        unused()
-    }
-
-    fn settle<'a>(&'a self, _: &'a Receipt, _: Settle) -> BoxFuture<'a, ()> {
-        unused()
-    }
-
-    fn last_of_many<'a>(
-        &'a self,
-        _: &'a str,
-        _: Vec<String>,
-    ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>> {
-        unused()
-    }
-
-    fn inspect<'a>(
-        &'a self,
-        _: &'static Flow,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Inspection, Unavailable>> {
-        unused()
-    }
-
-    fn serve<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: &'a [&'a str],
-        _: Answers,
-    ) -> BoxFuture<'a, Result<Receiver<Request>, Unavailable>> {
-        unused()
-    }
-
-    fn request<'a>(
-        &'a self,
-        _: &'a str,
-        _: Bytes,
-    ) -> BoxFuture<'a, Result<Result<Bytes, ServiceError>, Unavailable>> {
-        unused()
-    }
-
-    fn flush(&self) -> BoxFuture<'_, ()> {
-        unused()
-    }
-}
-
-fn unused<T>() -> T {
-    panic!("a projection only reads")
+    quadrille::unasked!(publish_once last publish publish_batch pull settle);
+    quadrille::unasked!(last_of_many inspect serve request flush);
 }

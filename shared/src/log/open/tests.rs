@@ -8,13 +8,10 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::Receiver;
 
 use super::*;
 use crate::SagaId;
-use crate::broker::{
-    Answers, BatchMessage, Inspection, Pull, Receipt, Request, ServiceError, Settle, Unavailable,
-};
+use crate::broker::Unavailable;
 use crate::log::envelope::{CLIENT, Occasion, Outgoing};
 
 /// Answers to publishes, the last one again and again; and what the slot holds.
@@ -130,65 +127,6 @@ impl Broker for Script {
         async { Ok(self.stored.clone()) }.boxed()
     }
 
-    fn publish<'a>(&'a self, _: &'a str, _: Bytes) -> BoxFuture<'a, Published> {
-        unused()
-    }
-
-    fn publish_batch(&self, _: Vec<BatchMessage>) -> BoxFuture<'_, Published> {
-        unused()
-    }
-
-    fn pull<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Box<dyn Pull>, Unavailable>> {
-        unused()
-    }
-
-    fn settle<'a>(&'a self, _: &'a Receipt, _: Settle) -> BoxFuture<'a, ()> {
-        unused()
-    }
-
-    fn last_of_many<'a>(
-        &'a self,
-        _: &'a str,
-        _: Vec<String>,
-    ) -> BoxFuture<'a, Result<Vec<Stored>, Unavailable>> {
-        unused()
-    }
-
-    fn inspect<'a>(
-        &'a self,
-        _: &'static Flow,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Inspection, Unavailable>> {
-        unused()
-    }
-
-    fn serve<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: &'a [&'a str],
-        _: Answers,
-    ) -> BoxFuture<'a, Result<Receiver<Request>, Unavailable>> {
-        unused()
-    }
-
-    fn request<'a>(
-        &'a self,
-        _: &'a str,
-        _: Bytes,
-    ) -> BoxFuture<'a, Result<Result<Bytes, ServiceError>, Unavailable>> {
-        unused()
-    }
-
-    fn flush(&self) -> BoxFuture<'_, ()> {
-        unused()
-    }
-}
-
-fn unused<T>() -> T {
-    panic!("an opening asks for nothing but a guarded publish and the last message")
+    crate::unasked!(publish publish_batch pull settle last_of_many inspect);
+    crate::unasked!(serve request flush);
 }

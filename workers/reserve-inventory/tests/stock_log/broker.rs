@@ -7,19 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use quadrille::broker::{
-    Answers, BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError,
-    Settle, Stored, Unavailable, Unknown,
-};
+use quadrille::broker::{BatchMessage, Broker, Published, Stored, Unavailable, Unknown};
 use quadrille::testing::Faults;
-use quadrille::{Flow, Slot};
 use reserve_inventory::stock::{Hold, Level};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::Receiver;
 
 /// What the tests ask of the stream afterwards.
 #[derive(Default)]
@@ -180,57 +174,6 @@ impl Broker for MemoryBroker {
         async move { Ok(subjects) }.boxed()
     }
 
-    fn publish_once<'a>(&'a self, _: &'a Slot, _: Bytes) -> BoxFuture<'a, Published> {
-        unused()
-    }
-
-    fn publish<'a>(&'a self, _: &'a str, _: Bytes) -> BoxFuture<'a, Published> {
-        unused()
-    }
-
-    fn pull<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Box<dyn Pull>, Unavailable>> {
-        unused()
-    }
-
-    fn settle<'a>(&'a self, _: &'a Receipt, _: Settle) -> BoxFuture<'a, ()> {
-        unused()
-    }
-
-    fn inspect<'a>(
-        &'a self,
-        _: &'static Flow,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Inspection, Unavailable>> {
-        unused()
-    }
-
-    fn serve<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: &'a [&'a str],
-        _: Answers,
-    ) -> BoxFuture<'a, Result<Receiver<Request>, Unavailable>> {
-        unused()
-    }
-
-    fn request<'a>(
-        &'a self,
-        _: &'a str,
-        _: Bytes,
-    ) -> BoxFuture<'a, Result<Result<Bytes, ServiceError>, Unavailable>> {
-        unused()
-    }
-
-    fn flush(&self) -> BoxFuture<'_, ()> {
-        unused()
-    }
-}
-
-fn unused<T>() -> T {
-    panic!("the stock asks for nothing but batches and last messages")
+    quadrille::unasked!(publish_once publish pull settle inspect serve);
+    quadrille::unasked!(request flush);
 }
