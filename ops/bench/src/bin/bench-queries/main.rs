@@ -9,17 +9,15 @@ mod orders;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use bench::stories;
 use clap::Parser;
 use harness::folder::Folder;
 use harness::process::Process;
-use harness::server::{Server, Settings};
 use quadrille::broker::Broker;
-use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
-use quadrille::topology::{Profile, Topology};
+use quadrille::nats::NatsBroker;
 use schemas::order_fulfilment::FLOW;
 use serde::Serialize;
 use serde_json::Value;
@@ -73,16 +71,12 @@ struct Figures {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    let settings = Settings { program: Some(args.nats_server.clone()), ..Settings::default() };
-    let server = Server::start_with(&settings).await?;
-    let options = NatsOptions { urls: vec![server.url()], ..NatsOptions::default() };
-    let broker = Arc::new(nats::connect(&options).await?);
     // The server refuses a limit that its disk cannot hold.
     let max_bytes = args.orders * ORDER_BYTES + (1 << 30);
-    let topology = Topology { max_bytes, ..Topology::new(&FLOW, Profile::Dev) };
-    provision::apply(&broker, &provision::plan(&broker, &topology).await?).await?;
+    let (server, broker) = bench::with_log(&args.nats_server, max_bytes).await?;
     eprintln!("bench: writing {} orders", args.orders);
-    orders::write(&broker, args.orders).await?;
+    let story = |order| orders::story(order, args.orders);
+    stories::write(&broker, args.orders, u64::MAX, story).await?;
     let state = broker.state(FLOW.stream).await?.context("there is a log")?;
     eprintln!("bench: building the rows from {} events", state.last_sequence);
     let folder = Folder::new("quadrille-bench-");
@@ -104,11 +98,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         one_p99_ms: slowest(true),
         questions,
     };
-    let json = serde_json::to_string_pretty(&figures)?;
-    println!("{json}");
-    if let Some(file) = &args.json {
-        std::fs::write(file, &json).with_context(|| file.display().to_string())?;
-    }
+    bench::tell(&figures, args.json.as_deref())?;
     let kept = figures.list_p99_ms <= LIST_MS && figures.one_p99_ms <= ONE_MS;
     Ok(if args.check && !kept { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -5,7 +5,6 @@
 //! of any saga and changes no row twice, so it does less than any projection can.
 
 mod bare;
-mod log;
 mod serving;
 
 use std::path::{Path, PathBuf};
@@ -14,13 +13,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use bench::stories::{self, Event, completed, reserved};
 use clap::{Parser, ValueEnum};
 use harness::folder::Folder;
 use harness::process::Usage;
-use harness::server::{Server, Settings};
 use quadrille::broker::Broker;
-use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
-use quadrille::topology::{Profile, Topology};
+use quadrille::nats::NatsBroker;
 use quadrille_projection::rusqlite::Connection;
 use query::orders::ORDERS;
 use schemas::order_fulfilment::FLOW;
@@ -35,6 +33,8 @@ Examples:
 /// The promises: a share of the bare loop's rate, and memory.
 const RATIO: f64 = 0.6;
 const RSS_MB: f64 = 300.0;
+
+const EVENTS_OF_AN_ORDER: u64 = 6;
 
 /// Measures how fast a projection is built from a whole log
 #[derive(Debug, Parser)]
@@ -105,13 +105,10 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn compare(args: &Args) -> anyhow::Result<ExitCode> {
-    let settings = Settings { program: Some(args.nats_server.clone()), ..Settings::default() };
-    let server = Server::start_with(&settings).await?;
-    let broker = connect(&server.url()).await?;
-    let topology = Topology { max_bytes: 8 << 30, ..Topology::new(&FLOW, Profile::Dev) };
-    provision::apply(&broker, &provision::plan(&broker, &topology).await?).await?;
+    let (server, broker) = bench::with_log(&args.nats_server, 8 << 30).await?;
     eprintln!("bench: writing {} events", args.events);
-    log::write(&broker, args.events).await?;
+    let orders = args.events.div_ceil(EVENTS_OF_AN_ORDER);
+    stories::write(&broker, orders, args.events, story).await?;
     // Once unmeasured, so that both sides find the log in the same caches.
     side(Side::Bare, &server.url()).await?;
     let product = side(Side::Product, &server.url()).await?;
@@ -131,11 +128,7 @@ async fn compare(args: &Args) -> anyhow::Result<ExitCode> {
         serving_peak_rss_mb: serving.peak_rss_mb.map(f64::round),
         reads: serving.reads.context("it counts its reads")?,
     };
-    let json = serde_json::to_string_pretty(&figures)?;
-    println!("{json}");
-    if let Some(file) = &args.json {
-        std::fs::write(file, &json).with_context(|| file.display().to_string())?;
-    }
+    bench::tell(&figures, args.json.as_deref())?;
     let small = |rss: Option<f64>| rss.is_none_or(|rss| rss <= RSS_MB);
     let small = small(figures.peak_rss_mb) && small(figures.serving_peak_rss_mb);
     let kept = figures.ratio >= RATIO && small && figures.reads.failed == 0;
@@ -153,12 +146,15 @@ async fn side(side: Side, url: &str) -> anyhow::Result<Measured> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-async fn connect(url: &str) -> anyhow::Result<NatsBroker> {
-    Ok(nats::connect(&NatsOptions { urls: vec![url.to_owned()], ..Default::default() }).await?)
+/// Six events, customers enough for the index, and one country.
+fn story(order: u64) -> Vec<Event> {
+    let mut story = reserved(order, 10_000, "DE");
+    story.extend(completed(order, "DE"));
+    story
 }
 
 async fn measure(side: Side, url: &str) -> anyhow::Result<Measured> {
-    let broker = Arc::new(connect(url).await?);
+    let broker = bench::connect(url).await?;
     let state = broker.state(FLOW.stream).await?.context("there is a log")?;
     let folder = Folder::new("quadrille-bench-");
     #[expect(clippy::disallowed_methods, reason = "what is measured is real time")]
