@@ -218,6 +218,8 @@ async fn direct_get(link: &Link, stream: &str, question: Value) -> Result<Page, 
         page.left = number(&message, "Nats-Num-Pending").unwrap_or(0);
         match message.status.map(|status| status.as_u16()) {
             Some(204 | 404) => return Ok(page),
+            // Our server has not heard yet of who answers for this stream, or nobody does.
+            Some(503) => return Err(unread(&format!("nobody answers direct gets of {stream}"))),
             status => {
                 let why = message.description.unwrap_or_default();
                 let why = format!("direct get from {stream}: {status:?} {why}");

@@ -6,6 +6,8 @@ use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use futures::StreamExt;
 use jiff::Timestamp;
 
+use crate::eventually::eventually;
+
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logged {
@@ -57,16 +59,21 @@ impl Follower {
 pub(super) async fn read_all(client: Client, name: &str) -> Vec<Logged> {
     let context = async_nats::jetstream::new(client.clone());
     let stream = context.get_stream(name).await.expect("the stream exists");
-    let mut all = Vec::new();
     if stream.cached_info().state.messages == 0 {
-        return all;
+        return Vec::new();
     }
-    let mut follower = Follower::of(client, name, ">").await;
-    loop {
-        let (message, pending) = follower.next_and_pending().await;
-        all.push(message);
-        if pending == 0 {
-            return all;
+    let last = stream.get_last_raw_message_by_subject(">").await.map_or(0, |last| last.sequence);
+    eventually("a node that does not lag reads the stream", async || {
+        let mut follower = Follower::of(client.clone(), name, ">").await;
+        let mut all = Vec::new();
+        loop {
+            let (message, pending) = follower.next_and_pending().await;
+            let reaches = message.sequence >= last;
+            all.push(message);
+            if pending == 0 {
+                return reaches.then_some(all);
+            }
         }
-    }
+    })
+    .await
 }
