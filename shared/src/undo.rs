@@ -33,7 +33,7 @@ pub(crate) async fn handle<S: Undo>(worker: &Worker, step: &S, delivery: Deliver
 }
 
 async fn decide<S: Undo>(worker: &Worker, step: &S, delivery: &Delivery) -> Result<Ending, Ending> {
-    let view = View::look_until_answered(worker, &delivery.saga).await?;
+    let view = View::look_until_answered(worker, delivery).await?;
     let again = || waking::again(worker, delivery, &view);
     let recorded = match view.verdict(worker.flow, worker.row) {
         Verdict::Settled(why, record) => {

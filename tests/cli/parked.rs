@@ -217,3 +217,27 @@ async fn behind_a_decided_shipment_only_retry_is_left() {
     assert_eq!(again.code, Some(1), "no version of this build can read it");
     assert!(again.stderr.contains("unknown-version"), "{}", again.stderr);
 }
+
+#[tokio::test]
+async fn an_effect_that_no_slot_records_waits_for_a_human_though_its_order_is_closed() {
+    let stack = Stack::running(1).await;
+    let id = saga("twice");
+    stack.place(&id, &order(Fate::Completes, 0)).await.unwrap();
+    stack.closed(std::slice::from_ref(&id)).await;
+    let subject = "orders.inventory.twice";
+    let message = stack.broker.last(FLOW.stream, subject).await.unwrap().unwrap();
+    let entry = json!({
+        "parked_at": "2026-01-02T12:00:00Z", "durable": "charge-customer",
+        "reason": "orphan-effect", "pointer": "", "message": "charged twice", "deliveries": 1,
+        "subject": subject, "sequence": message.sequence, "stored_at": "2026-01-02T12:00:00Z",
+        "headers": [], "payload_base64": "",
+    });
+    let parked = "parked.orders.charge-customer.twice";
+    stack.raw.publish(parked, &[], &entry.to_string()).await.unwrap();
+    assert_eq!(waiting(&stack, 1).await[0]["reason"], "orphan-effect");
+    let seen = quadrille(&stack.server, "parked discard twice --reason mended --write").await;
+    assert_eq!(seen.code, Some(0), "{}", seen.stderr);
+    assert!(seen.stdout.contains("what happened outside is yours to mend"), "{}", seen.stdout);
+    waiting(&stack, 0).await;
+    assert_eq!(ending(&stack, &id).await, "order.completed.v1");
+}

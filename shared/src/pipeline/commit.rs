@@ -12,7 +12,6 @@ use super::delivery::Ending;
 use super::worker::Worker;
 use super::write::{Resolved, write_once};
 use super::{retry, signal};
-use crate::broker::Stored;
 use crate::event::runtime::Signal;
 use crate::ids::Direction;
 use crate::log::envelope::{Occasion, Outgoing, Work};
@@ -29,11 +28,6 @@ pub(crate) struct Committed {
 impl Committed {
     /// What an undo or the closing recorded is in its slot.
     pub(crate) fn undone() -> Self {
-        Self { _made_here: () }
-    }
-
-    /// The log already holds something in the slot that this delivery is about.
-    pub(crate) fn found(_stored: &Stored) -> Self {
         Self { _made_here: () }
     }
 

@@ -16,7 +16,7 @@ use super::permit::Turn;
 use super::worker::{GiveBack, Why, Worker};
 use crate::broker::{Delivered, Settle, Stored};
 use crate::ids::Direction;
-use crate::log::parked::{Release, Verdict};
+use crate::log::parked::Verdict;
 use crate::{BadData, SagaId, failpoint, telemetry};
 
 /// A message that no client can read comes again this late, because each delivery of it ends the
@@ -65,19 +65,31 @@ pub(crate) struct Released {
     pub(crate) sequence: u64,
     /// By the broker's clock.
     pub(crate) stored_at: Timestamp,
-    pub(crate) verdict: Verdict,
+    /// `None` for one that this build does not know.
+    pub(crate) verdict: Option<Verdict>,
     /// No client can read the release itself.
     is_unreadable: bool,
 }
 
 impl Released {
-    /// What cannot be read is a retry. Its headers are its own, and not those of what it brings.
+    /// Only its verdict counts, and none is a retry; `None` for a verdict that this build does not
+    /// know. Its headers are its own, and not those of what it brings.
     pub(crate) fn by(delivered: &mut Delivered) -> Self {
         let message = &delivered.message;
-        let release: Release = serde_json::from_slice(&message.payload).unwrap_or_default();
+        let verdict = verdict(&message.payload);
         let Stored { sequence, stored_at, .. } = *message;
         let is_unreadable = delivered.unreadable.take().is_some();
-        Self { sequence, stored_at, verdict: release.verdict, is_unreadable }
+        Self { sequence, stored_at, verdict, is_unreadable }
+    }
+}
+
+fn verdict(release: &[u8]) -> Option<Verdict> {
+    let Ok(release) = serde_json::from_slice::<serde_json::Value>(release) else {
+        return Some(Verdict::Retry);
+    };
+    match release.get("verdict") {
+        None => Some(Verdict::Retry),
+        Some(verdict) => serde_json::from_value(verdict.clone()).ok(),
     }
 }
 

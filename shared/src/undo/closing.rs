@@ -24,7 +24,7 @@ pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
 
 async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> {
     let (flow, step) = (worker.flow, worker.row);
-    let view = View::look_until_answered(worker, &delivery.saga).await?;
+    let view = View::look_until_answered(worker, delivery).await?;
     if let Some(closed) = view.closed(flow) {
         return Ok(Ending::Committed(Committed::seen(&closed)));
     }

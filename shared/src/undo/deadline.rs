@@ -9,27 +9,40 @@ use super::walk::{Walked, Wish, walk};
 use crate::failpoint;
 use crate::flow::Row;
 use crate::ids::Direction;
+use crate::log::slots::{self, Entry};
 use crate::pipeline::{Committed, Delivery, Ending, Worker};
 
 const REASON: &str = "deadline";
 
 /// Whether a message that is due is decided already. Any replica may say so, because what is found
-/// is true.
+/// is true. A refusal and a stop are left to the walk: whoever wrote one may have died before it
+/// gave the signal.
 pub(crate) async fn is_decided(
     worker: &Worker,
     delivery: &Delivery,
     step: Option<&'static Row>,
 ) -> Option<Committed> {
-    let flow = worker.flow;
-    let pivot = flow.steps.iter().find_map(|row| row.pivot).map(|pivot| pivot.slot);
-    let decisive = step.map(|row| row.slot).or(pivot);
-    for slot in decisive.into_iter().chain([flow.closing().slot]) {
-        let slot = worker.slot(slot, &delivery.saga);
-        if let Ok(Some(stored)) = worker.lookup.last(slot.subject()).await {
-            return Some(Committed::found(&stored));
-        }
+    let (flow, saga) = (worker.flow, &delivery.saga);
+    let find = async |slot| {
+        let slot = worker.slot(slot, saga);
+        worker.lookup.last(slot.subject()).await.ok().flatten()
+    };
+    let pivot = || flow.steps.iter().find_map(|row| Some((row, row.pivot?.slot)));
+    let done = match step {
+        Some(row) => find(row.slot).await.map(|it| slots::decision(flow, row, saga, &it)),
+        None => match pivot() {
+            Some((row, slot)) => find(slot).await.map(|it| slots::pivot(flow, row, saga, &it)),
+            None => None,
+        },
+    };
+    if let Some(Entry::Done(record)) = done {
+        return Some(Committed::seen(&record));
     }
-    None
+    let closing = flow.closing();
+    match slots::decision(flow, closing, saga, &find(closing.slot).await?) {
+        Entry::Done(record) | Entry::Refused(record) => Some(Committed::seen(&record)),
+        Entry::Alien => None,
+    }
 }
 
 /// Handles one delivery that is due, to its settlement.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::broker::{Stored, Unavailable};
 use crate::flow::Row;
 use crate::log::slots::{self, Entry, Record};
-use crate::pipeline::{Ending, Worker, retry};
+use crate::pipeline::{Delivery, Ending, Worker, retry};
 use crate::{Flow, SagaId, telemetry};
 
 /// The slots of one saga, as far as an undo or a closing looks at them.
@@ -43,24 +43,41 @@ pub(crate) enum Verdict {
 }
 
 impl View {
-    /// Reads every slot of a saga that matters to an undo, from any replica, because the rule asks
-    /// only what is found there, and that is true whoever says so.
-    pub(crate) async fn look(worker: &Worker, saga: &SagaId) -> Result<Self, Unavailable> {
-        let flow = worker.flow;
+    /// Reads every slot of a saga that matters to an undo, from any replica, because what is found
+    /// there is true whoever says so. A replica may lag, but not behind the message that wakes: it
+    /// may be the last one that ever does, so what it says is seen.
+    async fn look(worker: &Worker, delivery: &Delivery) -> Result<Self, Unavailable> {
+        let (flow, saga) = (worker.flow, &delivery.saga);
         let steps = flow.steps.iter();
-        let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| (step, pivot.slot)));
+        let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| pivot.slot));
         let names: BTreeSet<&'static str> = [flow.opens.slot, worker.row.on]
             .into_iter()
             .chain(steps.clone().map(|step| step.slot))
-            .chain(steps.clone().filter_map(|step| step.undo.map(|undo| undo.slot)))
-            .chain(pivot.map(|(_, slot)| slot))
+            .chain(steps.filter_map(|step| step.undo.map(|undo| undo.slot)))
+            .chain(pivot)
             .collect();
         let reads = names.into_iter().map(|name| async move {
             let slot = worker.slot(name, saga);
             let read = worker.lookup.last(slot.subject()).await;
             read.map(|found| found.map(|stored| (name, stored)))
         });
-        let found: HashMap<_, _> = try_join_all(reads).await?.into_iter().flatten().collect();
+        let found = try_join_all(reads).await?.into_iter().flatten().collect();
+        Ok(Self::of(flow, worker.row, saga, found, delivery.message()))
+    }
+
+    /// What a step sees in these slots, and in the message that woke it.
+    fn of<'n>(
+        flow: &Flow,
+        row: &Row,
+        saga: &SagaId,
+        mut found: HashMap<&'n str, Stored>,
+        waking: &'n Stored,
+    ) -> Self {
+        if let Some((slot, _)) = flow.parse_subject(&waking.subject) {
+            found.insert(slot, waking.clone());
+        }
+        let steps = flow.steps.iter();
+        let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| (step, pivot.slot)));
         let decided = |step: &Row| {
             let stored = found.get(step.slot)?;
             Some(slots::decision(flow, step, saga, stored))
@@ -69,26 +86,26 @@ impl View {
             let stored = found.get(step.undo?.slot)?;
             Some(slots::undone(flow, step, saga, stored))
         };
-        Ok(Self {
+        Self {
             decisions: steps.clone().map(decided).collect(),
             undone: steps.map(undone).collect(),
             pivot: pivot
                 .and_then(|(step, slot)| Some(slots::pivot(flow, step, saga, found.get(slot)?))),
             is_opened: found.contains_key(flow.opens.slot),
-            trigger: found.get(worker.row.on).cloned(),
-        })
+            trigger: found.get(row.on).cloned(),
+        }
     }
 
     /// The same, but tries again until there is an answer, as long as the message may be held.
     pub(super) async fn look_until_answered(
         worker: &Worker,
-        saga: &SagaId,
+        delivery: &Delivery,
     ) -> Result<Self, Ending> {
         let held_since = Instant::now();
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match Self::look(worker, saga).await {
+            match Self::look(worker, delivery).await {
                 Ok(view) => return Ok(view),
                 Err(Unavailable(why)) => {
                     telemetry::unanswered(worker.name(), &why, attempt);

@@ -149,6 +149,29 @@ async fn h08_an_order_turns_around_though_its_deadline_died_before_the_signal() 
     stack.check().await;
 }
 
+/// Nobody else would give it: the message of the step behind the pivot may have been set aside.
+#[tokio::test]
+async fn h08_an_order_that_a_deadline_stopped_turns_around_though_it_died_before_the_signal() {
+    let mut stack = Stack::bare().await;
+    for worker in ["reserve-inventory", "charge-customer"] {
+        stack.start(Launch::of(worker)).await;
+    }
+    stack.fill_stock().await;
+    let ids = stack.place_all("stopped", &[Fate::Completes]).await;
+    comes(&stack, &ids[0], "payment").await;
+    let armed = Armed::at(&stack, "ends", "undo.after-commit");
+    let dies = armed.kills("complete-order").env("QUADRILLE_DEADLINE__SAGA", "10ms");
+    let mut dying = stack.launcher().launch(&dies);
+    dying.ended().await;
+    assert_eq!(holds(&stack, &ids[0], "pivot").await.as_deref(), Some("order.stop.v1"));
+    assert_eq!(holds(&stack, &ids[0], "refused").await, None);
+    stack.start(within("10ms")).await;
+    stack.closed(&ids).await;
+    stack.start(Launch::of("ship-order")).await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
 #[tokio::test]
 async fn h23_a_charge_whose_answer_is_lost_is_refunded_once_if_the_deadline_wins() {
     let mut stack = Stack::bare().await;

@@ -137,6 +137,34 @@ fn an_earlier_step_waits_until_the_later_one_is_undone() {
     assert_eq!(undo(Log { inventory: Refused, inventory_undo: Done, ..NOTHING }), "undone");
 }
 
+/// A replica that lags shows the stop and not yet the undo that wakes, for the last time.
+#[test]
+fn the_message_that_wakes_an_undo_is_seen_though_a_replica_lags() {
+    let saga = SagaId::parse("A1").unwrap();
+    let stored = |slot: &'static str, source: &str, event_type: &str, sequence| {
+        let id = crate::ids::event_id(FLOW.saga, &saga, slot, event_type, source);
+        let event = serde_json::json!({
+            "specversion": "1.0", "id": id, "type": event_type, "source": source, "subject": saga,
+            "time": "2026-01-02T12:00:00Z", "datacontenttype": "application/json",
+            "causationid": id, "causationseq": 1, "data": {},
+        });
+        let subject = FLOW.slot(slot, &saga).subject().to_owned();
+        let payload = event.to_string().into();
+        let stored_at = jiff::Timestamp::UNIX_EPOCH;
+        (slot, Stored { subject, sequence, stored_at, headers: Vec::new(), payload })
+    };
+    let seen = [
+        stored("inventory", "reserve-inventory", "inventory.reserved.v1", 2),
+        stored("payment", "charge-customer", "payment.charged.v1", 3),
+        stored("pivot", "complete-order", "order.stop.v1", 4),
+    ];
+    let (_, waking) = stored("payment-undo", "charge-customer", "payment.refunded.v1", 6);
+    let row = FLOW.row("reserve-inventory").expect("a row");
+    let view = View::of(&FLOW, row, &saga, seen.into(), &waking);
+    let verdict = view.verdict(&FLOW, row);
+    assert!(matches!(verdict, Verdict::UndoRecorded(_)), "{verdict:?}");
+}
+
 /// A client that writes the first step's undo slot cancels no order that goes well.
 #[test]
 fn a_stray_undo_slot_alone_cancels_nothing() {

@@ -20,7 +20,7 @@ use crate::topology::{BREAKERS, override_key};
 /// How often the bucket is read while a saga is overdue.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A bucket that cannot be read for so long has nothing to say.
+/// After so many looks in vain it is said.
 const UNREADABLE: u32 = 30;
 
 /// The services that the steps require up to the pivot, or those of one step.
@@ -65,8 +65,9 @@ impl Services {
             if seen.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
                 return seen.all_is_well;
             }
-            // The others meanwhile take the last answer.
+            // The others meanwhile wait: an answer of long ago says nothing of an outage.
             seen.looked = Some(Instant::now());
+            seen.all_is_well = false;
         }
         let well = self.look(worker).await;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,8 +81,16 @@ impl Services {
             }
             Err(Unavailable(why)) => {
                 seen.unread += 1;
-                tracing::debug!(why, "the breakers' bucket cannot be read");
-                seen.unread >= UNREADABLE
+                if seen.unread == UNREADABLE {
+                    let bucket = BREAKERS;
+                    tracing::warn!(
+                        why,
+                        bucket,
+                        "it cannot be read, so it is not known whether services answer; sagas \
+                         that are overdue wait for `deadline.extend_max`"
+                    );
+                }
+                false
             }
         };
         seen.all_is_well

@@ -12,7 +12,7 @@ use quadrille::broker::{Broker, Care, Stored};
 use quadrille::flow::Row;
 use quadrille::log::parked::{Audit, Entry, Parked, Release};
 use quadrille::nats::NatsBroker;
-use quadrille::{Flow, SagaId};
+use quadrille::{Flow, Reason, SagaId};
 use serde::Serialize;
 
 use crate::output::{Advise, QUIET, Ui};
@@ -94,6 +94,12 @@ impl Case {
 
     pub(super) fn parked(&self) -> &Parked {
         &self.newest().entry.parked
+    }
+
+    /// Whether something happened outside that the log does not say: a human has to look, and the
+    /// saga itself may have ended long ago.
+    pub(super) fn is_orphan_effect(&self) -> bool {
+        self.parked().reason == Reason::OrphanEffect.code()
     }
 
     /// Where it is found that its step, or the whole saga, has come to a decision.
@@ -248,6 +254,10 @@ async fn settle(broker: &NatsBroker, flow: &Flow, cases: &mut [Case]) -> anyhow:
     let subjects = cases.iter().flat_map(|case| case.decisive(flow)).collect();
     let decided = decided(broker, flow, subjects).await?;
     for case in cases {
+        // Of an effect that no slot records, the decision is the cause and not the end.
+        if case.is_orphan_effect() && case.standing == Standing::Parked {
+            continue;
+        }
         if case.decisive(flow).iter().any(|subject| decided.contains(subject)) {
             case.standing = Standing::Settled;
         }

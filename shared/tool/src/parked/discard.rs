@@ -98,8 +98,8 @@ fn say(
         (Way::Cancel, false) => format!("{saga}: its cancellation would be asked for"),
         (Way::Refuse, true) => format!("{saga}: {durable} is told to refuse it"),
         (Way::Refuse, false) => format!("{saga}: {durable} would be told to refuse it"),
-        (Way::Close, true) => format!("{saga}: closed; it never was a saga"),
-        (Way::Close, false) => format!("{saga}: would be closed; it never was a saga"),
+        (Way::Close, true) => format!("{saga}: closed; {}", why_closed(case)),
+        (Way::Close, false) => format!("{saga}: would be closed; {}", why_closed(case)),
         (Way::OnlyRetry, _) => {
             let slot = case.row(tool.flow).map_or("the slot before", |row| row.on);
             tool.ui.error(
@@ -123,10 +123,21 @@ fn say(
     Ok(())
 }
 
+fn why_closed(case: &Case) -> &'static str {
+    if case.is_orphan_effect() {
+        "what happened outside is yours to mend, and the saga goes its own way"
+    } else {
+        "it never was a saga"
+    }
+}
+
 async fn way(broker: &NatsBroker, case: &Case, tool: &Tool) -> anyhow::Result<Way> {
     let (Some(saga), Some(row)) = (&case.saga, case.row(tool.flow)) else {
         return Ok(Way::Close);
     };
+    if case.is_orphan_effect() {
+        return Ok(Way::Close);
+    }
     let holds = async |slot: &'static str| {
         let slot = tool.flow.slot(slot, saga);
         let stored = broker.last(tool.flow.stream, slot.subject()).await;
