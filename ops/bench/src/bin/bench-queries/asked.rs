@@ -48,6 +48,9 @@ pub(crate) const QUESTIONS: &[Question] = &[
     Question("orders.get", "id=order-{n}"),
 ];
 
+/// One order out of the rows, by its id.
+pub(crate) const BY_ID: &str = "orders.find q=order-{n}";
+
 /// Milliseconds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Asked {

@@ -30,7 +30,9 @@ Examples:
   ops/bench/run queries
   ops/bench/run queries --orders 50000 --json figures.json --check";
 
-/// The promises, in milliseconds at the 99th percentile.
+/// The promises, in milliseconds at the 99th percentile: of an order out of the rows by its id, and
+/// of every other question. An order's whole story is among the others, because it comes out of the
+/// log, whose server first loads the blocks that hold it.
 const LIST_MS: f64 = 100.0;
 const ONE_MS: f64 = 5.0;
 
@@ -62,7 +64,7 @@ const ORDER_BYTES: u64 = 8 << 10;
 struct Figures {
     orders: u64,
     events: u64,
-    /// The slowest question's but for single orders.
+    /// Of the slowest question but for that by id.
     list_p99_ms: f64,
     one_p99_ms: f64,
     questions: Vec<Asked>,
@@ -88,7 +90,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         questions.push(asked);
     }
     let slowest = |one: bool| {
-        let asked = questions.iter().filter(|asked| asked.question.contains("orders.get") == one);
+        let asked = questions.iter().filter(|asked| (asked.question == asked::BY_ID) == one);
         asked.map(|asked| asked.p99_ms).fold(0.0, f64::max)
     };
     let figures = Figures {
