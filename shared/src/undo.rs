@@ -24,12 +24,8 @@ use view::{Verdict, View};
 
 /// Handles one delivery of an undo durable, to its settlement.
 pub(crate) async fn handle<S: Undo>(worker: &Worker, step: &S, delivery: Delivery) {
-    let ending = match decide(worker, step, &delivery).await {
-        Ok(ending) | Err(ending) => ending,
-    };
-    failpoint::hit(Direction::Undo, "before-ack");
-    let ending = waking::never_parked(worker, &delivery, ending);
-    delivery.end(worker, ending).await;
+    let decided = decide(worker, step, &delivery).await;
+    waking::end(worker, delivery, decided).await;
 }
 
 async fn decide<S: Undo>(worker: &Worker, step: &S, delivery: &Delivery) -> Result<Ending, Ending> {

@@ -32,10 +32,12 @@ pub(crate) trait Part: Send + Sync + 'static {
     /// Takes back what `done` recorded, or says that it cannot be taken back.
     fn take_back(
         &self,
-        on: &<Self::Step as Step>::On,
-        done: &<Self::Step as Step>::Done,
-        context: &StepContext,
-    ) -> impl Future<Output = Result<TakenBack, StepError>> + Send;
+        _on: &<Self::Step as Step>::On,
+        _done: &<Self::Step as Step>::Done,
+        _context: &StepContext,
+    ) -> impl Future<Output = Result<TakenBack, StepError>> + Send {
+        ready(Ok(TakenBack::Never))
+    }
 }
 
 pub(crate) enum TakenBack {
@@ -57,15 +59,6 @@ impl<S: Step> Part for Final<S> {
     fn step(&self) -> &S {
         &self.0
     }
-
-    async fn take_back(
-        &self,
-        _: &S::On,
-        _: &S::Done,
-        _: &StepContext,
-    ) -> Result<TakenBack, StepError> {
-        Ok(TakenBack::Never)
-    }
 }
 
 impl<S: Settle> Part for Settling<S> {
@@ -85,15 +78,6 @@ impl<S: Settle> Part for Settling<S> {
         context: &StepContext,
     ) -> impl Future<Output = Result<Decided<S>, StepError>> + Send {
         self.0.settle(on, context)
-    }
-
-    async fn take_back(
-        &self,
-        _: &S::On,
-        _: &S::Done,
-        _: &StepContext,
-    ) -> Result<TakenBack, StepError> {
-        Ok(TakenBack::Never)
     }
 }
 

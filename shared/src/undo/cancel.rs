@@ -11,12 +11,11 @@ use super::walk::{Walked, Wish, walk};
 use crate::event;
 use crate::event::runtime::{CancelRefused, CancelRequested};
 use crate::flow::Cancels;
-use crate::ids::Direction;
+use crate::ids;
 use crate::log::envelope::{CLIENT, Cause, Envelope, Occasion, Outgoing};
 use crate::pipeline::{
     Committed, Delivery, Ending, Resolved, Why, Worker, one_line, retry, write_once,
 };
-use crate::{failpoint, ids};
 
 /// How often a wish looks for its saga.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,12 +28,8 @@ const MAX_BY: usize = 128;
 
 /// Handles one delivery of the cancel durable, or a wish that was released, to its settlement.
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
-    let ending = match decide(worker, &delivery).await {
-        Ok(ending) | Err(ending) => ending,
-    };
-    failpoint::hit(Direction::Undo, "before-ack");
-    let ending = waking::never_parked(worker, &delivery, ending);
-    delivery.end(worker, ending).await;
+    let decided = decide(worker, &delivery).await;
+    waking::end(worker, delivery, decided).await;
 }
 
 async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> {

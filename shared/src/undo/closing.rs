@@ -14,12 +14,8 @@ use crate::pipeline::{Committed, Delivery, Ending, Resolved, Worker, alien, writ
 
 /// Handles one delivery of the closing durable, to its settlement.
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
-    let ending = match decide(worker, &delivery).await {
-        Ok(ending) | Err(ending) => ending,
-    };
-    failpoint::hit(Direction::Undo, "before-ack");
-    let ending = waking::never_parked(worker, &delivery, ending);
-    delivery.end(worker, ending).await;
+    let decided = decide(worker, &delivery).await;
+    waking::end(worker, delivery, decided).await;
 }
 
 async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> {

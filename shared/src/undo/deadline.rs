@@ -6,9 +6,7 @@
 
 use super::waking;
 use super::walk::{Walked, Wish, walk};
-use crate::failpoint;
 use crate::flow::Row;
-use crate::ids::Direction;
 use crate::log::slots::{self, Entry};
 use crate::pipeline::{Committed, Delivery, Ending, Worker};
 
@@ -47,12 +45,8 @@ pub(crate) async fn is_decided(
 
 /// Handles one delivery that is due, to its settlement.
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery, step: Option<&'static Row>) {
-    let ending = match decide(worker, &delivery, step).await {
-        Ok(ending) | Err(ending) => ending,
-    };
-    failpoint::hit(Direction::Undo, "before-ack");
-    let ending = waking::never_parked(worker, &delivery, ending);
-    delivery.end(worker, ending).await;
+    let decided = decide(worker, &delivery, step).await;
+    waking::end(worker, delivery, decided).await;
 }
 
 async fn decide(

@@ -4,13 +4,22 @@
 use std::time::Duration;
 
 use super::view::View;
+use crate::ids::Direction;
 use crate::log::envelope::{Cause, Envelope};
 use crate::pipeline::{Delivery, Ending, Why, Worker, retry};
-use crate::telemetry;
+use crate::{failpoint, telemetry};
+
+/// Ends a delivery as it was decided, but sets nothing aside.
+pub(super) async fn end(worker: &Worker, delivery: Delivery, decided: Result<Ending, Ending>) {
+    let (Ok(ending) | Err(ending)) = decided;
+    failpoint::hit(Direction::Undo, "before-ack");
+    let ending = never_parked(worker, &delivery, ending);
+    delivery.end(worker, ending).await;
+}
 
 /// The worker never sets an undo aside: the undo stays visible, and the worker tries until it
 /// succeeds.
-pub(super) fn never_parked(worker: &Worker, delivery: &Delivery, ending: Ending) -> Ending {
+fn never_parked(worker: &Worker, delivery: &Delivery, ending: Ending) -> Ending {
     match ending {
         Ending::Park(bad) => {
             telemetry::undo_blocked(worker.name(), &delivery.saga, &bad);

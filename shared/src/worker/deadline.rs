@@ -16,12 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::durable::{Label, attend};
+use super::durable::{self, Label, attend};
 use crate::breaker::gate::Gate;
-use crate::broker::{Delivered, Pulled, Settle, Unavailable};
+use crate::broker::{Delivered, Pulled, Settle};
 use crate::config::{Deadline, DeadlineSettings};
 use crate::flow::{Durable, Row};
-use crate::pipeline::{Delivery, Turn, Worker, retry};
+use crate::pipeline::{Delivery, Turn, Worker};
 use crate::process::shutdown::Stop;
 use crate::topology::DEADLINE_ACK_WAIT;
 use crate::undo::deadline;
@@ -76,20 +76,7 @@ impl Walk {
 /// Serves the durable until the process stops.
 pub(super) async fn serve(worker: Arc<Worker>, durable: Durable, source: u16, walk: Walk) {
     let mut shutdown = worker.shutdown.clone();
-    let mut attempt = 0;
-    let mut pull = loop {
-        attempt += 1;
-        match worker.broker.pull(&durable.stream, &durable.name).await {
-            Ok(pull) => break pull,
-            Err(Unavailable(why)) => {
-                telemetry::unanswered(worker.name(), &why, attempt);
-                tokio::select! {
-                    () = sleep(retry::BROKER.wait(attempt)) => {}
-                    _ = shutdown.asked() => return,
-                }
-            }
-        }
-    };
+    let Some(mut pull) = durable::open(&worker, &durable).await else { return };
     let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
     let gate = Gate::new(source, true, Vec::new());
     let walk = Arc::new(walk);

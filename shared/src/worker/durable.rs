@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use metrics::Histogram;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use super::Handler;
 use crate::breaker::gate::Gate;
-use crate::broker::{Delivered, Pulled, Receipt, Settle, Stored, Unavailable, Unreadable};
+use crate::broker::{Delivered, Pull, Pulled, Receipt, Settle, Stored, Unavailable, Unreadable};
 use crate::flow::{Durable, Role};
 use crate::pipeline::{Delivery, GiveBack, Released, Turn, Why, Worker, park, retry};
 use crate::process::shutdown::Stop;
@@ -39,20 +39,7 @@ pub(super) async fn serve(
     handle: Handler,
 ) {
     let mut shutdown = worker.shutdown.clone();
-    let mut attempt = 0;
-    let mut pull = loop {
-        attempt += 1;
-        match worker.broker.pull(&durable.stream, &durable.name).await {
-            Ok(pull) => break pull,
-            Err(Unavailable(why)) => {
-                telemetry::unanswered(worker.name(), &why, attempt);
-                tokio::select! {
-                    () = tokio::time::sleep(retry::BROKER.wait(attempt)) => {}
-                    _ = shutdown.asked() => return,
-                }
-            }
-        }
-    };
+    let Some(mut pull) = open(&worker, &durable).await else { return };
     // Looked up once, because this is the hot path.
     let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
     let name: Arc<str> = durable.name.as_str().into();
@@ -100,6 +87,25 @@ pub(super) async fn serve(
     }
     while in_hand.next().await {}
     in_hand.measure(&name);
+}
+
+/// Opens the deliveries of a durable; `None` once the process stops.
+pub(super) async fn open(worker: &Worker, durable: &Durable) -> Option<Box<dyn Pull>> {
+    let mut shutdown = worker.shutdown.clone();
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match worker.broker.pull(&durable.stream, &durable.name).await {
+            Ok(pull) => return Some(pull),
+            Err(Unavailable(why)) => {
+                telemetry::unanswered(worker.name(), &why, attempt);
+                tokio::select! {
+                    () = sleep(retry::BROKER.wait(attempt)) => {}
+                    _ = shutdown.asked() => return None,
+                }
+            }
+        }
+    }
 }
 
 /// How often what is in hand is measured.

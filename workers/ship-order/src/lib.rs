@@ -107,8 +107,7 @@ impl<C: Carrier, Q: Quotes> Step for ShipOrder<C, Q> {
         charged: &PaymentCharged,
         context: &StepContext,
     ) -> Result<Outcome<ShipmentDispatched, ShipmentRefused>, StepError> {
-        let parcel =
-            Parcel { order: context.saga_id(), ship_to: &charged.ship_to, pieces: charged.pieces };
+        let parcel = parcel(charged, context);
         let deadline = context.deadline();
         let rate = self.rate(&parcel, deadline).await;
         let answer = self.carrier.label(&parcel, &rate, context.key(LABEL), deadline).await?;
@@ -121,6 +120,10 @@ const LABEL: &str = "label";
 
 /// Why an order is not shipped that an operator gave up.
 const DISCARDED: &str = "discarded";
+
+fn parcel<'a>(charged: &'a PaymentCharged, context: &'a StepContext) -> Parcel<'a> {
+    Parcel { order: context.saga_id(), ship_to: &charged.ship_to, pieces: charged.pieces }
+}
 
 fn outcome(answer: Answer) -> Outcome<ShipmentDispatched, ShipmentRefused> {
     match answer {
@@ -141,8 +144,7 @@ impl<C: Carrier, Q: Quotes> Settle for ShipOrder<C, Q> {
         charged: &PaymentCharged,
         context: &StepContext,
     ) -> Result<Outcome<ShipmentDispatched, ShipmentRefused>, StepError> {
-        let parcel =
-            Parcel { order: context.saga_id(), ship_to: &charged.ship_to, pieces: charged.pieces };
+        let parcel = parcel(charged, context);
         let found = self.carrier.decided(&parcel, context.key(LABEL), context.deadline()).await?;
         Ok(outcome(found.unwrap_or_else(|| Answer::Refused(DISCARDED.to_owned()))))
     }
