@@ -117,23 +117,6 @@ async fn whatever_identifies_an_order_finds_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_order_is_told_from_the_log_also_as_of_an_earlier_place() {
-    let (_stack, query) = some_orders().await;
-    let now = query.ok("/orders/NoCarrier-3").await;
-    assert_eq!(
-        (&now["state"], &now["turned_by"]["slot"]),
-        (&json!("cancelled"), &json!("shipment"))
-    );
-    let third = &now["events"][2]["sequence"];
-    let then = query.ok(&format!("/orders/NoCarrier-3?at={third}")).await;
-    assert_eq!(then["state"], "open", "{then}");
-    assert_eq!(then["waits_for"]["worker"], "ship-order", "{then}");
-    assert_eq!(then["events"].as_array().unwrap().len(), 3, "{then}");
-    let early = query.get("/orders/NoCarrier-3?at=1").await;
-    assert_eq!(early.status, 404, "{early:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_and_steps_say_who_waits_for_whom() {
     let (_stack, query) = some_orders().await;
     let counts = query.ok("/counts").await["counts"].take();

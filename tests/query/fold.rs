@@ -24,7 +24,11 @@ const COMPARED: [(&str, &str); 6] = [
     ("tags", "name, value, saga, opened, opened_at"),
     ("refs", "value, kind, saga"),
     ("counts", "state, waits_for, sagas"),
-    ("events", "sequence, saga, slot, kind, source, stored_at, state, waits_for"),
+    (
+        "events",
+        "sequence, saga, slot, kind, type, source, reason, stored_at, cause, attempt, wait_us, \
+               work_us, state, waits_for",
+    ),
     ("skipped", "sequence, subject"),
 ];
 
@@ -68,6 +72,10 @@ struct Event {
     event_type: String,
     source: String,
     reason: String,
+    cause: Option<u64>,
+    attempt: Option<u64>,
+    /// Microseconds since 1970.
+    started: Option<i64>,
     trace: Option<String>,
     data: Value,
 }
@@ -97,7 +105,8 @@ pub(crate) fn expected(log: &[Logged]) -> Tables {
         let event = read(message, slot, id);
         let kind = kind(slot, &event);
         let order = orders.entry(id.to_owned()).or_default();
-        let (at, source) = (event.at, event.source.clone());
+        let at = event.at;
+        let told = order.told(&event);
         order.slots.insert(slot.to_owned(), event);
         let understood = order.understand(slot, id, &mut put);
         if kind == "alien" || !understood {
@@ -107,8 +116,24 @@ pub(crate) fn expected(log: &[Logged]) -> Tables {
             Some(stands) => (stands.state, stands.waits.map_or("-".to_owned(), |(who, _)| who)),
             None => ("-".to_owned(), "-".to_owned()),
         };
-        let cells =
-            [number, id.into(), slot.into(), kind, source, at.to_string(), state, waits_for];
+        let [event_type, source, reason, cause, attempt, wait_us, work_us] = told;
+        let [who, at_text] = [id.to_owned(), at.to_string()];
+        let cells = [
+            number,
+            who,
+            slot.into(),
+            kind,
+            event_type,
+            source,
+            reason,
+            at_text,
+            cause,
+            attempt,
+            wait_us,
+            work_us,
+            state,
+            waits_for,
+        ];
         put("events", &cells);
         newest.insert(id.to_owned(), (message.sequence, at));
     }
@@ -163,6 +188,7 @@ fn read(message: &Logged, slot: &str, id: &str) -> Event {
     }
     let data = structured.map_or(document.clone(), |document| Some(document["data"].clone()));
     let reason = data.as_ref().and_then(|data| data["reason"].as_str()).unwrap_or_default();
+    let counted = |name: &str| structured.and_then(|document| document[name].as_u64());
     let trace = said("traceparent").get(3..35).map(str::to_owned);
     let event_type = match (bare, slot) {
         (true, "placed") => "order.placed.v1".to_owned(),
@@ -175,6 +201,9 @@ fn read(message: &Logged, slot: &str, id: &str) -> Event {
         event_type,
         source,
         reason: reason.to_owned(),
+        cause: counted("causationseq"),
+        attempt: counted("attempt"),
+        started: said("startedat").parse().ok().map(|time: Timestamp| time.as_microsecond()),
         trace,
         data: data.unwrap_or_default(),
     }
@@ -233,6 +262,27 @@ struct Stands {
 impl Order {
     fn is(&self, slot: &str, wanted: &str) -> bool {
         self.slots.get(slot).is_some_and(|event| kind(slot, event) == wanted)
+    }
+
+    /// What a line of its story says of an event that is not in its slot yet: type, source, reason,
+    /// cause, attempt, and for how long it waited and was worked on.
+    fn told(&self, event: &Event) -> [String; 7] {
+        let or_dash = |number: Option<i64>| number.map_or("-".to_owned(), |it| it.to_string());
+        let counted = |number: Option<u64>| or_dash(number.map(|number| number as i64));
+        let mut known = self.slots.values();
+        let cause_at = event.cause.and_then(|cause| known.find(|one| one.sequence == cause));
+        let cause_at = cause_at.map(|cause| cause.at);
+        let began = event.started.map(|at| at.max(cause_at.unwrap_or(at)).min(event.at));
+        let reason = if event.reason.is_empty() { "-" } else { &event.reason };
+        [
+            event.event_type.clone(),
+            event.source.clone(),
+            reason.to_owned(),
+            counted(event.cause),
+            counted(event.attempt),
+            or_dash(began.zip(cause_at).map(|(began, cause_at)| began - cause_at)),
+            or_dash(began.map(|began| event.at - began)),
+        ]
     }
 
     fn since(&self, slot: &str) -> Option<i64> {

@@ -12,6 +12,7 @@ mod versions;
 mod logs;
 mod tokens;
 mod answers;
+mod one;
 mod events;
 mod page;
 mod flow;

@@ -13,6 +13,7 @@
 mod read_model;
 pub mod sagas;
 mod fold;
+pub mod story;
 mod store;
 mod shelf;
 mod reader;

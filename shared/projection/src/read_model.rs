@@ -11,8 +11,8 @@ use rusqlite::types::Value;
 pub struct ReadModel {
     /// Names the file: `orders`.
     pub name: &'static str,
-    /// To be raised with every change of the tables, of the indexes or of what [`apply`] writes:
-    /// the projection is then built anew.
+    /// To be raised with every change of the tables, of the indexes or of what [`apply`] writes,
+    /// and with one of what this crate itself writes: the projection is then built anew.
     ///
     /// [`apply`]: ReadModel::apply
     pub version: u32,

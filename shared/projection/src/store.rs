@@ -7,19 +7,18 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use quadrille::SagaId;
 use quadrille::broker::Stored;
 use quadrille::failpoint;
 use quadrille::ids::Direction;
-use quadrille::log::story::Fact;
 use quadrille::log::token::Token;
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params,
     params_from_iter,
 };
 
-use crate::fold::{Fold, kind_of};
+use crate::fold::Fold;
 use crate::read_model::ReadModel;
+use crate::story::facts;
 
 /// Bytes that the write-ahead log is cut back to after a checkpoint of SQLite.
 const WAL_LIMIT: u64 = 16 << 20;
@@ -230,27 +229,6 @@ impl Store {
         path.push("-wal");
         std::fs::metadata(path).map_or(0, |file| file.len())
     }
-}
-
-/// The facts of a saga, as the rows have them.
-fn facts(connection: &Connection, saga: &SagaId) -> rusqlite::Result<Vec<Fact>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT slot, kind, source, reason, sequence, stored_at FROM events \
-         WHERE saga = ?1 ORDER BY sequence",
-    )?;
-    let fact = |row: &Row<'_>| {
-        let kind: String = row.get(1)?;
-        let reason: Option<String> = row.get(3)?;
-        Ok(Fact {
-            slot: row.get::<_, String>(0)?.into(),
-            kind: kind_of(&kind),
-            source: row.get::<_, String>(2)?.into(),
-            reason: reason.unwrap_or_default().into(),
-            sequence: row.get(4)?,
-            stored_at: Timestamp::from_microsecond(row.get(5)?).unwrap_or(Timestamp::UNIX_EPOCH),
-        })
-    };
-    statement.query_map([saga.as_str()], fact)?.collect()
 }
 
 pub(crate) fn read_checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::Envelope;
 use super::parked::Parked;
-use super::slots;
 use crate::broker::Stored;
 use crate::{Flow, SagaId};
 
@@ -62,7 +61,7 @@ pub struct Line {
     pub event_type: String,
     /// The worker, or `client`; empty where the message cannot be read.
     pub source: String,
-    /// Of a refusal or a stop.
+    /// Of a refusal, a stop or a wish; a short code.
     pub reason: Option<String>,
     pub stored_at: Timestamp,
     /// From the opening until this event was stored. Its name in JSON is the order saga's, and
@@ -84,7 +83,7 @@ pub struct Line {
 #[derive(Debug, Serialize)]
 pub struct Cause {
     pub sequence: u64,
-    /// Its slot, where it is one of this saga's.
+    /// Its slot, where it is one of this saga's events.
     pub slot: Option<String>,
 }
 
@@ -120,6 +119,17 @@ impl Story {
 /// those of [`parked::filters`](super::parked::filters). It never fails: an event that cannot be
 /// read is [`Kind::Alien`], and a parked message that cannot be read is left out.
 pub fn tell(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Stored]) -> Story {
+    retell(flow, saga, lines(flow, saga, events), parked)
+}
+
+/// The events of a story, each as far as itself and its cause tell it: [`retell`] adds the rest.
+pub fn lines(flow: &Flow, saga: &SagaId, events: &[Stored]) -> Vec<Line> {
+    events.iter().map(|event| Line::of(flow, saga, events, event)).collect()
+}
+
+/// The same, for a reader that has kept the [`lines`] of the events, in stream order. What follows
+/// from other events, [`Line::since_opened_ms`] and [`Cause::slot`], need not have been kept.
+pub fn retell(flow: &Flow, saga: &SagaId, mut events: Vec<Line>, parked: &[Stored]) -> Story {
     let (releases, entries): (Vec<_>, Vec<_>) =
         parked.iter().partition(|stored| flow.parse_released(&stored.subject).is_some());
     let comes_by = |stored: &Stored| {
@@ -138,16 +148,25 @@ pub fn tell(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Stored]) ->
             None => waits.push(entry),
         }
     }
-    let log = Log { flow, saga, events };
-    let opened_at = log.stored_at(flow.opens.slot);
-    let newest = || events.iter().map(|event| event.stored_at).max();
-    let facts: Vec<Fact> = events.iter().filter_map(|event| Fact::of(flow, saga, event)).collect();
-    let last = log.stored_at(flow.closing().slot).or_else(newest);
+    let facts: Vec<_> = events.iter().map(|line| line.fact()).collect();
+    let opened_at = events.iter().find(|line| line.slot == flow.opens.slot);
+    let opened_at = opened_at.map(|line| line.stored_at);
+    let end = events.iter().find(|line| line.slot == flow.closing().slot);
+    let newest = events.iter().map(|line| line.stored_at).max();
+    let last = end.map(|line| line.stored_at).or(newest);
+    let slots: Vec<_> = events.iter().map(|line| (line.sequence, line.slot.clone())).collect();
+    for line in &mut events {
+        line.since_opened_ms = opened_at.map(|opened| milliseconds(opened, line.stored_at));
+        if let Some(cause) = &mut line.cause {
+            let known = slots.iter().find(|(sequence, _)| *sequence == cause.sequence);
+            cause.slot = known.map(|(_, slot)| slot.clone());
+        }
+    }
     Story {
         id: saga.clone(),
         state: state::state(flow, &facts, &waits),
         took_ms: opened_at.zip(last).map(|(from, to)| milliseconds(from, to)),
-        events: events.iter().map(|event| log.line(event)).collect(),
+        events,
         parked,
         coming,
     }
@@ -155,60 +174,51 @@ pub fn tell(flow: &Flow, saga: &SagaId, events: &[Stored], parked: &[Stored]) ->
 
 /// From one time of the broker to another; negative where `to` is the earlier one.
 pub fn milliseconds(from: Timestamp, to: Timestamp) -> f64 {
-    // Rounded to microseconds, so that JSON shows no noise.
-    (to.duration_since(from).as_secs_f64() * 1e6).round() / 1e3
+    // To the microsecond, so that JSON shows no noise, and a reader that keeps no more tells the
+    // same.
+    (to.as_microsecond() - from.as_microsecond()) as f64 / 1e3
 }
 
-/// The messages of one saga.
-struct Log<'e> {
-    flow: &'e Flow,
-    saga: &'e SagaId,
-    events: &'e [Stored],
-}
-
-impl<'e> Log<'e> {
-    fn line(&self, event: &'e Stored) -> Line {
-        let Self { flow, saga, .. } = *self;
-        let slot = self.slot_of(event);
-        let record = slots::record(flow, slot, saga, event);
-        let expected = if slot == flow.opens.slot { flow.opens.event } else { "" };
+impl Line {
+    /// `events` are all of the saga's.
+    fn of(flow: &Flow, saga: &SagaId, events: &[Stored], event: &Stored) -> Self {
+        let slot = flow.parse_subject(&event.subject).map_or("", |(slot, _)| slot);
+        let expected = fact::expected(flow, slot);
         let envelope = Envelope::read(flow, slot, saga, expected, event).ok();
-        let cause = envelope.and_then(|envelope| envelope.cause);
-        let before = cause.as_ref().and_then(|cause| self.with_sequence(cause.sequence));
+        let fact = Fact::from_envelope(flow, slot, envelope.as_ref(), event);
+        let cause = envelope.as_ref().and_then(|envelope| envelope.cause.as_ref());
+        let cause = cause.map(|cause| cause.sequence);
+        // An event that names a later one was not written by us.
+        let before = cause.filter(|cause| *cause < event.sequence);
+        let before = before.and_then(|cause| events.iter().find(|event| event.sequence == cause));
+        let cause_at = before.map(|cause| cause.stored_at);
         let marks: Marks = serde_json::from_slice(&event.payload).unwrap_or_default();
-        let began = marks.began(before.map(|cause| cause.stored_at), event.stored_at);
-        let wait = before.zip(began);
-        let opened_at = self.stored_at(flow.opens.slot);
-        Line {
+        let began = marks.began(cause_at, event.stored_at);
+        Self {
             sequence: event.sequence,
             slot: slot.to_owned(),
-            kind: fact::kind_of(flow, saga, slot, event),
-            event_type: record.as_ref().map_or_else(String::new, |it| it.event_type.clone()),
-            source: record.as_ref().map_or_else(String::new, |it| it.source.clone()),
-            reason: record.map(|record| record.reason).filter(|reason| !reason.is_empty()),
+            kind: fact.kind,
+            event_type: envelope.map_or_else(String::new, |it| it.event_type.into_owned()),
+            source: fact.source.into_owned(),
+            reason: Some(fact.reason.into_owned()).filter(|reason| !reason.is_empty()),
             stored_at: event.stored_at,
-            since_opened_ms: opened_at.map(|opened| milliseconds(opened, event.stored_at)),
+            since_opened_ms: None,
             attempt: marks.attempt,
-            wait_ms: wait.map(|(cause, began)| milliseconds(cause.stored_at, began)),
+            wait_ms: cause_at.zip(began).map(|(cause_at, began)| milliseconds(cause_at, began)),
             work_ms: began.map(|began| milliseconds(began, event.stored_at)),
-            cause: cause.map(|cause| Cause {
-                sequence: cause.sequence,
-                slot: before.map(|event| self.slot_of(event).to_owned()),
-            }),
+            cause: cause.map(|sequence| Cause { sequence, slot: None }),
         }
     }
 
-    /// When the broker stored what `slot` holds.
-    fn stored_at(&self, slot: &str) -> Option<Timestamp> {
-        self.events.iter().find(|event| self.slot_of(event) == slot).map(|event| event.stored_at)
-    }
-
-    fn with_sequence(&self, sequence: u64) -> Option<&'e Stored> {
-        self.events.iter().find(|event| event.sequence == sequence)
-    }
-
-    fn slot_of<'s>(&self, event: &'s Stored) -> &'s str {
-        self.flow.parse_subject(&event.subject).map_or("", |(slot, _)| slot)
+    fn fact(&self) -> Fact {
+        Fact {
+            slot: self.slot.clone().into(),
+            kind: self.kind,
+            source: self.source.clone().into(),
+            reason: self.reason.clone().unwrap_or_default().into(),
+            sequence: self.sequence,
+            stored_at: self.stored_at,
+        }
     }
 }
 

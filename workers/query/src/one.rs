@@ -1,23 +1,23 @@
-//! One saga, straight from the log: its whole story, as of now or as of an earlier place.
+//! One saga: its story out of the rows, and each of its messages as the log has it.
+//!
+//! The rows have all of a story but the payloads, because the server would load a block of the log
+//! for each message. A payload is read from the log when somebody wants to see it.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::future::join;
 use quadrille::SagaId;
 use quadrille::broker::{Care, Stored, Unavailable};
 use quadrille::log::parked;
-use quadrille::log::story;
+use quadrille::log::story::{self, Line};
 use quadrille::log::token::Token;
 use quadrille::service::problem::Problem;
 use quadrille::topology::parked_stream_name;
-use quadrille_projection::rusqlite::{self, Connection};
+use quadrille_projection::rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::api::{Api, saga_of, unavailable};
 use crate::question::{Question, bad};
-
-/// Messages asked for at once.
-const AT_ONCE: usize = 16;
 
 pub(crate) async fn get(api: &Api, question: &Question) -> Result<Value, Problem> {
     let id = saga_of(question)?;
@@ -26,16 +26,17 @@ pub(crate) async fn get(api: &Api, question: &Question) -> Result<Value, Problem
         Some(text) => Some(place(api, text)?),
     };
     api.reached(question).await?;
-    let (mut events, seen) = events(api, &id).await?;
     let parked_stream = parked_stream_name(api.flow);
-    let filter = parked::filters(api.flow, &id);
-    let mut parked = api.broker.last_of_many(&parked_stream, filter).await.map_err(no_answer)?;
+    let parked = api.broker.last_of_many(&parked_stream, parked::filters(api.flow, &id));
+    let (lines, parked) = join(lines(api, &id, at), parked).await;
+    let ((mut lines, seen), mut parked) = (lines?, parked.map_err(no_answer)?);
     if let Some(at) = at {
-        events.retain(|event| event.sequence <= at.sequence);
-        let time = events.last().map(|event| event.stored_at);
-        parked.retain(|parked| time.is_some_and(|time| parked.stored_at <= time));
+        lines.retain(|line| line.sequence <= at.sequence);
+        // The rows have times to the microsecond.
+        let time = lines.last().map(|line| line.stored_at.as_microsecond());
+        parked.retain(|one| time.is_some_and(|time| one.stored_at.as_microsecond() <= time));
     }
-    if events.is_empty() {
+    if lines.is_empty() {
         let detail = match at {
             Some(at) => format!("{id} has no event up to sequence {}", at.sequence),
             None => format!(
@@ -47,7 +48,7 @@ pub(crate) async fn get(api: &Api, question: &Question) -> Result<Value, Problem
             Problem::new(404, "not-found", "not in the log", detail).with("as_of", api.as_of(seen))
         );
     }
-    let story = story::tell(api.flow, &id, &events, &parked);
+    let story = story::retell(api.flow, &id, lines, &parked);
     let mut answer = serde_json::to_value(story).unwrap_or_default();
     answer["at"] = json!(at.map(|at| at.to_string()));
     answer["as_of"] = api.as_of(seen);
@@ -56,26 +57,23 @@ pub(crate) async fn get(api: &Api, question: &Question) -> Result<Value, Problem
 
 /// The events of a saga, and the place in the log up to which they are all of them.
 ///
-/// The rows say where they are, and the leader is asked for each of them, because its answer does
-/// no harm, whatever headers a message has, and no replica lags. What the rows do not know yet, or
-/// while nothing serves, is read in one request from any replica.
-async fn events(api: &Api, id: &SagaId) -> Result<(Vec<Stored>, Option<Token>), Problem> {
+/// Where the rows do not have it yet, have not reached the place that is asked for, or nothing
+/// serves, the log is read, in one request to any replica.
+async fn lines(
+    api: &Api,
+    id: &SagaId,
+    at: Option<Token>,
+) -> Result<(Vec<Line>, Option<Token>), Problem> {
     let saga = id.clone();
-    let query = move |rows: &Connection| {
-        let sql = "SELECT sequence FROM events WHERE saga = ?1 ORDER BY sequence";
-        let mut sequences = rows.prepare_cached(sql)?;
-        let sequences = sequences.query_map([saga.as_str()], |row| row.get::<_, u64>(0))?;
-        sequences.collect::<rusqlite::Result<Vec<_>>>()
-    };
+    let query = move |rows: &Connection| quadrille_projection::story::lines(rows, &saga);
     let known = api.projection.read(api.settings.query_limit, query).await.ok();
-    let (sequences, place) = known.map_or_else(Default::default, |(all, at)| (all, Some(at)));
-    if sequences.is_empty() {
-        let read = api.broker.last_of_many(api.flow.stream, vec![api.flow.story(id)]).await;
-        return Ok((read.map_err(no_answer)?, place));
+    let (lines, place) = known.map_or_else(Default::default, |(all, place)| (all, Some(place)));
+    let reached = |place: Token| at.is_none_or(|at| at.sequence <= place.sequence);
+    if !lines.is_empty() && place.is_some_and(reached) {
+        return Ok((lines, place));
     }
-    let read = sequences.into_iter().map(|sequence| stored(api, id, sequence));
-    let read: Vec<_> = futures::stream::iter(read).buffered(AT_ONCE).try_collect().await?;
-    Ok((read.into_iter().flatten().collect(), place))
+    let read = api.broker.last_of_many(api.flow.stream, vec![api.flow.story(id)]).await;
+    Ok((story::lines(api.flow, id, &read.map_err(no_answer)?), place))
 }
 
 /// One message, from the leader; `None` also if it is another saga's, which happens where the log

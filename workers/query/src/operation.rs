@@ -91,7 +91,7 @@ impl Operation {
     pub(crate) fn about(self) -> &'static str {
         match self {
             Self::List => "A list, filtered, page by page",
-            Self::Get => "The whole story of one, straight from the log",
+            Self::Get => "The whole story of one, but for the payloads of its events",
             Self::Why => "Why one waits: a code, a sentence, what happens next, what can be done",
             Self::Payload => "One event as the log has it",
             Self::Find => {

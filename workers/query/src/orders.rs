@@ -14,7 +14,7 @@ pub static ORDERS: View = View {
     many: "orders",
     model: ReadModel {
         name: "orders",
-        version: 2,
+        version: 3,
         readable_from: 1,
         tables: &[sagas::TABLES, FOR_PEOPLE],
         indexes: &[sagas::INDEXES],

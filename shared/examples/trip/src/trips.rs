@@ -10,7 +10,7 @@ pub static TRIPS: View = View {
     many: "trips",
     model: ReadModel {
         name: "trips",
-        version: 1,
+        version: 2,
         readable_from: 1,
         tables: &[sagas::TABLES],
         indexes: &[sagas::INDEXES],

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Kind;
+use crate::Flow;
 use crate::broker::Stored;
 use crate::event::reason_in;
 use crate::flow::Row;
 use crate::log::envelope::Envelope;
 use crate::log::slots::{self, Says};
-use crate::{Flow, SagaId};
 
 /// One event of a saga.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Fact {
     pub kind: Kind,
     /// The worker, or `client`; empty where the message cannot be read.
     pub source: Cow<'static, str>,
-    /// Of a refusal or a stop; empty otherwise.
+    /// What the event gives as its reason, as a refusal does; empty if it gives none.
     pub reason: Cow<'static, str>,
     pub sequence: u64,
     /// By the broker's clock.
@@ -58,14 +58,7 @@ impl Marks {
 }
 
 impl Fact {
-    /// Reads a message; `None` where its subject is not one of this flow's.
-    pub fn of(flow: &Flow, saga: &SagaId, stored: &Stored) -> Option<Self> {
-        let (slot, _) = flow.parse_subject(&stored.subject)?;
-        let envelope = Envelope::read(flow, slot, saga, expected(flow, slot), stored).ok();
-        Some(Self::from_envelope(flow, slot, envelope.as_ref(), stored))
-    }
-
-    /// The same, for a caller that has read the envelope; `None` where it could not be read.
+    /// What a message says; `envelope` is `None` where it could not be read.
     pub fn from_envelope(
         flow: &Flow,
         slot: &str,
@@ -78,10 +71,7 @@ impl Fact {
             Some(_) => kind(flow, slot, event_type, source),
             None => unread(flow, slot),
         };
-        // Only these have a reason, and this is read for every event.
-        let reason = envelope
-            .filter(|_| kind == Kind::Refusal)
-            .map_or_else(String::new, |envelope| reason_in(envelope.data));
+        let reason = envelope.map_or_else(String::new, |envelope| reason_in(envelope.data));
         Self {
             slot: known(flow, slot),
             kind,
@@ -110,14 +100,6 @@ fn known(flow: &Flow, name: &str) -> Cow<'static, str> {
     match found.or_else(|| own.into_iter().find(|known| *known == name)) {
         Some(known) => Cow::Borrowed(known),
         None => Cow::Owned(name.to_owned()),
-    }
-}
-
-/// What a message means for its saga.
-pub(super) fn kind_of(flow: &Flow, saga: &SagaId, slot: &str, event: &Stored) -> Kind {
-    match slots::record(flow, slot, saga, event) {
-        Some(record) => kind(flow, slot, &record.event_type, &record.source),
-        None => unread(flow, slot),
     }
 }
 

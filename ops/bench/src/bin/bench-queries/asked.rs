@@ -48,8 +48,8 @@ pub(crate) const QUESTIONS: &[Question] = &[
     Question("orders.get", "id=order-{n}"),
 ];
 
-/// One order out of the rows, by its id.
-pub(crate) const BY_ID: &str = "orders.find q=order-{n}";
+/// One order by its id: its whole story but for the payloads.
+pub(crate) const BY_ID: &str = "orders.get id=order-{n}";
 
 /// Milliseconds.
 #[derive(Debug, Serialize)]

@@ -30,9 +30,8 @@ Examples:
   ops/bench/run queries
   ops/bench/run queries --orders 50000 --json figures.json --check";
 
-/// The promises, in milliseconds at the 99th percentile: of an order out of the rows by its id, and
-/// of every other question. An order's whole story is among the others, because it comes out of the
-/// log, whose server first loads the blocks that hold it.
+/// The promises, in milliseconds at the 99th percentile: of an order by its id, and of every other
+/// question.
 const LIST_MS: f64 = 100.0;
 const ONE_MS: f64 = 5.0;
 
@@ -64,7 +63,7 @@ const ORDER_BYTES: u64 = 8 << 10;
 struct Figures {
     orders: u64,
     events: u64,
-    /// Of the slowest question but for that by id.
+    /// Of the slowest question but for that of an order by its id.
     list_p99_ms: f64,
     one_p99_ms: f64,
     questions: Vec<Asked>,
