@@ -6,6 +6,7 @@
 //! looked at.
 
 mod look;
+mod round;
 mod waiting;
 mod reason;
 mod words;
@@ -21,6 +22,7 @@ use crate::log::story::{Story, Waits};
 use crate::worker::held::Report;
 
 pub use look::look;
+pub use round::Round;
 pub use waiting::{Awaited, awaited};
 
 /// Why a saga waits, as a code that scripts may rely on.
@@ -67,6 +69,35 @@ pub enum Code {
     DeadlineNear,
     /// Nothing that was looked at explains it.
     Unknown,
+}
+
+impl Code {
+    /// Those of a saga that is not over, in the order in which they are looked for.
+    pub const WAITING: [Self; 17] = [
+        Self::AlienEvent,
+        Self::Parked,
+        Self::UnknownVersion,
+        Self::UndoBlocked,
+        Self::Credentials,
+        Self::BreakerPaused,
+        Self::Retrying,
+        Self::Held,
+        Self::NoDurable,
+        Self::StepNotDelivered,
+        Self::LogFull,
+        Self::ForeignPause,
+        Self::NoWorker,
+        Self::ConsumerLag,
+        Self::InHand,
+        Self::DeadlineNear,
+        Self::Unknown,
+    ];
+
+    /// As in JSON: `breaker-paused`.
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).unwrap_or_default();
+        name.as_str().unwrap_or_default().to_owned()
+    }
 }
 
 /// The answer.

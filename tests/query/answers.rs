@@ -144,7 +144,7 @@ async fn a_mistake_is_a_problem_that_says_what_there_is() {
             "GET",
             "/orders?stat=open",
             400,
-            "there are state, waits_for, reason, refused_at, held, customer",
+            "there are state, waits_for, reason, refused_at, held, why, customer",
         ),
         ("GET", "/orders?state=shut", 400, "open, cancelling, completed, cancelled"),
         ("GET", "/orders?waits_for=nobody", 400, "reserve-inventory, charge-customer"),

@@ -1,10 +1,56 @@
 //! What is in the workers' hands: in no log and in no rows, so each replica is asked.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
-use tests::stack::{Fate, Launch, Stack};
+use tests::stack::{Build, Fate, Launch, Stack, program};
+use tokio::process::Command;
 
 use crate::asked::Query;
+
+/// What `quadrille` prints: stdout and stderr.
+async fn quadrille(stack: &Stack, line: &str) -> (String, String) {
+    let output = Command::new(program(Build::Shipped, "quadrille"))
+        .env_clear()
+        .args(["--nats", &stack.server.url()])
+        .args(line.split_whitespace())
+        .output()
+        .await
+        .expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{line}: {stderr}");
+    (stdout, stderr)
+}
+
+/// An operator's word about the payment gateway, as `quadrille breaker` writes it.
+async fn say(stack: &Stack, mode: &str) {
+    let until_ms = Timestamp::now().as_millisecond() + 600_000;
+    let word = json!({ "mode": mode, "by": "ann", "reason": "test", "until_ms": until_ms });
+    let subject = "$KV.breakers.payment-gateway.override";
+    stack.client().publish(subject, word.to_string().into()).await.unwrap();
+}
+
+/// The list, once it has so many orders.
+async fn listed(query: &Query, filter: &str, orders: usize) -> Value {
+    eventually(&format!("{filter} lists {orders}"), async || {
+        let list = query.ok(&format!("/orders?{filter}")).await;
+        (list["orders"].as_array().unwrap().len() == orders).then_some(list)
+    })
+    .await
+}
+
+/// Each order of the list says of itself what the list is of.
+async fn each_says_so(query: &Query, list: &Value, code: &str) {
+    for row in list["orders"].as_array().unwrap() {
+        assert_eq!(row["why"]["code"], code, "{row}");
+        let path = format!("/orders/{}/why", row["id"].as_str().unwrap());
+        eventually(&format!("{path} is {code}"), async || {
+            (query.ok(&path).await["code"] == code).then_some(())
+        })
+        .await;
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_whose_worker_tries_again_are_listed_with_attempt_error_and_next_try() {
@@ -50,4 +96,75 @@ async fn orders_whose_worker_tries_again_are_listed_with_attempt_error_and_next_
         (query.ok("/held").await["held"] == json!([])).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_are_listed_by_why_they_wait_and_by_whose_hand_they_are_in() {
+    let mut stack = Stack::bare().await;
+    stack.start(Launch::of("reserve-inventory")).await;
+    stack.start(Launch::of("charge-customer")).await;
+    stack.fill_stock().await;
+    let query = Query::start(&stack, "query").await;
+    stack.place_all("sent", &[Fate::Completes; 3]).await;
+    // Nobody ships them.
+    let list = listed(&query, "why=no-worker", 3).await;
+    each_says_so(&query, &list, "no-worker").await;
+    let looked_at = json!({ "rows": 3, "all": true });
+    assert_eq!((&list["count"]["rows"], &list["looked_at"]), (&json!(3), &looked_at), "{list}");
+    // The breaker decides and does nothing, so that what fails is tried again.
+    say(&stack, "observe").await;
+    let down = json!({ "operations": ["create", "confirm"], "error_rate": 1 });
+    stack.sandbox.set_faults("payment", &down).await;
+    stack.place_all("charged", &[Fate::Completes; 2]).await;
+    let bad = stack.raw.publish("orders.placed.bad-1", &[], r#"{"customer":7}"#).await;
+    bad.expect("anything is stored");
+    let list = listed(&query, "why=retrying", 2).await;
+    each_says_so(&query, &list, "retrying").await;
+    let held = &list["orders"][0]["held"][0];
+    assert_eq!(held["worker"], "charge-customer", "{list}");
+    assert!(held["last_error"].as_str().unwrap().contains("503"), "{list}");
+    assert_eq!(list["looked_at"], json!({ "rows": 2, "all": true }), "those in hand alone");
+    let list = listed(&query, "why=parked", 1).await;
+    assert_eq!(list["orders"][0]["id"], "bad-1", "{list}");
+    each_says_so(&query, &list, "parked").await;
+
+    let first = query.ok("/orders?why=no-worker&limit=2&state=open").await;
+    assert_eq!(first["orders"].as_array().unwrap().len(), 2, "{first}");
+    let after = first["next"].as_str().expect("there is one more");
+    let rest = query.ok(&format!("/orders?why=no-worker&limit=2&state=open&after={after}")).await;
+    assert_eq!(rest["orders"].as_array().unwrap().len(), 1, "{rest}");
+    assert_ne!(rest["orders"][0]["id"], first["orders"][1]["id"], "{rest}");
+    for (filter, orders) in [
+        ("why=no-worker&customer=cus_1001", 3),
+        ("why=no-worker&customer=cus_1", 0),
+        ("why=no-worker&state=completed", 0),
+        ("why=retrying&held=retrying&order=oldest", 2),
+        ("why=parked&held=any", 0),
+        ("why=undo-blocked", 0),
+    ] {
+        listed(&query, filter, orders).await;
+    }
+    let perhaps = query.get("/orders?why=perhaps").await;
+    assert_eq!(perhaps.status, 400, "{perhaps:?}");
+    assert!(perhaps.json["detail"].as_str().unwrap().contains("no-worker, consumer-lag"));
+
+    say(&stack, "paused").await;
+    let list = listed(&query, "why=breaker-paused", 2).await;
+    each_says_so(&query, &list, "breaker-paused").await;
+
+    let (table, note) = quadrille(&stack, "orders ls --held").await;
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    let headings = ["order", "worker", "attempt", "next try", "last error"];
+    assert!(headings.iter().all(|heading| lines[0].contains(heading)), "{table}");
+    assert!(table.contains("charged-0") && table.contains("charge-customer"), "{table}");
+    assert!(table.contains("503"), "{table}");
+    assert!(note.contains("no replica of ship-order answers"), "{note}");
+    let (json, _) = quadrille(&stack, "orders ls --held=retrying --json").await;
+    let rows: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 2, "{json}");
+    assert!(rows[0]["held"][0]["attempt"].as_u64() >= Some(1), "{json}");
+    let (table, note) = quadrille(&stack, "orders ls --why no-worker").await;
+    assert_eq!(table.matches("no-worker").count(), 3, "{table}");
+    assert!(note.contains("looked at"), "{note}");
 }

@@ -17,6 +17,11 @@ pub fn filter(flow: &Flow, saga: &SagaId) -> String {
     subject(flow, "*", Some(saga))
 }
 
+/// The filter that matches the parked messages of all sagas.
+pub fn filter_all(flow: &Flow) -> String {
+    format!("parked.{}.*.*", flow.subjects)
+}
+
 /// The filters of a saga's parked messages and of their releases, as a
 /// [story](super::story::tell) is told from them.
 pub fn filters(flow: &Flow, saga: &SagaId) -> Vec<String> {

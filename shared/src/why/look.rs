@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::waiting::deadline;
-use super::{Awaited, Seen, Service, awaited};
+use super::{Seen, Service, awaited};
 use crate::Flow;
 use crate::SagaId;
-use crate::broker::{Broker, Unavailable};
+use crate::broker::{Broker, StreamState, Unavailable};
 use crate::log::parked;
 use crate::log::story::{self, Story};
 use crate::topology::{BREAKERS, override_key, parked_stream_name};
@@ -52,21 +52,12 @@ async fn once(
     saga: &SagaId,
 ) -> Result<(Story, Seen), Unavailable> {
     let story = tell(broker, flow, saga).await?;
-    let log = broker.state(flow.stream).await?;
-    let mut seen = Seen {
-        now: log.as_ref().map_or(Timestamp::UNIX_EPOCH, |log| log.server_time),
-        awaited: awaited(flow, &story),
-        durable: None,
-        log,
-        replicas: Vec::new(),
-        services: Vec::new(),
-        slot_taken: None,
-        deadline: None,
-        unanswered: Vec::new(),
-    };
+    let mut seen = Seen::of(broker.state(flow.stream).await?);
+    seen.awaited = awaited(flow, &story);
     if let Some(awaited) = seen.awaited.clone() {
         seen.deadline = deadline(flow, &story, &awaited);
-        ask(broker, flow, &awaited, &mut seen).await;
+        ask_worker(broker, flow, awaited.worker, &mut seen).await;
+        ask_durable(broker, &awaited.stream, &awaited.durable, &mut seen).await;
         // Asked last: what is settled by now and not here was never decided.
         match broker.last(flow.stream, &awaited.subject).await {
             Ok(stored) => {
@@ -82,6 +73,23 @@ async fn once(
     Ok((story, seen))
 }
 
+impl Seen {
+    /// Nothing but the log.
+    pub(super) fn of(log: Option<StreamState>) -> Self {
+        Self {
+            now: log.as_ref().map_or(Timestamp::UNIX_EPOCH, |log| log.server_time),
+            awaited: None,
+            durable: None,
+            log,
+            replicas: Vec::new(),
+            services: Vec::new(),
+            slot_taken: None,
+            deadline: None,
+            unanswered: Vec::new(),
+        }
+    }
+}
+
 /// The story, as far as it goes.
 async fn tell(broker: &dyn Broker, flow: &Flow, saga: &SagaId) -> Result<Story, Unavailable> {
     let parked_stream = parked_stream_name(flow);
@@ -91,24 +99,23 @@ async fn tell(broker: &dyn Broker, flow: &Flow, saga: &SagaId) -> Result<Story, 
     Ok(story::tell(flow, saga, &events?, &parked?))
 }
 
-async fn ask(broker: &dyn Broker, flow: &'static Flow, awaited: &Awaited, seen: &mut Seen) {
-    let services = flow.row(awaited.worker).map_or(&[][..], |row| row.requires);
+/// What the replicas of a worker and the breakers of its services say.
+pub(super) async fn ask_worker(
+    broker: &dyn Broker,
+    flow: &'static Flow,
+    worker: &str,
+    seen: &mut Seen,
+) {
+    let services = flow.row(worker).map_or(&[][..], |row| row.requires);
     let services = join_all(services.iter().map(|name| service(broker, name)));
-    let subject = held::subject(awaited.worker);
+    let subject = held::subject(worker);
     let question = serde_json::to_vec(&Ask::default()).unwrap_or_default();
     let replicas = broker.ask_each(&subject, question.into(), PATIENCE);
     let (services, replicas) = join(services, replicas).await;
-    // After the replicas: what one of them held then may be settled by now, never the other way.
-    let durable = broker.durable(&awaited.stream, &awaited.durable).await;
-    let mut unanswered = Vec::new();
-    match durable {
-        Ok(durable) => seen.durable = durable,
-        Err(error) => unanswered.push(error.0),
-    }
     for service in services {
         match service {
             Ok(service) => seen.services.push(service),
-            Err(error) => unanswered.push(error.0),
+            Err(error) => seen.unanswered.push(error.0),
         }
     }
     match replicas {
@@ -116,9 +123,16 @@ async fn ask(broker: &dyn Broker, flow: &'static Flow, awaited: &Awaited, seen: 
             let reports = answers.iter().filter_map(|one| serde_json::from_slice(one).ok());
             seen.replicas = reports.filter(|one: &Report| one.saga == flow.saga).collect();
         }
-        Err(error) => unanswered.push(error.0),
+        Err(error) => seen.unanswered.push(error.0),
     }
-    seen.unanswered.extend(unanswered);
+}
+
+/// Asked after the replicas: what one of them held then may be settled by now, never the other way.
+pub(super) async fn ask_durable(broker: &dyn Broker, stream: &str, name: &str, seen: &mut Seen) {
+    match broker.durable(stream, name).await {
+        Ok(durable) => seen.durable = durable,
+        Err(error) => seen.unanswered.push(error.0),
+    }
 }
 
 async fn service(broker: &dyn Broker, name: &'static str) -> Result<Service, Unavailable> {

@@ -192,6 +192,7 @@ fn every_stall_has_its_code_and_its_way_out() {
         let set_aside: Vec<_> = set_aside.map(parked).into_iter().collect();
         let why = why(events, &set_aside, change);
         assert_eq!(why.code, code, "{why:#?}");
+        assert!(Code::WAITING.contains(&code), "{code:?} is one that lists are filtered by");
         assert!(why.sentence.starts_with("order A1 waits for "), "{}", why.sentence);
         assert!(why.sentence.contains(what), "{code:?}: {}", why.sentence);
         assert!(why.sentence.contains(way_out), "{code:?}: {}", why.sentence);

@@ -61,14 +61,16 @@ function opened(time) {
 
 function row(about, one, by) {
   const to = `/${about.many}/${encodeURIComponent(one.id)}`;
-  const tells = details(one.details);
+  // What is asked of the workers, where a list is of that.
+  const held = (one.held ?? []).map((it) => ['in hand', `${it.worker}, attempt ${it.attempt}${it.last_error ? `: ${it.last_error}` : ''}`]);
+  const tells = [...details(one.details), ...held];
   return h('tr', { 'data-key': one.id, 'data-row': true },
     h('th', { scope: 'row' }, h('a', { href: to }, one.id), by && h('small', null, ` ${by}`)),
     h('td', null, badge(one.state)),
     h('td', { class: 'number', 'data-name': 'opened', title: one.opened_at }, opened(one.opened_at)),
     h('td', { 'data-name': 'waits for' }, one.waits_for ?? ''),
     h('td', { class: 'number', 'data-name': 'since', title: one.waits_since }, one.waits_for ? duration(one.waits_ms) : ''),
-    h('td', { 'data-name': 'reason', class: 'no' }, one.reason ?? ''),
+    h('td', { 'data-name': 'reason', class: 'no', title: one.why?.sentence }, one.reason ?? one.why?.code ?? ''),
     h('td', { class: 'number', 'data-name': one.waits_for ? 'age' : 'took', title: one.waits_for ? null : 'from its opening to its end' }, duration(one.age_ms)),
     h('td', { class: 'tells' }, tells.map(([name, value]) => h('span', { title: name }, value))));
 }
@@ -89,7 +91,7 @@ export async function list({ about, parameters, go }) {
     try {
       const page = await get(path, parameters);
       body.show(page[about.many]);
-      if (page.count) counted.textContent = page.count.text;
+      counted.textContent = page.count?.text ?? '';
       const link = (after, text, rel) => h('a', { href: address(path, { ...parameters, after }), rel }, text);
       pages.replaceChildren(...[
         !first && link('', 'First page'),
@@ -143,8 +145,9 @@ function filters(about, fields, parameters, go) {
     any && h('option', { value: '' }, any),
     ...values.map((value) => h('option', { value, selected: value === chosen }, value)),
   ];
+  const chosen = { ...(parameters.why && { order: 'worst' }), ...parameters };
   const choice = (name, values, any) => h('label', null, name.replaceAll('_', ' '),
-    h('select', { name }, options(values, parameters[name], any)));
+    h('select', { name }, options(values, chosen[name], any)));
   const workers = about.flow.steps.map((one) => one.worker);
   const input = (field) => h('label', { title: field.about }, field.name.replaceAll('_', ' '),
     h('input', { name: field.name, value: parameters[field.name] ?? '', placeholder: field.example, autocomplete: 'off', spellcheck: 'false' }));
@@ -161,6 +164,7 @@ function filters(about, fields, parameters, go) {
   const apply = (event) => {
     event.preventDefault();
     const wanted = Object.fromEntries(new FormData(form));
+    // The usual order; of those that wait for a reason it is another one.
     if (wanted.order === 'newest') wanted.order = '';
     go(address(`/${about.many}`, wanted));
   };

@@ -11,14 +11,12 @@ use quadrille::service::problem::Problem;
 use quadrille::{Flow, SagaId};
 use quadrille_projection::rusqlite::Connection;
 use quadrille_projection::{NotThere, Projection, ReadError, Status, rusqlite};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::held::{self, Hands, Which};
-use crate::list::List;
 use crate::operation::Operation;
 use crate::question::{Question, bad};
 use crate::view::View;
-use crate::{Settings, changes, find, flow, one, steps, stock, why};
+use crate::{Settings, changes, find, flow, held, listed, one, steps, stock, why};
 
 /// Everything that an operation needs.
 pub(crate) struct Api {
@@ -50,7 +48,7 @@ impl Api {
         question: &Question,
     ) -> Result<Value, Problem> {
         match operation {
-            Operation::List => self.list(question).await,
+            Operation::List => listed::list(self, question).await,
             Operation::Get => one::get(self, question).await,
             Operation::Why => why::get(self, question).await,
             Operation::Payload => one::payload(self, question).await,
@@ -67,29 +65,6 @@ impl Api {
                 Ok(self.projections())
             }
         }
-    }
-
-    async fn list(&self, question: &Question) -> Result<Value, Problem> {
-        let now = self.now()?;
-        let which = Which::of(question)?;
-        let hands = match which {
-            Some(_) => Some(Hands::look(self.flow, &*self.broker).await),
-            None => None,
-        };
-        let among = hands.as_ref().zip(which).map(|(hands, which)| hands.sagas(which));
-        let list = List::of(self.flow, self.view, question, among, now)?;
-        let (page, place) = self.rows(question, move |rows| list.read(rows, now)).await?;
-        let mut answer = Map::new();
-        answer.insert(self.view.many.to_owned(), page.rows.into());
-        answer.insert("next".to_owned(), page.next.into());
-        if let Some(count) = page.count {
-            answer.insert("count".to_owned(), count);
-        }
-        if let Some(hands) = hands {
-            answer.insert("asked".to_owned(), hands.asked(self.flow));
-        }
-        answer.insert("as_of".to_owned(), self.as_of(Some(place)));
-        Ok(answer.into())
     }
 
     async fn find(&self, question: &Question) -> Result<Value, Problem> {

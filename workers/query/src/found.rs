@@ -42,6 +42,15 @@ impl Found {
         })
     }
 
+    pub(crate) fn id(&self) -> &str {
+        &self.saga
+    }
+
+    /// Whether it is not over.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits_for.is_some()
+    }
+
     pub(crate) fn json(&self, now: Timestamp) -> Value {
         let closed = self.waits_for.is_none();
         let until = if closed { self.changed_at } else { now.as_microsecond() };

@@ -2,6 +2,7 @@
 //! tried again. No rows have it, because it is in no log; each replica is asked, and one that does
 //! not answer is missing, so every answer says how many did.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -52,15 +53,39 @@ impl Which {
 }
 
 impl Hands {
+    /// What was asked already.
+    pub(crate) fn of(reports: Vec<Report>) -> Self {
+        Self(reports)
+    }
+
     pub(crate) async fn look(flow: &Flow, broker: &dyn Broker) -> Self {
         let asked = flow.steps.iter().map(|row| ask(flow, broker, row.worker));
         Self(join_all(asked).await.into_iter().flatten().collect())
     }
 
     /// The sagas of these messages.
-    pub(crate) fn sagas(&self, which: Which) -> Vec<&str> {
+    pub(crate) fn sagas(&self, which: Which) -> BTreeSet<&str> {
         let held = self.0.iter().flat_map(|report| &report.held);
         held.filter(|held| which.has(held)).map(|held| held.saga.as_str()).collect()
+    }
+
+    /// Adds to each row what is held of it.
+    pub(crate) fn add_to(&self, rows: &mut [Value], which: Which) {
+        let mut of_saga: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for report in &self.0 {
+            for held in report.held.iter().filter(|held| which.has(held)) {
+                of_saga.entry(&held.saga).or_default().push(row(report, held));
+            }
+        }
+        for row in rows {
+            let held = row["id"].as_str().and_then(|id| of_saga.remove(id));
+            row["held"] = held.unwrap_or_default().into();
+        }
+    }
+
+    /// Messages that are held and that no answer has room for.
+    pub(crate) fn not_named(&self) -> usize {
+        self.0.iter().map(|report| report.held_total.saturating_sub(report.held.len())).sum()
     }
 
     /// How many replicas of each worker answered.
@@ -95,9 +120,8 @@ pub(crate) async fn held(api: &Api, question: &Question) -> Result<Value, Proble
         held.map(|held| row(report, held))
     });
     let rows: Vec<_> = rows.collect();
-    let not_named = |report: &Report| report.held_total.saturating_sub(report.held.len());
-    let not_named: usize = hands.0.iter().map(not_named).sum();
-    Ok(json!({ "held": rows, "not_named": not_named, "asked": hands.asked(api.flow) }))
+    let (not_named, asked) = (hands.not_named(), hands.asked(api.flow));
+    Ok(json!({ "held": rows, "not_named": not_named, "asked": asked }))
 }
 
 fn row(report: &Report, held: &Held) -> Value {

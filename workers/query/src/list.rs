@@ -3,6 +3,8 @@
 
 mod statement;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use quadrille::Flow;
 use quadrille::service::problem::Problem;
@@ -26,6 +28,13 @@ pub(crate) const HELD: Parameter = Parameter {
     example: "retrying",
 };
 
+const WHY: Parameter = Parameter {
+    name: "why",
+    about: "Those that wait for this reason now, as `why` says it of one: retrying, \
+            breaker-paused, parked, no-worker and others; worst first",
+    example: "retrying",
+};
+
 /// The parameters of a list, besides the view's own filters.
 const PARAMETERS: &[Parameter] = &[
     Parameter { name: "state", about: "open, cancelling, completed or cancelled", example: "open" },
@@ -33,6 +42,7 @@ const PARAMETERS: &[Parameter] = &[
     Parameter { name: "reason", about: "Why it was turned around", example: "out-of-stock" },
     Parameter { name: "refused_at", about: "The slot that turned it around", example: "payment" },
     HELD,
+    WHY,
     Parameter { name: "since", about: "Opened then or later", example: "2026-11-25T12:00:00Z" },
     Parameter { name: "until", about: "Opened before then", example: "2026-11-25T13:00:00Z" },
     Parameter { name: "older_than", about: "Opened longer ago than this", example: "10m" },
@@ -57,7 +67,7 @@ pub(crate) fn parameters(view: &View) -> Vec<Parameter> {
         about: filter.about,
         example: filter.example,
     });
-    PARAMETERS[..5].iter().copied().chain(own).chain(PARAMETERS[5..].iter().copied()).collect()
+    PARAMETERS[..6].iter().copied().chain(own).chain(PARAMETERS[6..].iter().copied()).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +97,8 @@ pub(crate) struct List {
     /// Only these sagas: what the workers hold is not in the rows.
     among: Option<String>,
     order: Order,
-    limit: u64,
-    after: Option<Cursor>,
+    pub(crate) limit: u64,
+    pub(crate) after: Option<Cursor>,
 }
 
 impl List {
@@ -97,19 +107,13 @@ impl List {
         flow: &Flow,
         view: &View,
         question: &Question,
-        among: Option<Vec<&str>>,
+        among: Option<&BTreeSet<&str>>,
         now: Timestamp,
     ) -> Result<Self, Problem> {
         let workers = flow.steps.iter().map(|step| step.worker).collect();
         one_of(question, "state", vec!["open", "cancelling", "completed", "cancelled"])?;
         one_of(question, "waits_for", workers)?;
         one_of(question, "refused_at", flow.refusable().collect())?;
-        let order = match question.text("order").unwrap_or("newest") {
-            "newest" => Order::Newest,
-            "oldest" => Order::Oldest,
-            "worst" => Order::Worst,
-            _ => return Err(bad("order", "must be newest, oldest or worst", Some("newest"))),
-        };
         let tags = view.filters.iter().map(|filter| Field::Tag(filter.name));
         let columns = ["state", "waits_for", "reason", "refused_at"].map(Field::Column);
         let given = tags.chain(columns).filter_map(|field| {
@@ -117,16 +121,7 @@ impl List {
             Some((field, value.to_owned()))
         });
         let filters: Vec<_> = given.collect();
-        if order == Order::Worst {
-            let other = filters.iter().map(|(field, _)| field.name());
-            let mut other = other.filter(|name| !["state", "waits_for"].contains(name));
-            let rest = ["since", "until", "older_than"].into_iter();
-            let mut rest = rest.filter(|name| question.text(name).is_some());
-            if let Some(name) = other.next().or_else(|| rest.next()) {
-                let what = format!("of worst cannot be combined with {name}: use newest or oldest");
-                return Err(bad("order", &what, Some("newest")));
-            }
-        }
+        let order = order(question, &filters)?;
         let cursor = |text: &str| {
             let cursor = Cursor::parse(text).filter(|cursor| cursor.order == order.letter());
             cursor.ok_or_else(|| {
@@ -146,21 +141,8 @@ impl List {
     /// Reads the page; with its first page also how many rows there are.
     pub(crate) fn read(&self, rows: &Connection, now: Timestamp) -> rusqlite::Result<Page> {
         let begin = self.begin(rows)?;
-        let Statement { text, values } = self.page(begin);
-        let mut statement = rows.prepare_cached(&text)?;
-        let found = statement.query_map(params_from_iter(values), Found::of)?;
-        let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
-        let more = found.len() as u64 > self.limit;
-        found.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
-        let next = found.last().filter(|_| more).map(|last| Cursor {
-            order: self.order.letter(),
-            at: if self.order == Order::Worst {
-                last.waits_since.unwrap_or(0)
-            } else {
-                last.opened_at
-            },
-            opened: last.opened,
-        });
+        let (found, more) = self.found(rows, begin)?;
+        let next = found.last().filter(|_| more).map(|last| self.cursor(last));
         let count = match self.after {
             Some(_) => None,
             None => {
@@ -175,6 +157,30 @@ impl List {
             count: count.map(counted),
         })
     }
+
+    /// Reads what the page is of, and whether more follows.
+    pub(crate) fn found(
+        &self,
+        rows: &Connection,
+        begin: Option<usize>,
+    ) -> rusqlite::Result<(Vec<Found>, bool)> {
+        let Statement { text, values } = self.page(begin);
+        let mut statement = rows.prepare_cached(&text)?;
+        let found = statement.query_map(params_from_iter(values), Found::of)?;
+        let mut found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        let more = found.len() as u64 > self.limit;
+        found.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        Ok((found, more))
+    }
+
+    /// The place behind a row.
+    pub(crate) fn cursor(&self, found: &Found) -> Cursor {
+        let at = match self.order {
+            Order::Worst => found.waits_since.unwrap_or(0),
+            Order::Newest | Order::Oldest => found.opened_at,
+        };
+        Cursor { order: self.order.letter(), at, opened: found.opened }
+    }
 }
 
 /// A value that no row can have is a mistake, not an empty list.
@@ -185,6 +191,27 @@ fn one_of(question: &Question, name: &str, known: Vec<&str>) -> Result<(), Probl
             Err(bad(name, &what, known.first().copied()))
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Those that wait for a reason come worst first, unless no index has that with their filters.
+fn order(question: &Question, filters: &[(Field, String)]) -> Result<Order, Problem> {
+    let other = filters.iter().map(|(field, _)| field.name());
+    let mut other = other.filter(|name| !["state", "waits_for"].contains(name));
+    let rest = ["since", "until", "older_than"].into_iter();
+    let mut rest = rest.filter(|name| question.text(name).is_some());
+    let other = other.next().or_else(|| rest.next());
+    let is_worst = question.text("why").is_some() && other.is_none();
+    match (question.text("order"), other) {
+        (None, _) if is_worst => Ok(Order::Worst),
+        (None | Some("newest"), _) => Ok(Order::Newest),
+        (Some("oldest"), _) => Ok(Order::Oldest),
+        (Some("worst"), None) => Ok(Order::Worst),
+        (Some("worst"), Some(name)) => {
+            let what = format!("of worst cannot be combined with {name}: use newest or oldest");
+            Err(bad("order", &what, Some("newest")))
+        }
+        (Some(_), _) => Err(bad("order", "must be newest, oldest or worst", Some("newest"))),
     }
 }
 
@@ -297,6 +324,17 @@ mod tests {
         assert!(problem.detail.contains("customer"), "{}", problem.detail);
         assert!(list("order=best").is_err());
         assert!(list("after=bi4xLjI&order=oldest").is_err());
+    }
+
+    #[test]
+    fn those_that_wait_for_a_reason_come_worst_first_where_an_index_has_that() {
+        let order = |query| list(query).unwrap().order;
+        assert_eq!(order("why=retrying"), Order::Worst);
+        assert_eq!(order("why=retrying&state=open&waits_for=ship-order"), Order::Worst);
+        assert_eq!(order("why=retrying&customer=c"), Order::Newest);
+        assert_eq!(order("why=retrying&older_than=1h"), Order::Newest);
+        assert_eq!(order("why=retrying&order=oldest"), Order::Oldest);
+        assert_eq!(order("state=open"), Order::Newest);
     }
 
     #[test]

@@ -121,7 +121,8 @@ fn schema(operation: Operation, view: &View) -> Value {
     let (required, properties) = match operation {
         Operation::List => (
             vec![view.many, "next", "as_of"],
-            json!({ view.many: list, "next": nullable, "count": object, "as_of": as_of }),
+            json!({ view.many: list, "next": nullable, "count": object, "asked": list,
+                "not_named": { "type": "integer" }, "looked_at": object, "as_of": as_of }),
         ),
         Operation::Get => (
             vec!["id", "state", "events", "as_of"],

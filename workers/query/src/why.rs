@@ -8,7 +8,7 @@ use crate::api::{Api, saga_of, unavailable};
 use crate::question::Question;
 
 /// The operator's tool, as what can be done names it.
-const TOOL: &str = "quadrille";
+pub(crate) const TOOL: &str = "quadrille";
 
 pub(crate) async fn get(api: &Api, question: &Question) -> Result<Value, Problem> {
     let id = saga_of(question)?;

@@ -37,7 +37,7 @@ impl Statement {
 impl List {
     /// Which filter the statement begins with: the one that the fewest rows have, as far as they
     /// are counted. What SQLite knows of a table does not tell one value from another.
-    pub(super) fn begin(&self, rows: &Connection) -> rusqlite::Result<Option<usize>> {
+    pub(crate) fn begin(&self, rows: &Connection) -> rusqlite::Result<Option<usize>> {
         if self.among.is_some() || self.filters.len() < 2 {
             return Ok((self.among.is_none() && !self.filters.is_empty()).then_some(0));
         }

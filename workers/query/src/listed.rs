@@ -1,0 +1,196 @@
+//! A list with what no rows have: what the workers hold of its sagas now, and why each waits.
+//!
+//! Which message is in hand is asked of the workers. Why a saga waits is decided for one after the
+//! other, in the order of the list, from its rows and from one look at all workers, as it is for a
+//! single one; so an answer is of some rows at most, and says of how many.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use quadrille::SagaId;
+use quadrille::broker::{Stored, Unavailable};
+use quadrille::log::token::Token;
+use quadrille::log::{parked, story};
+use quadrille::service::problem::Problem;
+use quadrille::topology::parked_stream_name;
+use quadrille::why::{Code, Round, Why};
+use quadrille_projection::rusqlite::{self, Connection};
+use quadrille_projection::story::lines;
+use serde_json::{Map, Value, json};
+
+use crate::api::{Api, unavailable};
+use crate::found::Found;
+use crate::held::{Hands, Which};
+use crate::list::{List, MOST, Page, counted};
+use crate::question::{Question, bad};
+use crate::why::TOOL;
+
+/// Sagas of which one answer decides why they wait, at most: so that it answers within about a second.
+const LOOKED_AT: u64 = 1_000;
+/// Requests for what was set aside, at once.
+const AT_ONCE: usize = 16;
+
+/// A list, as it was asked for.
+pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Problem> {
+    let now = api.now()?;
+    let (which, code) = (Which::of(question)?, code(question)?);
+    let (mut round, mut set_aside) = (None, BTreeSet::new());
+    if code.is_some() {
+        // Before the look, so that nobody is asked about what has not happened.
+        api.reached(question).await?;
+        round = Some(Round::look(&*api.broker, api.flow).await.map_err(no_answer)?);
+        set_aside = sagas_set_aside(api).await?;
+    }
+    let hands = match (&round, which) {
+        (Some(round), _) => Some(Hands::of(round.replicas())),
+        (None, Some(_)) => Some(Hands::look(api.flow, &*api.broker).await),
+        (None, None) => None,
+    };
+    // What some reasons are of is known without looking at every saga that waits.
+    let mut among: Option<BTreeSet<&str>> =
+        hands.as_ref().zip(which).map(|(hands, which)| hands.sagas(which));
+    let of_code = match code {
+        Some(Code::Retrying | Code::Held | Code::UndoBlocked) => {
+            hands.as_ref().map(|hands| hands.sagas(Which::Any))
+        }
+        Some(Code::Parked | Code::UnknownVersion) => {
+            Some(set_aside.iter().map(SagaId::as_str).collect())
+        }
+        Some(_) | None => None,
+    };
+    among = match (among, of_code) {
+        (Some(held), Some(of_code)) => Some(held.intersection(&of_code).copied().collect()),
+        (among, of_code) => among.or(of_code),
+    };
+    let list = List::of(api.flow, api.view, question, among.as_ref(), now)?;
+    let mut answer = Map::new();
+    let (mut page, place) = match code.zip(round) {
+        None => api.rows(question, move |rows| list.read(rows, now)).await?,
+        Some((code, round)) => {
+            let mut walk = Walk { api, code, round, set_aside: &set_aside, looked_at: 0 };
+            let (page, place) = walk.page(list).await?;
+            let looked_at = json!({ "rows": walk.looked_at, "all": page.next.is_none() });
+            answer.insert("looked_at".to_owned(), looked_at);
+            (page, place)
+        }
+    };
+    if let Some(hands) = hands {
+        hands.add_to(&mut page.rows, which.unwrap_or(Which::Any));
+        answer.insert("asked".to_owned(), hands.asked(api.flow));
+        answer.insert("not_named".to_owned(), hands.not_named().into());
+    }
+    answer.insert(api.view.many.to_owned(), page.rows.into());
+    answer.insert("next".to_owned(), page.next.into());
+    if let Some(count) = page.count {
+        answer.insert("count".to_owned(), count);
+    }
+    answer.insert("as_of".to_owned(), api.as_of(Some(place)));
+    Ok(answer.into())
+}
+
+/// The reason that is asked for; `None` if none is.
+fn code(question: &Question) -> Result<Option<Code>, Problem> {
+    let Some(text) = question.text("why") else { return Ok(None) };
+    let known = Code::WAITING.into_iter().find(|code| code.name() == text);
+    known.map(Some).ok_or_else(|| {
+        let names = Code::WAITING.map(Code::name).join(", ");
+        bad("why", &format!("must be one of {names}"), Some("retrying"))
+    })
+}
+
+/// The sagas of which something was set aside, be it tried again since.
+async fn sagas_set_aside(api: &Api) -> Result<BTreeSet<SagaId>, Problem> {
+    let stream = parked_stream_name(api.flow);
+    let subjects = api.broker.subjects(&stream, &parked::filter_all(api.flow)).await;
+    let subjects = subjects.map_err(no_answer)?;
+    let ids = subjects.iter().filter_map(|subject| subject.rsplit('.').next());
+    Ok(ids.filter_map(|id| SagaId::parse(id).ok()).collect())
+}
+
+/// Looks at one saga after the other.
+struct Walk<'a> {
+    api: &'a Api,
+    code: Code,
+    round: Round,
+    set_aside: &'a BTreeSet<SagaId>,
+    looked_at: u64,
+}
+
+impl Walk<'_> {
+    async fn page(&mut self, mut list: List) -> Result<(Page, Token), Problem> {
+        let api = self.api;
+        let first = list.after.is_none();
+        let limit = std::mem::replace(&mut list.limit, MOST);
+        let mut rows = Vec::new();
+        loop {
+            let now = api.now()?;
+            let of = list.clone();
+            let query = move |rows: &Connection| {
+                let (found, more) = of.found(rows, of.begin(rows)?)?;
+                let told = found.into_iter().map(|found| {
+                    let id = SagaId::parse(found.id()).ok();
+                    let lines = id.as_ref().map(|id| lines(rows, id)).transpose()?;
+                    Ok((found, id.zip(lines)))
+                });
+                let told: Vec<_> = told.collect::<rusqlite::Result<_>>()?;
+                Ok((told, more))
+            };
+            let ((told, more), place) = api.rows(&Question::default(), query).await?;
+            let ids = told.iter().filter_map(|(_, told)| Some(&told.as_ref()?.0));
+            let mut parked = self.parked(ids.cloned().collect()).await?;
+            let count = told.len();
+            let mut last = None;
+            for (at, (found, told)) in told.into_iter().enumerate() {
+                self.looked_at += 1;
+                last = Some(list.cursor(&found));
+                // What is over waits for nothing.
+                let Some((id, lines)) = told.filter(|_| found.waits()) else { continue };
+                let parked = parked.remove(&id).unwrap_or_default();
+                let story = story::retell(api.flow, &id, lines, &parked);
+                let why = self.round.decide(&*api.broker, &story, TOOL).await;
+                let why = why.map_err(no_answer)?;
+                if why.code != self.code {
+                    continue;
+                }
+                rows.push(row(&found, &why, now));
+                if rows.len() as u64 == limit && (more || at + 1 < count) {
+                    let next = last.map(|last| last.to_string());
+                    return Ok((Page { rows, next, count: None }, place));
+                }
+            }
+            let last = last.filter(|_| more);
+            if last.is_none() || self.looked_at >= LOOKED_AT {
+                let next = last.map(|last| last.to_string());
+                let all = (first && next.is_none()).then(|| counted(rows.len() as u64));
+                return Ok((Page { rows, next, count: all }, place));
+            }
+            list.after = last;
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// What was set aside of these sagas, and brought back, by saga.
+    async fn parked(&self, ids: Vec<SagaId>) -> Result<BTreeMap<SagaId, Vec<Stored>>, Problem> {
+        let Self { api, set_aside, .. } = *self;
+        let stream = &parked_stream_name(api.flow);
+        let read = |id: SagaId| async move {
+            let filters = parked::filters(api.flow, &id);
+            let read = api.broker.last_of_many(stream, filters).await.map_err(no_answer)?;
+            Ok::<_, Problem>((id, read))
+        };
+        let ids = ids.into_iter().filter(|id| set_aside.contains(id));
+        futures::stream::iter(ids.map(read)).buffer_unordered(AT_ONCE).try_collect().await
+    }
+}
+
+fn no_answer(error: Unavailable) -> Problem {
+    unavailable(&error.to_string())
+}
+
+fn row(found: &Found, why: &Why, now: Timestamp) -> Value {
+    let mut row = found.json(now);
+    row["why"] = json!({ "code": why.code, "sentence": why.sentence });
+    row
+}
