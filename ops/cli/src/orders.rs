@@ -1,32 +1,25 @@
 //! `quadrille orders`: lists, watches and finds orders by asking a query worker, which reads them
 //! from its projection of the log. `trace` reads the log itself, and needs no query worker.
 
+mod ls;
 mod query;
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use quadrille_tool::Tool;
-use quadrille_tool::output::{self, BAD, Paint, QUIET, Style, UNDO, duration};
-use serde_json::{Map, Value, json};
+use quadrille_tool::output::{self, BAD, Paint, QUIET, Style, UNDO};
+use serde_json::{Value, json};
 
+use ls::LsArgs;
 pub(crate) use query::ask;
 
 const EXAMPLES: &str = "\
 Examples:
   quadrille orders ls --state open --order worst
+  quadrille orders ls --held
   quadrille orders find JD0142
   quadrille orders watch";
-
-const LS: &str = "\
-Examples:
-  quadrille orders ls
-  quadrille orders ls --state open --order worst
-  quadrille orders ls --waits-for charge-customer --older-than 10m
-  quadrille orders ls --customer cus_1001 --limit 1000 --json | jq .id
-
-The rows come from a query worker's projection, and stderr says which place of the log they are of.
---min-seq waits for a place: the token or the sequence that placing an order has printed.";
 
 const FIND: &str = "\
 Examples:
@@ -51,7 +44,7 @@ anew, a line on stderr says so, and it goes on from there.";
 #[command(after_help = EXAMPLES)]
 pub(crate) enum OrdersCommand {
     /// Print a list of orders
-    #[command(after_help = LS)]
+    #[command(after_help = ls::EXAMPLES)]
     Ls(Box<LsArgs>),
     /// Print what happens, as it happens
     #[command(after_help = WATCH)]
@@ -75,109 +68,12 @@ pub(crate) enum OrdersCommand {
     },
 }
 
-/// What to list.
-#[derive(Debug, Args)]
-pub(crate) struct LsArgs {
-    /// open, cancelling, completed or cancelled
-    #[arg(long)]
-    state: Option<String>,
-    /// The worker whose turn it is
-    #[arg(long, value_name = "WORKER")]
-    waits_for: Option<String>,
-    /// Why it was turned around
-    #[arg(long)]
-    reason: Option<String>,
-    /// The slot that turned it around: payment
-    #[arg(long, value_name = "SLOT")]
-    refused_at: Option<String>,
-    /// The customer's reference
-    #[arg(long)]
-    customer: Option<String>,
-    /// A SKU of one of the lines
-    #[arg(long)]
-    sku: Option<String>,
-    /// Where it goes: ISO 3166-1 alpha-2
-    #[arg(long)]
-    country: Option<String>,
-    /// Placed then or later: 2026-11-25T12:00:00Z
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Placed before then
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
-    /// Placed longer ago than this: 10m, 24h, 7d
-    #[arg(long, value_name = "TIME")]
-    older_than: Option<String>,
-    /// newest, oldest, or worst: those that wait longest
-    #[arg(long, default_value = "newest")]
-    order: String,
-    /// Rows, at most
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
-    /// Wait until the rows are of this place: a token or a sequence
-    #[arg(long, value_name = "TOKEN")]
-    min_seq: Option<String>,
-    /// Print JSON, one line for each order
-    #[arg(long)]
-    json: bool,
-}
-
-/// Rows of one answer.
-const PAGE: usize = 200;
-
 pub(crate) async fn run(command: OrdersCommand, tool: &Tool) -> anyhow::Result<ExitCode> {
     match command {
-        OrdersCommand::Ls(args) => ls(&args, tool).await,
+        OrdersCommand::Ls(args) => ls::ls(&args, tool).await,
         OrdersCommand::Watch { after, json } => watch(after, json, tool).await,
         OrdersCommand::Find { text, json } => find(&text, json, tool).await,
     }
-}
-
-async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
-    let connection = tool.connect().await?;
-    let mut question = Map::new();
-    for (name, value) in [
-        ("state", &args.state),
-        ("waits_for", &args.waits_for),
-        ("reason", &args.reason),
-        ("refused_at", &args.refused_at),
-        ("customer", &args.customer),
-        ("sku", &args.sku),
-        ("country", &args.country),
-        ("since", &args.since),
-        ("until", &args.until),
-        ("older_than", &args.older_than),
-        ("min_seq", &args.min_seq),
-    ] {
-        question.extend(value.clone().map(|value| (name.to_owned(), value.into())));
-    }
-    question.insert("order".to_owned(), args.order.clone().into());
-    let (mut rows, mut count) = (Vec::new(), None);
-    let as_of = loop {
-        let limit = (args.limit - rows.len()).min(PAGE);
-        question.insert("limit".to_owned(), limit.max(1).into());
-        let mut page =
-            ask(&connection.broker, "orders.list", &Value::from(question.clone())).await?;
-        if let Value::Array(found) = page["orders"].take() {
-            rows.extend(found);
-        }
-        count = count.or_else(|| page["count"]["text"].as_str().map(str::to_owned));
-        match page["next"].take() {
-            Value::String(next) if rows.len() < args.limit => {
-                question.insert("after".to_owned(), next.into());
-            }
-            _ => break page["as_of"].take(),
-        }
-    };
-    rows.truncate(args.limit);
-    if args.json {
-        rows.iter().try_for_each(output::json)?;
-    } else if !rows.is_empty() {
-        output::data(&table(&rows, tool.ui.width))?;
-    }
-    let all = count.unwrap_or_default();
-    tool.ui.note(quiet(tool, &format!("{} of {all}, as of {}", rows.len(), place(&as_of))));
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn find(text: &str, json: bool, tool: &Tool) -> anyhow::Result<ExitCode> {
@@ -237,25 +133,6 @@ fn line(change: &Value, paint: Paint) -> String {
     let next = next.unwrap_or_else(|| format!(", {}", word(&change["state"])));
     let next = paint.paint(QUIET, next);
     format!("{time}  {}  {what}{reason}{next}\n", word(&change["id"]))
-}
-
-fn table(rows: &[Value], width: Option<usize>) -> String {
-    let row = |row: &Value| {
-        let age = |name: &str| row[name].as_f64().map_or_else(String::new, duration);
-        let details = &row["details"];
-        vec![
-            word(&row["id"]),
-            word(&row["state"]),
-            word(&row["waits_for"]),
-            age("waits_ms"),
-            word(&row["reason"]),
-            word(&details["customer"]),
-            age("age_ms"),
-        ]
-    };
-    let rows: Vec<_> = rows.iter().map(row).collect();
-    let headings = ["order", "state", "waits for", " since", "reason", "customer", " age"];
-    output::table_within(width, &headings, &rows, &["age", "customer", "reason"])
 }
 
 /// A text, or nothing.

@@ -1,0 +1,203 @@
+//! `orders ls`: a list, page by page, with what workers hold of it or why it waits, if that is
+//! asked for.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use quadrille_tool::Tool;
+use quadrille_tool::output::{self, duration};
+use serde_json::{Map, Value};
+
+use super::{ask, place, quiet, word};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  quadrille orders ls
+  quadrille orders ls --state open --order worst
+  quadrille orders ls --waits-for charge-customer --older-than 10m
+  quadrille orders ls --held             what workers have in hand: attempt, last error, next try
+  quadrille orders ls --why breaker-paused
+  quadrille orders ls --customer cus_1001 --limit 1000 --json | jq .id
+
+The rows come from a query worker's projection, and stderr says which place of the log they are of.
+--min-seq waits for a place: the token or the sequence that placing an order has printed. What is in
+hand, and why an order waits, is in no rows: the workers are asked, and stderr says which of them
+did not answer.";
+
+/// What to list.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// open, cancelling, completed or cancelled
+    #[arg(long)]
+    state: Option<String>,
+    /// The worker whose turn it is
+    #[arg(long, value_name = "WORKER")]
+    waits_for: Option<String>,
+    /// Why it was turned around
+    #[arg(long)]
+    reason: Option<String>,
+    /// The slot that turned it around: payment
+    #[arg(long, value_name = "SLOT")]
+    refused_at: Option<String>,
+    /// The customer's reference
+    #[arg(long)]
+    customer: Option<String>,
+    /// A SKU of one of the lines
+    #[arg(long)]
+    sku: Option<String>,
+    /// Where it goes: ISO 3166-1 alpha-2
+    #[arg(long)]
+    country: Option<String>,
+    /// In a worker's hand now: retrying (an attempt failed), waiting (for a service), or any
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, default_missing_value = "any")]
+    held: Option<String>,
+    /// Waits for this reason now, as `quadrille why` says it: retrying, breaker-paused, no-worker
+    #[arg(long, value_name = "CODE")]
+    why: Option<String>,
+    /// Placed then or later: 2026-11-25T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Placed before then
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Placed longer ago than this: 10m, 24h, 7d
+    #[arg(long, value_name = "TIME")]
+    older_than: Option<String>,
+    /// newest, oldest, or worst: those that wait longest [default: newest, with --why worst]
+    #[arg(long)]
+    order: Option<String>,
+    /// Rows, at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// Wait until the rows are of this place: a token or a sequence
+    #[arg(long, value_name = "TOKEN")]
+    min_seq: Option<String>,
+    /// Print JSON, one line for each order
+    #[arg(long)]
+    json: bool,
+}
+
+/// Rows of one answer.
+const PAGE: usize = 200;
+
+pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let connection = tool.connect().await?;
+    let mut question = question(args);
+    let (mut rows, mut count, mut looked_at) = (Vec::new(), None, 0);
+    let last = loop {
+        let limit = (args.limit - rows.len()).min(PAGE);
+        question.insert("limit".to_owned(), limit.max(1).into());
+        let mut page =
+            ask(&connection.broker, "orders.list", &Value::from(question.clone())).await?;
+        if let Value::Array(found) = page["orders"].take() {
+            rows.extend(found);
+        }
+        count = count.or_else(|| page["count"]["text"].as_str().map(str::to_owned));
+        looked_at += page["looked_at"]["rows"].as_u64().unwrap_or_default();
+        match page["next"].take() {
+            Value::String(next) if rows.len() < args.limit => {
+                question.insert("after".to_owned(), next.into());
+            }
+            _ => break page,
+        }
+    };
+    rows.truncate(args.limit);
+    if args.json {
+        rows.iter().try_for_each(output::json)?;
+    } else if !rows.is_empty() {
+        let table = if args.held.is_some() { held_table } else { table };
+        output::data(&table(&rows, args, tool.ui.width))?;
+    }
+    let of = count.map(|count| format!(" of {count}")).unwrap_or_default();
+    let looked_at = match looked_at {
+        0 => String::new(),
+        looked_at => format!(", {looked_at} looked at"),
+    };
+    let place = place(&last["as_of"]);
+    tool.ui.note(quiet(tool, &format!("{}{of}{looked_at}, as of {place}", rows.len())));
+    for missing in missing(&last) {
+        tool.ui.note(missing);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn question(args: &LsArgs) -> Map<String, Value> {
+    let mut question = Map::new();
+    for (name, value) in [
+        ("state", &args.state),
+        ("waits_for", &args.waits_for),
+        ("reason", &args.reason),
+        ("refused_at", &args.refused_at),
+        ("customer", &args.customer),
+        ("sku", &args.sku),
+        ("country", &args.country),
+        ("held", &args.held),
+        ("why", &args.why),
+        ("since", &args.since),
+        ("until", &args.until),
+        ("older_than", &args.older_than),
+        ("order", &args.order),
+        ("min_seq", &args.min_seq),
+    ] {
+        question.extend(value.clone().map(|value| (name.to_owned(), value.into())));
+    }
+    question
+}
+
+/// What an answer that the workers were asked for does not have.
+fn missing(page: &Value) -> Vec<String> {
+    let asked = page["asked"].as_array().into_iter().flatten();
+    let silent = asked.filter(|worker| worker["replicas"] == 0);
+    let mut missing: Vec<_> = silent
+        .map(|worker| {
+            format!("no replica of {} answers: what it holds is not here", word(&worker["worker"]))
+        })
+        .collect();
+    if let Some(more @ 1..) = page["not_named"].as_u64() {
+        missing
+            .push(format!("{more} more messages are held, by workers that hold too many to name"));
+    }
+    missing
+}
+
+fn table(rows: &[Value], args: &LsArgs, width: Option<usize>) -> String {
+    let why = args.why.is_some();
+    let row = |row: &Value| {
+        let age = |name: &str| row[name].as_f64().map_or_else(String::new, duration);
+        let details = &row["details"];
+        vec![
+            word(&row["id"]),
+            word(&row["state"]),
+            word(&row["waits_for"]),
+            age("waits_ms"),
+            word(if why { &row["why"]["code"] } else { &row["reason"] }),
+            word(&details["customer"]),
+            age("age_ms"),
+        ]
+    };
+    let rows: Vec<_> = rows.iter().map(row).collect();
+    let reason = if why { "why" } else { "reason" };
+    let headings = ["order", "state", "waits for", " since", reason, "customer", " age"];
+    output::table_within(width, &headings, &rows, &["age", "customer", "reason"])
+}
+
+/// A line for each message in hand.
+fn held_table(rows: &[Value], _: &LsArgs, width: Option<usize>) -> String {
+    let messages = rows.iter().flat_map(|row| row["held"].as_array().into_iter().flatten());
+    let row = |held: &Value| {
+        let time = |name: &str| {
+            let time = word(&held[name]);
+            time.get(11..19).map_or(time.clone(), str::to_owned)
+        };
+        let next = match held["next_try"] {
+            Value::Null => "now".to_owned(),
+            _ => time("next_try"),
+        };
+        let names = ["id", "worker", "attempt"].map(|name| word(&held[name]));
+        let rest = [time("since"), next, word(&held["last_error"])];
+        names.into_iter().chain(rest).collect()
+    };
+    let rows: Vec<Vec<String>> = messages.map(row).collect();
+    let headings = ["order", "worker", " attempt", "since", "next try", "last error"];
+    output::table_within(width, &headings, &rows, &["since"])
+}
