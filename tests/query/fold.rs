@@ -137,8 +137,19 @@ pub(crate) fn expected(log: &[Logged]) -> Tables {
         put("events", &cells);
         newest.insert(id.to_owned(), (message.sequence, at));
     }
+    stand(&orders, &newest, &mut tables);
+    tables.values_mut().for_each(|lines| lines.sort());
+    tables
+}
+
+/// Where the orders stand in the end, and how many where.
+fn stand(
+    orders: &BTreeMap<String, Order>,
+    newest: &BTreeMap<String, (u64, i64)>,
+    tables: &mut Tables,
+) {
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for (id, order) in &orders {
+    for (id, order) in orders {
         let (Some(stands), Some(opening)) = (order.stands(), order.slots.get("placed")) else {
             continue;
         };
@@ -167,8 +178,6 @@ pub(crate) fn expected(log: &[Logged]) -> Tables {
     for ((state, waits_for), count) in counts {
         tables.get_mut("counts").unwrap().push(format!("{state}|{waits_for}|{count}"));
     }
-    tables.values_mut().for_each(|lines| lines.sort());
-    tables
 }
 
 fn read(message: &Logged, slot: &str, id: &str) -> Event {
