@@ -26,7 +26,7 @@ use crate::list::{List, MOST, Page, counted};
 use crate::question::{Question, bad};
 use crate::why::TOOL;
 
-/// Sagas of which one answer decides why they wait, at most: so that it answers within about a second.
+/// Sagas of which one answer decides why they wait, at most, so that it takes about a second.
 const LOOKED_AT: u64 = 1_000;
 /// Requests for what was set aside, at once.
 const AT_ONCE: usize = 16;
