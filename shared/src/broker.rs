@@ -117,6 +117,17 @@ pub trait Broker: Send + Sync + 'static {
         no_fleet()
     }
 
+    /// As [`Broker::read_page`], but only what matches a filter, with or without care as is needed.
+    fn read_matching<'a>(
+        &'a self,
+        _stream: &'a str,
+        _filter: &'a str,
+        _from: u64,
+        _most: usize,
+    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
+        no_fleet()
+    }
+
     /// Every subject of a stream that matches the filter, in any order.
     fn subjects<'a>(
         &'a self,

@@ -109,6 +109,16 @@ pub(crate) fn panicked(durable: &str) {
     metrics::counter!(PANICS, "durable" => durable.to_owned()).increment(1);
 }
 
+/// A message that its durable passed over, which is handled from the log.
+pub(crate) fn passed_over(durable: &str) {
+    metrics::counter!(PASSED_OVER, "durable" => durable.to_owned()).increment(1);
+}
+
+/// Once more, messages of a durable do not come.
+pub(crate) fn stalled(durable: &str) {
+    metrics::counter!(STALLS, "durable" => durable.to_owned()).increment(1);
+}
+
 /// Which repetitions of one trouble are said: the 1st, 2nd, 4th, 8th and so on, and its end once.
 #[derive(Debug)]
 pub(crate) struct Repeats(AtomicU32);

@@ -4,7 +4,7 @@
 //! Only the subject of the waking message counts, so that a junk body cannot stop an undo. The
 //! worker never parks an undo and never gives it up.
 
-mod view;
+pub(crate) mod view;
 mod waking;
 pub(crate) mod closing;
 mod walk;

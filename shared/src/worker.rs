@@ -9,6 +9,7 @@ mod streams;
 mod breakers;
 pub mod held;
 mod durable;
+mod pulse;
 mod deadline;
 
 use std::future::Future;
@@ -34,6 +35,7 @@ use crate::step::{Settle, Step, Undo};
 use crate::telemetry;
 use crate::undo::{self, cancel, closing};
 use breakers::Breakers;
+use pulse::Watchdog;
 
 /// A worker that has read its settings and reached the broker, and waits for its step.
 pub struct Start(Process);
@@ -169,10 +171,14 @@ impl Start {
             };
             let gate = Gate::new(source, durable.role == Role::Undo, limiters);
             let handle = handler(&durable, part.clone(), undo);
+            let troubles = running.readiness.troubles();
+            let (watchdog, pulse) =
+                Watchdog::of(worker.clone(), durable.clone(), troubles, settings.inspect_every);
+            running.around.spawn(watchdog.watch());
             let (worker, breakers) = (worker.clone(), breakers.clone());
             durables.spawn(async move {
                 breakers.heard().await;
-                durable::serve(worker, durable, places, gate, handle).await;
+                durable::serve(worker, durable, places, gate, pulse, handle).await;
             });
         }
         tracing::info!(worker = name, %keys, "takes work");

@@ -47,6 +47,8 @@ pub struct DurableState {
     pub pending: u64,
     /// Messages that it has delivered and that no worker has settled.
     pub in_hand: u64,
+    /// Most of these, `max_ack_pending`; then it delivers no more.
+    pub most_in_hand: u64,
     /// How many of these were delivered more than once.
     pub redelivered: u64,
     /// Pulls that wait for a message.

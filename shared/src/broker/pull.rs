@@ -31,6 +31,13 @@ pub struct Unreadable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt(pub String);
 
+impl Receipt {
+    /// Of a message that was read from the log: the broker hears nothing of it.
+    pub fn none() -> Self {
+        Self(String::new())
+    }
+}
+
 /// What a pull brought.
 #[derive(Debug)]
 pub enum Pulled {

@@ -146,12 +146,19 @@ pub(super) async fn durable_state(
     Ok(info.map(|info| DurableState {
         pending: info.num_pending,
         in_hand: info.num_ack_pending,
+        most_in_hand: most_in_hand(&info.config),
         redelivered: info.num_redelivered,
         pulls: info.num_waiting,
         delivered: info.delivered.stream_seq,
         settled: info.ack_floor.stream_seq,
         pause: info.pause(),
     }))
+}
+
+/// Zero or less is no limit.
+fn most_in_hand(config: &Settings) -> u64 {
+    let most = config.get("max_ack_pending").and_then(serde_json::Value::as_u64);
+    most.filter(|most| *most > 0).unwrap_or(u64::MAX)
 }
 
 /// Compares the streams that a worker relies on, its durables, and the buckets; their sizes are the

@@ -169,6 +169,9 @@ fn settled(mut useful: Headers) -> Headers {
 /// A plain publish: if it is lost, the broker delivers the message again, and the slot makes that
 /// harmless.
 pub(super) async fn settle(client: &Client, receipt: &Receipt, settle: Settle) {
+    if *receipt == Receipt::none() {
+        return;
+    }
     let body = match settle {
         Settle::Ack => Bytes::from_static(b"+ACK"),
         Settle::Progress => Bytes::from_static(b"+WPI"),

@@ -95,8 +95,28 @@ impl Broker for NatsBroker {
         Box::pin(async move {
             let stream = self.names.stream(stream);
             let page = match care {
-                Care::Fast => read::page(&self.looking.link().await?, &stream, from, most).await?,
-                Care::Careful => read::careful_page(&self.client, &stream, from, most).await?,
+                Care::Fast => {
+                    read::page(&self.looking.link().await?, &stream, ">", from, most).await?
+                }
+                Care::Careful => read::careful_page(&self.client, &stream, ">", from, most).await?,
+            };
+            Ok(self.names.page(page))
+        })
+    }
+
+    fn read_matching<'a>(
+        &'a self,
+        stream: &'a str,
+        filter: &'a str,
+        from: u64,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
+        Box::pin(async move {
+            let (stream, filter) = (self.names.stream(stream), self.names.subject(filter));
+            let link = self.looking.link().await?;
+            let page = match read::page(&link, &stream, &filter, from, most).await {
+                Ok(page) => page,
+                Err(_) => read::careful_page(&self.client, &stream, &filter, from, most).await?,
             };
             Ok(self.names.page(page))
         })

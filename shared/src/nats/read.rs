@@ -144,15 +144,16 @@ async fn careful_last_of_many(
 /// Of a page: several are kept at a time. The last message may go beyond it.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// Messages from a sequence on, in one request.
+/// Messages that match `filter`, from a sequence on, in one request.
 pub(super) async fn page(
     link: &Link,
     stream: &str,
+    filter: &str,
     from: u64,
     most: usize,
 ) -> Result<Page, Unavailable> {
     let question = json!({
-        "seq": from.max(1), "batch": most, "max_bytes": PAGE_BYTES, "next_by_subj": ">"
+        "seq": from.max(1), "batch": most, "max_bytes": PAGE_BYTES, "next_by_subj": filter
     });
     direct_get(link, stream, question).await.map_err(|failed| match failed {
         Failed::Unread(error) | Failed::Answered(error) => error,
@@ -163,13 +164,14 @@ pub(super) async fn page(
 pub(super) async fn careful_page(
     client: &Client,
     stream: &str,
+    filter: &str,
     from: u64,
     most: usize,
 ) -> Result<Page, Unavailable> {
     let mut page = Page::default();
     let mut next = from.max(1);
     while page.messages.len() < most {
-        let Some(Read { stored, .. }) = next_raw(client, stream, ">", next).await? else {
+        let Some(Read { stored, .. }) = next_raw(client, stream, filter, next).await? else {
             return Ok(page);
         };
         next = stored.sequence + 1;

@@ -1,8 +1,9 @@
 //! `/live`, `/ready` and `/metrics` of a worker, and the question `--healthcheck` asks.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,21 +25,52 @@ pub(crate) trait Report: Send + Sync {
     fn measure(&self);
 }
 
-/// Whether the worker takes work: not before it has started, nor while it stops or has no broker.
+/// Why a process makes no progress, in a sentence for each part of it.
+#[derive(Default)]
+pub(crate) struct Troubles(Mutex<BTreeMap<String, String>>);
+
+impl Troubles {
+    /// `None` once it is over.
+    pub(crate) fn set(&self, part: &str, why: Option<String>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => all.insert(part.to_owned(), why),
+            None => all.remove(part),
+        };
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(part, why)| format!("{part}: {why}")).collect()
+    }
+}
+
+/// Whether the worker takes work: not before it has started, nor while it stops, has no broker, or
+/// does not get what it should.
 #[derive(Clone)]
 pub(crate) struct Readiness {
     takes_work: Arc<AtomicBool>,
     broker: NatsBroker,
+    troubles: Arc<Troubles>,
     report: Arc<OnceLock<Arc<dyn Report>>>,
 }
 
 impl Readiness {
     pub(crate) fn of(broker: NatsBroker) -> Self {
-        Self { takes_work: Arc::default(), broker, report: Arc::default() }
+        Self {
+            takes_work: Arc::default(),
+            broker,
+            troubles: Arc::default(),
+            report: Arc::default(),
+        }
     }
 
     pub(crate) fn set(&self, takes_work: bool) {
         self.takes_work.store(takes_work, Ordering::Relaxed);
+    }
+
+    pub(crate) fn troubles(&self) -> Arc<Troubles> {
+        self.troubles.clone()
     }
 
     /// What else there is to say; the first one stays.
@@ -53,12 +85,14 @@ impl Readiness {
 
     /// A paused worker is ready: a restart would lose what it holds.
     fn answer(&self) -> (StatusCode, String) {
-        let (status, mut text) = if self.is_ready() {
+        let troubles = self.troubles.lines();
+        let (status, mut text) = if self.is_ready() && troubles.is_empty() {
             (StatusCode::OK, "ready\n".to_owned())
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned())
         };
-        for line in self.report.get().iter().flat_map(|report| report.lines()) {
+        let report = self.report.get().iter().flat_map(|report| report.lines()).collect();
+        for line in [troubles, report].concat() {
             text.push_str(&line);
             text.push('\n');
         }

@@ -16,6 +16,11 @@ pub const UNANSWERED: &str = "quadrille_broker_unanswered_total";
 pub const PARKED: &str = "quadrille_parked_total";
 /// Handlings that panicked, by durable.
 pub const PANICS: &str = "quadrille_panics_total";
+/// Messages that their durable passed over, and that are handled from the log, by durable.
+pub const PASSED_OVER: &str = "quadrille_passed_over_total";
+/// Looks at which messages waited in the log and did not come although they were asked for, by
+/// durable.
+pub const STALLS: &str = "quadrille_stalls_total";
 /// Undos that cannot go on until a human looks, by worker.
 pub const UNDO_BLOCKED: &str = "quadrille_undo_blocked_total";
 
@@ -75,6 +80,16 @@ const HELP: &[(Kind, &str, &str)] = &[
     (Kind::Counter, UNANSWERED, "Requests to the broker without an answer, by worker"),
     (Kind::Counter, PARKED, "Messages set aside, by durable and reason"),
     (Kind::Counter, PANICS, "Handlings that panicked, by durable"),
+    (
+        Kind::Counter,
+        PASSED_OVER,
+        "Messages that their durable passed over, handled from the log, by durable",
+    ),
+    (
+        Kind::Counter,
+        STALLS,
+        "Looks at which messages waited in the log and did not come though asked for, by durable",
+    ),
     (Kind::Counter, UNDO_BLOCKED, "Undos that cannot go on until a human looks, by worker"),
     (
         Kind::Gauge,
@@ -165,7 +180,9 @@ pub(crate) fn start_series(worker: &'static str, durables: &[Durable]) {
     }
     for durable in durables {
         let name = || durable.name.clone();
-        metrics::counter!(PANICS, "durable" => name()).absolute(0);
+        for counter in [PANICS, PASSED_OVER, STALLS] {
+            metrics::counter!(counter, "durable" => name()).absolute(0);
+        }
         metrics::gauge!(IN_HAND, "durable" => name()).set(0.0);
         metrics::gauge!(OLDEST, "durable" => name()).set(0.0);
         for reason in REASONS {

@@ -46,8 +46,8 @@ impl View {
     /// Reads every slot of a saga that matters to an undo, from any replica, because what is found
     /// there is true whoever says so. A replica may lag, but not behind the message that wakes: it
     /// may be the last one that ever does, so what it says is seen.
-    async fn look(worker: &Worker, delivery: &Delivery) -> Result<Self, Unavailable> {
-        let (flow, saga) = (worker.flow, &delivery.saga);
+    async fn look(worker: &Worker, saga: &SagaId, waking: &Stored) -> Result<Self, Unavailable> {
+        let flow = worker.flow;
         let steps = flow.steps.iter();
         let pivot = steps.clone().find_map(|step| step.pivot.map(|pivot| pivot.slot));
         let names: BTreeSet<&'static str> = [flow.opens.slot, worker.row.on]
@@ -62,7 +62,7 @@ impl View {
             read.map(|found| found.map(|stored| (name, stored)))
         });
         let found = try_join_all(reads).await?.into_iter().flatten().collect();
-        Ok(Self::of(flow, worker.row, saga, found, delivery.message()))
+        Ok(Self::of(flow, worker.row, saga, found, waking))
     }
 
     /// What a step sees in these slots, and in the message that woke it.
@@ -105,7 +105,7 @@ impl View {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match Self::look(worker, delivery).await {
+            match Self::look(worker, &delivery.saga, delivery.message()).await {
                 Ok(view) => return Ok(view),
                 Err(Unavailable(why)) => {
                     telemetry::unanswered(worker.name(), &why, attempt);
@@ -182,6 +182,29 @@ impl View {
         let undone = first.is_some_and(|at| matches!(self.undone[at], Some(Entry::Done(_))));
         undone && self.refused(flow, flow.undoable()).or_else(|| self.turned(flow)).is_some()
     }
+}
+
+/// Whether what is seen of a saga, this message included, says that this worker's step is to be
+/// undone now.
+pub(crate) async fn is_to_undo(
+    worker: &Worker,
+    saga: &SagaId,
+    waking: &Stored,
+) -> Result<bool, Unavailable> {
+    let view = View::look(worker, saga, waking).await?;
+    Ok(match view.verdict(worker.flow, worker.row) {
+        Verdict::UndoRecorded(_) | Verdict::UndoUnknown => true,
+        Verdict::Settled(..) | Verdict::LookAgain | Verdict::Blocked => false,
+    })
+}
+
+/// The same of closing it.
+pub(crate) async fn is_to_close(
+    worker: &Worker,
+    saga: &SagaId,
+    waking: &Stored,
+) -> Result<bool, Unavailable> {
+    Ok(View::look(worker, saga, waking).await?.all_undone(worker.flow))
 }
 
 fn position(flow: &Flow, step: &Row) -> usize {

@@ -77,10 +77,10 @@ impl Words<'_> {
                     "waits for {worker}, to which {durable} will not deliver message {at}: the \
                      durable is past it, no replica holds it, and its slot is empty"
                 ),
-                "nothing happens by itself",
+                format!("a {worker} that runs notices within a minute, and handles it"),
                 format!(
-                    "`nats consumer reset {stream} {durable} --sequence {at}` delivers it and \
-                     what follows again, which repeats no decision"
+                    "start {worker}; or `nats consumer reset {stream} {durable} --sequence {at}` \
+                     delivers it and what follows again, which repeats no decision"
                 ),
             ),
             Reason::LogFull(log) => said(

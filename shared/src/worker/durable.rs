@@ -1,7 +1,8 @@
 //! The loop of one durable: asks for no more messages than can start now, and handles every
 //! delivery until it is settled.
 
-use std::collections::BTreeMap;
+mod in_hand;
+
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -10,16 +11,17 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use metrics::Histogram;
-use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use super::Handler;
+use super::pulse::{Order, Pulse};
 use crate::breaker::gate::Gate;
 use crate::broker::{Delivered, Pull, Pulled, Receipt, Settle, Stored, Unavailable, Unreadable};
 use crate::flow::{Durable, Role};
 use crate::pipeline::{Delivery, GiveBack, Released, Turn, Why, Worker, park, retry};
 use crate::process::shutdown::Stop;
 use crate::{BadData, Reason, telemetry};
+use in_hand::{InHand, MEASURED};
 
 /// Between two in-progress acks, whatever `ack_wait` somebody has set.
 const SHORTEST_PROGRESS: Duration = Duration::from_millis(10);
@@ -36,6 +38,7 @@ pub(super) async fn serve(
     durable: Durable,
     places: usize,
     gate: Gate,
+    mut pulse: Pulse,
     handle: Handler,
 ) {
     let mut shutdown = worker.shutdown.clone();
@@ -43,6 +46,11 @@ pub(super) async fn serve(
     // Looked up once, because this is the hot path.
     let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
     let name: Arc<str> = durable.name.as_str().into();
+    let begin = |delivered: Delivered| {
+        let label = Label::of(&name, &delivered);
+        let handling = start(&worker, &durable, delivered, &gate, &handle);
+        attend(worker.clone(), label, took.clone(), handling, Duration::MAX)
+    };
     let mut in_hand = InHand::default();
     let mut tick = interval(MEASURED);
     let (mut rooms, mut more) = (gate.rooms(), false);
@@ -53,6 +61,7 @@ pub(super) async fn serve(
         let is_gated = room.is_some();
         let places_left = places.saturating_sub(in_hand.len().saturating_sub(gate.waiting()));
         let free = room.map_or(places_left, |room| room.min(places_left));
+        pulse.asks(free > 0);
         tokio::select! {
             biased;
             _ = &mut asked => break,
@@ -60,17 +69,22 @@ pub(super) async fn serve(
             _ = tick.tick() => in_hand.measure(&name),
             () = rooms.changed() => {}
             () = gate.waits(), if is_gated && places_left == 0 => {}
+            Some(order) = pulse.order(), if free > 0 => match order {
+                Order::PullAnew => pull_anew(&worker, &durable, &mut pull).await,
+                Order::Handle(delivered, handled) => {
+                    let handling = begin(delivered);
+                    in_hand.spawn(handling.map(|()| drop(handled)));
+                }
+            },
             // With no room left it asks for nothing, and hands out what is on its way.
             pulled = pull.next(free), if is_gated || free > 0 => match pulled {
                 Pulled::Message(delivered) => {
+                    pulse.took_one();
                     if more != (delivered.pending > 0) {
                         more = delivered.pending > 0;
                         gate.more(more);
                     }
-                    let label = Label::of(&name, &delivered);
-                    let handling = start(&worker, &durable, delivered, &gate, &handle);
-                    let (worker, took) = (worker.clone(), took.clone());
-                    in_hand.spawn(attend(worker, label, took, handling, Duration::MAX));
+                    in_hand.spawn(begin(delivered));
                 }
                 Pulled::Deleted => {
                     let why = format!("durable {} was deleted", durable.name);
@@ -82,11 +96,21 @@ pub(super) async fn serve(
     }
     let untouched = pull.stop().await;
     telemetry::returned(&durable.name, Why::Stopping, untouched.len() as u64);
+    give_back(&worker, untouched).await;
+    while in_hand.next().await {}
+    in_hand.measure(&name);
+}
+
+async fn pull_anew(worker: &Worker, durable: &Durable, pull: &mut Box<dyn Pull>) {
+    if let Ok(anew) = worker.broker.pull(&durable.stream, &durable.name).await {
+        give_back(worker, std::mem::replace(pull, anew).stop().await).await;
+    }
+}
+
+async fn give_back(worker: &Worker, untouched: Vec<Delivered>) {
     for delivered in untouched {
         worker.broker.settle(&delivered.receipt, Settle::Retry(Duration::ZERO)).await;
     }
-    while in_hand.next().await {}
-    in_hand.measure(&name);
 }
 
 /// Opens the deliveries of a durable; `None` once the process stops.
@@ -105,60 +129,6 @@ pub(super) async fn open(worker: &Worker, durable: &Durable) -> Option<Box<dyn P
                 }
             }
         }
-    }
-}
-
-/// How often what is in hand is measured.
-const MEASURED: Duration = Duration::from_secs(1);
-
-/// The deliveries in hand, numbered in the order in which they came.
-#[derive(Default)]
-struct InHand {
-    tasks: JoinSet<u64>,
-    since: BTreeMap<u64, Instant>,
-    last: u64,
-}
-
-impl InHand {
-    fn len(&self) -> usize {
-        self.tasks.len()
-    }
-
-    fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        self.last += 1;
-        let number = self.last;
-        self.since.insert(number, Instant::now());
-        self.tasks.spawn(async move {
-            work.await;
-            number
-        });
-    }
-
-    /// Whether one has ended.
-    fn try_next(&mut self) -> bool {
-        let ended = self.tasks.try_join_next();
-        self.remove(ended)
-    }
-
-    /// Waits until one ends; `false` if there is none.
-    async fn next(&mut self) -> bool {
-        let ended = self.tasks.join_next().await;
-        self.remove(ended)
-    }
-
-    fn remove(&mut self, ended: Option<Result<u64, JoinError>>) -> bool {
-        if let Some(Ok(number)) = &ended {
-            self.since.remove(number);
-        }
-        ended.is_some()
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    fn measure(&self, durable: &Arc<str>) {
-        let oldest = self.since.first_key_value().map(|(_, since)| since.elapsed());
-        let oldest = oldest.unwrap_or_default().as_secs_f64();
-        metrics::gauge!(telemetry::IN_HAND, "durable" => durable.clone()).set(self.len() as f64);
-        metrics::gauge!(telemetry::OLDEST, "durable" => durable.clone()).set(oldest);
     }
 }
 

@@ -26,6 +26,7 @@ mod killers;
 mod pauses;
 mod neighbours;
 mod pulls;
+mod passed;
 mod overload;
 mod causes;
 

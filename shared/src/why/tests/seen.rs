@@ -52,6 +52,7 @@ pub(super) fn seen(flow: &Flow, story: &Story) -> Seen {
     let durable = DurableState {
         pending: 1,
         in_hand: 0,
+        most_in_hand: 1_000,
         redelivered: 0,
         pulls: 1,
         delivered: TRIGGER - 1,

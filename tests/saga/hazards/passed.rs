@@ -1,0 +1,149 @@
+//! Messages that a durable passes over, or does not deliver, are noticed by the log, not by what the
+//! broker says is pending.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use futures::StreamExt;
+use jiff::Timestamp;
+use quadrille::SagaId;
+use quadrille::flow::{Durable, Role};
+use schemas::order_fulfilment::FLOW;
+use serde_json::json;
+use tests::eventually::eventually;
+use tests::stack::{Fate, Launch, Stack};
+use tokio::time::sleep;
+
+/// Of a worker that looks every second.
+fn launch(worker: &'static str) -> Launch {
+    Launch::of(worker).env("QUADRILLE_WORKER__INSPECT_EVERY", "1s")
+}
+
+async fn page(stack: &mut Stack, worker: &str, path: &str) -> String {
+    let page = stack.worker(worker).page(path).await;
+    page.unwrap_or_else(|error| format!("{error:#}"))
+}
+
+#[tokio::test]
+async fn h53_what_another_client_acknowledged_is_handled_from_the_log() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let ids = stack.place_all("passed", &[Fate::Completes, Fate::Declined]).await;
+    let waiting = async || {
+        let info = stack.raw.durable("ORDERS", "charge-customer").await;
+        (info["num_pending"] == 2).then_some(())
+    };
+    eventually("both wait for their charge", waiting).await;
+    stack.raw.acknowledge_all("ORDERS", "charge-customer").await.unwrap();
+    stack.settled("charge-customer").await;
+    stack.start(launch("charge-customer")).await;
+    stack.closed(&ids).await;
+    let said = stack.worker("charge-customer").said();
+    let lines = said.lines().filter(|line| line.contains("step-not-delivered"));
+    assert_eq!(lines.filter(|line| line.contains("ERROR")).count(), 2, "{said}");
+    assert!(said.contains("orders.inventory.passed-0"), "{said}");
+    let metrics = page(&mut stack, "charge-customer", "/metrics").await;
+    let counted = "quadrille_passed_over_total{durable=\"charge-customer\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
+    let worker = "charge-customer";
+    eventually("it is ready again", async || {
+        page(&mut stack, worker, "/ready").await.contains("\r\n\r\nready").then_some(())
+    })
+    .await;
+    stack.quiet().await;
+    stack.check().await;
+}
+
+/// Everything but the walks one deadline behind the present.
+fn durables() -> impl Iterator<Item = Durable> {
+    FLOW.durables(None).into_iter().filter(|durable| !matches!(durable.role, Role::Deadline(_)))
+}
+
+/// Moves each durable past all that it should deliver, again and again.
+async fn pass_over(stack: &Stack) {
+    loop {
+        for Durable { name, stream, .. } in durables() {
+            let info = stack.raw.durable(&stream, &name).await;
+            if info["num_pending"] != 0 {
+                let last = stack.raw.stream(&stream).await["state"]["last_seq"].as_u64();
+                let body = json!({ "seq": last.unwrap() + 1 });
+                let verb = format!("CONSUMER.RESET.{stream}.{name}");
+                stack.raw.api(&verb, body).await.expect("the server moves a durable");
+            }
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn h53_orders_end_though_every_durable_passes_over_every_message() {
+    let mut stack = Stack::bare().await;
+    for row in FLOW.steps {
+        for _ in 0..2 {
+            stack.start(launch(row.worker)).await;
+        }
+    }
+    stack.fill_stock().await;
+    let hour = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    for Durable { name, stream, .. } in durables() {
+        stack.raw.pause(&stream, &name, hour).await;
+    }
+    let fates = [Fate::Completes, Fate::OutOfStock, Fate::Declined, Fate::NoCarrier];
+    let mut ids = stack.place_all("passed", &fates).await;
+    let cancelled = stack.place_all("cancelled", &[Fate::Completes]).await;
+    let wish = format!("orders.cancel.{}", cancelled[0]);
+    stack.raw.publish(&wish, &[], "").await.unwrap();
+    ids.extend(cancelled.clone());
+    tokio::select! {
+        () = pass_over(&stack) => {}
+        () = stack.closed(&ids) => {}
+    }
+    let delivered = async |durable: &Durable| {
+        let info = stack.raw.durable(&durable.stream, &durable.name).await;
+        info["delivered"]["consumer_seq"].as_u64().unwrap()
+    };
+    for durable in durables() {
+        assert_eq!(delivered(&durable).await, 0, "{} delivered nothing", durable.name);
+    }
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn h53_a_worker_whose_messages_do_not_come_is_not_ready_and_says_why() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    // Another client takes one message, and never settles it; the durable delivers no more.
+    let one = json!({ "max_ack_pending": 1, "ack_wait": 600_000_000_000_u64 });
+    stack.raw.change_durable("ORDERS", "charge-customer", one).await.unwrap();
+    let ids: Vec<SagaId> = stack.place_all("stuck", &[Fate::Completes; 2]).await;
+    eventually("one waits behind the other", async || {
+        let info = stack.raw.durable("ORDERS", "charge-customer").await;
+        (info["num_pending"] == 2).then_some(())
+    })
+    .await;
+    let context = async_nats::jetstream::new(stack.client());
+    let hoarder = context.get_consumer_from_stream("charge-customer", "ORDERS").await;
+    let hoarder: PullConsumer = hoarder.unwrap();
+    let mut taken = hoarder.fetch().max_messages(1).messages().await.unwrap();
+    assert!(taken.next().await.is_some());
+    stack.start(launch("charge-customer")).await;
+    let said = eventually("it is no longer ready", async || {
+        let said = page(&mut stack, "charge-customer", "/ready").await;
+        said.contains("not ready").then_some(said)
+    })
+    .await;
+    assert!(said.contains("503"), "{said}");
+    assert!(said.contains("undelivered") && said.contains("max_ack_pending"), "{said}");
+    let many = json!({ "max_ack_pending": 10_000, "ack_wait": 1_000_000_000_u64 });
+    stack.raw.change_durable("ORDERS", "charge-customer", many).await.unwrap();
+    eventually("it is ready again", async || {
+        let said = page(&mut stack, "charge-customer", "/ready").await;
+        said.contains("\r\n\r\nready").then_some(())
+    })
+    .await;
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
+}
