@@ -129,31 +129,57 @@ async fn a_wish_is_sent_once_more_only_if_it_came_in_vain() {
     stack.fill_stock().await;
     stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;
     let desk = open_one(&mut stack).await;
-    let id = SagaId::parse("early").unwrap();
-    let cancel = async || desk.http("POST", "/orders/early/cancel", &[], b"").await;
-    let (broker, released) = (stack.broker.clone(), FLOW.released(&FLOW.cancel_durable(), &id));
-    let sent_again =
-        async || broker.last(&FLOW.parked_stream(), &released).await.unwrap().is_some();
+    let ids = ["placed", "early"].map(|id| SagaId::parse(id).unwrap());
+    let cancel =
+        async |id: &str| desk.http("POST", &format!("/orders/{id}/cancel"), &[], b"").await.status;
+    let broker = stack.broker.clone();
+    let released = async |id: &str| {
+        let subject = format!("released.orders.complete-order-cancel.{id}");
+        let found = broker.last(&FLOW.parked_stream(), &subject).await.unwrap();
+        found.map(|stored| stored.sequence)
+    };
     // Nobody answers yet.
-    assert_eq!((cancel().await.status, cancel().await.status), (202, 202));
-    assert!(!sent_again().await, "it is on its way");
-    stack.start(impatient).await;
-    let answered = format!("orders.cancel-refused.{id}");
-    let answered = async || stack.broker.last(FLOW.stream, &answered).await.ok()?;
-    eventually("it waited in vain", answered).await;
-    let none = cancel().await;
-    assert_eq!(none.status, 404, "{none:?}");
-    assert!(!sent_again().await, "there is no order still");
+    desk.post(good(Some("placed")).to_string()).await;
+    assert_eq!([cancel("placed").await, cancel("placed").await], [202; 2]);
+    assert_eq!(released("placed").await, None, "it is on its way");
+    // A client's own wish comes before its order, and waits in vain.
+    stack.raw.publish("orders.cancel.early", &[], "").await.unwrap();
+    stack.start(impatient.clone()).await;
+    let found = async |slot: &str, id: &SagaId| {
+        broker.last(FLOW.stream, &format!("orders.{slot}.{id}")).await.ok()?
+    };
+    eventually("it waited in vain", async || found("cancel-refused", &ids[1]).await).await;
+    assert_eq!(cancel("early").await, 404);
+    assert_eq!(released("early").await, None, "there is no order still");
+    // Without a worker that hears it, it is sent once, however often it is asked.
+    stack.worker("complete-order").shut_down().await;
     desk.post(good(Some("early")).to_string()).await;
-    assert_eq!(cancel().await.status, 202);
-    assert!(sent_again().await);
-    let turned = format!("orders.refused.{id}");
-    let turned = async || stack.broker.last(FLOW.stream, &turned).await.ok()?;
-    eventually("it turns around", turned).await;
+    assert_eq!(cancel("early").await, 202);
+    let first = released("early").await;
+    assert!(first.is_some());
+    assert_eq!([cancel("early").await, cancel("early").await], [202; 2]);
+    assert_eq!(released("early").await, first);
+    stack.start(impatient).await;
+    for id in &ids {
+        eventually("it turns around", async || found("refused", id).await).await;
+    }
     stack.sandbox.clear_faults().await;
-    stack.closed(&[id]).await;
+    stack.closed(&ids).await;
     stack.quiet().await;
     stack.check().await;
+}
+
+#[tokio::test]
+async fn a_wish_for_what_is_no_order_is_answered_and_not_stored() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    let over_http = desk.http("POST", "/orders/nothing/cancel", &[], b"").await;
+    let over_nats = desk.ask("orders.cancel", &[], r#"{"order_id":"nothing"}"#).await;
+    assert_eq!((over_http.status, over_nats.status), (404, 404), "{over_http:?}");
+    assert_eq!(over_http.json(), over_nats.json());
+    let said = over_http.json()["type"].clone();
+    assert!(said.as_str().unwrap().ends_with(":not-found"), "{over_http:?}");
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 0);
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use super::envelope::{Occasion, Outgoing};
 use super::open::{Opening, Sender};
 use crate::broker::{Broker, Published};
 use crate::event::{self, runtime::CancelRequested};
+use crate::flow::Role;
+use crate::topology::parked_stream_name;
 use crate::{Flow, SagaId};
 
 /// The wish, to be sent as an opening is ([`open`](super::open::open)): whatever the slot holds is
@@ -35,8 +37,23 @@ pub fn wish(
     Some(Opening { slot, payload, sender: Sender::OnlyThisCall })
 }
 
-/// Asks once more; harmless if the saga has turned around, or cannot any longer.
+/// Asks once more, unless that was asked and nobody has heard it yet; harmless if the saga has
+/// turned around, or cannot any longer.
 pub async fn ask_again(broker: &dyn Broker, flow: &Flow, saga: &SagaId) -> Published {
     let subject = flow.released(&flow.cancel_durable(), saga);
-    broker.publish(&subject, Bytes::new()).await
+    match unheard(broker, flow, &subject).await {
+        Some(sequence) => Published::Stored { sequence },
+        None => broker.publish(&subject, Bytes::new()).await,
+    }
+}
+
+/// The release that its durable is still to deliver for the first time, so that whoever repeats a
+/// wish while no worker hears it fills no stream. Without an answer there is none.
+async fn unheard(broker: &dyn Broker, flow: &Flow, subject: &str) -> Option<u64> {
+    let stream = parked_stream_name(flow);
+    let release = broker.last(&stream, subject).await.ok()??;
+    let mut durables = flow.durables(Some(flow.closing().worker)).into_iter();
+    let durable = durables.find(|durable| durable.role == Role::Released)?;
+    let state = broker.durable(&stream, &durable.name).await.ok()??;
+    (state.delivered < release.sequence).then_some(release.sequence)
 }

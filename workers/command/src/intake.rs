@@ -115,9 +115,8 @@ impl Intake {
     /// as long as the broker does, because it makes an order end.
     ///
     /// # Errors
-    /// 409 for an order that is known to be past its pivot, 404 for one that was not placed in the
-    /// time that a wish waits, 503 where nothing was stored and a
-    /// later try may succeed, 504 where it is not known.
+    /// 409 for an order that is known to be past its pivot, 404 for one that is not in the log, 503
+    /// where nothing was stored and a later try may succeed, 504 where it is not known.
     pub async fn cancel(
         &self,
         saga: &SagaId,
@@ -134,9 +133,17 @@ impl Intake {
         if story.is_past_its_pivot(&FLOW) {
             return Err(problems::too_late(saga, story.state.phase == Phase::Completed));
         }
-        // What room there is left is for orders to end in.
-        if story.state.phase == Phase::Unknown && self.log.borrow().is_full {
-            return Err(problems::full());
+        if story.state.phase == Phase::Unknown {
+            // What room there is left is for orders to end in.
+            if self.log.borrow().is_full {
+                return Err(problems::full());
+            }
+            // A wish for what is no order would be looked after for half a minute.
+            let opening = FLOW.slot(FLOW.opens.slot, saga);
+            let placed = self.broker.last(FLOW.stream, opening.subject()).await;
+            if is_known && matches!(placed, Ok(None)) {
+                return Err(problems::not_placed(saga));
+            }
         }
         let cancels = FLOW.cancels().expect("the order flow has a cancellation");
         let wish = cancel::wish(&FLOW, saga, NAME, asked, traceparent);
@@ -154,9 +161,6 @@ impl Intake {
         // A wish without an answer is on its way; so repeating it fills no stream.
         let in_vain = story.events.iter().any(|line| line.slot == cancels.refused.slot);
         if when == When::Before && in_vain && story.state.turned_by.is_none() {
-            if story.state.phase == Phase::Unknown {
-                return Err(problems::not_placed(saga));
-            }
             match cancel::ask_again(&*self.broker, &FLOW, saga).await {
                 Published::Stored { .. } => {}
                 Published::Conflict | Published::Unknown(_) => {

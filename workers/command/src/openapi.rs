@@ -20,7 +20,7 @@ const PLACE: &[(u16, &str)] = &[
 
 const CANCEL: &[(u16, &str)] = &[
     (400, "No order's id"),
-    (404, "No such order was placed while the wish to cancel it waited"),
+    (404, "There is no such order in the log"),
     (408, "The body did not arrive in time"),
     (409, "Too late: the order is with the carrier, or completed; nothing was changed"),
     (413, "The body is too large"),
