@@ -18,14 +18,23 @@ fn line(id: &str) -> String {
     order.to_string()
 }
 
-/// 500 lines, of which every 25th is no order, each in another way.
-fn mixed() -> (String, Vec<u64>) {
+/// `QUADRILLE_TEST_LINES`, for the long form.
+fn lines() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a test's own environment")]
+    std::env::var("QUADRILLE_TEST_LINES").ok().and_then(|count| count.parse().ok()).unwrap_or(500)
+}
+
+/// So many lines, of which every 25th, or each hundredth part, is no order, each in another way.
+fn mixed(lines: u64) -> (String, Vec<u64>) {
     let (mut text, mut bad) = (String::from("\u{feff}"), Vec::new());
-    for number in 1..=500_u64 {
-        let good = line(&format!("L-{number}"));
+    let every = (lines / 100).max(25);
+    for line_number in 1..=lines {
+        // Numbered as if every 25th was bad.
+        let number = if line_number % every == 0 { line_number / every * 25 } else { 1 };
+        let good = line(&format!("L-{line_number}"));
         let written = match number {
             25 => good.replacen("\"quantity\":", "\"quantity\":-", 1),
-            50 => good.replacen(&format!("L-{number}"), "a b", 1),
+            50 => good.replacen(&format!("L-{line_number}"), "a b", 1),
             75 => "{".to_owned(),
             100 => "[]".to_owned(),
             125 => good.replacen("\"order_id\"", "\"not_an_id\"", 1),
@@ -35,7 +44,7 @@ fn mixed() -> (String, Vec<u64>) {
             _ => good.clone(),
         };
         if number % 25 == 0 {
-            bad.push(number);
+            bad.push(line_number);
         }
         text.push_str(&format!("{written}\r\n"));
     }
@@ -77,7 +86,9 @@ fn read(file: &Path) -> Vec<Value> {
 async fn every_line_gets_a_receipt_or_its_mistakes_and_a_second_run_places_nothing() {
     let stack = Stack::bare().await;
     let folder = tempfile::tempdir().unwrap();
-    let (text, bad) = mixed();
+    let count = lines();
+    let (text, bad) = mixed(count);
+    let (good, every) = (usize::try_from(count).unwrap() - bad.len(), (count / 100).max(25));
     let (orders, rejects) = (folder.path().join("orders.jsonl"), folder.path().join("bad.jsonl"));
     std::fs::write(&orders, &text).unwrap();
     let place =
@@ -85,13 +96,14 @@ async fn every_line_gets_a_receipt_or_its_mistakes_and_a_second_run_places_nothi
     let said = quadrille(&stack.server, &place).await;
     assert_eq!(said.code, Some(1), "{}", said.stderr);
     let told = documents(&said.stdout);
-    assert_eq!(numbers(&told), (1..=500).collect::<Vec<_>>(), "in the order of the lines");
+    assert_eq!(numbers(&told), (1..=count).collect::<Vec<_>>(), "in the order of the lines");
     let (placed, rejected): (Vec<Value>, Vec<Value>) =
         told.into_iter().partition(|one| one["sequence"].is_u64());
-    assert_eq!((placed.len(), numbers(&rejected)), (480, bad.clone()));
+    assert_eq!((placed.len(), numbers(&rejected)), (good, bad.clone()));
     assert_eq!(read(&rejects), rejected, "the file has what stdout has");
 
     let first = |line: u64| {
+        let line = line / 25 * every;
         let reject = rejected.iter().find(|one| one["line"] == line).expect("a reject");
         let mistake = &reject["mistakes"][0];
         (mistake["pointer"].as_str().unwrap(), mistake["code"].as_str().unwrap())
@@ -101,14 +113,16 @@ async fn every_line_gets_a_receipt_or_its_mistakes_and_a_second_run_places_nothi
     assert_eq!((first(75), first(100)), (("", "not-json"), ("", "invalid-field")));
     assert_eq!((first(125), first(150)), (("/order_id", "no-id"), ("", "not-json")));
     assert_eq!((first(175), first(200).0), (("", "not-json"), "/lines/0/unit_price/currency"));
-    assert_eq!(rejected[0]["text"], text.lines().nth(24).unwrap().trim_end());
+    assert_eq!(rejected[0]["text"], text.lines().nth(bad[0] as usize - 1).unwrap().trim_end());
 
     let log = async || stack.raw.messages("ORDERS").await;
     let before = log().await;
     let again = quadrille(&stack.server, &place).await;
     let again = documents(&again.stdout);
     let found = again.iter().filter(|one| one["placed"] == "before").count();
-    assert_eq!((found, before, log().await), (480, 480, 480), "no second order");
+    let all = u64::try_from(good).unwrap();
+    assert_eq!((found, before, log().await), (good, all, all), "no second order");
+    println!("{count} lines: {good} receipts, {} rejects; again: no second order", bad.len());
 }
 
 #[tokio::test]

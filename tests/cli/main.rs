@@ -9,6 +9,7 @@ mod breaker;
 mod held;
 mod lines;
 mod parked;
+mod recipes;
 mod replay;
 mod why;
 

@@ -5,11 +5,13 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::{Build, Fate, Stack, program};
 use tokio::process::Command;
+use tokio::time::Instant;
 
 use super::{Said, quadrille};
 
@@ -64,13 +66,23 @@ fn running_in(folder: &Path) -> usize {
     lines.filter(|line| String::from_utf8_lossy(line).contains(&name)).count()
 }
 
+/// `QUADRILLE_TEST_REPLAY`, for the long form.
+fn orders() -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a test's own environment")]
+    std::env::var("QUADRILLE_TEST_REPLAY").ok().and_then(|count| count.parse().ok()).unwrap_or(12)
+}
+
 #[tokio::test]
 async fn a_replay_ends_as_the_log_and_dials_no_real_service() {
     let stack = Stack::running(1).await;
     let folder = tempfile::tempdir().unwrap();
-    let fates: Vec<_> = Fate::ALL.into_iter().cycle().take(12).collect();
+    let count = orders();
+    let fates: Vec<_> = Fate::ALL.into_iter().cycle().take(count).collect();
+    let began = Instant::now();
     let ids = stack.place_all("again", &fates).await;
-    stack.closed(&ids).await;
+    let ended = stack.closed_within(&ids, Duration::from_secs(60 + count as u64 / 10)).await;
+    ended.unwrap_or_else(|open| panic!("{open}"));
+    println!("{count} orders ended in {:.1?}", began.elapsed());
     let exported = quadrille(&stack.server, "export").await.stdout;
     let log = folder.path().join("log.jsonl");
     let (gateway, calls) = real_services();
@@ -79,11 +91,13 @@ async fn a_replay_ends_as_the_log_and_dials_no_real_service() {
         let line = format!("replay --log {} {line} --json", log.display());
         replay(folder.path(), &line, &gateway).await
     };
+    let began = Instant::now();
     let said = replayed(&format!("{exported}garbage\n"), "").await;
+    println!("replayed in {:.1?}: {}", began.elapsed(), said.stdout.lines().last().unwrap_or(""));
     let verdict = last_line(&said);
     assert_eq!(
         (said.code, &verdict["same"]),
-        (Some(0), &json!(12)),
+        (Some(0), &json!(count)),
         "{}{}",
         said.stdout,
         said.stderr
@@ -98,7 +112,10 @@ async fn a_replay_ends_as_the_log_and_dials_no_real_service() {
     let said = replayed(&other, "").await;
     let differs: Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
     assert_eq!((said.code, &differs["order"]), (Some(1), &json!("again-4")), "{}", said.stdout);
-    assert_eq!((&differs["slot"], &last_line(&said)["same"]), (&json!("payment"), &json!(11)));
+    assert_eq!(
+        (&differs["slot"], &last_line(&said)["same"]),
+        (&json!("payment"), &json!(count - 1))
+    );
 
     let none = replayed(&exported, "--from 999999").await;
     assert_eq!(none.code, Some(2));

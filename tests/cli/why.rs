@@ -124,3 +124,52 @@ async fn what_keeps_an_order_at_a_service_is_named_with_its_error() {
     stack.closed(&[id("refused-3")]).await;
     assert_eq!(why(&stack, "refused-3").await["code"], "completed");
 }
+
+/// An order whose time is over while a worker is missing: what is said of it, and how long each of
+/// the two turns took is printed.
+async fn overdue(missing: &'static str, slot: &str, refusal: &str) {
+    let mut stack = Stack::bare().await;
+    for row in schemas::order_fulfilment::FLOW.steps {
+        if row.worker != missing {
+            let launch = Launch::of(row.worker).env("QUADRILLE_DEADLINE__SAGA", "3s");
+            stack.start(launch).await;
+        }
+    }
+    stack.fill_stock().await;
+    stack.place(&id("D1"), &order(Fate::Completes, 0)).await.unwrap();
+    let found = async |slot: &str| {
+        let subject = format!("orders.{slot}.D1");
+        let found = quadrille::broker::Broker::last(&stack.broker, "ORDERS", &subject).await;
+        found.unwrap()
+    };
+    let refused = eventually("it is refused", async || found(slot).await).await;
+    assert!(String::from_utf8_lossy(&refused.payload).contains(refusal), "{refused:?}");
+    let due = found("placed").await.unwrap().stored_at + SignedDuration::from_secs(3);
+    let late = refused.stored_at.duration_since(due).as_millis();
+    if missing == "charge-customer" {
+        stalls(&stack, "D1", "no-worker", "start charge-customer").await;
+        let trace = quadrille(&stack.server, "trace D1").await.stdout;
+        assert!(trace.contains("cancelling"), "{trace}");
+    }
+    let began = Timestamp::now();
+    stack.start(Launch::of(missing)).await;
+    stack.closed(&[id("D1")]).await;
+    let closed = eventually("it is closed", async || {
+        let subject = "orders.closed.D1";
+        quadrille::broker::Broker::last(&stack.broker, "ORDERS", subject).await.unwrap()
+    })
+    .await;
+    let after = closed.stored_at.duration_since(began).as_millis();
+    println!(
+        "without {missing}: {refusal} {late} ms after its time, closed {after} ms after start"
+    );
+    assert_eq!(why(&stack, "D1").await["code"], "cancelled");
+    stack.quiet().await;
+    stack.check().await;
+}
+
+#[tokio::test]
+async fn an_order_whose_time_is_over_waits_for_the_worker_that_is_missing() {
+    overdue("charge-customer", "payment", "payment.refused.v1").await;
+    overdue("ship-order", "pivot", "order.stop.v1").await;
+}

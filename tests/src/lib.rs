@@ -17,3 +17,4 @@ pub mod invariants;
 
 pub mod crash;
 pub mod storm;
+pub mod weather;

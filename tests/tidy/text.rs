@@ -11,6 +11,8 @@ const WIDTH: usize = 100;
 const SLEEPS: &[(&str, &str)] = &[
     ("tests/harness/src/eventually.rs", "looks again; all other tests wait with it"),
     ("tests/src/storm.rs", "looks again, within the limit of the storm"),
+    ("tests/src/weather.rs", "a server stands still for so long; publishes again"),
+    ("tests/saga/hazards/passed.rs", "moves durables again and again"),
     ("tests/contract/slots.rs", "writers try again after a jittered pause"),
     ("tests/contract/faults.rs", "a fault comes at a random moment"),
     ("tests/query/kills.rs", "a kill comes at a random moment"),

@@ -1,5 +1,5 @@
-//! Messages that a durable passes over, or does not deliver, are noticed by the log, not by what the
-//! broker says is pending.
+//! Messages that a durable passes over, or does not deliver, are noticed by the log, not by what
+//! the broker says is pending.
 
 use std::time::Duration;
 
