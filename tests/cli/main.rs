@@ -8,6 +8,7 @@ mod bad_day;
 mod breaker;
 mod held;
 mod lines;
+mod open;
 mod parked;
 mod recipes;
 mod replay;

@@ -13,7 +13,8 @@ Examples:
   quadrille why A123                     what it waits for, and what to do
   quadrille cancel A123                  take an order back, as long as it is not shipped
   quadrille parked ls                    what was set aside, and why
-  quadrille orders ls --state open       which orders are open, and whom they wait for
+  quadrille open                         what is open, longest wait first, from the log itself
+  quadrille orders ls --customer cus_1   orders by anything, from a query worker
   quadrille topology plan                what the broker lacks
   quadrille breaker show                 which outside services give no answer
   quadrille stock show --json            what is in stock, for a script

@@ -1,5 +1,5 @@
-//! The operator's tool for the sagas of any flow: `topology`, `trace`, `why`, `cancel`, `parked`,
-//! `breaker` and `completions`.
+//! The operator's tool for the sagas of any flow: `topology`, `trace`, `why`, `open`, `cancel`,
+//! `parked`, `breaker` and `completions`.
 //!
 //! ```no_run
 //! # use quadrille::flow::{Flow, opens, step};
@@ -33,6 +33,7 @@ mod tool;
 pub mod topology;
 pub mod trace;
 pub mod why;
+pub mod open;
 pub mod cancel;
 pub mod parked;
 pub mod breaker;
@@ -54,6 +55,7 @@ Examples:
   {tool} topology plan               what the broker lacks
   {tool} trace A123                  the whole story of one saga
   {tool} why A123                    what a saga waits for, and what to do
+  {tool} open                        what is open, longest wait first
   {tool} cancel A123                 take a saga back
   {tool} parked ls                   what was set aside, and why
   {tool} breaker show                which outside services give no answer
@@ -66,6 +68,7 @@ pending (topology).";
 pub enum Verb {
     Trace(trace::TraceArgs),
     Why(why::WhyArgs),
+    Open(open::OpenArgs),
     Cancel(cancel::CancelArgs),
     #[command(subcommand)]
     Parked(parked::ParkedCommand),
@@ -104,6 +107,7 @@ impl Verb {
         match self {
             Self::Trace(args) => trace::run(&args, tool).await,
             Self::Why(args) => why::run(&args, tool).await,
+            Self::Open(args) => open::run(&args, tool).await,
             Self::Cancel(args) => cancel::run(&args, tool).await,
             Self::Parked(command) => parked::run(&command, tool).await,
             Self::Topology(command) => topology::run(&command, tool).await,

@@ -18,8 +18,9 @@ pub(crate) async fn ask(
     let asked = broker.request(subject, question.to_string().into()).await;
     let answer = asked.map_err(|error| {
         anyhow::Error::new(error).context("no query worker was reached").advise(
-            "a query worker must be running on this broker: `quadrille dev` runs one, and \
-             `nats micro ls` lists those that run",
+            "a query worker must be running on this broker: `nats micro ls` lists those that run. \
+             Without one, `quadrille open` lists what is open, and `quadrille trace ID` tells an \
+             order's story, from the log itself",
         )
     })?;
     match answer {

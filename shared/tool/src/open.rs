@@ -1,0 +1,210 @@
+//! `open`: which sagas have not ended, read from the log alone. A projection answers this faster,
+//! and by more than the wait; this works whenever the log can be read.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::Args;
+use jiff::Timestamp;
+use quadrille::broker::{Broker, Stored, Unavailable};
+use quadrille::log::parked;
+use quadrille::log::story::{self, Phase, Story, milliseconds};
+use quadrille::nats::NatsBroker;
+use quadrille::{Flow, SagaId};
+use serde::Serialize;
+
+use crate::output::{self, Advise, QUIET, Ui, duration};
+use crate::tool::Tool;
+use crate::trace::server_time;
+
+const EXAMPLES: &str = "\
+Examples:
+  {tool} open
+  {tool} open --limit 10
+  {tool} open --limit 1000 --json | jq -r .id
+  {tool} open --json | jq 'select(.waits_ms > 600000)'
+
+Those that wait longest come first. It reads the subjects of two slots, and the events of what is
+not closed, with the reads that any client has: no worker and no projection need to run.
+Of a million sagas that takes some seconds. A saga whose last slot holds an event that counts for
+nothing is not listed; `{tool} trace ID` shows it.
+
+Exit codes: 0 answered, whatever is open; 1 there is no log, or the broker does not answer.";
+
+/// List what is open, longest wait first, from the log itself
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct OpenArgs {
+    /// Rows, at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// Print JSON, one line for each
+    #[arg(long)]
+    json: bool,
+}
+
+/// Slots in one request; an event may have 64 KB, and the server takes 1,024 subjects.
+const SLOTS: usize = 100;
+
+/// What a narrow terminal can do without, first of all.
+const EXPENDABLE: [&str; 3] = ["age", "opened (UTC)", "reason"];
+
+/// A saga that has not ended. Its names in JSON are those of a query worker's lists, so that a
+/// script may ask either.
+#[derive(Debug, PartialEq, Serialize)]
+struct Row {
+    id: String,
+    state: Phase,
+    waits_for: Option<String>,
+    waits_since: Option<Timestamp>,
+    waits_ms: Option<f64>,
+    /// What turned it around, or why its next message was set aside.
+    reason: Option<String>,
+    opened: Option<u64>,
+    opened_at: Option<Timestamp>,
+    age_ms: Option<f64>,
+}
+
+/// Lists them.
+///
+/// # Errors
+/// When there is no log, or the broker does not answer.
+pub async fn run(args: &OpenArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
+    let Tool { flow, ui, .. } = tool;
+    let connection = tool.connect().await?;
+    let broker = &connection.broker;
+    if broker.state(flow.stream).await?.is_none() {
+        let (stream, url) = (broker.names().stream(flow.stream), &connection.url);
+        return Err(anyhow!("there is no log {stream} at {url}")
+            .advise(format!("is it the right broker? `{} topology plan` says more", ui.tool)));
+    }
+    let open = unclosed(broker, flow).await?;
+    let stories = stories(broker, flow, &open, *ui).await?;
+    let now = server_time(broker, flow).await?;
+    let rows = worst_first(flow, &stories, now);
+    let shown = &rows[..rows.len().min(args.limit)];
+    if args.json {
+        shown.iter().try_for_each(output::json)?;
+    } else if !shown.is_empty() {
+        output::data(&table(shown, ui.width))?;
+    }
+    ui.note(ui.on_stderr.paint(QUIET, summary(rows.len(), shown.len(), ui.tool)));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sagas that were opened and have nothing in their last slot, in the order of their ids.
+async fn unclosed(broker: &NatsBroker, flow: &Flow) -> Result<Vec<SagaId>, Unavailable> {
+    // Closed ones first: what ends in between is read below, and found to have ended.
+    let closed: HashSet<_> = ids(broker, flow, flow.closing().slot).await?.into_iter().collect();
+    let opened: BTreeSet<_> = ids(broker, flow, flow.opens.slot).await?.into_iter().collect();
+    Ok(opened.into_iter().filter(|id| !closed.contains(id)).collect())
+}
+
+/// Of those that have something in `slot`; what is no id is no saga.
+async fn ids(broker: &NatsBroker, flow: &Flow, slot: &str) -> Result<Vec<SagaId>, Unavailable> {
+    let subjects = broker.subjects(flow.stream, &flow.filter(slot)).await?;
+    Ok(subjects.iter().filter_map(|subject| Some(flow.parse_subject(subject)?.1)).collect())
+}
+
+/// Reads many stories at once; two requests for about a dozen of them.
+async fn stories(
+    broker: &NatsBroker,
+    flow: &Flow,
+    sagas: &[SagaId],
+    ui: Ui,
+) -> anyhow::Result<Vec<Story>> {
+    let slots: BTreeSet<_> = flow.events().into_iter().map(|(slot, _)| slot).collect();
+    let parked_stream = flow.parked_stream();
+    let mut stories = Vec::new();
+    for ids in sagas.chunks((SLOTS / slots.len()).max(1)) {
+        let of_one = |id| slots.iter().map(move |slot| format!("{}.{slot}.{id}", flow.subjects));
+        let subjects = ids.iter().flat_map(of_one).collect();
+        let filters = ids.iter().flat_map(|id| parked::filters(flow, id)).collect();
+        let (events, parked) = tokio::try_join!(
+            broker.last_of_many(flow.stream, subjects),
+            broker.last_of_many(&parked_stream, filters),
+        )?;
+        let (mut events, mut parked) = (by_saga(events), by_saga(parked));
+        stories.extend(ids.iter().map(|id| {
+            let take = |of: &mut BTreeMap<String, Vec<Stored>>| of.remove(id.as_str());
+            let (events, parked) = (take(&mut events), take(&mut parked));
+            story::tell(flow, id, &events.unwrap_or_default(), &parked.unwrap_or_default())
+        }));
+        if ui.watched && stories.len() % 1_000 < ids.len() && stories.len() >= 1_000 {
+            let far = format!("read {} of {}", stories.len(), sagas.len());
+            ui.note(ui.on_stderr.paint(QUIET, far));
+        }
+    }
+    Ok(stories)
+}
+
+/// Each subject of events, of parked messages and of releases ends with the id.
+fn by_saga(messages: Vec<Stored>) -> BTreeMap<String, Vec<Stored>> {
+    let mut of = BTreeMap::<_, Vec<_>>::new();
+    for message in messages {
+        let id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
+        of.entry(id).or_default().push(message);
+    }
+    of
+}
+
+/// Those that wait longest first; after them, those in which it is nobody's turn.
+fn worst_first(flow: &Flow, stories: &[Story], now: Timestamp) -> Vec<Row> {
+    let has_ended =
+        |story: &&Story| matches!(story.state.phase, Phase::Completed | Phase::Cancelled);
+    let mut rows: Vec<_> =
+        stories.iter().filter(|one| !has_ended(one)).map(|story| row(flow, story, now)).collect();
+    rows.sort_by_key(|row| {
+        let since = row.waits_since;
+        (since.is_none(), since, row.opened)
+    });
+    rows
+}
+
+fn row(flow: &Flow, story: &Story, now: Timestamp) -> Row {
+    let state = &story.state;
+    let opening = story.events.iter().find(|line| line.slot == flow.opens.slot);
+    let waits = state.waits_for.as_ref();
+    let age = |since| milliseconds(since, now).max(0.0);
+    let set_aside = || story.parked.last().map(|parked| parked.reason.clone());
+    let turned = state.turned_by.as_ref().map(|turn| turn.reason.clone());
+    Row {
+        id: story.id.to_string(),
+        state: state.phase,
+        waits_for: waits.map(|waits| waits.worker.clone()),
+        waits_since: waits.map(|waits| waits.since),
+        waits_ms: waits.map(|waits| age(waits.since)),
+        reason: if state.phase == Phase::Parked { set_aside() } else { turned },
+        opened: opening.map(|line| line.sequence),
+        opened_at: opening.map(|line| line.stored_at),
+        age_ms: opening.map(|line| age(line.stored_at)),
+    }
+}
+
+fn table(rows: &[Row], width: Option<usize>) -> String {
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let time = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), duration);
+    let cells = |row: &Row| {
+        let opened = row.opened_at.map(|at| at.strftime("%Y-%m-%d %H:%M:%S").to_string());
+        let state = format!("{:?}", row.state).to_lowercase();
+        let reason = quadrille::ids::shown(&text(&row.reason), 60);
+        let (waits, since) = (text(&row.waits_for), time(row.waits_ms));
+        vec![row.id.clone(), state, waits, since, reason, text(&opened), time(row.age_ms)]
+    };
+    let headings = ["id", "state", "waits for", " for", "reason", "opened (UTC)", " age"];
+    let rows: Vec<_> = rows.iter().map(cells).collect();
+    output::table_within(width, &headings, &rows, &EXPENDABLE)
+}
+
+fn summary(open: usize, shown: usize, tool: &str) -> String {
+    let why = format!("`{tool} why ID` says why");
+    match (open, shown) {
+        (0, _) => "nothing is open".to_owned(),
+        (open, shown) if open == shown => format!("{open} open; {why}"),
+        (open, shown) => format!("{open} open, {shown} of them shown (--limit); {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
