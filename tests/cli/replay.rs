@@ -22,6 +22,8 @@ fn command(folder: &Path, line: &str, gateway: &str) -> Command {
         .env_clear()
         .env("TMPDIR", folder)
         .env("QUADRILLE_NATS_SERVER", nats_server())
+        .env("QUADRILLE_FLOW__ORDER__STREAM", "SHOP")
+        .env("QUADRILLE_FLOW__ORDER__PREFIX", "eu.shop")
         .env("QUADRILLE_CHARGE_CUSTOMER__URL", gateway)
         .env("QUADRILLE_SHIP_ORDER__URL", gateway)
         .env("QUADRILLE_SHIP_ORDER__QUOTE_URL", gateway)

@@ -1,11 +1,15 @@
 //! `quadrille dev` in one folder, again and again.
 
+use std::time::Duration;
+
 use harness::binaries::{Build, nats_server, program};
 use harness::folder::Folder;
 use harness::process::Process;
+use quadrille::http::Client;
 use serde_json::Value;
 use tests::eventually::eventually;
 use tokio::process::Command;
+use tokio::time::Instant;
 
 use crate::shop::quadrille;
 
@@ -32,7 +36,12 @@ async fn a_second_run_has_the_ports_of_the_first() {
     for _ in 0..2 {
         let mut running = dev(&folder, &["--no-demo"]);
         let mut addresses = addresses(&folder).await;
-        addresses["pid"] = Value::Null;
+        let worker = &addresses["workers"]["charge-customer"];
+        let url = worker.as_str().expect("an address").to_owned();
+        let health = Client::new(&url, None, Duration::from_secs(5)).unwrap();
+        let soon = Instant::now() + Duration::from_secs(5);
+        assert_eq!(health.get("/ready", soon).await.unwrap().status.as_u16(), 200);
+        (addresses["pid"], addresses["workers"]) = (Value::Null, Value::Null);
         seen.push(addresses);
         assert!(running.shut_down().await.success(), "{}", running.said());
     }

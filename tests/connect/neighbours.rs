@@ -151,9 +151,9 @@ async fn the_whole_demo_runs_beside_them() {
     let output = tokio::process::Command::new(program(Build::Shipped, "quadrille"))
         .env_clear()
         .env("QUADRILLE_NATS_SERVER", harness::binaries::nats_server().unwrap())
-        .env("QUADRILLE_FLOW__ORDER__STREAM", "SHOP")
+        // One name in the way that the workers know, too, and one that only this command is told.
         .env("QUADRILLE_FLOW__ORDER__PREFIX", "shop")
-        .args(["dev", "--demo-only", "--data"])
+        .args(["dev", "--demo-only", "--flow-stream", "SHOP", "--data"])
         .arg(data.path())
         .output()
         .await

@@ -158,7 +158,8 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     let opening = names.subject(&opening.replace('*', &format!("{id}-2"))).into_owned();
     let story = names.subject(&format!("{}.*.{id}-2", FLOW.subjects)).into_owned();
     let service = names.subject("orders.place");
-    let Addresses { nats, sandbox, command, query, data, .. } = &running.addresses;
+    let Addresses { nats, sandbox, command, query, workers, data, .. } = &running.addresses;
+    let one = workers.get("charge-customer").map_or("", String::as_str);
     let line = |name: &str, value: &str| format!("  {name:<9} {value}");
     let title = |text: &str| ui.on_stderr.paint(STRONG, text);
     let sample = quadrille::Event::to_data(&Sample::default().placed()?);
@@ -174,6 +175,10 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         line("sandbox", sandbox),
         line("ledger", &data.join("ledger.jsonl").display().to_string()),
         line("logs", &data.join("logs").display().to_string()),
+        line(
+            "metrics",
+            &format!("{one}/metrics  (charge-customer; of all: dev.json beside the logs)"),
+        ),
         String::new(),
         title("Try, in another terminal of this folder:"),
         format!("  {quadrille} place --id {id}-1 --wait && {quadrille} trace {id}-1"),
@@ -218,7 +223,7 @@ pub(crate) enum StopSignal {
 
 impl StopSignal {
     /// As a shell reports a program that the signal has ended: 128 and its number.
-    fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Hangup => 129,
             Self::Interrupt => 130,

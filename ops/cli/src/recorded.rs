@@ -28,6 +28,10 @@ pub(crate) use backup::Restored;
 pub(crate) use export::Line;
 pub(crate) use select::Selection;
 
+/// What helps with a log from a broker on which the flow has other names.
+pub(crate) const OTHER_NAMES: &str =
+    "one that has other names there is read with --flow-stream NAME and --flow-prefix PREFIX";
+
 /// Messages that are read at once.
 const PAGE: usize = 512;
 
@@ -136,7 +140,7 @@ impl Recorded {
             let stream = Self::stream(broker, FLOW.stream, &name, Some(restored)).await?;
             return Ok(Self { whole, ..stream });
         }
-        let files = dump::Files::open(path)?;
+        let files = dump::Files::open(path, tool.target.names(&FLOW)?)?;
         if files.is_empty() {
             return Err(anyhow!("{name} is no recorded log: it has no backup and no 1.json")
                 .advise("see `quadrille replay --help` for what is"));

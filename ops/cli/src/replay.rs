@@ -3,7 +3,8 @@
 //!
 //! The workers are the real programs beside this one: the ones that you have just built. Broker,
 //! sandbox and folder are this command's own and end with it; no setting that names a real service
-//! is read, because every address is given to the workers as a flag, which beats all else.
+//! is read, because every address is given to the workers as a flag, which beats all else. There
+//! the flow has its usual names, whatever it is called on the broker that the log is from.
 
 mod again;
 mod compare;
@@ -22,7 +23,7 @@ use quadrille_tool::output::Advise;
 use schemas::order_fulfilment::FLOW;
 
 use crate::dev::stop_signal;
-use crate::recorded::{Read, Recorded, Selection, ServerArgs};
+use crate::recorded::{OTHER_NAMES, Read, Recorded, Selection, ServerArgs};
 use report::Report;
 use stage::{Pace, Stage};
 use tale::Tales;
@@ -137,7 +138,10 @@ async fn read(args: &ReplayArgs, tool: &Tool) -> anyhow::Result<Tales> {
     let found = match (messages, strange) {
         (0, _) => "it has no messages".to_owned(),
         (all, strange) if all == strange => {
-            format!("it has {all} messages, and none is of an order: it is of another flow")
+            format!(
+                "it has {all} messages, and none is of an order: it is of another flow; \
+                 {OTHER_NAMES}"
+            )
         }
         (all, _) => format!("it has {all} messages, and no order that was placed in this range"),
     };

@@ -1,5 +1,6 @@
 //! A `quadrille dev` that runs on this machine, so that the commands beside it find its broker.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use quadrille_tool::connect::{DefaultBroker, Found, LOCAL};
@@ -63,6 +64,10 @@ pub(crate) struct Addresses {
     pub(crate) command: String,
     /// Where questions about orders are answered over HTTP.
     pub(crate) query: String,
+    /// Where each worker and service answers `/ready` and `/metrics`; one that is started again has
+    /// another address.
+    #[serde(default)]
+    pub(crate) workers: BTreeMap<String, String>,
     /// The data folder, absolute.
     pub(crate) data: PathBuf,
     /// The process id of the supervisor.

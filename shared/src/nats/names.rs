@@ -60,6 +60,14 @@ impl Names {
         Ok(Self(Some(Arc::new(Own { usual: flow.stream, stream, prefix }))))
     }
 
+    /// What a worker must be told to use these names, as its settings: `flow.trip.stream=HOLIDAYS`.
+    pub fn settings(&self, flow: &Flow) -> Vec<String> {
+        let Some(own) = &self.0 else { return Vec::new() };
+        let given = [("stream", &own.stream), ("prefix", &own.prefix)];
+        let given = given.into_iter().filter_map(|(key, name)| Some((key, name.as_ref()?)));
+        given.map(|(key, name)| format!("flow.{}.{key}={name}", flow.saga)).collect()
+    }
+
     /// What the broker calls a stream of the flow.
     pub fn stream<'n>(&self, usual: &'n str) -> Cow<'n, str> {
         let Some(own) = &self.0 else { return usual.into() };
@@ -106,7 +114,8 @@ impl Names {
         }
     }
 
-    pub(super) fn stored(&self, stored: Stored) -> Stored {
+    /// A message under the subject that the flow gives it.
+    pub fn stored(&self, stored: Stored) -> Stored {
         Stored { subject: self.usual(stored.subject), ..stored }
     }
 
@@ -162,6 +171,8 @@ mod tests {
         assert_eq!(both.subject("$KV.attempts.k.1"), "$KV.SHOP_attempts.k.1");
         assert_eq!(both.subject("orders.placed.A1"), "eu.shop.orders.placed.A1");
         assert_eq!(both.usual("eu.shop.orders.placed.A1".to_owned()), "orders.placed.A1");
+        let told = ["flow.order.stream=SHOP", "flow.order.prefix=eu.shop"];
+        assert_eq!(both.settings(&FLOW), told);
         let prefix = Names::new(&FLOW, None, Some("eu.shop")).unwrap();
         assert_eq!(prefix.stream("ORDERS"), "ORDERS");
         assert_eq!(prefix.stream("KV_attempts"), "KV_eu_shop_attempts");

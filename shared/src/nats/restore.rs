@@ -37,7 +37,7 @@ impl NatsBroker {
         for of_the_old_place in ["placement", "mirror", "sources", "republish"] {
             config.as_object_mut().map(|config| config.remove(of_the_old_place));
         }
-        let subject = format!("$JS.API.STREAM.RESTORE.{stream}");
+        let subject = format!("$JS.API.STREAM.RESTORE.{}", self.names.stream(stream));
         let answer = api::request::<Answer>(&self.client, subject, manifest.to_string()).await;
         let answer = answer.found(&[])?;
         let Answer { deliver_subject } =

@@ -80,10 +80,12 @@ impl Program {
         let arguments = self.arguments.lock().expect("nothing panics under this lock").clone();
         let ourselves = std::env::current_exe()?;
         let mut command = Command::new(ourselves);
-        // The broker is our own, whatever login another one takes.
+        // The broker is our own, whatever login another one takes, and whatever the flow's streams
+        // are called there: the arguments say what they are called here.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("QUADRILLE_NATS__") {
-                command.env_remove(name);
+            let variable = name.to_string_lossy();
+            if ["QUADRILLE_NATS__", "QUADRILLE_FLOW__"].iter().any(|of| variable.starts_with(of)) {
+                command.env_remove(&name);
             }
         }
         command

@@ -16,11 +16,13 @@ pub(crate) struct OwnBroker {
 }
 
 impl OwnBroker {
+    /// One that calls the streams and subjects of the flow by these names.
+    ///
     /// # Errors
     /// When there is no such program, or it does not start.
-    pub(crate) async fn start(nats_server: &Path, ui: Ui) -> anyhow::Result<Self> {
+    pub(crate) async fn start(nats_server: &Path, names: Names, ui: Ui) -> anyhow::Result<Self> {
         let folder = Folder::open(Place::Temporary, false, ui).await?;
-        let mut stack = Stack::new(folder, Names::default(), ui);
+        let mut stack = Stack::new(folder, names, ui);
         match stack.start_broker(nats_server).await {
             Ok(broker) => Ok(Self { stack, broker }),
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use quadrille::nats::Names;
 use quadrille_tool::output::Advise;
 use schemas::order_fulfilment::FLOW;
 
@@ -25,9 +26,9 @@ pub(super) fn is_worker(name: &str) -> bool {
     workers_and_services().any(|worker| worker == name)
 }
 
-/// The setting by which a service over HTTP listens.
-pub(super) fn listen(service: &str, address: &str) -> String {
-    format!("{service}.listen={address}")
+/// The setting by which a section of a program's settings listens.
+pub(super) fn listen(section: &str, address: &str) -> String {
+    format!("{section}.listen={address}")
 }
 
 /// The folder of the workers' and the sandbox's binaries: they are built together with this one.
@@ -78,15 +79,16 @@ pub(super) fn sandbox_arguments(folder: &Folder, port: Option<u16>) -> Vec<Strin
 pub(super) fn worker_arguments(
     folder: &Folder,
     worker: &str,
-    nats: &str,
+    (nats, names): (&str, &Names),
     sandbox: &str,
 ) -> Vec<String> {
     let address = folder.run_file(&format!("{worker}.address"));
-    let mut settings = vec![
+    let mut settings = names.settings(&FLOW);
+    settings.extend([
         format!("nats.url={nats}"),
-        "health.listen=127.0.0.1:0".to_owned(),
+        listen("health", "127.0.0.1:0"),
         format!("health.address_file={}", address.display()),
-    ];
+    ]);
     settings.extend(match worker {
         "reserve-inventory" => vec![format!("{worker}.opening_stock={DEMO_STOCK}")],
         "charge-customer" => vec![format!("{worker}.url={sandbox}/payment")],

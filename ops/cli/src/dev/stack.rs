@@ -1,5 +1,7 @@
 //! Everything that `dev` runs, started in the order in which it is needed and stopped in reverse.
 
+mod addresses;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +14,6 @@ use quadrille::topology::{Keep, Profile, Topology};
 use quadrille_tool::output::{Advise, Ui};
 use quadrille_tool::topology::{Permission, apply};
 use schemas::order_fulfilment::FLOW;
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -117,7 +118,7 @@ impl Stack {
             self.ready(broker, || self.server_url(broker)),
             self.ready(sandbox, || self.sandbox_url(sandbox)),
         )?;
-        let (urls, name) = (vec![nats.clone()], Some(self.ui.tool.to_owned()));
+        let (urls, name) = (vec![nats.clone()], Some(self.ui.name().to_owned()));
         let names = self.names.clone();
         let options = NatsOptions { urls, names, name, ..NatsOptions::default() };
         let connected = nats::connect(&options).await?;
@@ -128,7 +129,8 @@ impl Stack {
         applied.map_err(|error| error.advise(RESERVED))?;
         let mut workers = Vec::new();
         for worker in workers_and_services() {
-            let mut arguments = programs::worker_arguments(&self.folder, worker, &nats, &sandbox);
+            let broker = (nats.as_str(), &self.names);
+            let mut arguments = programs::worker_arguments(&self.folder, worker, broker, &sandbox);
             let port = match worker {
                 COMMAND => Some(args.command_port.or(last.command)),
                 QUERY => Some(args.query_port.or(last.query)),
@@ -143,8 +145,11 @@ impl Stack {
         let all = workers.iter().map(|worker| this.worker_ready(*worker));
         futures::future::try_join_all(all).await?;
         let (command, query) = (self.http_url(COMMAND)?, self.http_url(QUERY)?);
-        let data = self.folder.path.clone();
-        let addresses = Addresses { nats, sandbox, command, query, data, pid: std::process::id() };
+        let (data, pid) = (self.folder.path.clone(), std::process::id());
+        let workers =
+            workers_and_services().map(|name| Ok((name.to_owned(), self.health_url(name)?)));
+        let workers = workers.collect::<anyhow::Result<_>>()?;
+        let addresses = Addresses { nats, sandbox, command, query, workers, data, pid };
         self.folder.announce(&addresses)?;
         self.folder.remember(&addresses)?;
         self.restart.send_replace(true);
@@ -161,8 +166,9 @@ impl Stack {
         let arguments = programs::server_arguments(&self.folder, None);
         let broker = self.keep("nats-server", nats_server, arguments);
         let url = self.ready(broker, || self.server_url(broker)).await?;
-        let (urls, name) = (vec![url], Some(self.ui.tool.to_owned()));
-        Ok(nats::connect(&NatsOptions { urls, name, ..NatsOptions::default() }).await?)
+        let (urls, name) = (vec![url], Some(self.ui.name().to_owned()));
+        let names = self.names.clone();
+        Ok(nats::connect(&NatsOptions { urls, names, name, ..NatsOptions::default() }).await?)
     }
 
     /// Stops the workers, which finish what they have in hand, then the sandbox and the broker.
@@ -178,6 +184,10 @@ impl Stack {
 
     /// Keeps a temporary folder after all, because after a failed run its logs say why.
     pub(super) fn keep_temporary(&mut self) {
+        // Where nothing was started, there is nothing to see.
+        if self.kept.is_empty() {
+            return;
+        }
         if let Some(path) = self.folder.keep() {
             self.ui.note(format!("logs and data are kept for a look: {}", path.display()));
         }
@@ -205,16 +215,6 @@ impl Stack {
         tasks.spawn(work);
         self.kept.push(kept);
         self.kept.len() - 1
-    }
-
-    /// Where a service listens; a restarted one will listen there too.
-    fn http_url(&self, service: &str) -> anyhow::Result<String> {
-        let address = std::fs::read_to_string(self.folder.run_file(&format!("{service}.http")))?;
-        let kept = self.kept.iter().find(|kept| kept.program.name == service);
-        let program = &kept.context("it was started")?.program;
-        let old = programs::listen(service, "127.0.0.1:0");
-        program.replace(&old, programs::listen(service, &address));
-        Ok(format!("http://{address}"))
     }
 
     /// Asks until there is an answer; fails if the program ends first.
@@ -255,30 +255,5 @@ impl Stack {
             sleep(POLL).await;
         }
         Ok(())
-    }
-
-    /// Where the broker listens; a restarted one will listen there too.
-    fn server_url(&self, at: usize) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Ports {
-            nats: Vec<String>,
-        }
-        let Health::Running(pid) = *self.kept[at].health.borrow() else { return None };
-        let file = self.folder.run_file(&format!("nats-server_{pid}.ports"));
-        let ports: Ports = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
-        let url = ports.nats.into_iter().next()?;
-        self.kept[at].program.change("-p", url.rsplit(':').next()?.to_owned());
-        Some(url)
-    }
-
-    fn sandbox_url(&self, at: usize) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Ports {
-            http: String,
-        }
-        let file = std::fs::read(self.folder.run_file("sandbox.ports")).ok()?;
-        let Ports { http } = serde_json::from_slice(&file).ok()?;
-        self.kept[at].program.change("--listen", http.strip_prefix("http://")?.to_owned());
-        Some(http)
     }
 }

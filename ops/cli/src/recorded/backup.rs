@@ -11,6 +11,7 @@ use quadrille_tool::output::Advise;
 use schemas::order_fulfilment::FLOW;
 use serde_json::Value;
 
+use super::OTHER_NAMES;
 use crate::dev::OwnBroker;
 
 /// The messages, in the server's own form: since 2.15, and before.
@@ -46,16 +47,19 @@ impl Restored {
         let manifest: Value = serde_json::from_slice(&manifest)
             .with_context(|| format!("{name} is a damaged backup: {MANIFEST} is no JSON"))?;
         let of = manifest["config"]["name"].as_str().unwrap_or("no stream");
-        let ours = FLOW.filter("*");
+        let names = tool.target.names(&FLOW)?;
+        let (ours, filter) = (names.stream(stream), FLOW.filter("*"));
+        let filter = names.subject(&filter);
         let subjects = &manifest["config"]["subjects"];
-        let is_ours = subjects.as_array().is_some_and(|all| all.iter().any(|one| *one == *ours));
-        if of != stream || !is_ours {
-            return Err(anyhow!("{name} is a backup of {of} with the subjects {subjects}")
-                .advise(format!("a log of {} sagas is {stream}, with {ours}", FLOW.saga)));
+        let is_ours = subjects.as_array().is_some_and(|all| all.iter().any(|one| *one == *filter));
+        if of != ours || !is_ours {
+            return Err(anyhow!("{name} is a backup of {of} with the subjects {subjects}").advise(
+                format!("a log of {} sagas is {ours}, with {filter}; {OTHER_NAMES}", FLOW.saga),
+            ));
         }
         let whole = manifest.get("source").is_none();
         let data = File::open(data)?;
-        let own = OwnBroker::start(server, tool.ui).await?;
+        let own = OwnBroker::start(server, names, tool.ui).await?;
         let restored = own.broker().restore(stream, manifest, data).await;
         if let Err(error) = restored {
             own.end().await;

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use quadrille::broker::Stored;
+use quadrille::nats::Names;
 use serde::Deserialize;
 
 use super::{PAGE, Read, Unreadable};
@@ -31,10 +32,12 @@ pub(super) struct Files {
     files: Vec<PathBuf>,
     next: usize,
     held: Option<Unreadable>,
+    /// What the broker called its subjects.
+    names: Names,
 }
 
 impl Files {
-    pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(folder: &Path, names: Names) -> anyhow::Result<Self> {
         let name = folder.display();
         let mut files = Vec::new();
         for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {name}"))? {
@@ -48,7 +51,7 @@ impl Files {
         }
         files.sort();
         let files = files.into_iter().map(|(_, path)| path).collect();
-        Ok(Self { files, next: 0, held: None })
+        Ok(Self { files, next: 0, held: None, names })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -68,7 +71,7 @@ impl Files {
             self.next += 1;
             let text = std::fs::read(path).map_err(|error| error.to_string());
             match text.and_then(|text| stored(&text)) {
-                Ok(stored) => messages.push(stored),
+                Ok(stored) => messages.push(self.names.stored(stored)),
                 Err(why) => {
                     self.held = Some(Unreadable { place: path.display().to_string(), why });
                     break;

@@ -97,7 +97,7 @@ async fn show(
     seen: Seen,
     remaining: Duration,
 ) -> anyhow::Result<Seen> {
-    let (stream, Seen { until, at }) = (FLOW.stream, &seen);
+    let (stream, Seen { until, at }) = (demo.broker.names().stream(FLOW.stream), &seen);
     let story = trace::read(demo.broker, &FLOW, order).await?;
     if demo.json {
         let remaining_ms = u64::try_from(remaining.as_millis())?;
