@@ -1,4 +1,5 @@
-//! Each way to log in: the workers and the tool take the same settings, and an order completes.
+//! Each way to log in: the workers, both services and the tool take the same settings, and the
+//! demo runs.
 
 use harness::folder::Folder;
 
@@ -22,7 +23,7 @@ async fn a_user_and_a_password_in_the_url() {
     );
     let url = format!("nats://qu%3Aad:p%40ss%231%2Fw%25%C3%A9@{address}");
     let shop = Shop::open(server, vec![("QUADRILLE_NATS__URL", url.clone())]).await;
-    shop.completes("A1").await;
+    shop.demo().await;
     // The variable of the stock client does as well.
     let stock = quadrille(&vec![("NATS_URL", url)], "topology plan").await;
     assert_eq!(stock.code, Some(0), "{}", stock.stderr);
@@ -43,7 +44,7 @@ async fn a_token_in_a_file_or_in_the_url() {
     let file = folder.file("token").display().to_string();
     let variables = vec![("QUADRILLE_NATS__URL", url), ("QUADRILLE_NATS__TOKEN_FILE", file)];
     let shop = Shop::open(server, variables).await;
-    shop.completes("A1").await;
+    shop.demo().await;
     assert_eq!(quadrille(&in_the_url, "topology plan").await.code, Some(0));
 }
 
@@ -64,7 +65,7 @@ async fn credentials_and_a_private_ca() {
     assert!(stranger.stderr.contains("a private CA must be named"), "{}", stranger.stderr);
     variables.push(("QUADRILLE_NATS__CA", path("ca.pem")));
     let shop = Shop::open(server, variables).await;
-    shop.completes("A1").await;
+    shop.demo().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +88,7 @@ async fn tls_first_and_a_client_certificate() {
     assert!(late.stderr.contains("does the server expect TLS first?"), "{}", late.stderr);
     variables.push(("QUADRILLE_NATS__TLS_FIRST", "true".to_owned()));
     let shop = Shop::open(server, variables).await;
-    shop.completes("A1").await;
+    shop.demo().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

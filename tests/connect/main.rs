@@ -6,6 +6,7 @@
 mod logins;
 mod contexts;
 mod dev;
+mod demo;
 mod neighbours;
 mod secrets;
 mod shop;

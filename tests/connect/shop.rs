@@ -18,9 +18,9 @@ pub(crate) type Variables = Vec<(&'static str, String)>;
 
 pub(crate) struct Shop {
     pub(crate) folder: Folder,
-    variables: Variables,
+    pub(crate) variables: Variables,
     workers: Vec<Process>,
-    sandbox: Sandbox,
+    pub(crate) sandbox: Sandbox,
     _server: Server,
 }
 
@@ -107,9 +107,14 @@ impl Shop {
 
     /// An order that was placed goes through all workers to its end.
     pub(crate) async fn ends(&self, id: &str) {
-        eventually(&format!("{id} is completed"), async || {
+        self.ends_as(id, "completed").await;
+    }
+
+    /// An order that was placed goes through all workers to this end.
+    pub(crate) async fn ends_as(&self, id: &str, state: &str) {
+        eventually(&format!("{id} is {state}"), async || {
             let story = self.quadrille(&format!("trace {id} --json")).await.json();
-            (story["state"] == "completed").then_some(())
+            (story["state"] == state).then_some(())
         })
         .await;
     }
