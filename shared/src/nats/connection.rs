@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use super::NatsBroker;
 use super::publish::Publisher;
 use crate::broker::Unavailable;
+use crate::telemetry::Repeats;
 use address::{Login, addresses};
 use login::{with_login, with_tls};
 
@@ -100,10 +101,11 @@ impl Link {
         if let (false, Some(name)) = (is_main, &options.name) {
             settings = settings.name(format!("{name} ({purpose})"));
         }
+        let problems = Repeats::none();
         let client = settings
             .event_callback(move |event| {
                 let _kept_as_long_as_the_client = &living;
-                log(&event, is_main);
+                log(&event, is_main, &problems);
                 if event == Event::Disconnected {
                     seen.send_modify(|count| *count += 1);
                 }
@@ -209,15 +211,23 @@ fn reason(error: &async_nats::ConnectError, logs_in: bool, tls_first: bool) -> S
 
 /// A denied publish has no other answer than such an event, so a refusal is logged as an error. Of
 /// the connections beside the main one nothing else is said above DEBUG: an outage of the server
-/// ends all of them, and what a message does to one of them is said where it is read again.
-fn log(event: &Event, is_main: bool) {
+/// ends all of them, and what a message does to one of them is said where it is read again. A server
+/// that is away is a problem several times a second.
+fn log(event: &Event, is_main: bool, problems: &Repeats) {
     match event {
         Event::ServerError(error) => tracing::error!(%error, "the NATS server refuses something"),
         event if !is_main => tracing::debug!(%event, "a connection beside the main one"),
-        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Connected => match problems.over() {
+            Some(failed) => tracing::info!(failed, "connected to NATS"),
+            None => tracing::info!("connected to NATS"),
+        },
         Event::Disconnected => tracing::warn!("lost the connection to NATS; reconnecting"),
         Event::LameDuckMode => tracing::warn!("the NATS server is about to stop"),
-        Event::ClientError(error) => tracing::warn!(%error, "the NATS client has a problem"),
+        Event::ClientError(error) => {
+            if let Some(times) = problems.again() {
+                tracing::warn!(%error, times, "the NATS client has a problem");
+            }
+        }
         Event::SlowConsumer(subscription) => {
             tracing::warn!(subscription, "messages come faster than they are read");
         }
@@ -237,5 +247,42 @@ mod tests {
         let start = "cannot connect to NATS at nats://…@127.0.0.1:1: ";
         assert!(message.starts_with(start), "{message}");
         assert!(!format!("{options:?}").contains("secret"));
+    }
+
+    /// What was said, as bytes.
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_away_is_said_ever_less_often() {
+        let (said, problems) = (Said::default(), Repeats::none());
+        let writer = said.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let away = Event::ClientError(async_nats::ClientError::Other("away".to_owned()));
+            (0..100).for_each(|_| log(&away, true, &problems));
+            log(&Event::Connected, true, &problems);
+            log(&away, true, &problems);
+        });
+        let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+        let count = |text: &str| said.matches(text).count();
+        assert_eq!(
+            count("has a problem"),
+            8,
+            "1, 2, 4 to 64, and the first one after that: {said}"
+        );
+        assert_eq!(count("times=64"), 1, "{said}");
+        assert_eq!(count("connected to NATS failed=100"), 1, "{said}");
     }
 }
