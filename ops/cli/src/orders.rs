@@ -89,7 +89,8 @@ async fn find(text: &str, json: bool, tool: &Tool) -> anyhow::Result<ExitCode> {
             vec![word(&hit["id"]), word(&saga["state"]), word(&saga["waits_for"]), by]
         };
         let rows: Vec<_> = hits.iter().map(row).collect();
-        output::data(&output::table(&["order", "state", "waits for", "found by"], &rows))?;
+        let headings = ["order", "state", "waits for", "found by"];
+        output::data(&output::table_within(tool.ui.width, &headings, &rows, &["waits for"]))?;
     }
     let more = if found["more"] == true { ", and perhaps more" } else { "" };
     let note = format!("{} found{more}, as of {}", hits.len(), place(&found["as_of"]));

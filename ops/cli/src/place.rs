@@ -51,7 +51,7 @@ by their line. So the same command may be run again: what is there already is fo
 twice. Only where the log takes no orders at all does it stop, and says behind which line.
 
 Exit codes: 0 all are in the log; 1 some are not, or the one that --wait awaits has not ended;
-2 wrong usage, or the file is no JSON.";
+2 wrong usage, or what is to be placed is no order, or no JSON.";
 
 /// Place an order, or many
 #[derive(Debug, Args)]
@@ -96,11 +96,12 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
         output::data(&format!("{sample}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    // A mistake in the order is reported before anything is sent.
-    let template = order::template(args.file.as_deref(), &args.sample)?;
-    let wanted = match args.many.plan()? {
-        Some(plan) => Wanted::Many(plan),
-        None => Wanted::One(Box::new(template.order(args.id.as_deref())?)),
+    let (template, wanted) = match wanted(args) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            tool.ui.error(&error);
+            return Ok(ExitCode::from(2));
+        }
     };
     let connection = tool.connect().await?;
     require_log(&connection).await?;
@@ -115,11 +116,21 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
                 let id = order.opening.slot.saga();
                 return one::wait(&connection.broker, tool.flow, id, tool.ui).await;
             }
-            let again = format!("follow it with `quadrille trace {}`", receipt.id);
+            let again = format!("follow it with `{} trace {}`", tool.ui.tool, receipt.id);
             tool.ui.note(tool.ui.on_stderr.paint(output::QUIET, again));
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// What to place; a mistake in it is told before anything is sent.
+fn wanted(args: &PlaceArgs) -> anyhow::Result<(order::Template, Wanted)> {
+    let template = order::template(args.file.as_deref(), &args.sample)?;
+    let wanted = match args.many.plan()? {
+        Some(plan) => Wanted::Many(plan),
+        None => Wanted::One(Box::new(template.order(args.id.as_deref())?)),
+    };
+    Ok((template, wanted))
 }
 
 /// One question before anything is sent, because without a log every order would wait for an answer

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::NatsBroker;
 use super::api::{self, Answer, ApiError};
 use super::inspect::{self, StreamInfo, too_old};
-use super::settings::{settings, stream_promises, stream_sizes};
+use super::settings::{plain, settings, stream_promises, stream_sizes};
 use crate::broker::Unavailable;
 use crate::topology::{DurableSpec, StreamSpec, Topology};
 use changes::{Lasting, stream_changes};
@@ -200,10 +200,11 @@ fn create_stream(spec: &StreamSpec, topology: &Topology, is_log: bool) -> Change
     }
     let (subjects, copies) = (spec.subjects.join(" "), spec.replicas);
     let copies = if copies == 1 { "one copy".to_owned() } else { format!("{copies} copies") };
+    let size = plain("max_bytes", &json!(spec.max_bytes));
     Change {
         kind: ChangeKind::Create,
         object: spec.title(),
-        sentence: format!("create it for {subjects}, {copies}, at most {} bytes", spec.max_bytes),
+        sentence: format!("create it for {subjects}, {copies}, at most {size}"),
         actions: vec![Action {
             subject: format!("$JS.API.STREAM.CREATE.{}", spec.name),
             body: Value::Object(config),

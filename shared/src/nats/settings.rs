@@ -22,11 +22,42 @@ pub(super) struct Difference {
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { key, live, wanted } = self;
+        let wanted = plain(key, wanted);
         match live {
             Value::Null => write!(f, "{key} is not set, but must be {wanted}"),
-            live => write!(f, "{key} is {live}, but must be {wanted}"),
+            live => write!(f, "{key} is {}, but must be {wanted}", plain(key, live)),
         }
     }
+}
+
+/// Nanoseconds in each unit of time, and bytes in each unit of size, the largest first.
+const TIMES: [(u64, &str); 5] = [
+    (86_400_000_000_000, "d"),
+    (3_600_000_000_000, "h"),
+    (60_000_000_000, "m"),
+    (1_000_000_000, "s"),
+    (1_000_000, "ms"),
+];
+const SIZES: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+
+/// A setting as people write it: `30d` and `1GiB`, where the server counts nanoseconds and bytes.
+pub(super) fn plain(key: &str, value: &Value) -> String {
+    let units = match key {
+        "max_age"
+        | "duplicate_window"
+        | "ack_wait"
+        | "max_expires"
+        | "inactive_threshold"
+        | "subject_delete_marker_ttl" => &TIMES[..],
+        "max_bytes" => &SIZES[..],
+        _ => &[],
+    };
+    let number = value.as_u64().filter(|number| *number > 0);
+    let fits = number.and_then(|number| {
+        let unit = units.iter().find(|(unit, _)| number.is_multiple_of(*unit));
+        unit.map(|(unit, name)| format!("{}{name}", number / unit))
+    });
+    fits.unwrap_or_else(|| value.to_string())
 }
 
 /// Metadata key of the namespace of a log's idempotency keys.

@@ -97,7 +97,8 @@ pub(crate) async fn park(
     metrics::counter!(telemetry::PARKED, "durable" => durable.to_owned(), "reason" => reason)
         .increment(1);
     let saga = saga.map_or("-", SagaId::as_str);
-    tracing::warn!(saga, durable, reason, pointer, "parked");
+    let Stored { subject, sequence, .. } = message;
+    tracing::warn!(saga, durable, reason, pointer, subject, sequence, "parked");
     Ok(SetAside { _made_here: () })
 }
 

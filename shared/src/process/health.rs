@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -118,6 +119,7 @@ pub(crate) async fn serve(
         metrics.render()
     };
     let router = Router::new()
+        .route("/", get(|| async { "see /live, /ready and /metrics\n" }))
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(measured));
@@ -145,7 +147,9 @@ pub async fn check(address: SocketAddr) -> anyhow::Result<()> {
         if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() },
         address.port(),
     );
-    let mut stream = TcpStream::connect(local).await?;
+    anyhow::ensure!(local.port() != 0, "health.listen has port 0, so nobody can know where to ask");
+    let stream = TcpStream::connect(local).await;
+    let mut stream = stream.with_context(|| format!("no worker listens at http://{local}"))?;
     stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").await?;
     let mut answer = String::new();
     stream.take(1024).read_to_string(&mut answer).await?;

@@ -92,7 +92,7 @@ fn choose(target: &Target, default_broker: DefaultBroker, ui: Ui) -> anyhow::Res
     if let Some(variable) = target.fill_in(&mut options) {
         origin = format!("{origin}, with the login of {variable}");
     }
-    options.name = Some(ui.tool.to_owned());
+    options.name = Some(ui.name().to_owned());
     Ok(Choice { options, origin })
 }
 

@@ -13,7 +13,7 @@ pub use table::{table, table_within};
 /// What stderr and stdout can show, and the name of the tool that writes there.
 #[derive(Debug, Clone, Copy)]
 pub struct Ui {
-    /// The name that its user types: `quadrille`.
+    /// As its user has called it: `quadrille`, or `target/release/quadrille`.
     pub tool: &'static str,
     pub on_stdout: Paint,
     pub on_stderr: Paint,
@@ -58,6 +58,11 @@ impl Ui {
         }
     }
 
+    /// The name of the tool, wherever it is.
+    pub fn name(self) -> &'static str {
+        self.tool.rsplit('/').next().unwrap_or(self.tool)
+    }
+
     /// Prints one line to stderr.
     pub fn note(self, text: impl Display) {
         // If stderr itself is closed, there is no way left to say so.
@@ -66,7 +71,7 @@ impl Ui {
 
     /// Prints to stderr what failed, why, and what to do next.
     pub fn error(self, error: &anyhow::Error) {
-        let name = self.on_stderr.paint(BAD, format!("{}:", self.tool));
+        let name = self.on_stderr.paint(BAD, format!("{}:", self.name()));
         match error.downcast_ref::<Advised>() {
             Some(Advised { error, advice }) => self.note(format!("{name} {error:#}\n  {advice}")),
             None => self.note(format!("{name} {error:#}")),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use quadrille::Flow;
+use quadrille::{Flow, SagaId};
 
 use crate::connect::{Connection, DefaultBroker, Target, connect};
 use crate::output::Ui;
@@ -79,7 +79,7 @@ pub fn run<C: Subcommand>(
     });
     let Line { no_color, mut target, command } = parsed.unwrap_or_else(|error| error.exit());
     target.on_the_line = on_the_line;
-    let ui = Ui::new(name, no_color);
+    let ui = Ui::new(as_typed(name), no_color);
     let tool = Tool { flow, target, default_broker, ui, line };
     quadrille::telemetry::hide_panics_of_the_client();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -99,10 +99,23 @@ fn with_names_of(flow: &Flow, line: clap::Command) -> clap::Command {
         .mut_arg("flow_prefix", |argument| argument.env(variable("PREFIX")))
 }
 
+/// The id of a saga, for a command that looks for one.
+pub(crate) fn id(text: &str) -> Result<SagaId, String> {
+    let hint = "a message under any other id was set aside: `parked ls` lists it";
+    SagaId::parse(text).map_err(|error| format!("{error}; {hint}"))
+}
+
 /// Who gives a command, where nobody is named: `ann@host`.
 pub(crate) fn who(user: Option<&str>) -> String {
     let system = rustix::system::uname();
     format!("{}@{}", user.unwrap_or("unknown"), system.nodename().to_string_lossy())
+}
+
+/// This program as its user has called it, because it is not always on PATH: what a hint says can
+/// be pasted. It is never freed either.
+fn as_typed(name: &'static str) -> &'static str {
+    let first = std::env::args_os().next().and_then(|first| first.into_string().ok());
+    first.filter(|first| first.contains('/')).map_or(name, |first| String::leak(first))
 }
 
 /// The name of this program's file. It is never freed, because it is needed until the end.
@@ -125,7 +138,12 @@ impl Tool {
     /// A completion script of the whole command line.
     pub(crate) fn completions(&self, shell: clap_complete::Shell) -> String {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut self.line.clone(), self.ui.tool, &mut script);
+        // What is hidden is nothing to complete.
+        let shown = self.line.get_subcommands().filter(|command| !command.is_hide_set());
+        let name = self.ui.name();
+        let mut line =
+            clap::Command::new(name).args(self.line.get_arguments()).subcommands(shown.cloned());
+        clap_complete::generate(shell, &mut line, name, &mut script);
         String::from_utf8_lossy(&script).into_owned()
     }
 }

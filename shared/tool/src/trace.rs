@@ -49,7 +49,7 @@ Exit codes: 0 all were found; 1 at least one is not in the log.";
 #[command(after_help = EXAMPLES)]
 pub struct TraceArgs {
     /// The saga's id; may be given again
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = crate::tool::id)]
     ids: Vec<SagaId>,
     /// Tell the story as it was when the log ended with this sequence
     #[arg(long, value_name = "SEQ")]

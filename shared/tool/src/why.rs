@@ -40,7 +40,7 @@ Exit codes: 0 answered; 1 at least one is not in the log, or the broker does not
 #[command(after_help = EXAMPLES)]
 pub struct WhyArgs {
     /// The saga's id; may be given again
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = crate::tool::id)]
     ids: Vec<SagaId>,
     /// Print JSON, one document a line for each saga
     #[arg(long)]

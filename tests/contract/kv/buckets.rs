@@ -40,8 +40,8 @@ async fn two_flows_of_an_account_share_the_buckets() {
     assert_eq!(
         made,
         [
-            "bucket breakers: create it for $KV.breakers.>, one copy, at most 4194304 bytes",
-            "bucket attempts: create it for $KV.attempts.>, one copy, at most 67108864 bytes",
+            "bucket breakers: create it for $KV.breakers.>, one copy, at most 4MiB",
+            "bucket attempts: create it for $KV.attempts.>, one copy, at most 64MiB",
         ]
     );
     one.apply_buckets(&BOTH).await;
@@ -94,7 +94,7 @@ async fn a_missing_or_different_bucket_is_reported_apart_and_repaired() {
         look().await,
         [
             "bucket breakers: max_msgs_per_subject is 5, but must be 1",
-            "bucket breakers: max_age is 3600000000000, but must be 0",
+            "bucket breakers: max_age is 1h, but must be 0",
         ]
     );
     test.raw.publish("$KV.breakers.a", &[], "1").await.unwrap();

@@ -74,7 +74,7 @@ pub(super) async fn run(file: &Path, args: &PlaceArgs, tool: &Tool) -> anyhow::R
     let placing = Placing {
         broker: &connection.broker,
         prefix: args.many.prefix.as_deref(),
-        in_flight: args.many.in_flight.get() as usize,
+        in_flight: args.many.in_flight as usize,
         room: Room::default(),
         report,
     };

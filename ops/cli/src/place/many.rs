@@ -1,7 +1,6 @@
 //! Many orders at an even pace, never more in flight than asked for, so that a slow broker slows
 //! the command down instead of filling its memory.
 
-use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,15 +18,17 @@ use tokio::time::{Instant, sleep_until};
 
 use super::one::{Receipt, place};
 use super::order::{Order, Template, random_text};
+use crate::dev::stop_signal;
 
 /// How many, and how fast.
 #[derive(Debug, Args)]
 pub(super) struct Many {
     /// Place this many orders, with ids PREFIX-1, PREFIX-2, …
     #[arg(long, value_name = "N", conflicts_with = "id", group = "many")]
-    count: Option<NonZeroU32>,
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
     /// Orders a second; without it, as fast as the broker stores them
-    #[arg(long, value_name = "R", requires = "count")]
+    #[arg(long, value_name = "R", requires = "count", value_parser = rate)]
     rate: Option<f64>,
     /// What the ids of many orders begin with: PREFIX-1, … (of --lines: PREFIX-LINE where a line
     /// names none, in an array PREFIX-ELEMENT); without it, --count takes a new random text
@@ -35,7 +36,13 @@ pub(super) struct Many {
     pub(super) prefix: Option<String>,
     /// Orders that may wait for their answer at once
     #[arg(long, value_name = "N", default_value = "256", requires = "many")]
-    pub(super) in_flight: NonZeroU32,
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) in_flight: u32,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.001..=1e6).contains(rate));
+    rate.ok_or_else(|| "expected 0.001 to 1000000 orders a second".to_owned())
 }
 
 /// What was asked for, checked.
@@ -51,19 +58,12 @@ impl Many {
     /// What to place; `None` where one order is to be placed.
     pub(super) fn plan(&self) -> anyhow::Result<Option<Plan>> {
         let Some(count) = self.count else { return Ok(None) };
-        let gap = match self.rate {
-            Some(rate) if rate.is_finite() && (0.001..=1e6).contains(&rate) => {
-                Some(Duration::from_secs_f64(1.0 / rate))
-            }
-            Some(rate) => bail!("--rate {rate}: expected 0.001 to 1000000 orders a second"),
-            None => None,
-        };
+        let gap = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         let prefix = match &self.prefix {
             Some(prefix) => prefix.clone(),
             None => format!("load-{}", random_text(4)),
         };
-        let plan =
-            Plan { count: count.get(), gap, prefix, in_flight: self.in_flight.get() as usize };
+        let plan = Plan { count, gap, prefix, in_flight: self.in_flight as usize };
         plan.id(plan.count)?;
         Ok(Some(plan))
     }
@@ -104,7 +104,8 @@ pub(super) async fn run(
     let mut pending = FuturesUnordered::new();
     let mut numbers = 1..=plan.count;
     let mut told = began;
-    loop {
+    let mut stop = std::pin::pin!(stop_signal()?);
+    let interrupted = loop {
         while pending.len() < plan.in_flight {
             let Some(number) = numbers.next() else { break };
             let order = Order::new(template, &plan.id(number)?)?;
@@ -114,16 +115,28 @@ pub(super) async fn run(
                 place(broker as &dyn Broker, &order).await
             });
         }
-        let Some(placed) = pending.next().await else { break };
+        let placed = tokio::select! {
+            placed = pending.next() => placed,
+            signal = &mut stop => break Some(signal),
+        };
+        let Some(placed) = placed else { break None };
         tally.count(placed, &bar, json, ui)?;
         bar.inc(1);
         if !ui.watched && told.elapsed() > Duration::from_secs(5) {
             told = Instant::now();
             ui.note(format!("{} of {} orders", bar.position(), plan.count));
         }
-    }
+    };
     bar.finish_and_clear();
-    ui.note(tally.sentence(plan, began.elapsed()));
+    ui.note(tally.sentence(plan, began.elapsed(), ui.tool));
+    if let Some(signal) = interrupted {
+        let Plan { prefix, count, .. } = plan;
+        ui.note(format!(
+            "interrupted; the same call with `--prefix {prefix} --count {count}` places the rest, \
+             and finds what is there"
+        ));
+        return Ok(ExitCode::from(signal.code()));
+    }
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -166,7 +179,7 @@ impl Tally {
         bar.suspend(|| receipt.print(json))
     }
 
-    fn sentence(&self, plan: &Plan, took: Duration) -> String {
+    fn sentence(&self, plan: &Plan, took: Duration, tool: &str) -> String {
         let seconds = took.as_secs_f64();
         let rate = f64::from(self.placed) / seconds.max(1e-9);
         let mut text = format!("{} orders placed in {seconds:.1} s ({rate:.0}/s)", self.placed);
@@ -184,7 +197,7 @@ impl Tally {
         }
         let (prefix, count) = (&plan.prefix, plan.count);
         format!(
-            "{text}\nids {prefix}-1 to {prefix}-{count}; see one with `quadrille trace {prefix}-1`"
+            "{text}\nids {prefix}-1 to {prefix}-{count}; see one with `{tool} trace {prefix}-1`"
         )
     }
 }
@@ -210,7 +223,7 @@ mod tests {
                 Receipt { id: "p-1".to_owned(), sequence, placed, subject: String::new() };
             tally.count(Ok(receipt), &ProgressBar::hidden(), false, ui).unwrap();
         }
-        let sentence = tally.sentence(&plan, Duration::from_secs(2));
+        let sentence = tally.sentence(&plan, Duration::from_secs(2), "quadrille");
         let wanted = "2 orders placed in 2.0 s (1/s), 1 were there already; sequences 3 to 9\n";
         assert!(sentence.starts_with(wanted), "{sentence}");
     }

@@ -24,7 +24,7 @@ fn change(found: Difference, live: &StreamInfo, is_bucket: bool) -> Option<Lasti
     let sentence = found.to_string();
     let refuse = |why: &str| Some(Lasting::Refuse(format!("{sentence}; {why}")));
     match found.key {
-        "max_bytes" => return larger(found, live),
+        "max_bytes" => return size(found, live),
         // Another flow of a higher profile shares it.
         "num_replicas" if is_bucket && found.wanted.as_u64() < found.live.as_u64() => return None,
         "num_replicas" if found.wanted.as_u64() < found.live.as_u64() => {
@@ -50,13 +50,14 @@ fn change(found: Difference, live: &StreamInfo, is_bucket: bool) -> Option<Lasti
     Some(Lasting::Update { key: found.key, value: found.wanted, sentence })
 }
 
-/// Raises a limit, and never lowers it, because an operator may have raised it to get a full stream
-/// going again.
-fn larger(found: Difference, live: &StreamInfo) -> Option<Lasting> {
+/// Raises a limit. It is lowered only where the stream is empty, as after a first try that reserved
+/// too much, because an operator may have raised it to get a full stream going again.
+fn size(found: Difference, live: &StreamInfo) -> Option<Lasting> {
     let unlimited = |value: &Value| value.as_i64().is_none_or(|bytes| bytes <= 0);
     let raises = found.live.as_u64() < found.wanted.as_u64();
     let fits = Some(live.state.bytes) < found.wanted.as_u64();
-    if !fits || !(unlimited(&found.live) || raises) {
+    let is_empty = live.state.messages == 0;
+    if !fits || !(unlimited(&found.live) || raises || is_empty) {
         return None;
     }
     let sentence = found.to_string();

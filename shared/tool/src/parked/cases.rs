@@ -124,6 +124,14 @@ impl Case {
         flow.row(&self.durable)
     }
 
+    /// The id, or the subject of a message that names no saga.
+    pub(super) fn name(&self) -> String {
+        match &self.saga {
+            Some(saga) => saga.to_string(),
+            None => quadrille::ids::shown(&self.parked().subject, 100),
+        }
+    }
+
     /// The id, or a dash.
     pub(super) fn id(&self) -> &str {
         self.saga.as_ref().map_or("-", SagaId::as_str)

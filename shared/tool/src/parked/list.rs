@@ -15,6 +15,9 @@ use crate::tool::Tool;
 /// Ids that stand for a group.
 const EXAMPLES: usize = 5;
 
+/// What a narrow terminal can do without, first of all.
+const EXPENDABLE: [&str; 3] = ["newest", "stand", "at"];
+
 /// Messages of one failure.
 #[derive(Debug, Serialize)]
 pub(super) struct Group {
@@ -31,7 +34,7 @@ pub(super) struct Group {
     pub(super) discarded: usize,
     pub(super) oldest: Timestamp,
     pub(super) newest: Timestamp,
-    /// A few of them, the newest first.
+    /// A few of them, the newest first; the subject of a message that names no saga.
     pub(super) sagas: Vec<String>,
 }
 
@@ -70,7 +73,7 @@ pub(super) fn groups<'c>(cases: impl Iterator<Item = &'c Case>) -> Vec<Group> {
         } += 1;
         group.oldest = group.oldest.min(parked.parked_at);
         group.newest = group.newest.max(parked.parked_at);
-        group.sagas.insert(0, case.id().to_owned());
+        group.sagas.insert(0, case.name());
         group.sagas.truncate(EXAMPLES);
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.count));
@@ -101,7 +104,7 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     }
     let headings = ["group", " messages", "stand", "durable", "reason", "at", "newest", "such as"];
     let rows: Vec<_> = groups.iter().map(row).collect();
-    output::data(&output::table(&headings, &rows))?;
+    output::data(&output::table_within(tool.ui.width, &headings, &rows, &EXPENDABLE))?;
     let advice = format!(
         "`{tool} parked show ID` shows one; `{tool} parked ls --group GROUP` lists a group",
         tool = tool.ui.tool
@@ -135,6 +138,7 @@ fn one_by_one(listed: &[&Case], args: &LsArgs, tool: &Tool) -> anyhow::Result<Ex
     #[derive(Serialize)]
     struct Line<'c> {
         saga: &'c str,
+        subject: &'c str,
         durable: &'c str,
         standing: Standing,
         parked: u64,
@@ -144,6 +148,7 @@ fn one_by_one(listed: &[&Case], args: &LsArgs, tool: &Tool) -> anyhow::Result<Ex
     for case in listed.iter().rev() {
         let line = Line {
             saga: case.id(),
+            subject: &case.parked().subject,
             durable: &case.durable,
             standing: case.standing,
             parked: case.newest().sequence,
@@ -153,7 +158,7 @@ fn one_by_one(listed: &[&Case], args: &LsArgs, tool: &Tool) -> anyhow::Result<Ex
         if args.json {
             output::json(&line)?;
         } else {
-            let Line { saga, durable, parked, times, .. } = &line;
+            let (Line { durable, parked, times, .. }, saga) = (&line, case.name());
             let standing = line.standing.word();
             let at = line.parked_at.strftime("%Y-%m-%d %H:%M:%S");
             let times = if *times == 1 { String::new() } else { format!(", {times} times") };

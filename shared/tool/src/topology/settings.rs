@@ -20,7 +20,7 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     ack_wait: Option<Given<Duration>>,
     /// Size at which the log of events refuses more; one that exists keeps its own without it, and
-    /// is never made smaller [default: 1GiB]
+    /// is made smaller only while it is empty [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_bytes: Option<Given<u64>>,
     /// The same, for messages that were set aside [default: 256MiB]

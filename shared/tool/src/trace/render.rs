@@ -73,13 +73,25 @@ fn row(line: &Line) -> Vec<String> {
         cause.unwrap_or_else(|| "-".to_owned()),
         line.attempt.map_or_else(|| "-".to_owned(), |attempt| attempt.to_string()),
         ms(line.wait_ms),
-        ms(line.work_ms),
+        // Something was done, however little of it the clocks can tell.
+        line.work_ms.map_or_else(|| "-".to_owned(), |ms| at_least(ms, 0.1)),
     ]
+}
+
+/// A time of which less than `least` cannot be told.
+fn at_least(milliseconds: f64, least: f64) -> String {
+    match milliseconds < least / 2.0 {
+        true => format!("<{}", duration(least)),
+        false => duration(milliseconds),
+    }
 }
 
 /// The type without its version, and the reason of a refusal.
 fn event(line: &Line) -> String {
     let name = line.event_type.rsplit_once(".v").map_or(line.event_type.as_str(), |(name, _)| name);
+    if name.is_empty() {
+        return format!("{} holds what is no event", line.slot);
+    }
     match (line.kind, &line.reason) {
         (Kind::Alien, _) => format!("{} holds an event that does not count: {name}", line.slot),
         (_, Some(reason)) => format!("{name} ({reason})"),
