@@ -211,8 +211,8 @@ fn reason(error: &async_nats::ConnectError, logs_in: bool, tls_first: bool) -> S
 
 /// A denied publish has no other answer than such an event, so a refusal is logged as an error. Of
 /// the connections beside the main one nothing else is said above DEBUG: an outage of the server
-/// ends all of them, and what a message does to one of them is said where it is read again. A server
-/// that is away is a problem several times a second.
+/// ends all of them, and what a message does to one of them is said where it is read again. A
+/// server that is away is a problem several times a second.
 fn log(event: &Event, is_main: bool, problems: &Repeats) {
     match event {
         Event::ServerError(error) => tracing::error!(%error, "the NATS server refuses something"),

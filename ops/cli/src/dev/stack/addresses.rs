@@ -1,5 +1,5 @@
-//! Where each program listens: found out once it runs, and kept for its next start, so that what was
-//! exported or bookmarked still works after a restart.
+//! Where each program listens: found out once it runs, and kept for its next start, so that what
+//! was exported or bookmarked still works after a restart.
 
 use anyhow::Context;
 use serde::Deserialize;
