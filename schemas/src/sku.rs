@@ -29,16 +29,21 @@ impl Sku {
 
     /// The SKU as one subject token: bytes outside `[A-Za-z0-9_-]` are written `=XX`.
     pub fn subject_token(&self) -> String {
-        let mut token = String::with_capacity(self.0.len());
-        for byte in self.0.bytes() {
-            if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
-                token.push(char::from(byte));
-            } else {
-                token.push_str(&format!("={byte:02X}"));
-            }
-        }
-        token
+        subject_token(&self.0)
     }
+}
+
+/// This text as one token of a subject, and no other text's.
+pub(crate) fn subject_token(text: &str) -> String {
+    let mut token = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
+            token.push(char::from(byte));
+        } else {
+            token.push_str(&format!("={byte:02X}"));
+        }
+    }
+    token
 }
 
 // The limit of 64 is in bytes, which a schema cannot count; tags (U+E0000) need more than this

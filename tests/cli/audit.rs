@@ -23,6 +23,7 @@ async fn a_real_run_is_sound_and_a_forged_event_is_not() {
     let ids = stack.place_all("sound", &fates).await;
     stack.closed(&ids).await;
     stack.quiet().await;
+    stack.shelf_is_clear().await;
     let file = ledger(&stack, folder.path()).await;
     let said = quadrille(&stack.server, &format!("audit --ledger {file} --at-rest --json")).await;
     let verdict = said.json();

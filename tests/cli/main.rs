@@ -16,6 +16,7 @@ mod why;
 
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
+use tests::eventually::eventually;
 use tests::server::Server;
 use tests::stack::{Build, Launch, Stack, program};
 use tokio::process::Command;
@@ -119,11 +120,31 @@ async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
     assert_eq!(events[5]["type"], "order.completed.v1");
     assert_eq!(quadrille(&stack.server, "trace A2 --json").await.code, Some(1));
 
-    let shown = quadrille(&stack.server, "stock show TULIP --json").await;
-    assert_eq!(shown.json(), json!([{ "sku": "TULIP", "stocked": 100, "free": 88, "held": 12 }]));
+    let shown = eventually("what is completed leaves the shelf", async || {
+        let shown = quadrille(&stack.server, "stock show TULIP --json").await;
+        (shown.json()[0]["stocked"] == 88).then_some(shown)
+    })
+    .await;
+    let state = shown.json()[0]["state"].as_str().expect("its shelf is clear").to_owned();
+    let sold = json!({ "sku": "TULIP", "stocked": 88, "free": 88, "held": 0, "state": state });
+    assert_eq!(shown.json(), json!([sold]));
     let missing = quadrille(&stack.server, "stock show TULIP NONE --json").await;
     assert_eq!((missing.code, missing.json()), (Some(1), shown.json()));
-    let refused = quadrille(&stack.server, "stock set TULIP=11").await;
+    let count = format!("stock count TULIP=90@{state}");
+    let counted = quadrille(&stack.server, &count).await;
+    assert!(counted.stderr.contains("TULIP had 88, has 90: 90 to sell"), "{}", counted.stderr);
+    let again = quadrille(&stack.server, &count).await;
+    assert!(again.stderr.contains("count it again"), "{}", again.stderr);
+    let bare = quadrille(&stack.server, "stock count TULIP=90").await;
+    assert!(bare.stderr.contains("`quadrille stock show` prints the state"), "{}", bare.stderr);
+    let receive = "stock receive --receipt d1 TULIP=10 --json";
+    for _ in 0..2 {
+        let received = quadrille(&stack.server, receive).await.json();
+        assert_eq!(received[0]["stocked"], 100);
+    }
+    let delisted = quadrille(&stack.server, "stock delist TULIP").await;
+    assert!(delisted.stderr.contains("has 0: 0 to sell"), "{}", delisted.stderr);
+    let refused = quadrille(&stack.server, "stock delist NEVER").await;
     assert!(refused.stderr.contains("the inventory worker refuses"), "{}", refused.stderr);
 }
 

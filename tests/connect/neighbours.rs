@@ -110,6 +110,8 @@ async fn under_names_of_its_own_the_flow_runs_beside_them() {
     shop.ends("A3").await;
     let shown = shop.quadrille("stock show --json").await.json();
     assert_eq!(shown[0]["sku"], "ROSE-RED", "{shown}");
+    // Also what completed orders held has left the shelf.
+    assert_eq!((&shown[0]["held"], shown[0]["state"].is_string()), (&json!(0), true), "{shown}");
     let breakers = shop.quadrille("breaker show --json").await;
     assert!(breakers.stdout.contains("payment-gateway"), "{}", breakers.stderr);
     let after = settings(&raw).await;

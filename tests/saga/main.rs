@@ -6,4 +6,5 @@ mod imports;
 mod orders;
 mod quotes;
 mod replicas;
+mod shelf;
 mod zombie;

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use quadrille::broker::{
-    Answers, BatchMessage, Broker, Inspection, Published, Pull, Receipt, Request, ServiceError,
-    Settle, Stored, Unavailable, Unknown,
+    Answers, BatchMessage, Broker, Care, Inspection, Page, Published, Pull, Receipt, Request,
+    ServiceError, Settle, Stored, StreamState, Unavailable, Unknown,
 };
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, Slot};
@@ -79,6 +79,23 @@ impl Broker for LossyBroker {
         filter: &'a str,
     ) -> BoxFuture<'a, Result<Vec<String>, Unavailable>> {
         self.broker.subjects(stream, filter)
+    }
+
+    fn read_page<'a>(
+        &'a self,
+        stream: &'a str,
+        from: u64,
+        most: usize,
+        care: Care,
+    ) -> BoxFuture<'a, Result<Page, Unavailable>> {
+        self.broker.read_page(stream, from, most, care)
+    }
+
+    fn state<'a>(
+        &'a self,
+        stream: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StreamState>, Unavailable>> {
+        self.broker.state(stream)
     }
 
     fn inspect<'a>(

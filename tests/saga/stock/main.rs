@@ -1,6 +1,7 @@
 //! The stock on a real server, shared by many replicas: never oversold, never held twice, and no
 //! order suffers from another one's trouble.
 
+mod completed;
 mod lossy;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,12 @@ use quadrille::SagaId;
 use quadrille::broker::{Answers, Broker};
 use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
+use reserve_inventory::shelf::Shelf;
 use reserve_inventory::stock::{Held, Hold, Pieces, Stock, StockLog};
 use reserve_inventory::stock_service;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
-use schemas::stock::{HOLDS, STREAM};
+use schemas::stock::{HOLDS, NO_HOLD, STREAM};
 use serde_json::{Value, json};
 use tests::eventually::within_patience;
 use tests::server::Server;
@@ -55,10 +57,12 @@ impl Shelves {
         let levels = self.stock.show(&[]).await.expect("the server answers");
         let stored = self.broker.last_of_many(STREAM, vec![HOLDS.into()]).await;
         let holds = stored.expect("the server answers").into_iter();
+        let holds = holds.filter(|stored| !stored.subject.starts_with(NO_HOLD));
         let holds: Vec<Hold> =
             holds.map(|hold| serde_json::from_slice(&hold.payload).expect("a hold")).collect();
         for level in &levels {
-            let held = holds.iter().filter(|hold| !hold.released).flat_map(|hold| &hold.pieces);
+            let holding = holds.iter().filter(|hold| !hold.released && !hold.shipped);
+            let held = holding.flat_map(|hold| &hold.pieces);
             let held: u64 =
                 held.filter(|piece| piece.sku == level.sku).map(|piece| piece.quantity).sum();
             assert_eq!(level.held(), held, "{}", level.sku);
@@ -204,7 +208,9 @@ async fn operators_set_and_show_the_stock_through_its_service() {
     let replica = shelves.replicas(1, 0).await.remove(0);
     let (prefix, endpoints) = (stock_service::PREFIX, stock_service::ENDPOINTS);
     let requests = shelves.broker.serve("stock", prefix, endpoints, Answers::One).await;
-    let service = stock_service::serve(requests.expect("the server answers"), replica);
+    let replica = Arc::new(replica);
+    let shelf = Arc::new(Shelf::new(Arc::new(connect(&shelves.server).await), replica.clone()));
+    let service = stock_service::serve(requests.expect("the server answers"), replica, shelf);
     let red =
         |stocked, free| json!({ "sku": "ROSE-RED", "stocked": stocked, "free": free, "held": 4 });
     let asked = async {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::stock::NO_HOLD;
 use serde::Deserialize;
 
 use super::{Findings, History, Rule, story::Story};
@@ -17,6 +18,9 @@ struct Level {
 struct Hold {
     pieces: Vec<Piece>,
     released: bool,
+    /// Off the shelf, in the background, some time after its order was completed.
+    #[serde(default)]
+    shipped: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -36,7 +40,7 @@ pub(super) fn check(
         if !stories.contains_key(order) {
             found.add(Rule::Stock, format!("a hold for {order}, which was never placed"));
         }
-        for piece in hold.pieces.iter().filter(|_| !hold.released) {
+        for piece in hold.pieces.iter().filter(|_| !hold.released && !hold.shipped) {
             *held.entry(&piece.sku).or_default() += piece.quantity;
         }
     }
@@ -57,7 +61,8 @@ pub(super) fn check(
 
 fn read(history: &History, found: &mut Findings) -> (Vec<Level>, BTreeMap<String, Hold>) {
     let (mut levels, mut holds) = (Vec::new(), BTreeMap::new());
-    for message in &history.stock {
+    let records = history.stock.iter();
+    for message in records.filter(|message| !message.subject.starts_with(NO_HOLD)) {
         let unreadable = match message.subject.strip_prefix("stock.hold.") {
             Some(order) => match serde_json::from_slice(&message.payload) {
                 Ok(hold) => holds.insert(order.to_owned(), hold).is_some(),
@@ -84,7 +89,8 @@ fn holds_what_it_should(story: &Story<'_>, hold: Option<&Hold>, found: &mut Find
         return found.demand(!held, Rule::Stock, story, "cancelled, but it holds stock");
     }
     if !story.completed() {
-        return;
+        let shipped = hold.is_some_and(|hold| hold.shipped);
+        return found.demand(!shipped, Rule::Stock, story, "open, and its stock is off the shelf");
     }
     let Some(placed) = &story.placed else { return };
     let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();

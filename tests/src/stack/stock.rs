@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use quadrille::SagaId;
 use quadrille::broker::Broker;
+use schemas::order_fulfilment::FLOW;
 use schemas::stock;
 use serde_json::{Value, json};
 
@@ -25,6 +26,24 @@ impl Stack {
         let items: Vec<_> =
             pieces.iter().map(|(sku, stocked)| json!({ "sku": sku, "stocked": stocked })).collect();
         self.ask_stock("set", &json!({ "items": items })).await;
+    }
+
+    /// The stock of every SKU.
+    pub async fn levels(&self) -> Vec<stock::Shown> {
+        let levels = self.ask_stock("show", &json!({})).await;
+        serde_json::from_value(levels).expect("a list of levels")
+    }
+
+    /// Waits until the inventory worker has read the log to its end: what completed orders held is
+    /// off the shelf, and the stock rests.
+    pub async fn shelf_is_clear(&self) {
+        eventually("what is completed leaves the shelf", async || {
+            let end = self.raw.stream(FLOW.stream).await["state"]["last_seq"].as_u64()?;
+            let noted = self.broker.last(stock::STREAM, stock::SHELF).await.ok()??;
+            let noted: Value = serde_json::from_slice(&noted.payload).ok()?;
+            (noted["sequence"] == end).then_some(())
+        })
+        .await;
     }
 
     /// Pieces free of every SKU.

@@ -16,7 +16,7 @@ pub(crate) async fn show(api: &Api, question: &Question) -> Result<Value, Proble
     if skus.len() > MOST_SKUS {
         return Err(bad("sku", "must be at most 1,000", None));
     }
-    let asked = serde_json::to_vec(&Show { sku: None, skus }).unwrap_or_default();
+    let asked = serde_json::to_vec(&Show { skus, ..Show::default() }).unwrap_or_default();
     let answer = api.broker.request(&format!("{PREFIX}.{SHOW}"), asked.into()).await;
     match answer.map_err(|error| unavailable(&format!("the stock's worker: {error}")))? {
         Ok(answer) => {

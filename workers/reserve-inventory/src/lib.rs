@@ -3,6 +3,7 @@
 //! The fence is the hold itself: an undo writes a released hold, whether or not there was one, and
 //! no later hold can pass it.
 
+pub mod shelf;
 pub mod stock;
 pub mod stock_service;
 

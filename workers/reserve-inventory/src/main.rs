@@ -1,6 +1,8 @@
-use quadrille::broker::Answers;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use quadrille::broker::Answers;
+use reserve_inventory::shelf::Shelf;
 use reserve_inventory::stock::StockLog;
 use reserve_inventory::{ReserveInventory, Settings, stock_service};
 use schemas::order_fulfilment::FLOW;
@@ -9,11 +11,14 @@ fn main() -> ExitCode {
     quadrille::worker::main(&FLOW, "reserve-inventory", async |start| {
         let settings: Settings = start.settings()?;
         let broker = start.broker();
-        stock_service::open(&StockLog::new(broker.clone()), &settings.opening_stock).await?;
+        let stock = Arc::new(StockLog::new(broker.clone()));
+        stock_service::open(&stock, &settings.opening_stock).await?;
         let endpoints = stock_service::ENDPOINTS;
         let requests =
             broker.serve("stock", stock_service::PREFIX, endpoints, Answers::One).await?;
-        let service = stock_service::serve(requests, StockLog::new(broker.clone()));
-        start.beside(service).run_undoable(ReserveInventory::new(StockLog::new(broker))).await
+        let shelf = Arc::new(Shelf::new(broker, stock.clone()));
+        let service = stock_service::serve(requests, stock.clone(), shelf.clone());
+        let start = start.beside(service).beside(async move { shelf.clear().await });
+        start.run_undoable(ReserveInventory::new(stock)).await
     })
 }

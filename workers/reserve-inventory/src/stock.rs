@@ -1,12 +1,15 @@
 //! The stock, in the words of the step; the adapter and the scripted fake are beside it.
 
 mod books;
+mod counted;
 mod draft;
+mod level;
 mod log;
 mod scripted;
 mod shown;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use quadrille::SagaId;
 use quadrille::broker::Unavailable;
@@ -14,9 +17,11 @@ use quadrille::step::StepError;
 use schemas::Sku;
 use schemas::stock::STREAM;
 
-pub use books::{Hold, Level, No, Piece, Pieces};
+pub use books::{Counts, Hold, No, Piece, Pieces};
+pub use level::Level;
 pub use log::StockLog;
 pub use scripted::ScriptedStock;
+pub(crate) use shown::start_series;
 
 /// Whether an order's stock is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +51,16 @@ pub trait Stock: Send + Sync + 'static {
     fn release(&self, order: &SagaId) -> impl Future<Output = Result<(), StepError>> + Send;
 }
 
+impl<S: Stock> Stock for Arc<S> {
+    async fn hold(&self, order: &SagaId, pieces: Pieces) -> Result<Held, StepError> {
+        (**self).hold(order, pieces).await
+    }
+
+    async fn release(&self, order: &SagaId) -> Result<(), StepError> {
+        (**self).release(order).await
+    }
+}
+
 /// The stock cannot be read or changed now.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Trouble {
@@ -59,6 +74,8 @@ pub enum Trouble {
     Full,
     #[error("the broker refused a batch ({code}): {description}")]
     Rejected { code: u64, description: String },
+    #[error("completed orders are still being taken off the shelf")]
+    Behind,
     #[error("a hold is too large for the stream of the stock")]
     TooLarge,
     #[error("{0} had a level, and has none now: is it another stream {STREAM}?")]

@@ -1,48 +1,80 @@
-//! The stock's endpoints `inventory.stock.set` and `inventory.stock.show`, for operators. No other
-//! process writes the stock, so no other needs the right to. Requests and answers are those of
-//! [`schemas::stock`].
+//! The stock's endpoints `inventory.stock.set`, `.count`, `.receive`, `.delist` and `.show`. No
+//! other process writes the stock, so no other needs the right to. Requests and answers are those
+//! of [`schemas::stock`].
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use quadrille::broker::{Request, ServiceError};
 use schemas::Sku;
-use schemas::stock::{MOST_SKUS, SET, SHOW, Set, Show, Shown};
+use schemas::stock::{
+    COUNT, Count, DELIST, Delist, MOST_SKUS, RECEIVE, Receive, SET, SHOW, Set, Show, Shown,
+};
 use tokio::sync::mpsc;
 
-use crate::stock::{Level, No, Pieces, StockLog, Trouble};
+use crate::shelf::Shelf;
+use crate::stock::{Counts, Level, No, Pieces, StockLog, Trouble};
 
 pub use schemas::stock::{ENDPOINTS, PREFIX};
 
 impl From<Level> for Shown {
     fn from(level: Level) -> Self {
         let held = level.held();
-        Self { sku: level.sku, stocked: level.stocked, free: level.free, held }
+        let Level { sku, stocked, free, delisted, .. } = level;
+        Self { sku, stocked, free, held, state: None, delisted }
     }
 }
 
 /// Answers requests, one after the other, until no more can arrive.
-pub async fn serve(mut requests: mpsc::Receiver<Request>, stock: StockLog) {
+pub async fn serve(mut requests: mpsc::Receiver<Request>, stock: Arc<StockLog>, shelf: Arc<Shelf>) {
     while let Some(request) = requests.recv().await {
         let endpoint = request.subject.rsplit('.').next().unwrap_or_default();
-        let answer = answer(&stock, endpoint, &request.payload).await;
+        let answer = answer(&stock, &shelf, endpoint, &request.payload).await;
         request.respond(answer);
     }
 }
 
-/// The answer of one endpoint: 400 for what cannot be read, 409 for less than is held, 503 for
-/// "try again".
-async fn answer(stock: &StockLog, endpoint: &str, payload: &[u8]) -> Result<Bytes, ServiceError> {
+/// The answer of one endpoint: 400 for what cannot be read, 409 for what does not fit the stock,
+/// 503 for "try again".
+async fn answer(
+    stock: &StockLog,
+    shelf: &Shelf,
+    endpoint: &str,
+    payload: &[u8],
+) -> Result<Bytes, ServiceError> {
     let skus = match endpoint {
-        SET => set(stock, payload).await?,
-        SHOW => wanted(payload)?,
-        _ => return Err(bad("there are set and show")),
+        SET => set(stock, shelf, payload).await?,
+        COUNT => count(stock, payload).await?,
+        RECEIVE => receive(stock, payload).await?,
+        DELIST => delist(stock, payload).await?,
+        SHOW => return show(stock, shelf, payload).await,
+        _ => return Err(bad("there are set, count, receive, delist and show")),
     };
     let levels = stock.show(&skus).await.map_err(unavailable)?;
-    let shown: Vec<Shown> = levels.into_iter().map(Shown::from).collect();
-    Ok(serde_json::to_vec(&shown).expect("plain structs always serialise").into())
+    Ok(told(&levels.into_iter().map(Shown::from).collect::<Vec<_>>()))
+}
+
+async fn show(stock: &StockLog, shelf: &Shelf, payload: &[u8]) -> Result<Bytes, ServiceError> {
+    let (skus, states) = wanted(payload)?;
+    // A state is one without the pieces of what was completed before: these are not counted, and
+    // would otherwise be taken off what was.
+    let states = states && shelf.is_clear().await.is_ok();
+    let shown = stock.show(&skus).await.map_err(unavailable)?.into_iter().map(|level| {
+        let state = states.then(|| level.state());
+        Shown { state, ..Shown::from(level) }
+    });
+    Ok(told(&shown.collect::<Vec<_>>()))
+}
+
+fn told(shown: &[Shown]) -> Bytes {
+    serde_json::to_vec(shown).expect("plain structs always serialise").into()
 }
 
 /// Sets, and returns the SKUs that were set.
-async fn set(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {
+///
+/// What lies on the shelf was counted without the pieces of completed orders, so these are taken
+/// off first: otherwise they would be taken off what was counted.
+async fn set(stock: &StockLog, shelf: &Shelf, payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {
     let form = r#"must be {"sku": …, "stocked": …} or {"items": [{"sku": …, "stocked": …}, …]}"#;
     let items = match serde_json::from_slice(payload).map_err(|_| bad(form))? {
         Set::One(item) => vec![item],
@@ -54,18 +86,63 @@ async fn set(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceError>
         return Err(bad("items must be 1 to 1,000 of different SKUs"));
     }
     let skus = pieces.keys().cloned().collect();
+    shelf.is_clear().await.map_err(unavailable)?;
     stock.set(pieces, false).await.map_err(unavailable)?.map_err(refused)?;
     Ok(skus)
 }
 
-fn wanted(payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {
+async fn count(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {
+    let form = r#"must be {"items": [{"sku": …, "pieces": …, "state": "1000-48213"}, …]}"#;
+    let Count { items } = serde_json::from_slice(payload).map_err(|_| bad(form))?;
+    let count = items.len();
+    let items = items.into_iter().map(|item| (item.sku, (item.pieces, item.state)));
+    let counted: Counts = items.collect();
+    if counted.len() != count || !(1..=MOST_SKUS).contains(&count) {
+        return Err(bad("items must be 1 to 1,000 of different SKUs"));
+    }
+    let skus = counted.keys().cloned().collect();
+    stock.count(counted).await.map_err(unavailable)?.map_err(refused)?;
+    Ok(skus)
+}
+
+async fn receive(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {
+    let form = r#"must be {"receipt": …, "items": [{"sku": …, "pieces": …}, …]}"#;
+    let Receive { receipt, items } = serde_json::from_slice(payload).map_err(|_| bad(form))?;
+    if !(1..=64).contains(&receipt.len()) {
+        return Err(bad("a receipt is 1 to 64 bytes, another one for each delivery"));
+    }
+    let count = items.len();
+    let pieces: Pieces = items.into_iter().map(|item| (item.sku, item.pieces)).collect();
+    if pieces.len() != count || !(1..=MOST_SKUS).contains(&count) {
+        return Err(bad("items must be 1 to 1,000 of different SKUs"));
+    }
+    let skus = pieces.keys().cloned().collect();
+    stock.receive(pieces, receipt).await.map_err(unavailable)?.map_err(refused)?;
+    Ok(skus)
+}
+
+async fn delist(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {
+    let form = r#"must be {"skus": […]}"#;
+    let Delist { skus } = serde_json::from_slice(payload).map_err(|_| bad(form))?;
+    if !(1..=MOST_SKUS).contains(&skus.len()) {
+        return Err(bad("skus must be 1 to 1,000"));
+    }
+    stock.delist(skus.clone()).await.map_err(unavailable)?.map_err(refused)?;
+    Ok(skus)
+}
+
+/// Whose stock, and whether with states.
+fn wanted(payload: &[u8]) -> Result<(Vec<Sku>, bool), ServiceError> {
     let form = r#"must be {"sku": …}, {"skus": […]} or {}"#;
-    let Show { sku, mut skus } = match payload {
+    let Show { sku, mut skus, states } = match payload {
         [] => Show::default(),
         payload => serde_json::from_slice(payload).map_err(|_| bad(form))?,
     };
     skus.extend(sku);
-    if skus.len() > MOST_SKUS { Err(bad("skus must be at most 1,000")) } else { Ok(skus) }
+    if skus.len() > MOST_SKUS {
+        return Err(bad("skus must be at most 1,000"));
+    }
+    Ok((skus, states))
 }
 
 fn bad(message: &str) -> ServiceError {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use quadrille::broker::Stored;
+use schemas::stock::NO_HOLD;
 use serde::Deserialize;
 
 use super::fold::Order;
@@ -19,6 +20,9 @@ struct Level {
 struct Hold {
     pieces: Vec<Piece>,
     released: bool,
+    /// Its order is completed, and its pieces are no longer on the shelf.
+    #[serde(default)]
+    shipped: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +48,9 @@ impl Stock {
         mine: impl Fn(&str) -> bool,
         found: &mut Verdict,
     ) {
+        if message.subject.starts_with(NO_HOLD) {
+            return;
+        }
         let Some(order) = message.subject.strip_prefix("stock.hold.") else {
             if first {
                 match serde_json::from_slice(&message.payload) {
@@ -59,7 +66,7 @@ impl Stock {
             }
             return;
         };
-        if first && !hold.released {
+        if first && !hold.released && !hold.shipped {
             for piece in &hold.pieces {
                 *self.held.entry(piece.sku.clone()).or_default() += piece.quantity;
             }

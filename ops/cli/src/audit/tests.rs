@@ -84,6 +84,8 @@ fn stock_that_does_not_add_up_breaks_its_invariant() {
     };
     breaks(&[Invariant::Stock], |it| hold(it, "far", false));
     breaks(&[Invariant::Stock], |it| hold(it, "done", true));
+    breaks(&[], |it| it.ship("done", true));
+    breaks(&[Invariant::Stock], |it| it.ship("done", false));
     breaks(&[Invariant::Stock], |it| {
         let level = json!({ "sku": "GHOST", "stocked": 10, "free": 9 });
         it.stock.push(stored("stock.sku.GHOST".into(), it.stock.len() + 1, &level));

@@ -266,11 +266,12 @@ async fn level(broker: &NatsBroker, sku: &Sku) -> anyhow::Result<Shown> {
 
 /// Valid only where no other order runs, because one in a kept folder moves the same pieces.
 fn check_stock(orders: &[Placed], before: &Shown, after: &Shown) -> Option<String> {
-    let held = i128::from(after.held) - i128::from(before.held);
+    // Not by what is held: the pieces of a completed order leave the shelf some time later.
+    let sold = i128::from(before.free) - i128::from(after.free);
     let wanted: i128 = orders
         .iter()
         .filter(|(scene, _)| scene.ends == Ends::Completed)
         .map(|(scene, _)| i128::from(scene.sample.quantity))
         .sum();
-    (held != wanted).then(|| format!("{}: {held} more pieces are held, not {wanted}", after.sku))
+    (sold != wanted).then(|| format!("{}: {sold} fewer pieces are free, not {wanted}", after.sku))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use quadrille::broker::{Broker, Care, Published};
 use quadrille::nats::NatsBroker;
 use quadrille::{Event, SagaId};
@@ -108,8 +108,17 @@ impl Stage {
         while !items.is_empty() {
             let rest = items.split_off(items.len().min(MOST_SKUS));
             let question = serde_json::to_vec(&Set::Many { items })?;
-            let asked = self.broker()?.request(&format!("{PREFIX}.{SET}"), question.into()).await?;
-            asked.map_err(|error| anyhow!("the shelves cannot be filled: {}", error.message))?;
+            let (subject, give_up) = (format!("{PREFIX}.{SET}"), Instant::now() + SILENCE);
+            loop {
+                match self.broker()?.request(&subject, question.clone().into()).await? {
+                    Ok(_) => break,
+                    // What the orders before these held is still being taken off.
+                    Err(error) if error.code >= 500 && Instant::now() < give_up => {
+                        sleep(LOOK_EVERY).await;
+                    }
+                    Err(error) => bail!("the shelves cannot be filled: {}", error.message),
+                }
+            }
             items = rest;
         }
         Ok(())

@@ -6,32 +6,25 @@ use bytes::Bytes;
 use quadrille::SagaId;
 use quadrille::broker::BatchMessage;
 use schemas::Sku;
-use schemas::stock::{hold_subject, sku_subject};
+use schemas::stock::{State, hold_subject, receipt_subject, sku_subject};
 use serde::{Deserialize, Serialize};
+
+use super::level::Level;
 
 /// Pieces of each SKU.
 pub type Pieces = BTreeMap<Sku, u64>;
 
-/// The stock of one SKU: `free` of `stocked` pieces are not held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Level {
-    pub sku: Sku,
-    pub stocked: u64,
-    pub free: u64,
-}
-
-impl Level {
-    /// Pieces held by orders, including shipped ones.
-    pub fn held(&self) -> u64 {
-        self.stocked.saturating_sub(self.free)
-    }
-}
+/// Pieces of each SKU that lay there at a state.
+pub type Counts = BTreeMap<Sku, (u64, State)>;
 
 /// What one order holds, or held: a released hold stays for ever, so that no late hold can pass it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     pub pieces: Vec<Piece>,
     pub released: bool,
+    /// The order is completed: its pieces have left the shelf, and hold nothing any longer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shipped: bool,
 }
 
 /// Pieces of one SKU in a hold.
@@ -67,6 +60,23 @@ pub(super) enum Want {
     Release {
         order: SagaId,
     },
+    /// Takes what a completed order holds off the shelf.
+    Ship {
+        order: SagaId,
+    },
+    /// Sets what lay there at a state of 1 to 1,000 SKUs.
+    Count {
+        counted: Counts,
+    },
+    /// Adds the pieces of a delivery.
+    Receive {
+        pieces: Pieces,
+        receipt: String,
+    },
+    /// Sells no more of these; what orders hold stays for them.
+    Delist {
+        skus: Vec<Sku>,
+    },
     /// Sets the pieces stocked of at most 1,000 SKUs; `opening` does not change SKUs that exist.
     Set {
         stocked: Pieces,
@@ -90,17 +100,28 @@ pub enum No {
     NoLevel(Sku),
     #[error("the level of {0} is no stock record: count its pieces and set them")]
     Junk(Sku),
+    #[error(
+        "{0} was set, counted, received or delisted since that state: see what is there now \
+         (`stock show`), and count it again"
+    )]
+    Edited(Sku),
+    #[error("the receipt {0} is of a delivery of other pieces: give this one another receipt")]
+    OtherReceipt(String),
+    #[error("more pieces of {0} than can be counted")]
+    TooMany(Sku),
 }
 
 impl No {
     /// Whether it depends on levels, which may have changed since they were read.
     pub(super) fn rests_on_levels(&self) -> bool {
         match self {
-            Self::Released => false,
+            Self::Released | Self::OtherReceipt(_) => false,
             Self::TooLittle(_)
             | Self::UnknownSku(_)
             | Self::BelowHeld { .. }
+            | Self::TooMany(_)
             | Self::NoLevel(_)
+            | Self::Edited(_)
             | Self::Junk(_) => true,
         }
     }
@@ -109,19 +130,32 @@ impl No {
 impl Want {
     pub(super) fn order(&self) -> Option<&SagaId> {
         match self {
-            Self::Hold { order, .. } | Self::Release { order } => Some(order),
-            Self::Set { .. } => None,
+            Self::Hold { order, .. } | Self::Release { order } | Self::Ship { order } => {
+                Some(order)
+            }
+            Self::Set { .. } | Self::Count { .. } => None,
+            Self::Receive { .. } | Self::Delist { .. } => None,
         }
     }
 
-    /// The SKUs that it names itself; those of a release are in the hold.
-    pub(super) fn skus(&self) -> impl Iterator<Item = &Sku> {
-        let pieces = match self {
-            Self::Hold { pieces, .. } => Some(pieces),
-            Self::Set { stocked, .. } => Some(stocked),
-            Self::Release { .. } => None,
-        };
-        pieces.into_iter().flat_map(BTreeMap::keys)
+    /// The delivery that it adds.
+    pub(super) fn receipt(&self) -> Option<&String> {
+        match self {
+            Self::Receive { receipt, .. } => Some(receipt),
+            Self::Hold { .. } | Self::Release { .. } | Self::Ship { .. } => None,
+            Self::Set { .. } | Self::Count { .. } | Self::Delist { .. } => None,
+        }
+    }
+
+    /// The SKUs that it names itself; those of a release and of a shipment are in the hold.
+    pub(super) fn skus(&self) -> Vec<&Sku> {
+        match self {
+            Self::Hold { pieces, .. } | Self::Receive { pieces, .. } => pieces.keys().collect(),
+            Self::Set { stocked, .. } => stocked.keys().collect(),
+            Self::Count { counted } => counted.keys().collect(),
+            Self::Delist { skus } => skus.iter().collect(),
+            Self::Release { .. } | Self::Ship { .. } => Vec::new(),
+        }
     }
 }
 
@@ -130,6 +164,7 @@ impl Want {
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) holds: BTreeMap<SagaId, Known<Hold>>,
+    pub(super) receipts: BTreeMap<String, Known<Pieces>>,
     pub(super) levels: BTreeMap<Sku, Known<Level>>,
 }
 
@@ -152,7 +187,7 @@ impl Books {
 
     /// Remembers changes that were stored as a run of sequences that ends with `last`.
     pub(super) fn stored(&mut self, changes: Changes, last: u64) {
-        // A batch begins with the holds, so the levels are at its end.
+        // The levels are at the end of a batch.
         let first = last + 1 - changes.levels.len() as u64;
         for (revision, (sku, level)) in (first..).zip(changes.levels) {
             self.levels.insert(sku, Known { revision, value: Some(level) });
@@ -160,10 +195,11 @@ impl Books {
     }
 }
 
-/// What becomes of holds and levels, all of it or nothing.
+/// What becomes of holds, receipts and levels, all of it or nothing.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) holds: BTreeMap<SagaId, Hold>,
+    pub(super) receipts: BTreeMap<String, Pieces>,
     pub(super) levels: BTreeMap<Sku, Level>,
 }
 
@@ -175,12 +211,20 @@ impl Changes {
             let revision = books.holds.get(order).map_or(0, |known| known.revision);
             message(hold_subject(order), revision, hold)
         });
+        let receipts = self.receipts.iter().map(|(receipt, pieces)| {
+            let revision = books.receipts.get(receipt).map_or(0, |known| known.revision);
+            message(receipt_subject(receipt), revision, pieces)
+        });
         let levels = self.levels.iter().map(|(sku, level)| {
             let revision = books.levels.get(sku).map_or(0, |known| known.revision);
             message(sku_subject(sku), revision, level)
         });
-        holds.chain(levels).collect()
+        holds.chain(receipts).chain(levels).collect()
     }
+}
+
+pub(super) fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn message<T: Serialize>(subject: String, expected_last: u64, value: &T) -> BatchMessage {

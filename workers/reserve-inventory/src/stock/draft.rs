@@ -3,10 +3,13 @@
 //! From what is known about holds and SKUs, a draft works out the answer to each request, and the
 //! messages that make the answers true if all of them are stored, and none without the others.
 
+use std::collections::BTreeMap;
+
 use quadrille::SagaId;
 use schemas::Sku;
 
-use super::books::{Books, Changes, Hold, Known, Level, No, Piece, Pieces, Want};
+use super::books::{Books, Changes, Counts, Hold, Known, No, Piece, Pieces, Want};
+use super::level::Level;
 
 /// The broker's limit on one atomic batch.
 const MOST_MESSAGES: usize = 1_000;
@@ -17,11 +20,14 @@ pub(super) struct Draft<'b> {
     books: &'b Books,
     pub(super) answers: Vec<Result<(), No>>,
     pub(super) changes: Changes,
+    /// Pieces of completed orders that no level holds, so that none could be taken off.
+    pub(super) unheld: Vec<(SagaId, Piece)>,
 }
 
 impl<'b> Draft<'b> {
     pub(super) fn of(books: &'b Books, wants: &[&Want]) -> Self {
-        let mut draft = Self { books, answers: Vec::new(), changes: Changes::default() };
+        let (answers, changes, unheld) = Default::default();
+        let mut draft = Self { books, answers, changes, unheld };
         for want in wants {
             if !draft.has_room_for(want) {
                 break;
@@ -29,7 +35,11 @@ impl<'b> Draft<'b> {
             let answer = match want {
                 Want::Hold { order, pieces } => draft.hold(order, pieces),
                 Want::Release { order } => draft.release(order),
+                Want::Ship { order } => draft.ship(order),
                 Want::Set { stocked, opening } => draft.set(stocked, *opening),
+                Want::Count { counted } => draft.count(counted),
+                Want::Receive { pieces, receipt } => draft.receive(pieces, receipt),
+                Want::Delist { skus } => draft.delist(skus),
             };
             draft.answers.push(answer);
         }
@@ -39,14 +49,18 @@ impl<'b> Draft<'b> {
     /// Counts messages, not requests: many orders of one SKU are few messages.
     fn has_room_for(&self, want: &Want) -> bool {
         let held = match want {
-            Want::Release { order } => self.find_hold(order).map(|hold| &hold.pieces[..]),
-            Want::Hold { .. } | Want::Set { .. } => None,
+            Want::Release { order } | Want::Ship { order } => {
+                self.find_hold(order).map(|hold| &hold.pieces[..])
+            }
+            Want::Hold { .. } | Want::Set { .. } | Want::Count { .. } => None,
+            Want::Receive { .. } | Want::Delist { .. } => None,
         };
         let held = held.into_iter().flatten().map(|piece| &piece.sku);
         let fresh = |sku: &&Sku| !self.changes.levels.contains_key(*sku);
-        let more =
-            usize::from(want.order().is_some()) + want.skus().chain(held).filter(fresh).count();
-        self.changes.holds.len() + self.changes.levels.len() + more <= MOST_MESSAGES
+        let levels = want.skus().into_iter().chain(held).filter(fresh).count();
+        let more = usize::from(want.order().is_some() || want.receipt().is_some()) + levels;
+        let Changes { holds, receipts, levels } = &self.changes;
+        holds.len() + receipts.len() + levels.len() + more <= MOST_MESSAGES
     }
 
     fn hold(&mut self, order: &SagaId, wanted: &Pieces) -> Result<(), No> {
@@ -57,11 +71,8 @@ impl<'b> Draft<'b> {
             None => {}
         }
         for (sku, quantity) in wanted {
-            match self.level(sku) {
-                None if self.is_junk(sku) => return Err(No::Junk(sku.clone())),
-                None => return Err(No::UnknownSku(sku.clone())),
-                Some(level) if level.free < *quantity => return Err(No::TooLittle(sku.clone())),
-                Some(_) => {}
+            if self.known_level(sku, No::UnknownSku)?.free < *quantity {
+                return Err(No::TooLittle(sku.clone()));
             }
         }
         let mut pieces = Vec::with_capacity(wanted.len());
@@ -69,50 +80,118 @@ impl<'b> Draft<'b> {
             self.change(sku, |level| level.free -= quantity);
             pieces.push(Piece { sku: sku.clone(), quantity: *quantity });
         }
-        self.changes.holds.insert(order.clone(), Hold { pieces, released: false });
+        self.changes.holds.insert(order.clone(), Hold { pieces, ..Hold::default() });
         Ok(())
     }
 
     fn release(&mut self, order: &SagaId) -> Result<(), No> {
-        let pieces = match self.find_hold(order) {
+        let hold = match self.find_hold(order) {
             Some(hold) if hold.released => return Ok(()),
-            Some(hold) => hold.pieces.clone(),
+            Some(hold) => hold.clone(),
+            None => Hold::default(),
+        };
+        for Piece { sku, .. } in &hold.pieces {
+            self.known_level(sku, No::NoLevel)?;
+        }
+        for Piece { sku, quantity } in &hold.pieces {
+            if hold.shipped {
+                self.edit(sku, |level| level.take_back(*quantity));
+            } else if self.level(sku).is_some_and(|level| level.delisted) {
+                self.edit(sku, |level| level.release(*quantity));
+            } else {
+                self.change(sku, |level| level.release(*quantity));
+            }
+        }
+        self.changes.holds.insert(order.clone(), Hold { released: true, shipped: false, ..hold });
+        Ok(())
+    }
+
+    /// What was released or has been shipped already is left as it is. A hold that is not there may
+    /// be one that an old leader does not show: a shipped one without pieces is written, and its
+    /// guard finds out.
+    fn ship(&mut self, order: &SagaId) -> Result<(), No> {
+        let hold = match self.find_hold(order) {
+            Some(Hold { released: false, shipped: false, pieces }) => pieces.clone(),
+            Some(_) => return Ok(()),
+            None if self.books.holds.get(order).is_some_and(Known::is_junk) => return Ok(()),
             None => Vec::new(),
         };
-        if let Some(piece) = pieces.iter().find(|piece| self.level(&piece.sku).is_none()) {
-            let sku = piece.sku.clone();
-            return Err(if self.is_junk(&sku) { No::Junk(sku) } else { No::NoLevel(sku) });
+        for piece in &hold {
+            let taken = self.ship_piece(piece);
+            if taken < piece.quantity {
+                let quantity = piece.quantity - taken;
+                self.unheld.push((order.clone(), Piece { sku: piece.sku.clone(), quantity }));
+            }
         }
-        for Piece { sku, quantity } in &pieces {
-            // A hold that was never made may claim any number of pieces; no more come free than
-            // are stocked.
-            self.change(sku, |level| {
-                level.free = level.free.saturating_add(*quantity).min(level.stocked);
-            });
+        let shipped = Hold { pieces: hold, released: false, shipped: true };
+        self.changes.holds.insert(order.clone(), shipped);
+        Ok(())
+    }
+
+    /// How many of these pieces are taken off. A level that is junk does not know its holds, nor
+    /// will the one that is set in its place. One that is not there is made, empty: then its guard
+    /// finds out whether an old leader only does not show it.
+    fn ship_piece(&mut self, Piece { sku, quantity }: &Piece) -> u64 {
+        if self.is_junk(sku) {
+            return 0;
         }
-        self.changes.holds.insert(order.clone(), Hold { pieces, released: true });
+        let mut level = self.level(sku).cloned().unwrap_or_else(|| Level::new(sku.clone(), 0, 0));
+        let taken = level.ship(*quantity);
+        self.changes.levels.insert(sku.clone(), level);
+        taken
+    }
+
+    fn count(&mut self, counted: &Counts) -> Result<(), No> {
+        self.edit_all(counted, |draft, sku, (pieces, state)| {
+            let mut level = draft.known_level(sku, No::UnknownSku)?.clone();
+            level.count(*pieces, *state)?;
+            Ok(level)
+        })
+    }
+
+    fn receive(&mut self, pieces: &Pieces, receipt: &String) -> Result<(), No> {
+        let stored = self.books.receipts.get(receipt);
+        let known = stored.and_then(|known| known.value.as_ref());
+        match self.changes.receipts.get(receipt).or(known) {
+            Some(known) if known == pieces => return Ok(()),
+            None if !stored.is_some_and(Known::is_junk) => {}
+            Some(_) | None => return Err(No::OtherReceipt(receipt.clone())),
+        }
+        self.edit_all(pieces, |draft, sku, quantity| {
+            let mut level = match draft.known_level(sku, No::UnknownSku) {
+                Ok(level) => level.clone(),
+                Err(No::UnknownSku(sku)) => Level::new(sku, 0, 0),
+                Err(no) => return Err(no),
+            };
+            level.receive(*quantity)?;
+            Ok(level)
+        })?;
+        self.changes.receipts.insert(receipt.clone(), pieces.clone());
+        Ok(())
+    }
+
+    fn delist(&mut self, skus: &[Sku]) -> Result<(), No> {
+        for sku in skus {
+            self.known_level(sku, No::UnknownSku)?;
+        }
+        for sku in skus {
+            self.edit(sku, Level::delist);
+        }
         Ok(())
     }
 
     fn set(&mut self, wanted: &Pieces, opening: bool) -> Result<(), No> {
-        let held = |level: Option<&Level>| level.map_or(0, Level::held);
-        for (sku, stocked) in wanted {
-            let held = held(self.level(sku));
-            if !opening && *stocked < held {
-                return Err(No::BelowHeld { sku: sku.clone(), held });
-            }
-        }
-        for (sku, stocked) in wanted {
-            let level = self.level(sku);
+        let mut wanted = wanted.clone();
+        // An opening leaves alone what is there, even if it is junk.
+        wanted.retain(|sku, _| !(opening && (self.level(sku).is_some() || self.is_junk(sku))));
+        self.edit_all(&wanted, |draft, sku, stocked| {
             // An operator may set a level that is junk, because only that mends it; the pieces that
             // orders hold are then not known, and count as sold.
-            if !(opening && (level.is_some() || self.is_junk(sku))) {
-                let (stocked, free) = (*stocked, *stocked - held(level));
-                let level = Level { sku: sku.clone(), stocked, free };
-                self.changes.levels.insert(sku.clone(), level);
-            }
-        }
-        Ok(())
+            let level = draft.level(sku).cloned();
+            let mut level = level.unwrap_or_else(|| Level::new(sku.clone(), 0, 0));
+            level.set(*stocked)?;
+            Ok(level)
+        })
     }
 
     fn find_hold(&self, order: &SagaId) -> Option<&Hold> {
@@ -125,6 +204,15 @@ impl<'b> Draft<'b> {
         self.changes.levels.get(sku).or_else(known)
     }
 
+    /// The level of this SKU, or why there is none.
+    fn known_level(&self, sku: &Sku, none: fn(Sku) -> No) -> Result<&Level, No> {
+        match self.level(sku) {
+            Some(level) => Ok(level),
+            None if self.is_junk(sku) => Err(No::Junk(sku.clone())),
+            None => Err(none(sku.clone())),
+        }
+    }
+
     fn is_junk(&self, sku: &Sku) -> bool {
         let known = || self.books.levels.get(sku).is_some_and(Known::is_junk);
         !self.changes.levels.contains_key(sku) && known()
@@ -134,6 +222,30 @@ impl<'b> Draft<'b> {
         let mut level = self.level(sku).cloned().expect("checked before anything is changed");
         change(&mut level);
         self.changes.levels.insert(sku.clone(), level);
+    }
+
+    /// Changes what is stocked otherwise than by a completed order.
+    fn edit(&mut self, sku: &Sku, change: impl FnOnce(&mut Level)) {
+        let edited = self.books.levels.get(sku).map_or(0, |known| known.revision);
+        self.change(sku, |level| {
+            change(level);
+            level.edited = edited;
+        });
+    }
+
+    /// Edits all of these or none.
+    fn edit_all<T>(
+        &mut self,
+        wanted: &BTreeMap<Sku, T>,
+        edited: impl Fn(&Self, &Sku, &T) -> Result<Level, No>,
+    ) -> Result<(), No> {
+        let levels = wanted.iter().map(|(sku, wanted)| edited(self, sku, wanted));
+        for level in levels.collect::<Result<Vec<_>, _>>()? {
+            let sku = level.sku.clone();
+            self.changes.levels.insert(sku.clone(), level);
+            self.edit(&sku, |_| {});
+        }
+        Ok(())
     }
 }
 

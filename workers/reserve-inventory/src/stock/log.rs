@@ -13,25 +13,22 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
 use quadrille::SagaId;
 use quadrille::broker::{Broker, Published, Unknown};
 use quadrille::step::StepError;
 use schemas::Sku;
-use schemas::stock::{STREAM, hold_subject, sku_subject};
-use serde::de::DeserializeOwned;
+use schemas::stock::{hold_subject, receipt_subject, sku_subject};
 use tokio::sync::{Mutex as Driver, oneshot};
 
-use super::books::{Books, Changes, Known, Level, No, Pieces, Want};
+use super::books::{Books, Changes, Known, No, Pieces, Want};
 use super::draft::Draft;
-use super::shown::{read, say_junk};
+use super::level::Level;
+use super::shown::say_unheld;
 use super::{Held, Stock, Trouble};
 
 /// Requests in one group. With a few SKUs they fill a batch of a few hundred messages; larger
 /// batches bring no gain (measured).
 const MOST_WANTS: usize = 256;
-/// Reads from the leader that are under way at once.
-const READS: usize = 64;
 /// Conflicts for one group: another replica can win each time, and then the step tries again.
 const MOST_CONFLICTS: u32 = 20;
 /// Batches without an answer for one group; each of them takes seconds.
@@ -56,7 +53,7 @@ struct Asked {
 }
 
 /// Granted or not; [`Trouble`] if that is not known.
-type Answer = Result<Result<(), No>, Trouble>;
+pub(super) type Answer = Result<Result<(), No>, Trouble>;
 
 impl fmt::Debug for StockLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +68,14 @@ impl Stock for StockLog {
             Err(No::TooLittle(sku)) => Ok(Held::TooLittle(sku)),
             Err(No::UnknownSku(sku)) => Ok(Held::UnknownSku(sku)),
             Err(No::Released) => Ok(Held::Released),
-            Err(no @ (No::BelowHeld { .. } | No::NoLevel(_) | No::Junk(_))) => Err(no.into()),
+            Err(
+                no @ (No::BelowHeld { .. }
+                | No::NoLevel(_)
+                | No::Junk(_)
+                | No::TooMany(_)
+                | No::Edited(_)
+                | No::OtherReceipt(_)),
+            ) => Err(no.into()),
         }
     }
 
@@ -90,20 +94,11 @@ impl StockLog {
         }
     }
 
-    /// Sets the pieces stocked of 1 to 1,000 SKUs, including held ones: all or none. `opening` only
-    /// creates SKUs that do not exist.
-    ///
-    /// # Errors
-    /// [`No::BelowHeld`] if orders hold more; [`Trouble`] if that could not be found out.
-    pub async fn set(&self, stocked: Pieces, opening: bool) -> Answer {
-        self.ask(Want::Set { stocked, opening }).await
-    }
-
     /// Waits for the answer, and commits groups as long as no other caller does.
     ///
     /// A caller may stop waiting at any moment. If it was committing a group, the others in it see
     /// their answer gone and ask again; they then find what was stored meanwhile.
-    async fn ask(&self, want: Want) -> Answer {
+    pub(super) async fn ask(&self, want: Want) -> Answer {
         loop {
             let (answer, mut answered) = oneshot::channel();
             self.waiting().push_back(Asked { want: want.clone(), answer });
@@ -133,7 +128,7 @@ impl StockLog {
                 books.levels.retain(|_, known| known.value.is_some());
                 self.seen().extend(books.levels.keys().cloned());
                 *levels = books.levels;
-                answers.into_iter().map(Ok).collect()
+                answers.into_iter().map(|answer| self.unless_gone(answer)).collect()
             }
             Err(trouble) => vec![Err(trouble); group.len()],
         };
@@ -177,7 +172,7 @@ impl StockLog {
         let (mut conflicts, mut silences) = (0, 0);
         loop {
             self.read(books, wants, &fresh).await?;
-            let Draft { answers, changes, .. } = Draft::of(books, wants);
+            let Draft { answers, changes, unheld, .. } = Draft::of(books, wants);
             let doubtful: Vec<usize> = doubtful(&answers, &fresh).collect();
             if !doubtful.is_empty() {
                 doubtful.iter().for_each(|at| books.forget_skus(wants[*at]));
@@ -187,7 +182,10 @@ impl StockLog {
                 continue;
             }
             match self.publish(books, changes).await? {
-                Stored::Yes => return Ok(answers),
+                Stored::Yes => {
+                    say_unheld(&unheld);
+                    return Ok(answers);
+                }
                 Stored::Conflict if conflicts == MOST_CONFLICTS => return Err(Trouble::Contended),
                 Stored::Conflict => conflicts += 1,
                 Stored::Unknown(why) if silences == MOST_SILENCES => {
@@ -201,6 +199,16 @@ impl StockLog {
             fresh.extend(0..wants.len());
             let wait_ms = fastrand::u64(1..=4 * u64::from((conflicts + silences).min(8)));
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+
+    /// No order is refused because a SKU is unknown that was known.
+    fn unless_gone(&self, answer: Result<(), No>) -> Answer {
+        match answer {
+            Err(No::UnknownSku(sku) | No::NoLevel(sku)) if self.seen().contains(&sku) => {
+                Err(Trouble::Gone(sku))
+            }
+            answer => Ok(answer),
         }
     }
 
@@ -238,47 +246,24 @@ impl StockLog {
     ) -> Result<(), Trouble> {
         self.read_levels(books, wants).await?;
         let holds = wants.iter().enumerate().filter_map(|(at, want)| match want {
-            Want::Release { order } => Some(order),
+            Want::Release { order } | Want::Ship { order } => Some(order),
             Want::Hold { order, .. } => fresh.contains(&at).then_some(order),
-            Want::Set { .. } => None,
+            Want::Set { .. } | Want::Count { .. } => None,
+            Want::Receive { .. } | Want::Delist { .. } => None,
         });
         let holds = holds.filter(|order| !books.holds.contains_key(order)).cloned().collect();
         books.holds.extend(self.last_of(holds, hold_subject).await?);
+        let receipts = wants.iter().filter_map(|want| want.receipt());
+        let receipts = receipts.filter(|receipt| !books.receipts.contains_key(*receipt)).cloned();
+        let receipts = self.last_of(receipts.collect(), |receipt| receipt_subject(receipt)).await?;
+        books.receipts.extend(receipts);
         self.read_levels(books, wants).await
     }
 
     async fn read_levels(&self, books: &mut Books, wants: &[&Want]) -> Result<(), Trouble> {
         let skus = books.unknown_skus(wants);
-        let read = self.last_of(skus, sku_subject).await?;
-        let seen = self.seen();
-        let gone = read.iter().find(|(sku, known)| *known == Known::NONE && seen.contains(sku));
-        if let Some((sku, _)) = gone {
-            return Err(Trouble::Gone(sku.clone()));
-        }
-        books.levels.extend(read);
+        books.levels.extend(self.last_of(skus, sku_subject).await?);
         Ok(())
-    }
-
-    async fn last_of<K: Ord, T: DeserializeOwned>(
-        &self,
-        keys: BTreeSet<K>,
-        subject: fn(&K) -> String,
-    ) -> Result<Vec<(K, Known<T>)>, Trouble> {
-        let last = async |key: K| {
-            let subject = subject(&key);
-            let known = match self.broker.last(STREAM, &subject).await? {
-                Some(stored) => {
-                    let value = read(&stored.payload);
-                    if value.is_none() {
-                        say_junk(&subject);
-                    }
-                    Known { revision: stored.sequence, value }
-                }
-                None => Known::NONE,
-            };
-            Ok((key, known))
-        };
-        stream::iter(keys).map(last).buffer_unordered(READS).try_collect().await
     }
 }
 

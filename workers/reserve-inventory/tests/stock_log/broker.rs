@@ -22,6 +22,10 @@ pub(crate) struct MemoryStream {
     faults: Faults,
     /// One publish in so many loses its request or its answer; 0 for none.
     pub(crate) loses_one_in: u32,
+    /// Reads of holds that show none, as an old leader's do.
+    pub(crate) hides_holds: AtomicU64,
+    /// The same of levels.
+    pub(crate) hides_levels: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) conflicts: AtomicU64,
     pub(crate) reads: AtomicU64,
@@ -61,8 +65,9 @@ impl MemoryStream {
     /// Pieces are neither lost nor made, and none is held twice.
     pub(crate) fn check(&self) {
         let holds = self.holds();
-        for Level { sku, stocked, free } in self.levels() {
-            let held = holds.values().filter(|hold| !hold.released).flat_map(|hold| &hold.pieces);
+        for Level { sku, stocked, free, .. } in self.levels() {
+            let holding = holds.values().filter(|hold| !hold.released && !hold.shipped);
+            let held = holding.flat_map(|hold| &hold.pieces);
             let held: u64 = held.filter(|piece| piece.sku == sku).map(|piece| piece.quantity).sum();
             assert_eq!(stocked, free + held, "{sku}");
         }
@@ -149,6 +154,14 @@ impl Broker for MemoryBroker {
             travel().await;
             self.0.reads.fetch_add(1, Relaxed);
             let read = self.0.faults.call(|| self.0.last_of(subject)).await;
+            let hides = match subject.starts_with("stock.hold.") {
+                true => &self.0.hides_holds,
+                false => &self.0.hides_levels,
+            };
+            if hides.load(Relaxed) > 0 {
+                hides.fetch_sub(1, Relaxed);
+                return Ok(None);
+            }
             read.map_err(|lost| Unavailable(lost.to_string()))
         }
         .boxed()

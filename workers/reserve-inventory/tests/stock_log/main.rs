@@ -65,6 +65,10 @@ async fn release(stock: &StockLog, at: usize) {
     until_told(async || stock.release(&order(at)).await).await;
 }
 
+async fn ship(stock: &StockLog, at: usize) {
+    until_told(async || stock.ship(vec![order(at)]).await).await;
+}
+
 fn count(held: &[Held], wanted: &Held) -> usize {
     held.iter().filter(|held| *held == wanted).count()
 }
@@ -241,6 +245,45 @@ async fn in_every_race_of_hold_and_release_nothing_stays_held() {
     }))
     .await;
     assert_eq!(stream.levels()[0].free, 10_000);
+    stream.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_ships_an_order_at_the_same_time_its_pieces_leave_the_shelf_once() {
+    let (stream, _) = stocked(MemoryStream::losing_one_in(6), &[("A", 10_000)]).await;
+    let replicas = replicas(&stream, 4);
+    join_all((0..300).map(|at| {
+        let (one, other) = (&replicas[at % 4], &replicas[(at / 4) % 4]);
+        async move {
+            hold(one, at, &[("A", 3)]).await;
+            tokio::join!(ship(one, at), ship(other, at), hold(other, at, &[("A", 3)]));
+        }
+    }))
+    .await;
+    let level = &stream.levels()[0];
+    assert_eq!((level.stocked, level.free), (9_100, 9_100));
+    stream.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_an_old_leader_does_not_show_is_shipped_all_the_same() {
+    let (stream, stock) = stocked(MemoryStream::default(), &[("A", 10)]).await;
+    hold(&stock, 0, &[("A", 4)]).await;
+    stream.hides_holds.store(1, Relaxed);
+    ship(&replica(&stream), 0).await;
+    let level = &stream.levels()[0];
+    assert_eq!((level.stocked, level.free), (6, 6));
+    stream.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_level_that_an_old_leader_does_not_show_is_not_made_again() {
+    let (stream, stock) = stocked(MemoryStream::default(), &[("A", 10)]).await;
+    hold(&stock, 0, &[("A", 4)]).await;
+    stream.hides_levels.store(1, Relaxed);
+    ship(&replica(&stream), 0).await;
+    let level = &stream.levels()[0];
+    assert_eq!((level.stocked, level.free), (6, 6));
     stream.check();
 }
 

@@ -7,6 +7,7 @@ use quadrille::ids::Direction::{self, Run, Undo};
 use quadrille::ids::event_id;
 use quadrille::{IdempotencyKey, KeyNamespace, SagaId};
 use schemas::order_fulfilment::events::SAMPLE;
+use schemas::stock::{SHELF, receipt_subject};
 use serde_json::{Value, json};
 
 use super::super::*;
@@ -108,6 +109,25 @@ impl History {
     pub(super) fn hold(&mut self, order: &str, released: bool) {
         let hold = json!({ "pieces": sample().1, "released": released });
         self.stock.push(stored(format!("stock.hold.{order}"), self.stock.len() + 1, &hold));
+    }
+
+    /// The order's hold says that it is shipped; whether its pieces are no longer stocked, too.
+    pub(super) fn ship(&mut self, order: &str, off_the_shelf: bool) {
+        for message in &mut self.stock {
+            let mut record: Value = serde_json::from_slice(&message.payload).unwrap();
+            if message.subject == format!("stock.hold.{order}") {
+                record["shipped"] = json!(true);
+            } else if off_the_shelf && message.subject.starts_with("stock.sku.") {
+                record["stocked"] = record["free"].clone();
+            }
+            message.payload = record.to_string().into_bytes().into();
+        }
+        for (subject, record) in [
+            (SHELF.to_owned(), json!({ "sequence": 15 })),
+            (receipt_subject("delivery 1"), json!({ "ROSE-RED": 5 })),
+        ] {
+            self.stock.push(stored(subject, self.stock.len() + 1, &record));
+        }
     }
 
     pub(super) fn reserve(&mut self, order: &str) {

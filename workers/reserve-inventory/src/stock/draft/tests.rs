@@ -1,11 +1,14 @@
 //! What a draft grants, and that it neither makes nor loses a piece, no matter what is requested.
 
+mod shelf;
+
 use proptest::prelude::*;
 use quadrille::broker::BatchMessage;
 use rstest::rstest;
 
 use super::super::books::Known;
 use super::*;
+use schemas::stock::State;
 
 fn order(name: &str) -> SagaId {
     SagaId::parse(name).unwrap()
@@ -27,6 +30,26 @@ fn release(name: &str) -> Want {
     Want::Release { order: order(name) }
 }
 
+fn ship(name: &str) -> Want {
+    Want::Ship { order: order(name) }
+}
+
+fn receive(receipt: &str, of: &[(&str, u64)]) -> Want {
+    Want::Receive { pieces: pieces(of), receipt: receipt.to_owned() }
+}
+
+fn delist(name: &str) -> Want {
+    Want::Delist { skus: vec![sku(name)] }
+}
+
+fn count(name: &str, pieces: u64, state: State) -> Want {
+    Want::Count { counted: Counts::from([(sku(name), (pieces, state))]) }
+}
+
+fn state(books: &Books, name: &str) -> State {
+    books.levels[&sku(name)].value.as_ref().unwrap().state()
+}
+
 fn set(of: &[(&str, u64)]) -> Want {
     Want::Set { stocked: pieces(of), opening: false }
 }
@@ -34,20 +57,32 @@ fn set(of: &[(&str, u64)]) -> Want {
 /// Books after these groups of one request each, all granted.
 fn given(wants: &[Want]) -> Books {
     let mut books = Books::default();
-    for (at, want) in (1..).zip(wants) {
-        let draft = Draft::of(&books, &[want]);
+    then(&mut books, 1_000, wants);
+    books
+}
+
+/// The same for books of which there are some.
+fn then(books: &mut Books, mut last: u64, wants: &[Want]) {
+    for want in wants {
+        let draft = Draft::of(books, &[want]);
         assert_eq!(draft.answers, [Ok(())], "{want:?}");
         let Draft { changes, .. } = draft;
-        store(&mut books, changes, at * 1_000);
+        store(books, changes, last);
+        last += 1_000;
     }
-    books
 }
 
 /// Does what a broker does with the batch, down to the sequences.
 fn store(books: &mut Books, changes: Changes, last: u64) {
-    let first = last + 1 - (changes.holds.len() + changes.levels.len()) as u64;
-    for (revision, (order, hold)) in (first..).zip(changes.holds.clone()) {
+    let messages = changes.holds.len() + changes.receipts.len() + changes.levels.len();
+    let mut revisions = last + 1 - messages as u64..;
+    for (order, hold) in changes.holds.clone() {
+        let revision = revisions.next().unwrap();
         books.holds.insert(order, Known { revision, value: Some(hold) });
+    }
+    for (receipt, pieces) in changes.receipts.clone() {
+        let revision = revisions.next().unwrap();
+        books.receipts.insert(receipt, Known { revision, value: Some(pieces) });
     }
     books.stored(changes, last);
 }
@@ -143,7 +178,8 @@ fn the_stock_is_never_set_below_what_is_held() {
     let wants = [set(&[("A", 2), ("B", 9)]), set(&[("A", 3)])];
     let draft = Draft::of(&books, &wants.each_ref());
     assert_eq!(draft.answers, [Err(No::BelowHeld { sku: sku("A"), held: 3 }), Ok(())]);
-    assert_eq!(draft.changes.levels[&sku("A")], Level { sku: sku("A"), stocked: 3, free: 0 });
+    let level = &draft.changes.levels[&sku("A")];
+    assert_eq!((level.stocked, level.free), (3, 0));
     assert!(!draft.changes.levels.contains_key(&sku("B")), "all of a set, or none of it");
 }
 
@@ -177,6 +213,11 @@ enum Step {
     Hold(u8, Vec<(u8, u64)>),
     Release(u8),
     Set(u8, u64),
+    Ship(u8),
+    Receive(u8, u8, u64),
+    Delist(u8),
+    /// A count against what is there now, of so many pieces more or, if it can be, fewer.
+    Count(u8, i64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
@@ -185,11 +226,16 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
         4 => (0..12_u8, lines).prop_map(|(order, lines)| Step::Hold(order, lines)),
         2 => (0..12_u8).prop_map(Step::Release),
         1 => (0..4_u8, 0..12_u64).prop_map(|(sku, stocked)| Step::Set(sku, stocked)),
+        2 => (0..12_u8).prop_map(Step::Ship),
+        1 => (0..4_u8, 0..9_u8, 0..6_u64)
+            .prop_map(|(sku, receipt, pieces)| Step::Receive(sku, receipt, pieces)),
+        1 => (0..4_u8).prop_map(Step::Delist),
+        1 => (0..4_u8, -3..4_i64).prop_map(|(sku, off)| Step::Count(sku, off)),
     ];
     prop::collection::vec(prop::collection::vec(step, 1..8), 1..20)
 }
 
-fn want(step: &Step) -> Want {
+fn want(books: &Books, step: &Step) -> Want {
     match step {
         Step::Hold(order, lines) => {
             let names: Vec<_> = lines.iter().map(|(at, of)| (format!("S{at}"), *of)).collect();
@@ -198,6 +244,17 @@ fn want(step: &Step) -> Want {
         }
         Step::Release(order) => release(&format!("o{order}")),
         Step::Set(at, stocked) => set(&[(&format!("S{at}"), *stocked)]),
+        Step::Ship(order) => ship(&format!("o{order}")),
+        Step::Receive(at, receipt, quantity) => {
+            receive(&format!("d{receipt}"), &[(&format!("S{at}"), *quantity)])
+        }
+        Step::Delist(at) => delist(&format!("S{at}")),
+        Step::Count(at, off) => {
+            let name = format!("S{at}");
+            let level = books.levels.get(&sku(&name)).and_then(|known| known.value.as_ref());
+            let state = level.map_or(State { stocked: 0, edited: 0 }, Level::state);
+            count(&name, state.stocked.saturating_add_signed(*off), state)
+        }
     }
 }
 
@@ -207,7 +264,7 @@ proptest! {
         let mut books = Books::default();
         let mut last = 0;
         for group in groups {
-            let wants: Vec<Want> = group.iter().map(want).collect();
+            let wants: Vec<Want> = group.iter().map(|step| want(&books, step)).collect();
             let wants: Vec<&Want> = wants.iter().collect();
             let Draft { answers, changes, .. } = Draft::of(&books, &wants);
             prop_assert_eq!(answers.len(), wants.len());
@@ -223,13 +280,14 @@ proptest! {
                 let level = level.value.as_ref().expect("only what was stored");
                 let holds = books.holds.values().filter_map(|known| known.value.as_ref());
                 let held: u64 = holds
-                    .filter(|hold| !hold.released)
+                    .filter(|hold| !hold.released && !hold.shipped)
                     .flat_map(|hold| &hold.pieces)
                     .filter(|piece| piece.sku == *sku)
                     .map(|piece| piece.quantity)
                     .sum();
                 prop_assert_eq!(level.stocked, level.free + held);
                 prop_assert_eq!(level.held(), held);
+                prop_assert!(!level.delisted || level.free == 0, "it is still sold");
             }
             for (want, answer) in wants.iter().zip(&answers) {
                 if let (Want::Release { order }, Ok(())) = (want, answer) {
