@@ -77,7 +77,7 @@ impl Words<'_> {
                     "waits for {worker}, to which {durable} will not deliver message {at}: the \
                      durable is past it, no replica holds it, and its slot is empty"
                 ),
-                format!("a {worker} that runs notices within a minute, and handles it"),
+                format!("a {worker} that runs notices, mostly within a minute, and handles it"),
                 format!(
                     "start {worker}; or `nats consumer reset {stream} {durable} --sequence {at}` \
                      delivers it and what follows again, which repeats no decision"

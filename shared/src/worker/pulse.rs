@@ -4,7 +4,7 @@
 //! place is wrong about that, too. A message that the durable has passed, that no replica holds and
 //! that nothing came of ([`passed`]) is read from the log and handled like any other delivery: the
 //! same keys, the same slot. If messages wait and the durable stands still although this replica
-//! asks, the pull is made anew. Until either is over the worker is not ready, and says why.
+//! asks, the pull is made anew; until that is over the worker is not ready, and says why.
 //!
 //! A deadline's durable is left out, because it is to be far behind.
 
@@ -29,9 +29,9 @@ use passed::{Passed, Search};
 /// was stored so long ago should have been delivered.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// It may have been delivered before, and may have ended its worker each time: so it runs alone,
-/// and its starts are written down.
-const DELIVERIES: u64 = 3;
+/// It may have been delivered before, and may have ended its worker each time: so from the first on
+/// it counts as one that runs alone, and whose starts are written down.
+const DELIVERED_BEFORE: u32 = 2;
 
 /// What the loop of a durable tells its watchdog, and hears from it.
 pub(super) struct Pulse {
@@ -124,16 +124,13 @@ impl Watchdog {
             else {
                 continue;
             };
-            let stands = stands_still(before.replace(now), now) && state.pause == Pause::Off;
-            let trouble = match missed.first() {
-                Some(first) => Some(first.sentence(missed.len())),
-                None if stands => self.overdue(&state).await,
-                None => None,
-            };
+            let earlier = before.replace(now);
+            let stands = stands_still(earlier, now) && state.pause == Pause::Off;
+            let trouble = if stands { self.overdue(&state).await } else { None };
             self.troubles.set(name, trouble);
             // While others come, what lies behind is compared page by page, and slowly.
-            let is_idle = before.is_some_and(|before| before.taken == now.taken);
-            if !missed.is_empty() || is_idle && search.is_behind(&state) {
+            let is_idle = earlier.is_some_and(|earlier| earlier.taken == now.taken);
+            if is_idle && search.is_behind(&state) {
                 wait = self.every / 10;
             }
             if self.hand_out(missed).await.is_none() {
@@ -145,10 +142,10 @@ impl Watchdog {
     /// Gives messages to the loop, and waits until it has handled them; `None` if it has ended.
     async fn hand_out(&self, missed: Vec<Passed>) -> Option<()> {
         let mut handled = Vec::new();
-        for Passed { message, .. } in missed {
+        for Passed { message, times } in missed {
             let delivered = Delivered {
                 message,
-                deliveries: DELIVERIES,
+                deliveries: u64::from(DELIVERED_BEFORE + times),
                 pending: 0,
                 receipt: Receipt::none(),
                 unreadable: None,

@@ -18,11 +18,15 @@ use schemas::order_fulfilment::FLOW;
 use serde::Serialize;
 use tokio::sync::watch::Receiver;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep};
 
 use crate::Settings;
 use crate::log::Log;
 use crate::order::{self, Order};
 use crate::{NAME, problems};
+
+/// Between two looks for an order that is to be cancelled and is not there.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Takes commands, so many at once.
 pub struct Intake {
@@ -139,9 +143,7 @@ impl Intake {
                 return Err(problems::full());
             }
             // A wish for what is no order would be looked after for half a minute.
-            let opening = FLOW.slot(FLOW.opens.slot, saga);
-            let placed = self.broker.last(FLOW.stream, opening.subject()).await;
-            if is_known && matches!(placed, Ok(None)) {
+            if is_known && self.is_no_order(saga).await {
                 return Err(problems::not_placed(saga));
             }
         }
@@ -172,6 +174,20 @@ impl Intake {
             }
         }
         Ok(Asked { id: saga.to_string(), sequence, token: self.token(sequence) })
+    }
+
+    /// Whether the leader has no such order, for as long as one may be on its way that was placed
+    /// just before.
+    async fn is_no_order(&self, saga: &SagaId) -> bool {
+        let opening = FLOW.slot(FLOW.opens.slot, saga);
+        let until = Instant::now() + self.patience;
+        while let Ok(None) = self.broker.last(FLOW.stream, opening.subject()).await {
+            if Instant::now() >= until {
+                return true;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        false
     }
 
     fn token(&self, sequence: u64) -> String {

@@ -121,8 +121,9 @@ pub(crate) fn too_late(saga: &SagaId, is_completed: bool) -> Problem {
 /// The wish waited for its order as long as a wish does.
 pub(crate) fn not_placed(saga: &SagaId) -> Problem {
     let detail = format!(
-        "no order {saga} is in the log, so there is nothing to cancel, and no wish was stored; \
-         upper and lower case differ; should it be placed later, send the wish again"
+        "no order {saga} is in the log, so there is nothing to cancel, and this call stored no \
+         wish; upper and lower case differ; if placing it had no answer, place it again, then \
+         cancel it"
     );
     Problem::new(404, "not-found", "there is no such order", detail).with("id", saga.as_str())
 }

@@ -23,11 +23,13 @@ pub(super) fn slot(worker: &Worker, durable: &Durable, message: &Stored) -> Opti
     Some(worker.slot(name, &saga).subject().to_owned())
 }
 
-/// Whether a message that its durable has passed is still to be handled.
+/// Whether a message that its durable has passed is still to be handled. `passed` is how far the
+/// durable is.
 pub(super) async fn is_undone(
     worker: &Worker,
     durable: &Durable,
     message: &Stored,
+    passed: u64,
 ) -> Result<bool, Unavailable> {
     let Some(saga) = saga(worker, durable, message) else { return Ok(false) };
     let closing = worker.flow.closing().slot;
@@ -45,10 +47,12 @@ pub(super) async fn is_undone(
         Role::Undo => {
             let Some(undo) = worker.row.undo else { return Ok(false) };
             Ok(view::is_to_undo(worker, &saga, message).await?
-                && is_empty(worker, &[undo.slot, closing], &saga).await?)
+                && is_empty(worker, &[undo.slot, closing], &saga).await?
+                && has_passed_all(worker, durable, &saga, passed).await?)
         }
         Role::Closing => Ok(view::is_to_close(worker, &saga, message).await?
-            && is_empty(worker, &[closing], &saga).await?),
+            && is_empty(worker, &[closing], &saga).await?
+            && has_passed_all(worker, durable, &saga, passed).await?),
         Role::Cancel => {
             let Some(cancels) = worker.flow.cancels() else { return Ok(false) };
             let ends = [worker.flow.turns.slot, cancels.refused.slot, closing];
@@ -93,6 +97,25 @@ async fn waits_for_its_step(
         None | Some(Entry::Done(_)) => true,
         Some(Entry::Refused(_) | Entry::Alien) => false,
     })
+}
+
+/// Whether the durable has passed whatever wakes it for a saga. Of several messages the last one
+/// does the work, and while a replica holds that one the others were rightly acknowledged.
+async fn has_passed_all(
+    worker: &Worker,
+    durable: &Durable,
+    saga: &SagaId,
+    passed: u64,
+) -> Result<bool, Unavailable> {
+    for filter in &durable.filters {
+        let Some(before) = filter.strip_suffix('*') else { return Ok(false) };
+        let subject = format!("{before}{saga}");
+        let newest = worker.broker.last(&durable.stream, &subject).await?;
+        if newest.is_some_and(|newest| newest.sequence > passed) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether the forward durable set this very message aside.

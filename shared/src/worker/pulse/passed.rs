@@ -23,11 +23,17 @@ const PAGE: usize = 512;
 /// what is older, unless none ran.
 const LOOK_BACK: u64 = 10_000;
 
+/// Longest wait before a message is handed out again: what gives it back may ask for as much, and
+/// nobody hears it.
+const AGAIN_MOST: Duration = Duration::from_secs(300);
+
 /// Where the search is.
 #[derive(Debug)]
 pub(super) struct Search {
-    /// For each filter, the last message that was compared.
+    /// For each filter, up to where messages were compared.
     compared: Vec<u64>,
+    /// A while ago the durable had passed these, so that a replica that lags shows them by now.
+    shown: (Instant, u64),
     suspects: Vec<Suspect>,
 }
 
@@ -35,7 +41,7 @@ pub(super) struct Search {
 #[derive(Debug)]
 struct Suspect {
     message: Stored,
-    since: Instant,
+    not_before: Instant,
     /// How often it was handed out.
     times: u32,
 }
@@ -44,22 +50,8 @@ struct Suspect {
 #[derive(Debug)]
 pub(super) struct Passed {
     pub(super) message: Stored,
-    shown: String,
-}
-
-impl Passed {
-    /// For whoever asks why the worker is not ready.
-    pub(super) fn sentence(&self, count: usize) -> String {
-        let (shown, sequence) = (&self.shown, self.message.sequence);
-        let others = match count - 1 {
-            0 => String::new(),
-            others => format!(", and {others} more"),
-        };
-        format!(
-            "step-not-delivered: message {sequence} ({shown}){others}: the durable is past it, no \
-             replica holds it, and its slot is empty; it is handled from the log"
-        )
-    }
+    /// How often it was handed out, this time included.
+    pub(super) times: u32,
 }
 
 /// Up to here the durable delivers nothing again.
@@ -70,7 +62,8 @@ fn passed(state: &DurableState) -> u64 {
 impl Search {
     pub(super) fn of(durable: &Durable, state: &DurableState) -> Self {
         let begin = passed(state).saturating_sub(LOOK_BACK);
-        Self { compared: vec![begin; durable.filters.len()], suspects: Vec::new() }
+        let compared = vec![begin; durable.filters.len()];
+        Self { compared, shown: (Instant::now(), begin), suspects: Vec::new() }
     }
 
     /// Whether there may be more to compare.
@@ -92,19 +85,27 @@ impl Search {
         for mut suspect in std::mem::take(&mut self.suspects) {
             // A durable that was reset delivers it again.
             let is_passed = suspect.message.sequence <= passed;
-            if !is_passed || !evidence::is_undone(worker, durable, &suspect.message).await? {
+            if !is_passed || !evidence::is_undone(worker, durable, &suspect.message, passed).await?
+            {
                 continue;
             }
-            if suspect.since.elapsed() >= confirm_after {
+            let now = Instant::now();
+            if now >= suspect.not_before {
                 suspect.times += 1;
+                // Twice as long each time, and spread, so that seldom two replicas run it at once.
+                let wait = confirm_after * 2 * (1 << suspect.times.min(10));
+                suspect.not_before = now + wait.min(AGAIN_MOST).mul_f64(0.5 + fastrand::f64());
                 confirmed.push(confirm(worker, durable, &suspect));
             }
             self.suspects.push(suspect);
         }
         for (at, filter) in durable.filters.iter().enumerate() {
             if self.suspects.len() < PAGE {
-                self.compare(worker, durable, (at, filter), passed).await?;
+                self.compare(worker, durable, (at, filter), passed, confirm_after).await?;
             }
+        }
+        if self.shown.0.elapsed() >= confirm_after {
+            self.shown = (Instant::now(), passed);
         }
         Ok(confirmed)
     }
@@ -115,43 +116,46 @@ impl Search {
         durable: &Durable,
         (at, filter): (usize, &str),
         passed: u64,
+        confirm_after: Duration,
     ) -> Result<(), Unavailable> {
         let from = self.compared[at] + 1;
         if from > passed {
             return Ok(());
         }
         let page = worker.broker.read_matching(&durable.stream, filter, from, PAGE).await?;
+        let is_all = page.messages.len() < PAGE;
         let messages: Vec<_> =
             page.messages.into_iter().filter(|stored| stored.sequence <= passed).collect();
-        let Some(last) = messages.last().map(|stored| stored.sequence) else { return Ok(()) };
+        let last = messages.last().map_or(0, |stored| stored.sequence);
         let slots = messages.iter().map(|stored| evidence::slot(worker, durable, stored));
         let slots: Vec<_> = slots.collect();
         let asked = slots.iter().flatten().cloned().collect();
         let found = worker.broker.last_of_many(worker.flow.stream, asked).await?;
         let found: HashSet<_> = found.into_iter().map(|stored| stored.subject).collect();
-        let since = Instant::now();
+        // Spread, so that seldom two replicas run it at once.
+        let not_before = Instant::now() + confirm_after.mul_f64(1.0 + fastrand::f64());
         let mut suspects = Vec::new();
         for (message, slot) in messages.into_iter().zip(slots) {
             let is_missing = slot.is_some_and(|slot| !found.contains(&slot));
             // A replica that lags misses some, and not everything needs that slot.
-            if is_missing && evidence::is_undone(worker, durable, &message).await? {
-                suspects.push(Suspect { message, since, times: 0 });
+            if is_missing && evidence::is_undone(worker, durable, &message, passed).await? {
+                suspects.push(Suspect { message, not_before, times: 0 });
             }
         }
         self.suspects.append(&mut suspects);
-        // Not up to where the durable is, because a replica that lags shows less.
-        self.compared[at] = last;
+        // Not up to where the durable is now, because a replica that lags shows less.
+        let shown = if is_all { self.shown.1 } else { 0 };
+        self.compared[at] = self.compared[at].max(last).max(shown);
         Ok(())
     }
 }
 
 fn confirm(worker: &Worker, durable: &Durable, suspect: &Suspect) -> Passed {
     let Suspect { message, times, .. } = suspect;
-    let shown = worker.broker.shown(&message.subject);
     if times.is_power_of_two() {
         tracing::error!(
             durable = durable.name,
-            subject = shown,
+            subject = worker.broker.shown(&message.subject),
             sequence = message.sequence,
             times,
             "step-not-delivered: the durable is past this message, no replica holds it, and its \
@@ -161,5 +165,5 @@ fn confirm(worker: &Worker, durable: &Durable, suspect: &Suspect) -> Passed {
     if *times == 1 {
         telemetry::passed_over(&durable.name);
     }
-    Passed { message: message.clone(), shown }
+    Passed { message: message.clone(), times: *times }
 }
