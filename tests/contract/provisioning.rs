@@ -250,7 +250,11 @@ async fn a_limit_that_was_raised_by_hand_is_not_lowered(test: UnderTest) {
     test.raw.change_stream(test.flow.stream, raised).await.unwrap();
     let own =
         |plan: Vec<Change>| plan.into_iter().filter(|it| it.object.starts_with("stream")).count();
-    assert_eq!(own(plan(&test, &test.topology).await), 1, "an empty stream reserves what is asked");
+    assert_eq!(
+        own(plan(&test, &test.topology).await),
+        1,
+        "an unused stream reserves what is asked"
+    );
     test.raw.publish(test.slot("placed", "s1").subject(), &[], "").await.unwrap();
     assert_eq!(own(plan(&test, &test.topology).await), 0);
     let larger = Topology { max_bytes: 8 * test.topology.max_bytes, ..test.topology.clone() };

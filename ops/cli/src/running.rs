@@ -64,8 +64,7 @@ pub(crate) struct Addresses {
     pub(crate) command: String,
     /// Where questions about orders are answered over HTTP.
     pub(crate) query: String,
-    /// Where each worker and service answers `/ready` and `/metrics`; one that is started again has
-    /// another address.
+    /// Where each worker and service answers `/ready` and `/metrics`.
     #[serde(default)]
     pub(crate) workers: BTreeMap<String, String>,
     /// The data folder, absolute.

@@ -50,14 +50,14 @@ fn change(found: Difference, live: &StreamInfo, is_bucket: bool) -> Option<Lasti
     Some(Lasting::Update { key: found.key, value: found.wanted, sentence })
 }
 
-/// Raises a limit. It is lowered only where the stream is empty, as after a first try that reserved
-/// too much, because an operator may have raised it to get a full stream going again.
+/// Raises a limit. It is lowered only where the stream never held anything, as after a first try
+/// that reserved too much, because an operator may have raised it to get a full stream going again.
 fn size(found: Difference, live: &StreamInfo) -> Option<Lasting> {
     let unlimited = |value: &Value| value.as_i64().is_none_or(|bytes| bytes <= 0);
     let raises = found.live.as_u64() < found.wanted.as_u64();
     let fits = Some(live.state.bytes) < found.wanted.as_u64();
-    let is_empty = live.state.messages == 0;
-    if !fits || !(unlimited(&found.live) || raises || is_empty) {
+    let is_unused = live.state.last_seq == 0;
+    if !fits || !(unlimited(&found.live) || raises || is_unused) {
         return None;
     }
     let sentence = found.to_string();
