@@ -14,6 +14,8 @@ use tests::eventually::eventually;
 use tests::stack::{Fate, Launch, Stack};
 use tokio::time::sleep;
 
+use crate::by_hand::holds;
+
 /// Of a worker that looks every second.
 fn launch(worker: &'static str) -> Launch {
     Launch::of(worker).env("QUADRILLE_WORKER__INSPECT_EVERY", "1s")
@@ -110,6 +112,37 @@ async fn h53_orders_end_though_every_durable_passes_over_every_message() {
         assert_eq!(delivered(&durable).await, 0, "{} delivered nothing", durable.name);
     }
     stack.check().await;
+}
+
+/// Of two messages that wake an undo the first is settled at once, because a later step undoes
+/// first; while the second is in a worker's hand nothing was passed over.
+#[tokio::test]
+async fn h53_an_undo_that_a_worker_is_at_was_not_passed_over() {
+    let mut stack = Stack::bare().await;
+    for worker in ["reserve-inventory", "ship-order", "complete-order"] {
+        stack.start(launch(worker)).await;
+    }
+    stack.fill_stock().await;
+    let ids = stack.place_all("held", &[Fate::Declined]).await;
+    eventually("it is reserved", async || holds(&stack, &ids[0], "inventory").await).await;
+    // As another client may write: what orders hold of it is no longer known.
+    for sku in ["ROSE-RED", "VASE-GLASS"] {
+        stack.raw.publish(&format!("stock.sku.{sku}"), &[], "junk").await.unwrap();
+    }
+    stack.start(launch("charge-customer")).await;
+    eventually("its charge is undone", async || holds(&stack, &ids[0], "payment-undo").await).await;
+    let durable = "reserve-inventory-undo";
+    let mut looks = stack.raw.hear(&format!("$JS.API.CONSUMER.INFO.ORDERS.{durable}")).await;
+    let mut seen = 0;
+    eventually("the watchdog has looked six times", async || {
+        seen += looks.more().await.len();
+        (seen >= 6).then_some(())
+    })
+    .await;
+    let said = stack.worker("reserve-inventory").said();
+    assert!(!said.contains("step-not-delivered"), "{said}");
+    let info = stack.raw.durable("ORDERS", durable).await;
+    assert_eq!(info["num_ack_pending"], 1, "the worker is at it: {info}");
 }
 
 #[tokio::test]
