@@ -270,3 +270,16 @@ fn a_saga_has_time_by_its_flow_until_it_passes_its_pivot_or_turns_around() {
     assert_eq!(time(&events), None);
     assert_eq!(time(&turned()), None);
 }
+
+#[test]
+fn what_opens_a_saga_and_no_worker_takes_is_to_be_given_up() {
+    let opening = event("placed", "shop", "order.placed.v1", TRIGGER);
+    let mut set_aside = parked("invalid-field");
+    let text = String::from_utf8(set_aside.payload.to_vec()).unwrap();
+    let text = text.replace("charge-customer", "reserve-inventory");
+    set_aside.payload = text.replace("orders.inventory.A1", "orders.placed.A1").into();
+    let advised = |entry: Stored| why(std::slice::from_ref(&opening), &[entry], |_| {}).sentence;
+    let sentence = advised(set_aside);
+    assert!(sentence.contains("parked discard A1 --reason"), "{sentence}");
+    assert!(!sentence.contains("parked retry"), "trying it again changes nothing: {sentence}");
+}

@@ -3,6 +3,8 @@
 
 use jiff::{SignedDuration, Timestamp, Unit};
 
+mod parked;
+
 use super::looked::looked_at;
 use super::reason::{Reason, is_near, moment};
 use super::{Code, Seen, Why};
@@ -153,31 +155,7 @@ impl Words<'_> {
         let (worker, _) = self.names();
         let (tool, stream) = (self.tool, self.flow.stream);
         match reason {
-            Reason::Parked(entry) => {
-                let place = match entry.pointer.as_str() {
-                    "" => String::new(),
-                    pointer => format!(" at {pointer}"),
-                };
-                let mend = match reason.code() {
-                    Code::UnknownVersion => {
-                        format!("start a {worker} that knows this version")
-                    }
-                    _ => "mend the cause".to_owned(),
-                };
-                let id = &self.story.id;
-                let advice = format!(
-                    "`{tool} parked show {id}` shows it; {mend}, then `{tool} parked retry {id} \
-                     --reason mended --write` tries it again"
-                );
-                said(
-                    format!(
-                        "waits for a human, because {} set message {} aside: {}{place}: {}",
-                        entry.durable, entry.sequence, entry.reason, entry.message
-                    ),
-                    "nothing happens by itself",
-                    advice,
-                )
-            }
+            Reason::Parked(entry) => self.of_parked(entry, reason.code()),
             Reason::Alien { slot, sequence } => said(
                 format!(
                     "waits for {worker}, but the slot {slot} holds an event that does not count"

@@ -1,0 +1,44 @@
+//! The words for a message that was set aside.
+
+use super::{Code, Said, Words, said};
+use crate::Reason;
+use crate::log::parked::Parked;
+
+impl Words<'_> {
+    pub(super) fn of_parked(&self, entry: &Parked, code: Code) -> Said {
+        let (worker, _) = self.names();
+        let (tool, id) = (self.tool, &self.story.id);
+        let place = match entry.pointer.as_str() {
+            "" => String::new(),
+            pointer => format!(" at {pointer}"),
+        };
+        let shows = format!("`{tool} parked show {id}` shows it");
+        let retries = format!("`{tool} parked retry {id} --reason mended --write` tries it again");
+        let advice = match code {
+            Code::UnknownVersion => {
+                format!("{shows}; start a {worker} that knows this version, then {retries}")
+            }
+            _ if self.no_worker_takes(entry) => format!(
+                "{shows}, and it stays as it is; `{tool} parked discard {id} --reason unreadable \
+                 --write` closes it, and a mended one may come under another id"
+            ),
+            _ => format!("{shows}; mend the cause, then {retries}"),
+        };
+        said(
+            format!(
+                "waits for a human, because {} set message {} aside: {}{place}: {}",
+                entry.durable, entry.sequence, entry.reason, entry.message
+            ),
+            "nothing happens by itself",
+            advice,
+        )
+    }
+
+    /// Whether the event that opens the saga will be set aside however often it is tried.
+    fn no_worker_takes(&self, entry: &Parked) -> bool {
+        let opening = self.flow.parse_subject(&entry.subject).map(|(slot, _)| slot);
+        let lasting = [Reason::NotJson, Reason::TooLarge, Reason::InvalidField];
+        opening == Some(self.flow.opens.slot)
+            && lasting.iter().any(|lasting| lasting.code() == entry.reason)
+    }
+}
