@@ -6,6 +6,7 @@
 //! any moment how many messages it has asked for.
 
 mod api;
+mod ask;
 mod bucket;
 mod connection;
 mod inspect;

@@ -1,8 +1,11 @@
 //! What the server answers to a publish, and what that means.
 
+use async_nats::RequestErrorKind;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use quadrille::broker::{BatchMessage, Broker as _, Published, Unknown};
 use serde_json::json;
+use tests::eventually::{eventually, within_patience};
 
 use crate::under_test::{UnderTest, answered};
 
@@ -12,6 +15,7 @@ contract!(
     h04_a_full_log_is_full_or_taken_as_its_slot_says,
     an_event_over_the_limit_is_too_large,
     a_subject_without_a_stream_has_no_answer,
+    requests_that_are_never_answered_leave_nothing_behind,
     wrong_configuration_and_forged_headers_are_refused,
     a_stored_message_with_an_id_is_a_duplicate_on_a_cluster_only,
 );
@@ -103,6 +107,35 @@ async fn an_event_over_the_limit_is_too_large(test: UnderTest) {
 async fn a_subject_without_a_stream_has_no_answer(test: UnderTest) {
     let answer = test.broker.publish_once(&test.slot("payment", "s1"), Bytes::new()).await;
     assert!(matches!(answer, Published::Unknown(Unknown::NoAnswer(_))), "{answer:?}");
+}
+
+/// The client would keep each of them until its answer comes. Whoever hears a request and is silent
+/// is here another client; a full disk is so, too.
+async fn requests_that_are_never_answered_leave_nothing_behind(test: UnderTest) {
+    let filter = format!("{}.payment.*", test.flow.subjects);
+    let mut heard = test.raw.client.subscribe(filter).await.unwrap();
+    test.raw.client.flush().await.unwrap();
+    let silent = async |id: &str| {
+        let answer = test.broker.publish_once(&test.slot("payment", id), Bytes::new()).await;
+        assert!(matches!(answer, Published::Unknown(Unknown::NoAnswer(_))), "{answer:?}");
+    };
+    silent("s1").await;
+    let more: Vec<_> = (0..50).map(|at| format!("more{at}")).collect();
+    futures::future::join_all(more.iter().map(|id| silent(id))).await;
+    let mut inboxes = 0;
+    while inboxes < more.len() {
+        let request = within_patience("a request", heard.next()).await.unwrap();
+        if !request.subject.contains(".more") {
+            continue;
+        }
+        inboxes += 1;
+        let inbox = request.reply.expect("whoever asks names its inbox");
+        eventually("nobody waits for an answer", async || {
+            let late = test.raw.client.request(inbox.clone(), "late".into()).await;
+            late.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders).then_some(())
+        })
+        .await;
+    }
 }
 
 async fn wrong_configuration_and_forged_headers_are_refused(test: UnderTest) {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, RequestErrorKind};
+use async_nats::{Client, Request, RequestErrorKind};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::ask::ask;
 use crate::broker::Unavailable;
 
 /// How long we wait for any answer; a publish that has none by then is `Unknown`.
@@ -64,14 +65,14 @@ pub(super) async fn request<T: DeserializeOwned>(
     subject: String,
     body: impl Into<Bytes>,
 ) -> Answer<T> {
-    let request = client.request(subject.clone(), body.into());
-    let message = match tokio::time::timeout(ANSWER_TIME, request).await {
-        Err(_) => return Answer::None(Unavailable(format!("{subject} timed out"))),
-        Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+    let request = Request::new().payload(body.into());
+    let message = match ask(client, &subject, request, ANSWER_TIME).await {
+        None => return Answer::None(Unavailable(format!("{subject} timed out"))),
+        Some(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
             return Answer::None(Unavailable(format!("nobody serves {subject}")));
         }
-        Ok(Err(error)) => return Answer::None(Unavailable(format!("{subject}: {error}"))),
-        Ok(Ok(message)) => message,
+        Some(Err(error)) => return Answer::None(Unavailable(format!("{subject}: {error}"))),
+        Some(Ok(message)) => message,
     };
     match serde_json::from_slice(&message.payload) {
         Ok(Outer { error: Some(error) }) => return Answer::Error(error),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::api::{ApiError, code};
+use super::ask::ask;
 use crate::broker::{BatchMessage, Published, Unknown};
 use crate::log::envelope::CONTENT_TYPE;
 use crate::topology::{EVENT_BYTES, PARKED_BYTES};
@@ -158,13 +159,11 @@ fn whole_seconds(life: Duration) -> u64 {
     (life.as_secs() + u64::from(life.subsec_nanos() > 0)).max(1)
 }
 
-/// One request through the client's shared inbox, so that no publish costs a subscription.
 async fn send(client: &Client, subject: &str, request: Request, kind: Kind) -> Published {
-    let request = client.send_request(subject.to_owned(), request.timeout(None));
-    match tokio::time::timeout(ACKNOWLEDGED_WITHIN, request).await {
-        Ok(Ok(answer)) => published(&answer, kind),
-        Ok(Err(error)) => no_request(&error),
-        Err(_) => no_answer("no acknowledgement in time"),
+    match ask(client, subject, request, ACKNOWLEDGED_WITHIN).await {
+        Some(Ok(answer)) => published(&answer, kind),
+        Some(Err(error)) => no_request(&error),
+        None => no_answer("no acknowledgement in time"),
     }
 }
 

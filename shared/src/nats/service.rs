@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Names;
 use super::api::ANSWER_TIME;
+use super::ask::ask;
 use super::connection::{Link, NatsOptions, Reading};
 use crate::broker::{Answers, Headers, Refused, Request, ServiceError, Unavailable};
 
@@ -201,7 +202,7 @@ pub(super) async fn command(
     headers: Headers,
     payload: Bytes,
 ) -> Result<Result<Bytes, Refused>, Unavailable> {
-    let mut request = async_nats::Request::new().payload(payload).timeout(Some(ANSWER_TIME));
+    let mut request = async_nats::Request::new().payload(payload);
     if !headers.is_empty() {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -212,15 +213,13 @@ pub(super) async fn command(
         }
         request = request.headers(map);
     }
-    let message = match client.send_request(subject.to_owned(), request).await {
-        Err(error) if error.kind() == RequestErrorKind::TimedOut => {
-            return Err(Unavailable(format!("{subject} timed out")));
-        }
-        Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+    let message = match ask(client, subject, request, ANSWER_TIME).await {
+        None => return Err(Unavailable(format!("{subject} timed out"))),
+        Some(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
             return Err(Unavailable(format!("nobody serves {subject}")));
         }
-        Err(error) => return Err(Unavailable(format!("{subject}: {error}"))),
-        Ok(message) => message,
+        Some(Err(error)) => return Err(Unavailable(format!("{subject}: {error}"))),
+        Some(Ok(message)) => message,
     };
     let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
     let Some(code) = header(ERROR_CODE) else { return Ok(Ok(message.payload)) };
