@@ -21,7 +21,6 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
 
-use crate::Flow;
 use crate::breaker::call;
 use crate::breaker::gate::Gate;
 use crate::broker::Broker;
@@ -34,6 +33,7 @@ use crate::process::{self, Process};
 use crate::step::{Settle, Step, Undo};
 use crate::telemetry;
 use crate::undo::{self, cancel, closing};
+use crate::{Flow, KeyNamespace};
 use breakers::Breakers;
 use pulse::Watchdog;
 
@@ -76,6 +76,17 @@ impl Start {
     /// The broker, for a step that keeps data of its own in it.
     pub fn broker(&self) -> Arc<dyn Broker> {
         self.0.broker()
+    }
+
+    /// What tells this log from an earlier one of the same name, for a step that keeps data of its
+    /// own about sagas.
+    ///
+    /// # Errors
+    /// When the streams are not as the flow demands.
+    pub async fn keys(&self) -> anyhow::Result<KeyNamespace> {
+        let Process { broker, flow, name, .. } = &self.0;
+        let (_, _, keys) = streams::inspect(broker, flow, name).await?;
+        Ok(keys)
     }
 
     /// Runs something beside the step, such as a service endpoint, as long as the step runs.

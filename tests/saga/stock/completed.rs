@@ -23,12 +23,12 @@ use tests::raw::Raw;
 use tokio::time::timeout;
 
 use super::lossy::LossyBroker;
-use super::{Shelves, ask, connect, count, hold, order, pieces, release};
+use super::{LOG, Shelves, ask, connect, count, hold, order, pieces, release};
 
 static ORDERS: &Flow = &FLOW;
 
 /// Writes into the log that an order is completed.
-async fn complete(shelves: &Shelves, at: usize) {
+pub(super) async fn complete(shelves: &Shelves, at: usize) {
     let closing = FLOW.closing();
     let data = serde_json::value::to_raw_value(&json!({})).expect("JSON");
     let occasion = Occasion { cause: None, traceparent: None, time: Timestamp::now(), work: None };
@@ -41,15 +41,15 @@ async fn complete(shelves: &Shelves, at: usize) {
 /// A shelf over a connection of its own, as a worker that was just started has it.
 async fn shelf(shelves: &Shelves) -> Shelf {
     let broker = Arc::new(connect(&shelves.server).await);
-    Shelf::new(broker.clone(), Arc::new(StockLog::new(broker)))
+    Shelf::new(broker.clone(), Arc::new(StockLog::new(broker, LOG)))
 }
 
-async fn clear(shelves: &Shelves) {
+pub(super) async fn clear(shelves: &Shelves) {
     shelf(shelves).await.catch_up().await.expect("the server answers");
 }
 
 /// Another stream of the same name, without a message.
-async fn make_anew(shelves: &Shelves, stream: &str) -> Raw {
+pub(super) async fn make_anew(shelves: &Shelves, stream: &str) -> Raw {
     let raw = Raw::connect(&[shelves.server.url()]).await;
     raw.api(&format!("STREAM.DELETE.{stream}"), Value::Null).await.expect("an answer");
     let topology = Topology::new(&FLOW, Profile::Dev);
@@ -59,7 +59,7 @@ async fn make_anew(shelves: &Shelves, stream: &str) -> Raw {
 }
 
 /// Stocked and free pieces of a SKU.
-async fn level(shelves: &Shelves, name: &str) -> (u64, u64) {
+pub(super) async fn level(shelves: &Shelves, name: &str) -> (u64, u64) {
     let sku = name.parse().expect("printable");
     let levels = shelves.stock.show(&[sku]).await.expect("the server answers");
     (levels[0].stocked, levels[0].free)
@@ -75,7 +75,7 @@ async fn h54_completed_orders_leave_the_shelf_once_though_every_replica_dies_aga
         let broker = connect(&shelves.server).await;
         for _ in 0..15 {
             let broker = Arc::new(LossyBroker { broker: broker.clone(), loses_one_in: 4 });
-            let shelf = Shelf::new(broker.clone(), Arc::new(StockLog::new(broker)));
+            let shelf = Shelf::new(broker.clone(), Arc::new(StockLog::new(broker, LOG)));
             // What is under way is cut off anywhere, and the next life knows nothing of it.
             let _ = timeout(Duration::from_millis(fastrand::u64(1..40)), shelf.catch_up()).await;
         }

@@ -1,6 +1,7 @@
 //! The stock on a real server, shared by many replicas: never oversold, never held twice, and no
 //! order suffers from another one's trouble.
 
+mod anew;
 mod completed;
 mod lossy;
 
@@ -10,10 +11,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use lossy::LossyBroker;
-use quadrille::SagaId;
 use quadrille::broker::{Answers, Broker};
 use quadrille::nats::{self, NatsBroker, NatsOptions, provision};
 use quadrille::topology::{Profile, Topology};
+use quadrille::{KeyNamespace, SagaId};
 use reserve_inventory::shelf::Shelf;
 use reserve_inventory::stock::{Held, Hold, Pieces, Stock, StockLog};
 use reserve_inventory::stock_service;
@@ -23,6 +24,9 @@ use schemas::stock::{HOLDS, NO_HOLD, STREAM};
 use serde_json::{Value, json};
 use tests::eventually::within_patience;
 use tests::server::Server;
+
+/// Whose orders they are, where nothing else is said.
+const LOG: KeyNamespace = KeyNamespace::FIRST;
 
 /// A server with the streams, and stock of some SKUs.
 struct Shelves {
@@ -38,7 +42,7 @@ impl Shelves {
         let topology = Topology::new(&FLOW, Profile::Dev);
         let plan = provision::plan(&broker, &topology).await.expect("the server answers");
         provision::apply(&broker, &plan).await.expect("the server takes the plan");
-        let stock = StockLog::new(Arc::new(connect(&server).await));
+        let stock = StockLog::new(Arc::new(connect(&server).await), LOG);
         stock.set(pieces(of), false).await.expect("the server answers").expect("a new SKU");
         Self { server, broker, stock }
     }
@@ -47,7 +51,7 @@ impl Shelves {
     async fn replicas(&self, count: usize, loses_one_in: u32) -> Vec<StockLog> {
         let replicas = (0..count).map(|_| async {
             let broker = connect(&self.server).await;
-            StockLog::new(Arc::new(LossyBroker { broker, loses_one_in }))
+            StockLog::new(Arc::new(LossyBroker { broker, loses_one_in }), LOG)
         });
         join_all(replicas).await
     }

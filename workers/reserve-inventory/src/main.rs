@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     quadrille::worker::main(&FLOW, "reserve-inventory", async |start| {
         let settings: Settings = start.settings()?;
         let broker = start.broker();
-        let stock = Arc::new(StockLog::new(broker.clone()));
+        let stock = Arc::new(StockLog::new(broker.clone(), start.keys().await?));
         stock_service::open(&stock, &settings.opening_stock).await?;
         let endpoints = stock_service::ENDPOINTS;
         let requests =

@@ -25,6 +25,13 @@ pub struct Hold {
     /// The order is completed: its pieces have left the shelf, and hold nothing any longer.
     #[serde(default, skip_serializing_if = "is_false")]
     pub shipped: bool,
+    /// The log that the order is in, by its namespace of idempotency keys; `None` from a version
+    /// that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// It is of an order of that id in a log that is no more.
+    #[serde(skip)]
+    pub(super) left_behind: bool,
 }
 
 /// Pieces of one SKU in a hold.

@@ -50,12 +50,13 @@ impl<'b> Draft<'b> {
     fn has_room_for(&self, want: &Want) -> bool {
         let held = match want {
             Want::Release { order } | Want::Ship { order } => {
-                self.find_hold(order).map(|hold| &hold.pieces[..])
+                self.find_hold(order).map_or_else(|| self.left_behind(order), |hold| &hold.pieces)
             }
-            Want::Hold { .. } | Want::Set { .. } | Want::Count { .. } => None,
-            Want::Receive { .. } | Want::Delist { .. } => None,
+            Want::Hold { order, .. } => self.left_behind(order),
+            Want::Set { .. } | Want::Count { .. } => &[],
+            Want::Receive { .. } | Want::Delist { .. } => &[],
         };
-        let held = held.into_iter().flatten().map(|piece| &piece.sku);
+        let held = held.iter().map(|piece| &piece.sku);
         let fresh = |sku: &&Sku| !self.changes.levels.contains_key(*sku);
         let levels = want.skus().into_iter().chain(held).filter(fresh).count();
         let more = usize::from(want.order().is_some() || want.receipt().is_some()) + levels;
@@ -70,10 +71,17 @@ impl<'b> Draft<'b> {
             Some(_) => return Ok(()),
             None => {}
         }
+        let left = self.left_behind(order).to_vec();
         for (sku, quantity) in wanted {
-            if self.known_level(sku, No::UnknownSku)?.free < *quantity {
+            let level = self.known_level(sku, No::UnknownSku)?;
+            let comes_free = left.iter().filter(|piece| piece.sku == *sku);
+            let comes_free: u64 = comes_free.map(|piece| level.frees(piece.quantity)).sum();
+            if level.free + comes_free < *quantity {
                 return Err(No::TooLittle(sku.clone()));
             }
+        }
+        for piece in &left {
+            self.free(piece);
         }
         let mut pieces = Vec::with_capacity(wanted.len());
         for (sku, quantity) in wanted {
@@ -88,18 +96,15 @@ impl<'b> Draft<'b> {
         let hold = match self.find_hold(order) {
             Some(hold) if hold.released => return Ok(()),
             Some(hold) => hold.clone(),
-            None => Hold::default(),
+            None => Hold { pieces: self.left_behind(order).to_vec(), ..Hold::default() },
         };
         for Piece { sku, .. } in &hold.pieces {
             self.known_level(sku, No::NoLevel)?;
         }
-        for Piece { sku, quantity } in &hold.pieces {
-            if hold.shipped {
-                self.edit(sku, |level| level.take_back(*quantity));
-            } else if self.level(sku).is_some_and(|level| level.delisted) {
-                self.edit(sku, |level| level.release(*quantity));
-            } else {
-                self.change(sku, |level| level.release(*quantity));
+        for piece in &hold.pieces {
+            match hold.shipped {
+                true => self.edit(&piece.sku, |level| level.take_back(piece.quantity)),
+                false => self.free(piece),
             }
         }
         self.changes.holds.insert(order.clone(), Hold { released: true, shipped: false, ..hold });
@@ -111,10 +116,10 @@ impl<'b> Draft<'b> {
     /// guard finds out.
     fn ship(&mut self, order: &SagaId) -> Result<(), No> {
         let hold = match self.find_hold(order) {
-            Some(Hold { released: false, shipped: false, pieces }) => pieces.clone(),
+            Some(Hold { released: false, shipped: false, pieces, .. }) => pieces.clone(),
             Some(_) => return Ok(()),
             None if self.books.holds.get(order).is_some_and(Known::is_junk) => return Ok(()),
-            None => Vec::new(),
+            None => self.left_behind(order).to_vec(),
         };
         for piece in &hold {
             let taken = self.ship_piece(piece);
@@ -123,7 +128,7 @@ impl<'b> Draft<'b> {
                 self.unheld.push((order.clone(), Piece { sku: piece.sku.clone(), quantity }));
             }
         }
-        let shipped = Hold { pieces: hold, released: false, shipped: true };
+        let shipped = Hold { pieces: hold, shipped: true, ..Hold::default() };
         self.changes.holds.insert(order.clone(), shipped);
         Ok(())
     }
@@ -195,8 +200,31 @@ impl<'b> Draft<'b> {
     }
 
     fn find_hold(&self, order: &SagaId) -> Option<&Hold> {
-        let known = || self.books.holds.get(order).and_then(|known| known.value.as_ref());
+        let known = || self.known_hold(order).filter(|hold| !hold.left_behind);
         self.changes.holds.get(order).or_else(known)
+    }
+
+    fn known_hold(&self, order: &SagaId) -> Option<&Hold> {
+        self.books.holds.get(order).and_then(|known| known.value.as_ref())
+    }
+
+    /// What an order of the same id still holds whose log is no more: it comes free when this one
+    /// is written in its place.
+    fn left_behind(&self, order: &SagaId) -> &[Piece] {
+        let known = self.known_hold(order).filter(|_| !self.changes.holds.contains_key(order));
+        match known {
+            Some(Hold { left_behind: true, released: false, shipped: false, pieces, .. }) => pieces,
+            Some(_) | None => &[],
+        }
+    }
+
+    /// Frees what was held. Nothing can come free on a level that is not there.
+    fn free(&mut self, Piece { sku, quantity }: &Piece) {
+        match self.level(sku).map(|level| level.delisted) {
+            Some(true) => self.edit(sku, |level| level.release(*quantity)),
+            Some(false) => self.change(sku, |level| level.release(*quantity)),
+            None => {}
+        }
     }
 
     fn level(&self, sku: &Sku) -> Option<&Level> {

@@ -89,6 +89,11 @@ impl Level {
         }
     }
 
+    /// How many of these pieces can be sold again once they are released.
+    pub(super) fn frees(&self, quantity: u64) -> u64 {
+        if self.delisted { 0 } else { quantity.min(self.held()) }
+    }
+
     /// Takes what an order held off the shelf, and says how much that is: never more than is held,
     /// because a level that was junk, or lost, was set without the pieces of its orders.
     pub(super) fn ship(&mut self, quantity: u64) -> u64 {

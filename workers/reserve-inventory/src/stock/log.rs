@@ -13,14 +13,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quadrille::SagaId;
 use quadrille::broker::{Broker, Published, Unknown};
 use quadrille::step::StepError;
+use quadrille::{KeyNamespace, SagaId};
 use schemas::Sku;
 use schemas::stock::{hold_subject, receipt_subject, sku_subject};
 use tokio::sync::{Mutex as Driver, oneshot};
 
-use super::books::{Books, Changes, Known, No, Pieces, Want};
+use super::books::{Books, Changes, Hold, Known, No, Pieces, Want};
 use super::draft::Draft;
 use super::level::Level;
 use super::shown::say_unheld;
@@ -37,6 +37,8 @@ const MOST_SILENCES: u32 = 3;
 /// The stock on the broker; any number of replicas may share it.
 pub struct StockLog {
     pub(super) broker: Arc<dyn Broker>,
+    /// The log of the orders, as holds name it.
+    log: String,
     waiting: Mutex<VecDeque<Asked>>,
     /// The caller that holds the lock commits for its group. Holds the levels of the last commit.
     driver: Driver<Levels>,
@@ -85,9 +87,11 @@ impl Stock for StockLog {
 }
 
 impl StockLog {
-    pub fn new(broker: Arc<dyn Broker>) -> Self {
+    /// `log` tells the orders of this log from those of an earlier one under the same ids.
+    pub fn new(broker: Arc<dyn Broker>, log: KeyNamespace) -> Self {
         Self {
             broker,
+            log: log.to_string(),
             waiting: Mutex::default(),
             driver: Driver::default(),
             seen: Mutex::default(),
@@ -212,7 +216,10 @@ impl StockLog {
         }
     }
 
-    async fn publish(&self, books: &mut Books, changes: Changes) -> Result<Stored, Trouble> {
+    async fn publish(&self, books: &mut Books, mut changes: Changes) -> Result<Stored, Trouble> {
+        for hold in changes.holds.values_mut() {
+            hold.log = Some(self.log.clone());
+        }
         let messages = changes.messages(books);
         if messages.is_empty() {
             return Ok(Stored::Yes);
@@ -252,7 +259,11 @@ impl StockLog {
             Want::Receive { .. } | Want::Delist { .. } => None,
         });
         let holds = holds.filter(|order| !books.holds.contains_key(order)).cloned().collect();
-        books.holds.extend(self.last_of(holds, hold_subject).await?);
+        let mut holds: Vec<(_, Known<Hold>)> = self.last_of(holds, hold_subject).await?;
+        for hold in holds.iter_mut().filter_map(|(_, known)| known.value.as_mut()) {
+            hold.left_behind = hold.log.as_ref().is_some_and(|log| *log != self.log);
+        }
+        books.holds.extend(holds);
         let receipts = wants.iter().filter_map(|want| want.receipt());
         let receipts = receipts.filter(|receipt| !books.receipts.contains_key(*receipt)).cloned();
         let receipts = self.last_of(receipts.collect(), |receipt| receipt_subject(receipt)).await?;

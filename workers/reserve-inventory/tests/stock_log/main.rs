@@ -13,7 +13,7 @@ use broker::{MemoryBroker, MemoryStream};
 use futures::future::join_all;
 use quadrille::testing::Faults;
 use quadrille::testing::laws::{self, Effects, World};
-use quadrille::{Currency, Money, SagaId};
+use quadrille::{Currency, KeyNamespace, Money, SagaId};
 use reserve_inventory::ReserveInventory;
 use reserve_inventory::stock::{Held, No, Pieces, Stock, StockLog};
 use schemas::Sku;
@@ -33,7 +33,7 @@ fn pieces(of: &[(&str, u64)]) -> Pieces {
 }
 
 fn replica(stream: &Arc<MemoryStream>) -> StockLog {
-    StockLog::new(Arc::new(MemoryBroker(Arc::clone(stream))))
+    StockLog::new(Arc::new(MemoryBroker(Arc::clone(stream))), KeyNamespace::FIRST)
 }
 
 fn replicas(stream: &Arc<MemoryStream>, count: usize) -> Vec<StockLog> {
