@@ -14,7 +14,7 @@ use tests::eventually::eventually;
 use tests::stack::{Fate, Launch, Stack};
 use tokio::time::sleep;
 
-use crate::by_hand::holds;
+use crate::by_hand::{holds, refuse};
 
 /// Of a worker that looks every second.
 fn launch(worker: &'static str) -> Launch {
@@ -143,6 +143,44 @@ async fn h53_an_undo_that_a_worker_is_at_was_not_passed_over() {
     assert!(!said.contains("step-not-delivered"), "{said}");
     let info = stack.raw.durable("ORDERS", durable).await;
     assert_eq!(info["num_ack_pending"], 1, "the worker is at it: {info}");
+}
+
+/// What one look misses may be on its way, in the hands of another replica or behind an old leader;
+/// so the leader must say it twice.
+#[tokio::test]
+async fn h53_what_comes_of_a_message_between_two_looks_was_not_passed_over() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let ids = stack.place_all("late", &[Fate::Completes]).await;
+    eventually("it is reserved", async || holds(&stack, &ids[0], "inventory").await).await;
+    stack.raw.acknowledge_all("ORDERS", "charge-customer").await.unwrap();
+    stack.settled("charge-customer").await;
+    let mut reads = stack.raw.hear("$JS.API.STREAM.MSG.GET.ORDERS").await;
+    let mut looks = stack.raw.hear("$JS.API.CONSUMER.INFO.ORDERS.charge-customer").await;
+    // Between two looks there are more than four seconds.
+    let six = Launch::of("charge-customer").env("QUADRILLE_WORKER__INSPECT_EVERY", "6s");
+    stack.start(six).await;
+    let slot = format!("orders.payment.{}", ids[0]);
+    eventually("it asks the leader what came of the message", async || {
+        let more = reads.more().await;
+        let is_of_slot = |body: &[u8]| String::from_utf8_lossy(body).contains(&slot);
+        more.iter().any(|(_, body)| is_of_slot(body)).then_some(())
+    })
+    .await;
+    refuse(&stack, &ids[0], "charge-customer").await;
+    looks.more().await;
+    let mut seen = 0;
+    eventually("it has looked twice since", async || {
+        seen += looks.more().await.len();
+        (seen >= 2).then_some(())
+    })
+    .await;
+    let said = stack.worker("charge-customer").said();
+    assert!(!said.contains("step-not-delivered"), "{said}");
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    stack.check().await;
 }
 
 #[tokio::test]
