@@ -5,6 +5,7 @@
 //! single one; so an answer is of some rows at most, and says of how many.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use quadrille::why::{Code, Round, Why};
 use quadrille_projection::rusqlite::{self, Connection};
 use quadrille_projection::story::lines;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::api::{Api, unavailable};
 use crate::found::Found;
@@ -28,6 +30,9 @@ use crate::why::TOOL;
 
 /// Sagas of which one answer decides why they wait, at most, so that it takes about a second.
 const LOOKED_AT: u64 = 1_000;
+/// How long one answer takes, about: while the rows are behind, each saga may need a look of its
+/// own.
+const LONGEST: Duration = Duration::from_secs(5);
 /// Requests for what was set aside, at once.
 const AT_ONCE: usize = 16;
 
@@ -123,6 +128,7 @@ impl Walk<'_> {
         let first = list.after.is_none();
         let limit = std::mem::replace(&mut list.limit, MOST);
         let mut rows = Vec::new();
+        let began = Instant::now();
         loop {
             let now = api.now()?;
             let of = list.clone();
@@ -145,16 +151,17 @@ impl Walk<'_> {
                 self.looked_at += 1;
                 last = Some(list.cursor(&found));
                 // What is over waits for nothing.
-                let Some((id, lines)) = told.filter(|_| found.waits()) else { continue };
-                let parked = parked.remove(&id).unwrap_or_default();
-                let story = story::retell(api.flow, &id, lines, &parked);
-                let why = self.round.decide(&*api.broker, &story, TOOL).await;
-                let why = why.map_err(no_answer)?;
-                if why.code != self.code {
-                    continue;
+                if let Some((id, lines)) = told.filter(|_| found.waits()) {
+                    let parked = parked.remove(&id).unwrap_or_default();
+                    let story = story::retell(api.flow, &id, lines, &parked);
+                    let why = self.round.decide(&*api.broker, &story, TOOL).await;
+                    let why = why.map_err(no_answer)?;
+                    if why.code == self.code {
+                        rows.push(row(&found, &why, now));
+                    }
                 }
-                rows.push(row(&found, &why, now));
-                if rows.len() as u64 == limit && (more || at + 1 < count) {
+                let is_enough = rows.len() as u64 == limit || began.elapsed() >= LONGEST;
+                if is_enough && (more || at + 1 < count) {
                     let next = last.map(|last| last.to_string());
                     return Ok((Page { rows, next, count: None }, place));
                 }
