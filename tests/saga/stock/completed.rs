@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -74,7 +75,7 @@ async fn h54_completed_orders_leave_the_shelf_once_though_every_replica_dies_aga
     let replicas = (0..3).map(|_| async {
         let broker = connect(&shelves.server).await;
         for _ in 0..15 {
-            let broker = Arc::new(LossyBroker { broker: broker.clone(), loses_one_in: 4 });
+            let broker = Arc::new(LossyBroker::of(broker.clone(), 4));
             let shelf = Shelf::new(broker.clone(), Arc::new(StockLog::new(broker, LOG)));
             // What is under way is cut off anywhere, and the next life knows nothing of it.
             let _ = timeout(Duration::from_millis(fastrand::u64(1..40)), shelf.catch_up()).await;
@@ -211,6 +212,24 @@ async fn h54_another_log_of_the_same_name_is_read_from_its_beginning() {
         assert_eq!(level(&shelves, "ROSE-RED").await.0, stocked);
     }
     assert_eq!(shelves.free().await["ROSE-RED"], 80);
+}
+
+/// It would read every order of the log again.
+#[tokio::test]
+async fn a_log_that_an_old_leader_shows_shorter_is_not_read_from_its_beginning() {
+    let shelves = Shelves::with(&[("ROSE-RED", 100)]).await;
+    join_all((0..6).map(|at| hold(&shelves.stock, at, &[("ROSE-RED", 1)]))).await;
+    join_all((0..5).map(|at| complete(&shelves, at))).await;
+    clear(&shelves).await;
+    complete(&shelves, 5).await;
+    let broker = Arc::new(LossyBroker::of(connect(&shelves.server).await, 0));
+    let shelf = Shelf::new(broker.clone(), Arc::new(StockLog::new(broker.clone(), LOG)));
+    broker.old_states.store(2, Relaxed);
+    shelf.catch_up().await.expect("the server answers");
+    assert_eq!(broker.old_states.load(Relaxed), 0);
+    shelf.catch_up().await.expect("the server answers");
+    assert_eq!(broker.first_pages.load(Relaxed), 0);
+    assert_eq!(level(&shelves, "ROSE-RED").await, (94, 94));
 }
 
 #[tokio::test]

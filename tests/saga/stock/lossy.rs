@@ -1,6 +1,9 @@
 //! A connection that loses some batches on their way, and the answers to others: what a broken link
 //! does at the worst moment.
 
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -16,9 +19,18 @@ pub(crate) struct LossyBroker {
     pub(crate) broker: NatsBroker,
     /// One batch in this many loses its request, and as many lose their answer; 0 for none.
     pub(crate) loses_one_in: u32,
+    /// States of a stream that an old leader tells: without its last messages.
+    pub(crate) old_states: AtomicU32,
+    /// Pages that were read from the first message of a stream.
+    pub(crate) first_pages: AtomicU32,
 }
 
 impl LossyBroker {
+    pub(crate) fn of(broker: NatsBroker, loses_one_in: u32) -> Self {
+        let (old_states, first_pages) = Default::default();
+        Self { broker, loses_one_in, old_states, first_pages }
+    }
+
     fn loses(&self) -> bool {
         self.loses_one_in > 0 && fastrand::u32(0..self.loses_one_in) == 0
     }
@@ -88,6 +100,7 @@ impl Broker for LossyBroker {
         most: usize,
         care: Care,
     ) -> BoxFuture<'a, Result<Page, Unavailable>> {
+        self.first_pages.fetch_add(u32::from(from == 1), Relaxed);
         self.broker.read_page(stream, from, most, care)
     }
 
@@ -95,7 +108,18 @@ impl Broker for LossyBroker {
         &'a self,
         stream: &'a str,
     ) -> BoxFuture<'a, Result<Option<StreamState>, Unavailable>> {
-        self.broker.state(stream)
+        async move {
+            let mut state = self.broker.state(stream).await?;
+            let less = |left: u32| left.checked_sub(1);
+            if let Some(state) = state
+                .as_mut()
+                .filter(|_| self.old_states.fetch_update(Relaxed, Relaxed, less).is_ok())
+            {
+                state.last_sequence = 1;
+            }
+            Ok(state)
+        }
+        .boxed()
     }
 
     fn inspect<'a>(

@@ -51,7 +51,7 @@ impl Shelves {
     async fn replicas(&self, count: usize, loses_one_in: u32) -> Vec<StockLog> {
         let replicas = (0..count).map(|_| async {
             let broker = connect(&self.server).await;
-            StockLog::new(Arc::new(LossyBroker { broker, loses_one_in }), LOG)
+            StockLog::new(Arc::new(LossyBroker::of(broker, loses_one_in)), LOG)
         });
         join_all(replicas).await
     }

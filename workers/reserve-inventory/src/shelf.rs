@@ -6,6 +6,8 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,18 +31,28 @@ const REST_MS: std::ops::Range<u64> = 2_000..6_000;
 /// An operator who counts waits no longer than this, because a request waits a few seconds.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
+/// A log that seems to have lost its end is asked again this much later, because an old leader may
+/// say so.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
+
 /// The last message that was read. Another log of the same name has another one in its place, and
 /// so has a log that was restored and went on, or that lost its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Read {
     sequence: u64,
     stored_at: Timestamp,
+    /// When the log was made; `None` from a version that did not say.
+    #[serde(default)]
+    log: Option<Timestamp>,
 }
 
 /// The shelf that completed orders leave.
 pub struct Shelf {
     broker: Arc<dyn Broker>,
     stock: Arc<StockLog>,
+    /// How far this replica has read, and how far the log went then.
+    read: AtomicU64,
+    to_read: AtomicU64,
 }
 
 impl std::fmt::Debug for Shelf {
@@ -51,7 +63,7 @@ impl std::fmt::Debug for Shelf {
 
 impl Shelf {
     pub fn new(broker: Arc<dyn Broker>, stock: Arc<StockLog>) -> Self {
-        Self { broker, stock }
+        Self { broker, stock, read: AtomicU64::new(0), to_read: AtomicU64::new(0) }
     }
 
     /// Goes on for as long as the worker runs.
@@ -78,7 +90,10 @@ impl Shelf {
     pub(crate) async fn is_clear(&self) -> Result<(), Trouble> {
         match timeout(CATCH_UP, self.catch_up()).await {
             Ok(caught_up) => caught_up,
-            Err(_) => Err(Trouble::Behind),
+            Err(_) => {
+                let (read, of) = (self.read.load(Relaxed), self.to_read.load(Relaxed));
+                Err(Trouble::Behind { read, of })
+            }
         }
     }
 
@@ -97,27 +112,36 @@ impl Shelf {
         let noted = self.broker.last(STREAM, SHELF).await?;
         let revision = noted.as_ref().map_or(0, |noted| noted.sequence);
         let noted = noted.and_then(|noted| serde_json::from_slice::<Read>(&noted.payload).ok());
-        // After the note, which another replica may have written a moment ago: a log that is
-        // shorter is not the one that was read.
-        let Some(log) = self.broker.state(FLOW.stream).await? else { return Ok(Break(())) };
-        let noted = noted.filter(|read| read.sequence <= log.last_sequence);
+        // After the note, which another replica may have written a moment ago.
+        let Some(mut log) = self.broker.state(FLOW.stream).await? else { return Ok(Break(())) };
+        let made = log.incarnation.created;
+        let mut noted = noted.filter(|read| read.log.is_none_or(|log| log == made));
+        if noted.is_some_and(|read| read.sequence > log.last_sequence) {
+            sleep(SECOND_LOOK).await;
+            let Some(again) = self.broker.state(FLOW.stream).await? else { return Ok(Break(())) };
+            log = again;
+            noted = noted.filter(|read| read.sequence <= log.last_sequence);
+        }
         if log.last_sequence == 0 {
             return Ok(Break(()));
         }
         let mut page = self.page(noted.map_or(1, |read| read.sequence)).await?;
         // Begins with the message that was read last, if it is still the same log.
-        match (noted, page.first().map(Read::up_to)) {
-            (Some(noted), Some(first)) if noted == first => _ = page.remove(0),
+        match (noted, page.first()) {
+            (Some(noted), Some(first)) if noted.is_up_to(first) => _ = page.remove(0),
             (Some(_), Some(_)) => page = self.page(1).await?,
             (None, Some(_)) => {}
             (_, None) => return Err(shows_less()),
         }
-        let Some(last) = page.last().map(Read::up_to) else {
+        let Some(Stored { sequence, stored_at, .. }) = page.last() else {
             let all = noted.is_some_and(|read| read.sequence == log.last_sequence);
             return if all { Ok(Break(())) } else { Err(shows_less()) };
         };
         self.stock.ship(page.iter().filter_map(completed).collect()).await?;
+        let last = Read { sequence: *sequence, stored_at: *stored_at, log: Some(made) };
         self.note(last, revision).await;
+        self.read.store(last.sequence, Relaxed);
+        self.to_read.store(log.last_sequence, Relaxed);
         let all = last.sequence >= until.min(log.last_sequence);
         Ok(if all { Break(()) } else { Continue(()) })
     }
@@ -145,8 +169,8 @@ impl Shelf {
 }
 
 impl Read {
-    fn up_to(stored: &Stored) -> Self {
-        Self { sequence: stored.sequence, stored_at: stored.stored_at }
+    fn is_up_to(&self, stored: &Stored) -> bool {
+        (self.sequence, self.stored_at) == (stored.sequence, stored.stored_at)
     }
 }
 

@@ -74,8 +74,11 @@ pub enum Trouble {
     Full,
     #[error("the broker refused a batch ({code}): {description}")]
     Rejected { code: u64, description: String },
-    #[error("completed orders are still being taken off the shelf")]
-    Behind,
+    #[error(
+        "completed orders are still being taken off the shelf: up to message {read} of {of} of \
+         the log; ask again"
+    )]
+    Behind { read: u64, of: u64 },
     #[error("a hold is too large for the stream of the stock")]
     TooLarge,
     #[error("{0} had a level, and has none now: is it another stream {STREAM}?")]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use quadrille::broker::{Request, ServiceError};
 use schemas::Sku;
 use schemas::stock::{
@@ -25,13 +26,18 @@ impl From<Level> for Shown {
     }
 }
 
-/// Answers requests, one after the other, until no more can arrive.
+/// Requests answered at once: one that waits for the shelf keeps no other waiting.
+const AT_ONCE: usize = 16;
+
+/// Answers requests until no more can arrive.
 pub async fn serve(mut requests: mpsc::Receiver<Request>, stock: Arc<StockLog>, shelf: Arc<Shelf>) {
-    while let Some(request) = requests.recv().await {
+    let requests = stream::poll_fn(|context| requests.poll_recv(context));
+    let answered = requests.for_each_concurrent(AT_ONCE, async |request| {
         let endpoint = request.subject.rsplit('.').next().unwrap_or_default();
         let answer = answer(&stock, &shelf, endpoint, &request.payload).await;
         request.respond(answer);
-    }
+    });
+    answered.await;
 }
 
 /// The answer of one endpoint: 400 for what cannot be read, 409 for what does not fit the stock,
