@@ -38,7 +38,7 @@ pub(crate) mod retry;
 
 pub(crate) use attempts::Granted;
 pub(crate) use commit::{Committed, alien};
-pub(crate) use delivery::{Delivery, Ending, Released};
+pub(crate) use delivery::{Delivery, Ending, Released, verdict};
 pub(crate) use held::{Held, Note, one_line};
 pub(crate) use park::park;
 pub(crate) use part::{Final, Part, Settling, Undoable};

@@ -55,5 +55,7 @@ async fn unheard(broker: &dyn Broker, flow: &Flow, subject: &str) -> Option<u64>
     let mut durables = flow.durables(Some(flow.closing().worker)).into_iter();
     let durable = durables.find(|durable| durable.role == Role::Released)?;
     let state = broker.durable(&stream, &durable.name).await.ok()??;
+    // Not up to where all are settled: that stays behind any message that is held, and a wish must
+    // not be swallowed. One that is in hand may be asked a second time.
     (state.delivered < release.sequence).then_some(release.sequence)
 }

@@ -83,7 +83,8 @@ impl Released {
     }
 }
 
-fn verdict(release: &[u8]) -> Option<Verdict> {
+/// The verdict in the body of a release, as in [`Released::verdict`].
+pub(crate) fn verdict(release: &[u8]) -> Option<Verdict> {
     let Ok(release) = serde_json::from_slice::<serde_json::Value>(release) else {
         return Some(Verdict::Retry);
     };

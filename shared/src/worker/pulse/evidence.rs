@@ -4,9 +4,9 @@
 use crate::SagaId;
 use crate::broker::{Stored, Unavailable};
 use crate::flow::{Durable, Role};
-use crate::log::parked::{self, Entry as ParkedEntry, Release, Verdict};
+use crate::log::parked::{self, Entry as ParkedEntry, Verdict};
 use crate::log::slots::{self, Entry};
-use crate::pipeline::Worker;
+use crate::pipeline::{Worker, verdict};
 use crate::topology::parked_stream_name;
 use crate::undo::view;
 
@@ -38,9 +38,7 @@ pub(super) async fn is_undone(
             && !is_parked(worker, durable, &saga, message).await?),
         Role::Released => {
             let Some(trigger) = last(worker, worker.row.on, &saga).await? else { return Ok(false) };
-            let retries = serde_json::from_slice::<Release>(&message.payload)
-                .is_ok_and(|release| release.verdict == Verdict::Retry);
-            Ok(retries
+            Ok(verdict(&message.payload) == Some(Verdict::Retry)
                 && waits_for_its_step(worker, &saga, &trigger).await?
                 && !is_parked_again(worker, &saga, message).await?)
         }
