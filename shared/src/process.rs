@@ -24,6 +24,10 @@ use crate::{Flow, nats, telemetry};
 use health::Readiness;
 use shutdown::{Shutdown, Stop, Stopper, shutdown};
 
+#[cfg(feature = "allocator")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A process that has read its settings and reached the broker, and does nothing yet.
 pub(crate) struct Process {
     pub(crate) name: &'static str,

@@ -2,8 +2,8 @@
 //! Quadrille gives them, so that all sides move the same bytes.
 
 use anyhow::Context;
-use quadrille::SagaId;
 use quadrille::log::envelope::{Cause, Occasion, Outgoing, Work};
+use quadrille::{KeyNamespace, SagaId};
 use schemas::order_fulfilment::FLOW;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -53,6 +53,7 @@ pub(crate) fn event(worker: &str, slot: &str) -> anyhow::Result<Vec<u8>> {
         cause: Some(Cause { id: "a5dc9641-7774-5c20-90b9-2d229632a41e".into(), sequence: 12_345 }),
         traceparent: None,
         time,
+        seal: pivot.is_none().then(|| KeyNamespace::FIRST.seal("orders.inventory.0000000", 12_345)),
         work: pivot.is_none().then_some(Work { attempt: 1, started: time }),
     };
     let saga = SagaId::parse("0000000")?;

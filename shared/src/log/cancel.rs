@@ -31,7 +31,7 @@ pub fn wish(
     // Only people read this time, because a program that needs one takes the broker's.
     let time = Timestamp::now();
     let traceparent = traceparent.map(str::to_owned);
-    let occasion = Occasion { cause: None, traceparent, time, work: None };
+    let occasion = Occasion { cause: None, traceparent, time, seal: None, work: None };
     let event = (cancels.event, &*event::data(asked));
     let payload = Outgoing::new(flow, slot.clone(), source, event, &occasion).payload;
     Some(Opening { slot, payload, sender: Sender::OnlyThisCall })

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::ids::event_id;
 use crate::{BadData, Event, Flow, Reason, SagaId};
@@ -39,6 +40,8 @@ pub struct Envelope<'m> {
     pub source: Cow<'m, str>,
     pub cause: Option<Cause>,
     pub traceparent: Option<Cow<'m, str>>,
+    /// See [`Occasion::seal`].
+    pub seal: Option<Uuid>,
     /// The JSON of the event's `data`.
     pub data: &'m str,
     /// The JSON pointer of `data` within the payload: empty for bare and binary messages.
@@ -61,6 +64,8 @@ struct Structured<'m> {
     causationid: Option<Cow<'m, str>>,
     #[serde(default)]
     causationseq: Option<u64>,
+    #[serde(borrow, default)]
+    causationseal: Option<Cow<'m, str>>,
     #[serde(borrow, default)]
     traceparent: Option<Cow<'m, str>>,
     #[serde(borrow, default)]
@@ -108,6 +113,7 @@ impl<'m> Envelope<'m> {
                 source: Cow::Borrowed(source),
                 cause: cause(header("ce-causationid"), header("ce-causationseq")),
                 traceparent: header("traceparent").map(Cow::Borrowed),
+                seal: None,
                 data: payload,
                 at: "",
             });
@@ -121,6 +127,7 @@ impl<'m> Envelope<'m> {
             source: Cow::Borrowed(CLIENT),
             cause: None,
             traceparent: header("traceparent").map(Cow::Borrowed),
+            seal: None,
             data: payload,
             at: "",
         })
@@ -159,6 +166,7 @@ impl<'m> Envelope<'m> {
             source: read.source,
             cause,
             traceparent: read.traceparent,
+            seal: read.causationseal.and_then(|text| Uuid::try_parse(&text).ok()),
             data: data.get(),
             at: "/data",
         })

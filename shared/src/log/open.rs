@@ -156,7 +156,7 @@ impl Opening {
         // Only people read this time, because a program that needs one takes the broker's.
         let time = Timestamp::now();
         let traceparent = traceparent.map(str::to_owned);
-        let occasion = Occasion { cause: None, traceparent, time, work: None };
+        let occasion = Occasion { cause: None, traceparent, time, seal: None, work: None };
         let event = (flow.opens.event, data);
         let payload = Outgoing::new(flow, slot.clone(), CLIENT, event, &occasion).payload;
         Self { slot, payload, sender: Sender::OnlyThisCall }

@@ -117,7 +117,8 @@ fn outgoing<On, Done: Event, Refused: Refusal>(
     let (flow, name) = (worker.flow, worker.name());
     let slot = worker.slot(worker.row.slot, &trigger.saga);
     let occasion = worker.occasion(trigger.this.clone(), trigger.traceparent.clone());
-    let occasion = Occasion { work: Some(work), ..occasion };
+    let seal = Some(worker.keys.seal(slot.subject(), trigger.this.sequence));
+    let occasion = Occasion { seal, work: Some(work), ..occasion };
     match outcome {
         Outcome::Done(done) => {
             let event = (done.event_type(), &*done.to_data());

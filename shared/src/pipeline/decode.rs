@@ -5,6 +5,7 @@
 //! trigger.
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::delivery::{Delivery, Ending};
 use super::worker::Worker;
@@ -36,6 +37,7 @@ pub(crate) struct Trigger<On> {
     pub(crate) this: Cause,
     /// What caused the trigger.
     pub(crate) cause: Option<Cause>,
+    pub(crate) seal: Option<Uuid>,
     pub(crate) traceparent: Option<String>,
     pub(crate) stored_at: Timestamp,
     pub(crate) deliveries: u64,
@@ -75,6 +77,7 @@ pub(crate) fn decode<On: Event>(
         on,
         this: Cause { id: envelope.id, sequence: message.sequence },
         cause: envelope.cause,
+        seal: envelope.seal,
         traceparent: envelope.traceparent.map(|text| text.into_owned()),
         stored_at: message.stored_at,
         deliveries: delivery.delivered.deliveries,

@@ -127,7 +127,8 @@ impl Worker {
     }
 
     pub(crate) fn occasion(&self, cause: Cause, traceparent: Option<String>) -> Occasion {
-        Occasion { cause: Some(cause), traceparent, time: self.clock.now(), work: None }
+        let time = self.clock.now();
+        Occasion { cause: Some(cause), traceparent, time, seal: None, work: None }
     }
 
     pub(crate) fn context(

@@ -76,6 +76,7 @@ fn asked(worker: &Worker, delivery: &Delivery, cancels: Cancels) -> (String, Occ
         cause: None,
         traceparent: traceparent.map(str::to_owned),
         time: worker.clock.now(),
+        seal: None,
         work: None,
     };
     if delivery.released.is_some() {

@@ -110,6 +110,13 @@ impl KeyNamespace {
         let wrong = |_| InvalidId { what: "a namespace of idempotency keys", form };
         text.parse().map(Self).map_err(wrong)
     }
+
+    /// What a worker writes into an event, so that whoever acts on it knows that its cause is in
+    /// this log: UUIDv5, in the log's namespace, of `seal`, the event's subject and the cause's
+    /// sequence, joined by line feeds.
+    pub fn seal(self, subject: &str, cause: u64) -> Uuid {
+        Uuid::new_v5(&self.0, format!("seal\n{subject}\n{cause}").as_bytes())
+    }
 }
 
 /// The idempotency key that one outside request carries: the same on every attempt, replica and

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use quadrille::broker::{Broker, Published};
 use quadrille::log::envelope::{Cause, Envelope, Occasion, Outgoing};
-use quadrille::{Flow, SagaId};
+use quadrille::{Flow, KeyNamespace, SagaId};
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
@@ -40,14 +40,41 @@ pub(crate) fn event_id(id: &SagaId, slot: &str, event: &str, source: &str) -> St
 pub(crate) async fn try_write(
     stack: &Stack,
     id: &SagaId,
+    author: (&'static str, &'static str),
+    event: (&'static str, Value),
+    cause: Cause,
+) -> Published {
+    publish(stack, id, author, event, occasion(cause)).await
+}
+
+/// As a worker of the log of `keys`, to which the message stored as `sealed` was delivered.
+pub(crate) async fn write_sealed(
+    stack: &Stack,
+    id: &SagaId,
+    author: (&'static str, &'static str),
+    event: (&'static str, Value),
+    cause: Cause,
+    (keys, subject, sealed): (KeyNamespace, &str, u64),
+) {
+    let occasion = Occasion { seal: Some(keys.seal(subject, sealed)), ..occasion(cause) };
+    let stored = publish(stack, id, author, event, occasion).await;
+    assert!(matches!(stored, Published::Stored { .. }), "{stored:?}");
+}
+
+fn occasion(cause: Cause) -> Occasion {
+    let (cause, time) = (Some(cause), Timestamp::now());
+    Occasion { cause, traceparent: None, time, seal: None, work: None }
+}
+
+async fn publish(
+    stack: &Stack,
+    id: &SagaId,
     (slot, source): (&'static str, &'static str),
     (event, data): (&'static str, Value),
-    cause: Cause,
+    occasion: Occasion,
 ) -> Published {
     let data = serde_json::value::to_raw_value(&data).expect("JSON");
     let slot = ORDERS.slot(slot, id);
-    let occasion =
-        Occasion { cause: Some(cause), traceparent: None, time: Timestamp::now(), work: None };
     let event = Outgoing::new(&FLOW, slot, source, (event, &data), &occasion);
     stack.broker.publish_once(&event.slot, event.payload).await
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quadrille::KeyNamespace;
 use quadrille::log::envelope::Cause;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use tests::eventually::eventually;
 use tests::proxy::Proxy;
 use tests::stack::{Fate, Launch, Stack, order};
 
-use crate::by_hand::{caused_by, event_id, holds, saga, write};
+use crate::by_hand::{caused_by, event_id, holds, saga, write, write_sealed};
 
 /// What `charge-customer` records.
 pub(crate) fn charged() -> Value {
@@ -84,6 +85,56 @@ async fn h20_no_parcel_goes_for_a_payment_whose_cause_was_in_another_log() {
     assert_eq!(holds(&stack, &id, "pivot").await, None);
 }
 
+/// As whoever copies events from one log to another, or restores a log that is shorter than the
+/// one its workers saw.
+#[tokio::test]
+async fn h20_no_parcel_goes_for_a_payment_with_the_seal_of_another_log_or_another_cause() {
+    let mut stack = Stack::bare().await;
+    stack.start(Launch::of("ship-order").env("QUADRILLE_WORKER__CAUSE_WAIT", "1s")).await;
+    let (keys, later) = (stack.keys().await, 1_000);
+    let subject = |id: &str| FLOW.slot("payment", &saga(id)).subject().to_owned();
+    let cases = [
+        ("other-log", (KeyNamespace::draw(), "other-log", 1), 1),
+        ("other-cause", (keys, "other-cause", 2), 1),
+        ("other-order", (keys, "other-log", 1), 1),
+        ("shorter-log", (keys, "shorter-log", later), later),
+    ];
+    // The first message of the log is the cause of none of them.
+    stack.place(&saga("real"), &order(Fate::Completes, 0)).await.unwrap();
+    for (id, (keys, of, sealed), sequence) in cases {
+        let (id, seal) = (saga(id), (keys, &*subject(of), sealed));
+        let cause = Cause { id: "never".into(), sequence };
+        write_sealed(&stack, &id, PAYMENT, ("payment.charged.v1", charged()), cause, seal).await;
+    }
+    eventually("all are set aside", async || {
+        (stack.raw.messages("ORDERS_PARKED").await == 4).then_some(())
+    })
+    .await;
+    for parked in stack.history().await.parked {
+        let entry: Value = serde_json::from_slice(&parked.payload).unwrap();
+        assert_eq!(entry["reason"], "no-cause", "{}", parked.subject);
+    }
+    assert_eq!(stack.sandbox.calls("label").await, 0);
+}
+
+#[tokio::test]
+async fn h20_an_outcome_that_its_worker_sealed_costs_no_read_of_its_cause() {
+    let mut stack = Stack::bare().await;
+    let proxy = Proxy::to(&stack.server.url()).await;
+    for name in ["charge-customer", "ship-order"] {
+        stack.start(Launch::of(name).env("QUADRILLE_NATS__URL", proxy.url())).await;
+    }
+    for name in ["reserve-inventory", "complete-order"] {
+        stack.start(Launch::of(name)).await;
+    }
+    stack.fill_stock().await;
+    proxy.lose_answers_after("PUB $JS.API.DIRECT.GET.", Duration::from_secs(1));
+    let ids = stack.place_all("sealed", &[Fate::Completes; 20]).await;
+    stack.closed(&ids).await;
+    assert_eq!(proxy.triggered(), 0);
+    stack.check().await;
+}
+
 #[tokio::test]
 async fn h20_an_event_that_overtakes_its_cause_waits_for_it() {
     let mut stack = Stack::bare().await;
@@ -116,13 +167,17 @@ async fn h20_a_cause_that_cannot_be_read_is_no_missing_cause() {
     let worker = Launch::of("charge-customer").env("QUADRILLE_NATS__URL", proxy.url());
     // Every message counts as too old to wait for its cause.
     stack.start(worker.env("QUADRILLE_WORKER__CAUSE_WAIT", "0s")).await;
-    stack.start_others("charge-customer").await;
-    stack.fill_stock().await;
+    for worker in ["ship-order", "complete-order"] {
+        stack.start(Launch::of(worker)).await;
+    }
     // For longer than the worker waits for the replica and then for the leader.
     proxy.lose_answers_after("PUB $JS.API.DIRECT.GET.", Duration::from_secs(11));
-    let ids = stack.place_all("unread", &[Fate::Completes]).await;
-    stack.closed(&ids).await;
+    let id = saga("unread");
+    stack.place(&id, &order(Fate::Completes, 0)).await.unwrap();
+    let placed = caused_by(&stack, &id, "placed").await;
+    // Without a seal.
+    write(&stack, &id, INVENTORY, ("inventory.reserved.v1", reserved()), placed).await;
+    stack.closed(std::slice::from_ref(&id)).await;
     assert_eq!(proxy.triggered(), 1);
     assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
-    stack.check().await;
 }

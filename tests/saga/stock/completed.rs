@@ -32,7 +32,8 @@ static ORDERS: &Flow = &FLOW;
 pub(super) async fn complete(shelves: &Shelves, at: usize) {
     let closing = FLOW.closing();
     let data = serde_json::value::to_raw_value(&json!({})).expect("JSON");
-    let occasion = Occasion { cause: None, traceparent: None, time: Timestamp::now(), work: None };
+    let occasion =
+        Occasion { cause: None, traceparent: None, time: Timestamp::now(), seal: None, work: None };
     let slot = ORDERS.slot(closing.slot, &order(at));
     let event = Outgoing::new(&FLOW, slot, closing.worker, (closing.done, &data), &occasion);
     let published = shelves.broker.publish_once(&event.slot, event.payload).await;

@@ -32,6 +32,8 @@ struct Wire<'e> {
     causationid: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     causationseq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causationseal: Option<Uuid>,
     traceparent: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
@@ -47,6 +49,9 @@ pub struct Occasion {
     /// Of the causing message; a new trace begins if it has none.
     pub traceparent: Option<String>,
     pub time: Timestamp,
+    /// Says that the cause was delivered from the log, if its writer says so
+    /// ([`KeyNamespace::seal`](crate::KeyNamespace::seal)).
+    pub seal: Option<Uuid>,
     /// Of a step's run or undo.
     pub work: Option<Work>,
 }
@@ -80,6 +85,7 @@ impl Outgoing {
             datacontenttype: "application/json",
             causationid: occasion.cause.as_ref().map(|cause| cause.id.as_str()),
             causationseq: occasion.cause.as_ref().map(|cause| cause.sequence),
+            causationseal: occasion.seal,
             traceparent: traceparent(occasion.traceparent.as_deref(), flow, slot.saga(), id),
             attempt: occasion.work.map(|work| work.attempt),
             startedat: occasion.work.map(|work| work.started),

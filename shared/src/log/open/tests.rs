@@ -29,7 +29,7 @@ fn slot() -> Slot {
 /// A client's opening in the structured form.
 fn event(data: &'static str) -> Bytes {
     let time = Timestamp::UNIX_EPOCH;
-    let occasion = Occasion { cause: None, traceparent: None, time, work: None };
+    let occasion = Occasion { cause: None, traceparent: None, time, seal: None, work: None };
     let event = (FLOW.opens.event, serde_json::from_str(data).unwrap());
     Outgoing::new(&FLOW, slot(), CLIENT, event, &occasion).payload
 }
