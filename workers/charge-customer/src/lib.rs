@@ -83,7 +83,7 @@ impl<Gateway: PaymentGateway> Step for ChargeCustomer<Gateway> {
         }
         payment.must_be_for(reserved.total)?;
         if payment.state == State::Unconfirmed {
-            let key = context.key(&format!("confirm {}", payment.id));
+            let key = context.key("confirm");
             payment = self.gateway.confirm(&payment, key, context.deadline()).await?;
             payment.must_be_for(reserved.total)?;
         }
