@@ -16,6 +16,8 @@ const WARM_UP: usize = 100;
 /// In hand at once while times are measured: the default of workers.
 const USUAL_IN_FLIGHT: u32 = 64;
 const MOST_SLICES: u32 = 3;
+/// Orders in the log at which a long measurement says how it goes.
+const MILESTONES: [usize; 5] = [10_000, 100_000, 250_000, 500_000, 1_000_000];
 
 #[derive(Default)]
 pub(crate) struct Results {
@@ -71,6 +73,25 @@ fn in_turn(sides: &[Side], round: u32) -> Vec<Side> {
     if round.is_multiple_of(2) { forth.collect() } else { forth.rev().collect() }
 }
 
+/// Says how fast orders are closed, and how much memory the broker takes, as the log grows.
+fn milestones(stage: &Stage, side: Side) -> impl FnMut(usize, Duration) {
+    let mut last = (0, Duration::ZERO);
+    move |closed, took| {
+        if !MILESTONES.contains(&closed) {
+            return;
+        }
+        let rate = (closed - last.0) as f64 / (took - last.1).as_secs_f64();
+        let memory = stage.server_peak_mb().unwrap_or_default();
+        eprintln!(
+            "  {}: {closed} orders in the log, {rate:.0} orders/s since {}, the broker's peak is \
+             {memory:.0} MB",
+            side.name(),
+            last.0,
+        );
+        last = (closed, took);
+    }
+}
+
 fn rates(args: &Args) -> String {
     let rates: Vec<_> = args.rates.iter().map(ToString::to_string).collect();
     format!("{} orders/s", rates.join(", "))
@@ -83,9 +104,10 @@ impl Results {
         let mut stage = Stage::set(args, side, in_flight).await?;
         let measured = async {
             let driver = Driver::connect(&stage.url()).await?;
-            driver.rush("warm-up-", WARM_UP.min(orders), in_flight as usize).await?;
+            driver.rush("warm-up-", WARM_UP.min(orders), in_flight as usize, |_, _| ()).await?;
             let before = stage.usage();
-            let took = driver.rush("", orders, in_flight as usize).await?;
+            let seen = milestones(&stage, side);
+            let took = driver.rush("", orders, in_flight as usize, seen).await?;
             let used = self.add(side, before, stage.usage());
             self.sizes.insert(side, driver.size(orders + WARM_UP.min(orders)).await?);
             anyhow::Ok((took, used))
@@ -105,7 +127,7 @@ impl Results {
         let mut stage = Stage::set(args, side, USUAL_IN_FLIGHT).await?;
         let measured = async {
             let driver = Driver::connect(&stage.url()).await?;
-            driver.rush("warm-up-", WARM_UP, USUAL_IN_FLIGHT as usize).await?;
+            driver.rush("warm-up-", WARM_UP, USUAL_IN_FLIGHT as usize, |_, _| ()).await?;
             let before = stage.usage();
             for rate in args.rates.iter().map(|rate| rate.get()) {
                 let orders = (seconds * f64::from(rate)).ceil() as usize;

@@ -22,6 +22,8 @@ use crate::samples;
 
 /// Pieces of each SKU: more than any measurement orders.
 const PLENTY: u64 = 1_000_000_000;
+/// Of the log, for each order: a quarter more than one takes.
+const LOG_BYTES: u64 = 5_000;
 /// How long processes may take to be ready; a machine that needs longer is too busy to measure on.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What this process is called in the figures.
@@ -55,7 +57,7 @@ impl Stage {
         let server = server.with_context(|| format!("the server is not up in {PATIENCE:?}"))??;
         let folder = Folder::new("quadrille-bench-");
         let mut stage = Self { workers: Vec::new(), sandbox: None, server, folder };
-        let provisioned = stage.provision().await;
+        let provisioned = stage.provision(args.orders.get().into()).await;
         provisioned.map_err(|error| stage.explain(error))?;
         Ok(stage)
     }
@@ -70,6 +72,10 @@ impl Stage {
         let all = [&self.server.process].into_iter().chain(sandbox).chain(&self.workers);
         let of = |process: &Process| Some((process.name(), process.usage()?));
         all.filter_map(of).chain(Usage::own().map(|usage| (DRIVER, usage))).collect()
+    }
+
+    pub(crate) fn server_peak_mb(&self) -> Option<f64> {
+        Some(self.server.process.usage()?.peak_rss_mb)
     }
 
     /// Adds what the processes said last to an error.
@@ -87,10 +93,12 @@ impl Stage {
         anyhow!(said)
     }
 
-    async fn provision(&self) -> anyhow::Result<()> {
+    async fn provision(&self, orders: u64) -> anyhow::Result<()> {
         let urls = vec![self.url()];
         let broker = nats::connect(&NatsOptions { urls, ..NatsOptions::default() }).await?;
-        let plan = provision::plan(&broker, &Topology::new(&FLOW, Profile::Dev)).await?;
+        let usual = Topology::new(&FLOW, Profile::Dev);
+        let max_bytes = usual.max_bytes.max(orders * LOG_BYTES);
+        let plan = provision::plan(&broker, &Topology { max_bytes, ..usual }).await?;
         Ok(provision::apply(&broker, &plan).await?)
     }
 

@@ -43,12 +43,14 @@ impl Driver {
     }
 
     /// Places `count` orders, at most `in_flight` of them not yet acknowledged, and returns the
-    /// time from the first one placed to the last one closed.
+    /// time from the first one placed to the last one closed. Tells `seen` how many are closed, and
+    /// after what time.
     pub(crate) async fn rush(
         &self,
         name: &str,
         count: usize,
         in_flight: usize,
+        mut seen: impl FnMut(usize, Duration),
     ) -> anyhow::Result<Duration> {
         let mut closed = self.closed().await?;
         let began = Instant::now();
@@ -59,6 +61,7 @@ impl Driver {
         let closing = async {
             for number in 0..count {
                 next(&mut closed, count - number).await?;
+                seen(number + 1, began.elapsed());
             }
             anyhow::Ok(())
         };
