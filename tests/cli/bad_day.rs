@@ -1,9 +1,11 @@
 //! What an operator sees of a bad day: what no client can read, junk in the stock, a log that is
 //! nearly full, a pause that somebody forgot, and a worker without its settings.
 
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemas::order_fulfilment::FLOW;
 use serde_json::json;
 use tests::eventually::eventually;
 use tests::raw::publish_bytes;
@@ -30,6 +32,72 @@ async fn a_trace_says_of_a_message_that_no_client_can_read_what_it_is() {
         .await;
         assert_eq!(told.code, Some(0), "{}", told.stderr);
     }
+}
+
+/// Nobody placed it: a client that may write there wrote one event.
+#[tokio::test]
+async fn a_trace_of_an_order_that_was_never_placed_fails_whatever_else_is_there() {
+    let stack = Stack::bare().await;
+    let event = json!({
+        "specversion": "1.0", "id": "1", "source": "complete-order", "subject": "never",
+        "type": "order.completed.v1", "data": {},
+    });
+    stack.raw.publish("orders.closed.never", &[], &event.to_string()).await.unwrap();
+    let told = quadrille(&stack.server, "trace never").await;
+    assert_eq!(told.code, Some(1), "{}", told.stdout);
+    assert!(told.stderr.contains("no order never was opened"), "{}", told.stderr);
+    assert!(told.stdout.contains("order.completed"), "{}", told.stdout);
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
+/// As after a power cut of a server that does not sync: what was acknowledged is gone.
+#[tokio::test]
+async fn a_log_that_came_back_shorter_is_said_by_every_worker() {
+    let mut stack = Stack::bare().await;
+    for row in FLOW.steps {
+        stack.start(Launch::of(row.worker).env("QUADRILLE_WORKER__INSPECT_EVERY", "1s")).await;
+    }
+    stack.fill_stock().await;
+    let early = stack.place_all("early", &[Fate::Completes; 3]).await;
+    stack.closed(&early).await;
+    let kept = tempfile::tempdir().unwrap();
+    let messages = stack.server.store().join("jetstream/$G/streams/ORDERS/msgs");
+    stack.server.process.shut_down().await;
+    copy(&messages, kept.path());
+    stack.server.restart().await;
+    let lost = stack.place_all("lost", &[Fate::Completes; 3]).await;
+    stack.closed(&lost).await;
+    let last = stack.raw.stream("ORDERS").await["state"]["last_seq"].as_u64().unwrap();
+    let mut looks = stack.raw.hear("$JS.API.STREAM.INFO.ORDERS").await;
+    let mut seen = 0;
+    eventually("each worker has seen the end", async || {
+        seen += looks.more().await.len();
+        (seen >= 4 * FLOW.steps.len()).then_some(())
+    })
+    .await;
+    stack.server.process.shut_down().await;
+    std::fs::remove_dir_all(&messages).unwrap();
+    copy(&kept.path().join("msgs"), &messages);
+    stack.server.restart().await;
+    for row in FLOW.steps {
+        eventually("the worker says that its log is shorter", async || {
+            let said = stack.worker(row.worker).said();
+            let is_said = said.lines().any(|line| {
+                line.contains("ERROR")
+                    && line.contains("came back shorter")
+                    && line.contains(&format!("\"was\":{last}"))
+            });
+            is_said.then_some(())
+        })
+        .await;
+    }
+    // The server takes the durables back to the new end, so nothing but the workers knows.
+    let told = quadrille(&stack.server, &format!("trace {}", lost[0])).await;
+    assert_eq!(told.code, Some(1), "{}", told.stdout);
 }
 
 #[tokio::test]
@@ -71,6 +139,8 @@ async fn a_plan_says_that_the_log_is_nearly_full_and_that_a_durable_is_paused() 
     assert_eq!(plan["concerns"].as_array().expect("a list").len(), 2, "{concerns}");
     assert!(concerns.contains("stream ORDERS is 8"), "{concerns}");
     assert!(concerns.contains("durable ship-order is paused for another 35"), "{concerns}");
+    println!("{}", stack.raw.durable("ORDERS", "charge-customer").await);
+    println!("{}", stack.raw.stream("ORDERS").await);
     let plan = quadrille(&stack.server, "topology plan").await;
     assert!(plan.stderr.contains("durable ship-order is paused"), "{}", plan.stderr);
 }

@@ -77,7 +77,8 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         let story = read.map_err(|error| {
             error.advise(format!("`{} topology plan` says whether the log is there", ui.tool))
         })?;
-        if story.state.phase == Phase::Unknown {
+        // Other events alone, whatever they say, were written by who may not.
+        if story.events.iter().all(|line| line.slot != flow.opens.slot) {
             code = ExitCode::FAILURE;
             let stream = connection.broker.names().stream(flow.stream);
             let (what, url) = (flow.saga, &connection.url);

@@ -76,6 +76,24 @@ async fn h10_the_late_acknowledgement_of_a_zombie_is_true() {
     assert_eq!(effects(&stack, &ids[0], "captured").await, 1);
 }
 
+/// As an operator may set it who takes nanoseconds for seconds: every delivery comes again at once.
+#[tokio::test]
+async fn orders_end_though_the_broker_gives_a_worker_no_time_at_all() {
+    let mut stack = Stack::running(1).await;
+    let none = json!({ "ack_wait": 2 });
+    for durable in ["charge-customer", "charge-customer-undo"] {
+        stack.raw.change_durable("ORDERS", durable, none.clone()).await.unwrap();
+    }
+    stack.workers.retain(|worker| worker.name() != "charge-customer");
+    stack.start(Launch::of("charge-customer")).await;
+    let ids = stack.place_all("hasty", &[Fate::Completes, Fate::NoCarrier]).await;
+    stack.closed(&ids).await;
+    let said = stack.worker("charge-customer").said();
+    assert!(!said.contains("panicked"), "{said}");
+    stack.quiet().await;
+    stack.check().await;
+}
+
 #[tokio::test]
 async fn h11_work_longer_than_ack_wait_runs_once() {
     let mut stack = Stack::bare().await;

@@ -135,6 +135,28 @@ async fn h20_an_outcome_that_its_worker_sealed_costs_no_read_of_its_cause() {
     stack.check().await;
 }
 
+/// `complete-order` asks no service and reads no cause, but the cause must be called what it would
+/// be called.
+#[tokio::test]
+async fn h20_no_order_is_completed_by_a_dispatch_that_names_another_cause() {
+    let mut stack = Stack::bare().await;
+    stack.start(Launch::of("complete-order").env("QUADRILLE_WORKER__CAUSE_WAIT", "1s")).await;
+    let id = saga("ghost");
+    let id_of = |of: &str| event_id(&saga(of), PAYMENT.0, "payment.charged.v1", PAYMENT.1);
+    let dispatched = json!({ "carrier": "sandbox-post", "label": "lbl_1" });
+    let event = ("shipment.dispatched.v1", dispatched);
+    let cause = Cause { id: id_of("another"), sequence: 1 };
+    write(&stack, &id, ("shipment", "ship-order"), event, cause).await;
+    eventually("it is set aside", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    let parked = stack.history().await.parked;
+    let entry: Value = serde_json::from_slice(&parked[0].payload).unwrap();
+    assert_eq!(entry["reason"], "no-cause");
+    assert_eq!(holds(&stack, &id, "closed").await, None);
+}
+
 #[tokio::test]
 async fn h20_an_event_that_overtakes_its_cause_waits_for_it() {
     let mut stack = Stack::bare().await;

@@ -118,4 +118,6 @@ async fn h05_two_replicas_that_decide_the_same_undo_nothing() {
     stack.check().await;
     assert_eq!(effects(&stack, &ids[0], "captured").await, 1);
     assert_nothing_was_undone(&stack, &ids[0]).await;
+    // Nor is it reported as a second effect.
+    assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
 }

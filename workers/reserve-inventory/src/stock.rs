@@ -66,7 +66,10 @@ impl<S: Stock> Stock for Arc<S> {
 pub enum Trouble {
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    #[error("other replicas keep changing the same stock")]
+    #[error(
+        "each batch meets another change of the same stock: other replicas', or, if there are none, \
+         a broker that stores nothing; is its disk full?"
+    )]
     Contended,
     #[error("the broker gave no answer to a batch: {0}")]
     NoAnswer(String),
