@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::{Armed, Fate, Launch, Stack};
 
-use crate::by_hand::{caused_by, effects, write};
+use crate::by_hand::{caused_by, effects, holds, write};
 use crate::causes::{PAYMENT as PAID, charged};
 
 /// Two orders are paid and shipped, the other two get their money back.
@@ -139,6 +139,32 @@ async fn a_charge_that_others_gave_back_is_set_aside() {
     let entry: Value = serde_json::from_slice(&parked.payload).unwrap();
     assert_eq!(entry["reason"], "fenced-off");
     assert_eq!(stack.sandbox.balance(&ids[0]).await, 0);
+}
+
+/// As a client may write that may not: in the worker's name.
+#[tokio::test]
+async fn h21_a_parcel_that_goes_although_its_slot_says_no_is_reported_and_not_hidden() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("ship-order").await;
+    stack.fill_stock().await;
+    let armed = Armed::at(&stack, "sent", "run.after-effect");
+    let mut worker = stack.launcher().launch(&armed.stops("ship-order"));
+    worker.ready().await.unwrap();
+    let ids = stack.place_all("sent", &[Fate::Completes]).await;
+    armed.happens().await;
+    let cause = caused_by(&stack, &ids[0], "payment").await;
+    let refused = ("shipment.refused.v1", json!({ "reason": "no-carrier" }));
+    write(&stack, &ids[0], ("shipment", "ship-order"), refused, cause).await;
+    worker.resume();
+    eventually("it is reported", async || {
+        (stack.raw.messages("ORDERS_PARKED").await > 0).then_some(())
+    })
+    .await;
+    let parked = stack.history().await.parked;
+    let entry: Value = serde_json::from_slice(&parked[0].payload).unwrap();
+    assert_eq!(entry["reason"], "orphan-effect");
+    stack.closed(&ids).await;
+    assert_eq!(holds(&stack, &ids[0], "closed").await.as_deref(), Some("order.cancelled.v1"));
 }
 
 #[tokio::test]

@@ -156,17 +156,20 @@ async fn h53_what_comes_of_a_message_between_two_looks_was_not_passed_over() {
     eventually("it is reserved", async || holds(&stack, &ids[0], "inventory").await).await;
     stack.raw.acknowledge_all("ORDERS", "charge-customer").await.unwrap();
     stack.settled("charge-customer").await;
-    let mut reads = stack.raw.hear("$JS.API.STREAM.MSG.GET.ORDERS").await;
+    let mut reads = stack.raw.hear("$JS.API.STREAM.MSG.GET.ORDERS_PARKED").await;
     let mut looks = stack.raw.hear("$JS.API.CONSUMER.INFO.ORDERS.charge-customer").await;
     // Between two looks there are more than four seconds.
     let six = Launch::of("charge-customer").env("QUADRILLE_WORKER__INSPECT_EVERY", "6s");
     stack.start(six).await;
-    let slot = format!("orders.payment.{}", ids[0]);
-    eventually("it asks the leader what came of the message", async || {
-        let more = reads.more().await;
-        let is_of_slot = |body: &[u8]| String::from_utf8_lossy(body).contains(&slot);
-        more.iter().any(|(_, body)| is_of_slot(body)).then_some(())
-    })
+    let parked = format!("parked.orders.charge-customer.{}", ids[0]);
+    eventually(
+        "it asks the leader, as its last question, whether the message is parked",
+        async || {
+            let more = reads.more().await;
+            let is_of_message = |body: &[u8]| String::from_utf8_lossy(body).contains(&parked);
+            more.iter().any(|(_, body)| is_of_message(body)).then_some(())
+        },
+    )
     .await;
     refuse(&stack, &ids[0], "charge-customer").await;
     looks.more().await;

@@ -1,12 +1,15 @@
 //! A refusal turns an order around, and nothing else does.
 
 use quadrille::SagaId;
+use schemas::order_fulfilment::FLOW;
 use serde_json::json;
 use tests::eventually::eventually;
 use tests::invariants::{self, Rule};
 use tests::stack::{Armed, Fate, Launch, Stack};
 
-use crate::by_hand::{effects, holds, refuse, refuse_without_signal, saga};
+use crate::by_hand::{
+    CLOSING, caused_by, effects, holds, refuse, refuse_without_signal, saga, write,
+};
 
 #[tokio::test]
 async fn h06_a_step_refused_by_somebody_else_is_undone_for_it_may_have_acted() {
@@ -94,6 +97,44 @@ async fn h08_a_worker_that_loses_to_a_refusal_makes_sure_of_its_signal() {
     stack.quiet().await;
     stack.check().await;
     assert_eq!(effects(&stack, &found[0], "captured").await, 0);
+}
+
+/// Whoever stopped it died before the signal, and does not come back.
+#[tokio::test]
+async fn h08_a_worker_that_finds_a_stop_makes_sure_of_its_signal() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("ship-order").await;
+    stack.fill_stock().await;
+    let ids = stack.place_all("stopped", &[Fate::Completes]).await;
+    let cause = caused_by(&stack, &ids[0], "payment").await;
+    let stop = ("order.stop.v1", json!({ "reason": "cancelled", "by": "cus_1001" }));
+    write(&stack, &ids[0], ("pivot", CLOSING), stop, cause).await;
+    stack.start(Launch::of("ship-order")).await;
+    stack.closed(&ids).await;
+    assert_eq!(stack.sandbox.calls("label").await, 0);
+    stack.quiet().await;
+    stack.check().await;
+}
+
+/// A client that may write where it should not says that the stock was released.
+#[tokio::test]
+async fn h09_a_stray_undo_cancels_no_order_that_goes_well() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.fill_stock().await;
+    let ids = stack.place_all("healthy", &[Fate::Completes]).await;
+    let cause = caused_by(&stack, &ids[0], "inventory").await;
+    let released = ("inventory.released.v1", json!({}));
+    write(&stack, &ids[0], ("inventory-undo", "reserve-inventory"), released, cause).await;
+    eventually("the closing worker has looked at it twice", async || {
+        let info = stack.raw.durable(FLOW.stream, "complete-order-closing").await;
+        (info["delivered"]["consumer_seq"].as_u64() >= Some(2)).then_some(())
+    })
+    .await;
+    assert_eq!(holds(&stack, &ids[0], "closed").await, None);
+    stack.start(Launch::of("charge-customer")).await;
+    stack.closed(&ids).await;
+    assert_eq!(holds(&stack, &ids[0], "closed").await.as_deref(), Some("order.completed.v1"));
 }
 
 #[tokio::test]

@@ -67,8 +67,8 @@ pub enum Trouble {
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     #[error(
-        "each batch meets another change of the same stock: other replicas', or, if there are none, \
-         a broker that stores nothing; is its disk full?"
+        "each batch meets another change of the same stock, by another replica, or because the \
+         broker stores nothing: is its disk full?"
     )]
     Contended,
     #[error("the broker gave no answer to a batch: {0}")]

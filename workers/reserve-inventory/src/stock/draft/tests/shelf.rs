@@ -31,6 +31,57 @@ fn what_was_never_held_or_is_released_is_not_shipped() {
     assert_eq!(level(&books, "A"), (10, 10, 0));
 }
 
+/// Its log had lost its end.
+#[test]
+fn what_was_shipped_for_an_order_that_is_then_cancelled_lies_there_again() {
+    let shipped = [set(&[("A", 10)]), hold("o1", &[("A", 4)]), ship("o1")];
+    let books = given(&[&shipped[..], &[release("o1"), release("o1")]].concat());
+    assert_eq!(level(&books, "A"), (10, 10, 0));
+    let books = given(&[&shipped[..], &[delist("A"), release("o1")]].concat());
+    assert_eq!(level(&books, "A"), (0, 0, 0));
+}
+
+/// Books in which `o1` holds four of ten A for a log that is no more.
+fn left_behind(more: &[Want]) -> Books {
+    let begin = [set(&[("A", 10), ("B", 10)]), hold("o1", &[("A", 4)])];
+    let mut books = given(&[&begin[..], more].concat());
+    books.holds.get_mut(&order("o1")).unwrap().value.as_mut().unwrap().left_behind = true;
+    books
+}
+
+#[test]
+fn an_order_of_another_log_takes_what_its_namesake_left_behind_and_no_more() {
+    let too_little = |want: &Want| {
+        assert_eq!(Draft::of(&left_behind(&[]), &[want]).answers, [Err(No::TooLittle(sku("A")))]);
+    };
+    too_little(&hold("o1", &[("A", 11)]));
+    too_little(&hold("o2", &[("A", 7)]));
+    let mut books = left_behind(&[]);
+    then(&mut books, 10_000, &[hold("o1", &[("A", 10), ("B", 1)])]);
+    assert_eq!((level(&books, "A"), level(&books, "B")), ((10, 0, 10), (10, 9, 1)));
+    // It is its own now.
+    then(&mut books, 20_000, &[hold("o1", &[("A", 10)]), release("o1")]);
+    assert_eq!((level(&books, "A"), level(&books, "B")), ((10, 10, 0), (10, 10, 0)));
+    // Of what is delisted nothing comes free.
+    let delisted = left_behind(&[delist("A")]);
+    let refused = Draft::of(&delisted, &[&hold("o1", &[("A", 1)])]).answers;
+    assert_eq!(refused, [Err(No::TooLittle(sku("A")))]);
+    let mut books = left_behind(&[delist("A")]);
+    then(&mut books, 10_000, &[hold("o1", &[("B", 1)])]);
+    assert_eq!(level(&books, "A"), (0, 0, 0));
+}
+
+#[test]
+fn junk_is_neither_shipped_nor_taken_for_a_delivery_that_was_not_added() {
+    let mut books = given(&[set(&[("A", 10)])]);
+    books.holds.insert(order("o1"), Known { revision: 7, value: None });
+    let draft = Draft::of(&books, &[&ship("o1")]);
+    assert!(draft.answers == [Ok(())] && draft.changes.holds.is_empty());
+    books.receipts.insert("d1".into(), Known { revision: 8, value: None });
+    let received = Draft::of(&books, &[&receive("d1", &[("A", 1)])]).answers;
+    assert_eq!(received, [Err(No::OtherReceipt("d1".into()))]);
+}
+
 #[test]
 fn a_delivery_is_added_once_however_often_it_is_repeated() {
     let first = receive("d1", &[("A", 5), ("NEW", 2)]);
@@ -118,6 +169,11 @@ fn a_count_against_what_was_there_before_another_change_is_refused(#[case] chang
 #[test]
 fn pieces_whose_level_is_lost_are_named_and_keep_no_others_on_the_shelf() {
     let held = [hold("o1", &[("A", 4), ("B", 1)]), hold("o2", &[("B", 2), ("A", 1)])];
+    // A level that was set anew knows the pieces of others.
+    let mut fewer = given(&[&[set(&[("A", 10), ("B", 10)])], &held[..1]].concat());
+    fewer.levels.insert(sku("A"), Known { revision: 9, value: Some(Level::new(sku("A"), 8, 5)) });
+    let unheld = Draft::of(&fewer, &[&ship("o1")]).unheld;
+    assert_eq!(unheld.iter().map(|(_, piece)| piece.quantity).collect::<Vec<_>>(), [1]);
     let mut books = given(&[&[set(&[("A", 10), ("B", 10)])], &held[..]].concat());
     books.levels.insert(sku("A"), Known::NONE);
     let wants = [ship("o1"), ship("o2")];
