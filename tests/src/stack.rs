@@ -5,6 +5,7 @@
 //! ledger is the truth. The workers' output is kept if a test fails. Everything ends with the test.
 
 mod armed;
+mod audit;
 mod log;
 mod orders;
 mod sandbox;

@@ -46,19 +46,21 @@ pub struct Summary {
     /// Replicas that the storm killed; none ended in any other way.
     pub kills: usize,
     pub resets: usize,
+    /// What `quadrille audit` says of log, stock and ledger.
+    pub audit: String,
     pub took: Duration,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { orders, completed, cancelled, repeated, .. } = self;
-        let Self { lost_acks, kills, resets, took, .. } = self;
+        let Self { lost_acks, kills, resets, audit, took, .. } = self;
         let seconds = took.as_secs_f64();
         write!(
             f,
             "{orders} orders, {completed} completed, {cancelled} cancelled; {repeated} published \
              twice, {lost_acks} acknowledgements lost, {kills} replicas killed, {resets} durables \
-             reset, in {seconds:.0} s"
+             reset, in {seconds:.0} s; audit: {audit}"
         )
     }
 }
@@ -80,8 +82,8 @@ struct Storm {
 /// Runs a storm of this many orders.
 ///
 /// # Panics
-/// When an order does not end, any invariant is violated, or a replica ends that the storm did not
-/// kill.
+/// When an order does not end, any invariant is violated, `quadrille audit` finds anything, or a
+/// replica ends that the storm did not kill.
 pub async fn run(orders: usize) -> Summary {
     let began = Instant::now();
     let stack = Stack::bare().await;
@@ -126,7 +128,8 @@ pub async fn run(orders: usize) -> Summary {
     storm.stack.check().await;
     let violations = storm.violations.take();
     assert!(violations.is_empty(), "{}", violations.join("\n"));
-    storm.summary(began.elapsed())
+    let audit = storm.stack.audit().await;
+    storm.summary(audit, began.elapsed())
 }
 
 /// One line per violation.
@@ -230,7 +233,7 @@ impl Storm {
         ends.len()
     }
 
-    fn summary(&self, took: Duration) -> Summary {
+    fn summary(&self, audit: String, took: Duration) -> Summary {
         Summary {
             orders: self.placed.get(),
             completed: self.completed.get(),
@@ -240,6 +243,7 @@ impl Storm {
                 .map_or(0, |text| text.lines().count()),
             kills: self.kills(),
             resets: self.resets.get(),
+            audit,
             took,
         }
     }

@@ -46,19 +46,21 @@ pub struct Summary {
     pub passed_over: usize,
     /// Times that a worker said that messages do not come.
     pub stalls: usize,
+    /// What `quadrille audit` says of log, stock and ledger.
+    pub audit: String,
     pub took: Duration,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { orders, faults, completed, cancelled, repeated, .. } = self;
-        let Self { passed_over, stalls, took, .. } = self;
+        let Self { passed_over, stalls, audit, took, .. } = self;
         let seconds = took.as_secs_f64();
         write!(
             f,
             "{faults} faults, {orders} orders, {completed} completed, {cancelled} cancelled; \
              {repeated} publishes repeated, {passed_over} messages passed over and handled, \
-             {stalls} stalls said, in {seconds:.0} s"
+             {stalls} stalls said, in {seconds:.0} s; audit: {audit}"
         )
     }
 }
@@ -67,8 +69,8 @@ impl fmt::Display for Summary {
 /// `rate` orders a second.
 ///
 /// # Panics
-/// When an order does not end within two minutes of the last fault, a worker ends, or an invariant
-/// is violated.
+/// When an order does not end within two minutes of the last fault, a worker ends, an invariant is
+/// violated, or `quadrille audit` finds anything.
 pub async fn run(fault: Fault, faults: usize, every: Duration, rate: u32) -> Summary {
     let began = Instant::now();
     let mut stack = Stack::on_three_servers().await;
@@ -108,6 +110,7 @@ pub async fn run(fault: Fault, faults: usize, every: Duration, rate: u32) -> Sum
         repeated,
         passed_over: 0,
         stalls: 0,
+        audit: stack.audit().await,
         took: began.elapsed(),
     };
     count(&mut stack, &mut summary).await;
