@@ -140,6 +140,7 @@ async fn h30_a_cancellation_that_races_the_pivot_stops_the_order_or_comes_too_la
     // A parcel goes if and only if the order is completed, and money is held for those alone.
     stack.check().await;
     let stopped: usize = raced.iter().sum();
+    println!("the cancellation stopped {stopped} of {count}");
     let often = count / 20;
     assert!(stopped >= often && count - stopped >= often, "stopped {stopped} of {count}");
 }
