@@ -60,6 +60,19 @@ async fn a_real_run_is_sound_and_a_forged_event_is_not() {
 }
 
 #[tokio::test]
+async fn a_mistyped_subject_is_named_with_what_to_do_about_it() {
+    let stack = Stack::bare().await;
+    stack.place_all("typed", &[Fate::Completes]).await;
+    stack.raw.publish("orders.palced.X", &[], "{}").await.expect("the log takes any slot");
+    let said = quadrille(&stack.server, "audit").await;
+    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    let named = r#"order X: nothing reads "orders.palced.X" (sequence 2)"#;
+    for part in [named, "`quadrille place`", "Remove a message", "broken: 1 violation: "] {
+        assert!(said.stdout.contains(part), "{part}: {}", said.stdout);
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_log_and_no_ledger_is_named() {
     let stack = Stack::bare().await;
     let empty = quadrille(&stack.server, "audit").await;

@@ -76,8 +76,7 @@ impl Order {
     pub(super) fn take(&mut self, slot: &str, id: &SagaId, message: &Stored, found: &mut Verdict) {
         let known = FLOW.events().into_iter().find(|(name, _)| *name == slot);
         let Some((name, _)) = known else {
-            let what = format!("the flow has no slot {slot} (sequence {})", message.sequence);
-            return found.add(Invariant::Contract, Some(id.as_str()), what);
+            return found.add(Invariant::Contract, Some(id.as_str()), unread(message));
         };
         let told = read(slot, id, message);
         if slot == FLOW.opens.slot {
@@ -123,6 +122,12 @@ impl Order {
             found.demand(resolves, Invariant::Causes, id, what);
         }
     }
+}
+
+/// Of a message whose subject is none of the flow's.
+pub(super) fn unread(message: &Stored) -> String {
+    let Stored { subject, sequence, .. } = message;
+    format!("nothing reads {subject:?} (sequence {sequence}), because the flow has no such slot")
 }
 
 fn json(payload: &[u8]) -> Value {

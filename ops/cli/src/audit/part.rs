@@ -7,7 +7,7 @@ use quadrille::broker::Stored;
 use schemas::order_fulfilment::FLOW;
 
 use super::endings;
-use super::fold::Order;
+use super::fold::{Order, unread};
 use super::ledger::{self, Effect};
 use super::parked::Entries;
 use super::stock::Stock;
@@ -77,11 +77,7 @@ impl Part {
         }
         let Some((slot, id)) = FLOW.parse_subject(subject) else {
             if self.is_first() {
-                found.add(
-                    Invariant::Contract,
-                    None,
-                    format!("{subject:?} is no slot ({sequence})"),
-                );
+                found.add(Invariant::Contract, None, unread(message));
             }
             return;
         };

@@ -9,6 +9,13 @@ use tokio::time::Instant;
 
 use super::verdict::{Invariant, Verdict};
 
+/// What to do about messages that do not fit.
+const NOT_READ: &str = "\
+what breaks `contract` was written by none of the workers: find its writer. What nothing reads does
+no harm: an order under a mistyped subject is placed again with `quadrille place`. To take a
+message out of the log, see \"Remove a message\" in ops/replay.md
+";
+
 /// Progress of reading, over all passes.
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -27,17 +34,20 @@ impl Progress {
         let style = ProgressStyle::with_template(form);
         let bar = ProgressBar::with_draw_target(messages, target)
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, ui, told: Instant::now() }
+        let this = Self { bar, ui, told: Instant::now() };
+        this.bar.set_message(violations(0));
+        this
     }
 
     pub(super) fn more(&mut self, messages: u64, verdict: &Verdict) {
         self.bar.inc(messages);
-        let text = || format!("{} violations", verdict.count());
+        let found = violations(verdict.count());
         if self.ui.watched {
-            self.bar.set_message(text());
+            self.bar.set_message(found);
         } else if self.told.elapsed() > Duration::from_secs(5) {
             self.told = Instant::now();
-            self.ui.note(format!("{} messages read, {}", self.bar.position(), text()));
+            let of = self.bar.length().map(|all| format!(" of about {all}")).unwrap_or_default();
+            self.ui.note(format!("{}{of} messages read, {found}", self.bar.position()));
         }
     }
 
@@ -70,16 +80,23 @@ fn text(verdict: &Verdict, ui: Ui) -> String {
     for (invariant, why) in &verdict.not_checked {
         text.push_str(&format!("{} was not checked, or not for all: {why}\n", name(*invariant)));
     }
+    if verdict.broken.contains_key(&Invariant::Contract) {
+        text.push_str(NOT_READ);
+    }
     let Verdict { messages, orders, completed, cancelled, open, parked, effects, .. } = verdict;
     let first = match verdict.sound {
         true => paint.paint(GOOD, "sound"),
-        false => paint.paint(BAD, format!("broken: {} violations", verdict.count())),
+        false => paint.paint(BAD, format!("broken: {}", violations(verdict.count()))),
     };
     text.push_str(&format!(
         "{first}: {orders} orders ({completed} completed, {cancelled} cancelled, {open} open, \
          {parked} of those parked), {messages} messages, {effects} effects\n"
     ));
     text
+}
+
+fn violations(count: u64) -> String {
+    format!("{count} violation{}", if count == 1 { "" } else { "s" })
 }
 
 /// As in the JSON.
