@@ -1,17 +1,15 @@
 //! `quadrille export`: writes every event of some orders as JSON lines, for `audit`, `replay` and
 //! stock tools.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Args;
-use quadrille::SagaId;
 use quadrille_tool::Tool;
 use quadrille_tool::output::{self, Advise};
 use schemas::order_fulfilment::FLOW;
 
-use crate::recorded::{Line, Read, Recorded, Selection, ServerArgs};
+use crate::recorded::{Line, Read, Selection};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,24 +27,12 @@ Exit codes: 0 written; 1 an order that was named is not there; 2 there are no su
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExportArgs {
-    /// Orders; without them, all that were placed in the range
-    #[arg(value_name = "ID")]
-    ids: Vec<SagaId>,
     #[command(flatten)]
     selection: Selection,
-    /// A recorded log, a file or a folder, in place of that of the broker
-    #[arg(long, value_name = "LOG")]
-    log: Option<PathBuf>,
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
 pub(crate) async fn run(args: &ExportArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
-    let mut chosen = args.selection.of(&args.ids)?;
-    let mut log = match &args.log {
-        Some(path) => Recorded::open(path, &args.server.nats_server, tool).await?,
-        None => Recorded::live(tool).await?.0,
-    };
+    let (mut log, mut chosen) = args.selection.open(tool).await?;
     let mut written = 0_u64;
     loop {
         match log.next().await? {

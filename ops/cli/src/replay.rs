@@ -12,19 +12,16 @@ mod report;
 mod stage;
 mod tale;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use quadrille::SagaId;
 use quadrille_tool::Tool;
 use quadrille_tool::output::Advise;
 use schemas::order_fulfilment::FLOW;
 
 use crate::dev::stop_signal;
-use crate::recorded::{OTHER_NAMES, Read, Recorded, Selection, ServerArgs};
-use report::Report;
+use crate::recorded::{OTHER_NAMES, Read, Selection};
 use stage::{Pace, Stage};
 use tale::Tales;
 
@@ -47,20 +44,15 @@ that the carrier refused goes where it refuses, one that was out of stock comes 
 shelf. Ids that services draw (payment, label, tracking) and the choice of the carrier are not
 compared. An order that was ended from outside (cancelled, or by a deadline) is left out.
 
-Exit codes: 0 all end as in the log; 1 at least one differs; 2 wrong usage, or no such orders.";
+Exit codes: 0 all end as in the log; 1 at least one differs; 2 wrong usage, or no such orders; 130
+or 143 if it was interrupted.";
 
 /// Play orders of a log again against the workers built here, and compare how they end
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ReplayArgs {
-    /// Orders; without them, all that were placed in the range
-    #[arg(value_name = "ID")]
-    ids: Vec<SagaId>,
     #[command(flatten)]
     selection: Selection,
-    /// A recorded log, a file or a folder, in place of that of the broker
-    #[arg(long, value_name = "LOG")]
-    log: Option<PathBuf>,
     /// How fast: 1 as they came, 10x ten times as fast; without it, at once
     #[arg(long, value_name = "SPEED", value_parser = Pace::parse)]
     speed: Option<Pace>,
@@ -70,41 +62,25 @@ pub(crate) struct ReplayArgs {
     /// Print JSON: one line for each difference, then the verdict
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
 pub(crate) async fn run(args: &ReplayArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let mut stop = std::pin::pin!(stop_signal()?);
-    let tales = match read(args, tool).await {
-        Ok(tales) => tales,
-        Err(error) => {
-            tool.ui.error(&error);
-            return Ok(ExitCode::from(2));
-        }
-    };
     let mut stage = Stage::open(tool.ui).await?;
-    let played = tokio::select! {
-        played = play(args, tales, &mut stage, tool) => Some(played),
-        _ = &mut stop => None,
+    let (code, interrupted) = tokio::select! {
+        code = play(args, &mut stage, tool) => (code, false),
+        signal = &mut stop => (Ok(ExitCode::from(signal.code())), true),
     };
     stage.end().await;
-    match played {
-        Some(played) => played?.tell(args.json, tool.ui),
-        None => {
-            tool.ui.note("interrupted; nothing of the replay is left");
-            Ok(ExitCode::FAILURE)
-        }
+    if interrupted {
+        tool.ui.note("interrupted; nothing of the replay is left");
     }
+    code
 }
 
 /// What the log tells of the orders that are meant.
 async fn read(args: &ReplayArgs, tool: &Tool) -> anyhow::Result<Tales> {
-    let mut chosen = args.selection.of(&args.ids)?;
-    let mut log = match &args.log {
-        Some(path) => Recorded::open(path, &args.server.nats_server, tool).await?,
-        None => Recorded::live(tool).await?.0,
-    };
+    let (mut log, mut chosen) = args.selection.open(tool).await?;
     let (mut tales, mut messages, mut strange) = (Tales::default(), 0_u64, 0_u64);
     loop {
         match log.next().await? {
@@ -149,18 +125,33 @@ async fn read(args: &ReplayArgs, tool: &Tool) -> anyhow::Result<Tales> {
         .advise("`quadrille orders ls`, or `nats stream info ORDERS`, says what there is"))
 }
 
-async fn play(
-    args: &ReplayArgs,
-    tales: Tales,
-    stage: &mut Stage,
-    tool: &Tool,
-) -> anyhow::Result<Report> {
+/// Everything, from the reading of the log to the verdict.
+async fn play(args: &ReplayArgs, stage: &mut Stage, tool: &Tool) -> anyhow::Result<ExitCode> {
     let began = tokio::time::Instant::now();
-    stage.start(&args.server.nats_server).await.context("the replay's own stack")?;
+    let read = async { read(args, tool).await.map_err(Failed::ToRead) };
+    // Meanwhile, because a start is mostly waiting.
+    let start = async {
+        let started = stage.start(&args.selection.server.nats_server).await;
+        started.context("the replay's own stack").map_err(Failed::ToStart)
+    };
+    let tales = match tokio::try_join!(read, start) {
+        Ok((tales, ())) => tales,
+        Err(Failed::ToStart(error)) => return Err(error),
+        Err(Failed::ToRead(error)) => {
+            tool.ui.error(&error);
+            return Ok(ExitCode::from(2));
+        }
+    };
     let pace = args.speed.unwrap_or(Pace::AT_ONCE);
     let report = match args.step {
         true => again::step_by_step(tales, stage, tool.ui).await?,
         false => again::all(tales, stage, pace, args.json, tool.ui).await?,
     };
-    Ok(report.took(began.elapsed()))
+    report.took(began.elapsed()).tell(args.json, tool.ui)
+}
+
+/// Why there is no replay.
+enum Failed {
+    ToRead(anyhow::Error),
+    ToStart(anyhow::Error),
 }

@@ -1,17 +1,24 @@
-//! Which orders of a recorded log are meant: those named, or those that were placed in a range.
+//! Which orders of which log are meant: those named, or those that were placed in a range.
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
 use quadrille::SagaId;
 use quadrille::broker::Stored;
+use quadrille_tool::Tool;
 use schemas::order_fulfilment::FLOW;
 
-/// The orders that are meant; all of them where nothing is named.
-#[derive(Debug, Clone, Default, Args)]
+use super::{Recorded, ServerArgs};
+
+/// The orders that are meant, all of them where nothing is named, and the log that has them.
+#[derive(Debug, Args)]
 pub(crate) struct Selection {
+    /// Orders; without them, all that were placed in the range
+    #[arg(value_name = "ID")]
+    ids: Vec<SagaId>,
     /// Orders placed at this sequence of the log or later
     #[arg(long, value_name = "SEQ")]
     from: Option<u64>,
@@ -24,6 +31,11 @@ pub(crate) struct Selection {
     /// Orders placed at this time or earlier
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
+    /// A recorded log, a file or a folder, in place of that of the broker
+    #[arg(long, value_name = "LOG")]
+    log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 /// A selection in use: it learns which orders are meant as it sees them placed.
@@ -35,24 +47,30 @@ pub(crate) struct Chosen<'s> {
 }
 
 impl Selection {
+    /// The log, and which of its orders are meant.
+    ///
     /// # Errors
-    /// When the range is empty whatever the log holds.
-    pub(crate) fn of(&self, named: &[SagaId]) -> anyhow::Result<Chosen<'_>> {
+    /// When the range is empty whatever the log holds, or the log cannot be read.
+    pub(crate) async fn open(&self, tool: &Tool) -> anyhow::Result<(Recorded, Chosen<'_>)> {
         if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
             bail!("--from is after --to, so no order is meant");
         }
         if self.since.zip(self.until).is_some_and(|(since, until)| since > until) {
             bail!("--since is after --until, so no order is meant");
         }
-        let named = named.iter().cloned().collect();
-        Ok(Chosen { range: self, named, found: HashSet::new() })
+        let log = match &self.log {
+            Some(path) => Recorded::open(path, &self.server.nats_server, tool).await?,
+            None => Recorded::live(tool).await?.0,
+        };
+        let named = self.ids.iter().cloned().collect();
+        Ok((log, Chosen { range: self, named, found: HashSet::new() }))
     }
 }
 
 impl Chosen<'_> {
     /// Whether a message is of an order that is meant. Messages come in the order of the log.
     pub(crate) fn takes(&mut self, slot: &str, saga: &SagaId, message: &Stored) -> bool {
-        let Selection { from, to, since, until } = self.range;
+        let Selection { from, to, since, until, .. } = self.range;
         let (sequence, at) = (message.sequence, message.stored_at);
         let in_range = from.is_none_or(|from| from <= sequence)
             && to.is_none_or(|to| sequence <= to)
