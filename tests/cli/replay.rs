@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::{Build, Fate, Stack, program};
@@ -140,9 +141,9 @@ async fn a_replay_that_is_killed_leaves_nothing_running() {
     let line = format!("replay --log {} --speed 0.0001", log.display());
     let mut running =
         command(folder.path(), &line, "http://127.0.0.1:1").spawn().expect("it starts");
-    let own = usize::from(running.id().is_some());
-    eventually("its stack is up", async || (running_in(folder.path()) > own + 6).then_some(()))
-        .await;
+    // Itself, the broker, the sandbox, and a worker for each step.
+    let all = usize::from(running.id().is_some()) + 2 + FLOW.steps.len();
+    eventually("its stack is up", async || (running_in(folder.path()) == all).then_some(())).await;
     running.kill().await.expect("our own child");
     eventually("all of it is gone", async || (running_in(folder.path()) == 0).then_some(())).await;
 }

@@ -1,10 +1,12 @@
-//! A broker and nothing else, or a whole stack, in a temporary folder: for data that must not meet
-//! those of the user's own broker.
+//! A broker and nothing else, or one with sandbox and workers, in a temporary folder: for data that
+//! must not meet those of the user's own broker.
 
 use std::path::Path;
 
+use anyhow::Context;
 use quadrille::nats::{Names, NatsBroker};
 use quadrille_tool::output::Ui;
+use schemas::order_fulfilment::FLOW;
 
 use super::folder::{Folder, Place};
 use super::stack::{Stack, StackArgs};
@@ -42,27 +44,36 @@ impl OwnBroker {
     }
 }
 
-/// All that `dev` runs, in a temporary folder, at addresses that nobody else knows.
-pub(crate) struct Isolated(Stack);
+/// A broker, the sandbox and a worker for each step, in a temporary folder, at addresses that
+/// nobody else knows. The services of `dev` are left out, because nobody asks them, and an idle
+/// projection still reads every event.
+pub(crate) struct Isolated {
+    stack: Stack,
+    broker: Option<NatsBroker>,
+}
 
 impl Isolated {
     pub(crate) async fn open(ui: Ui) -> anyhow::Result<Self> {
         let folder = Folder::open(Place::Temporary, false, ui).await?;
-        Ok(Self(Stack::new(folder, Names::default(), ui)))
+        Ok(Self { stack: Stack::new(folder, Names::default(), ui), broker: None })
     }
 
     /// # Errors
     /// When a program is missing or ends; [`Isolated::end`] then ends what is running.
     pub(crate) async fn start(&mut self, nats_server: &Path) -> anyhow::Result<()> {
-        self.0.start(&StackArgs::at_free_ports(nats_server)).await
+        let workers = FLOW.steps.iter().map(|step| step.worker);
+        let started =
+            self.stack.start_only(workers, &StackArgs::at_free_ports(nats_server)).await?;
+        self.broker = Some(started.broker);
+        Ok(())
     }
 
     pub(crate) fn broker(&self) -> anyhow::Result<&NatsBroker> {
-        Ok(&self.0.running()?.broker)
+        self.broker.as_ref().context("not everything is up")
     }
 
     /// Ends everything, and deletes its folder.
     pub(crate) async fn end(mut self) {
-        self.0.kill().await;
+        self.stack.kill().await;
     }
 }

@@ -82,6 +82,13 @@ pub(super) struct Running {
     pub(super) broker: NatsBroker,
 }
 
+/// Where broker and sandbox are, once the programs are up.
+pub(super) struct Started {
+    nats: String,
+    sandbox: String,
+    pub(super) broker: NatsBroker,
+}
+
 impl Stack {
     pub(super) fn new(folder: Folder, names: Names, ui: Ui) -> Self {
         let (restart, _) = watch::channel(false);
@@ -103,6 +110,29 @@ impl Stack {
     /// # Errors
     /// When a program is missing or ends; [`Stack::stop`] then ends what is running.
     pub(super) async fn start(&mut self, args: &StackArgs) -> anyhow::Result<()> {
+        let started = self.start_only(workers_and_services(), args).await?;
+        let Started { nats, sandbox, broker } = started;
+        let (command, query) = (self.http_url(COMMAND)?, self.http_url(QUERY)?);
+        let (data, pid) = (self.folder.path.clone(), std::process::id());
+        let workers =
+            workers_and_services().map(|name| Ok((name.to_owned(), self.health_url(name)?)));
+        let workers = workers.collect::<anyhow::Result<_>>()?;
+        let addresses = Addresses { nats, sandbox, command, query, workers, data, pid };
+        self.folder.announce(&addresses)?;
+        self.folder.remember(&addresses)?;
+        self.running = Some(Running { addresses, broker });
+        Ok(())
+    }
+
+    /// Starts the broker, the sandbox and these programs, and returns once they are ready.
+    ///
+    /// # Errors
+    /// As those of [`Stack::start`].
+    pub(super) async fn start_only(
+        &mut self,
+        programs: impl Iterator<Item = &'static str>,
+        args: &StackArgs,
+    ) -> anyhow::Result<Started> {
         let binaries = binaries()?;
         require_server(&args.nats_server)?;
         let last = self.folder.last_ports();
@@ -121,16 +151,16 @@ impl Stack {
         let (urls, name) = (vec![nats.clone()], Some(self.ui.name().to_owned()));
         let names = self.names.clone();
         let options = NatsOptions { urls, names, name, ..NatsOptions::default() };
-        let connected = nats::connect(&options).await?;
+        let broker = nats::connect(&options).await?;
         let keep = Keep { replicas: false, ..Keep::ALL };
         let topology = Topology { keep, ..Topology::new(&FLOW, Profile::Dev) };
-        let changes = provision::plan(&connected, &topology).await?;
-        let applied = apply(&connected, &changes, &Permission::for_our_own_broker()).await;
+        let changes = provision::plan(&broker, &topology).await?;
+        let applied = apply(&broker, &changes, &Permission::for_our_own_broker()).await;
         applied.map_err(|error| error.advise(RESERVED))?;
         let mut workers = Vec::new();
-        for worker in workers_and_services() {
-            let broker = (nats.as_str(), &self.names);
-            let mut arguments = programs::worker_arguments(&self.folder, worker, broker, &sandbox);
+        for worker in programs {
+            let server = (nats.as_str(), &self.names);
+            let mut arguments = programs::worker_arguments(&self.folder, worker, server, &sandbox);
             let port = match worker {
                 COMMAND => Some(args.command_port.or(last.command)),
                 QUERY => Some(args.query_port.or(last.query)),
@@ -144,17 +174,8 @@ impl Stack {
         let this = &*self;
         let all = workers.iter().map(|worker| this.worker_ready(*worker));
         futures::future::try_join_all(all).await?;
-        let (command, query) = (self.http_url(COMMAND)?, self.http_url(QUERY)?);
-        let (data, pid) = (self.folder.path.clone(), std::process::id());
-        let workers =
-            workers_and_services().map(|name| Ok((name.to_owned(), self.health_url(name)?)));
-        let workers = workers.collect::<anyhow::Result<_>>()?;
-        let addresses = Addresses { nats, sandbox, command, query, workers, data, pid };
-        self.folder.announce(&addresses)?;
-        self.folder.remember(&addresses)?;
         self.restart.send_replace(true);
-        self.running = Some(Running { addresses, broker: connected });
-        Ok(())
+        Ok(Started { nats, sandbox, broker })
     }
 
     /// Starts a broker and nothing else.

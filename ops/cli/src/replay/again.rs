@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quadrille::{Event, SagaId};
 use quadrille_tool::output::{self, Ui};
@@ -25,30 +26,24 @@ pub(super) async fn all(
     json: bool,
     ui: Ui,
 ) -> anyhow::Result<Report> {
-    let mut report = Report::new(&tales.tales, json);
+    let mut report = Report::new(tales.span(), json);
     let tales: Vec<_> = tales.tales.into_iter().filter(|tale| report.takes(tale)).collect();
     let progress = bar(tales.len() as u64, ui);
     let shelves = Shelves::of(&tales);
-    let (mut ended, mut told) = (0, Instant::now());
+    let mut told = Instant::now();
     for (missing, group) in shelves.groups(&tales) {
         stage.stock(&shelves.skus, missing.as_ref().map(|(sku, how)| (sku.as_str(), *how))).await?;
         place(&group, stage, pace).await?;
         let ids: Vec<SagaId> = group.iter().map(|tale| tale.id.clone()).collect();
-        let before = ended;
         stage
-            .until_ended(&ids, |done| {
-                progress.set_position(before + done as u64);
+            .until_ended(&ids, |ended| {
+                progress.set_position(ended as u64);
                 if !ui.watched && told.elapsed() > Duration::from_secs(5) {
                     told = Instant::now();
-                    ui.note(format!(
-                        "{} of {} orders have ended",
-                        before + done as u64,
-                        tales.len()
-                    ));
+                    ui.note(format!("{ended} of {} orders have ended", tales.len()));
                 }
             })
             .await?;
-        ended += ids.len() as u64;
     }
     progress.finish_and_clear();
     let nothing = BTreeMap::new();
@@ -59,18 +54,18 @@ pub(super) async fn all(
     Ok(report)
 }
 
+/// Orders that may wait for their answer at once, as in `quadrille place`.
+const IN_FLIGHT: usize = 256;
+
 /// As they came, or faster; reads meanwhile nothing, because the pace matters.
 async fn place(tales: &[&Tale], stage: &Stage, pace: Pace) -> anyhow::Result<()> {
     let (began, Some(first)) = (Instant::now(), tales.first()) else { return Ok(()) };
-    for tale in tales {
+    let placed = stream::iter(tales).map(Ok).try_for_each_concurrent(IN_FLIGHT, async |tale| {
         let after = tale.placed_at().duration_since(first.placed_at());
-        let due = began + pace.due(Duration::try_from(after).unwrap_or_default());
-        if due > Instant::now() {
-            sleep_until(due).await;
-        }
-        stage.place(tale).await?;
-    }
-    Ok(())
+        sleep_until(began + pace.due(Duration::try_from(after).unwrap_or_default())).await;
+        stage.place(tale).await
+    });
+    placed.await
 }
 
 /// One order after the other, and of each one event after the other.
@@ -79,7 +74,7 @@ pub(super) async fn step_by_step(
     stage: &mut Stage,
     ui: Ui,
 ) -> anyhow::Result<Report> {
-    let mut report = Report::new(&tales.tales, false);
+    let mut report = Report::new(tales.span(), false);
     let tales: Vec<_> = tales.tales.into_iter().filter(|tale| report.takes(tale)).collect();
     let shelves = Shelves::of(&tales);
     let mut keys = keys();

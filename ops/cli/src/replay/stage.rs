@@ -36,7 +36,8 @@ const GOOD_POSTCODE: &str = "10115";
 /// Without any event for so long, what is still open will not end.
 const SILENCE: Duration = Duration::from_secs(20);
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Each look costs the broker a read, and the workers that are replayed need the machine.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How fast orders are placed again.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,15 +67,16 @@ pub(super) struct Stage {
     next: u64,
     /// By order, then by slot.
     pub(super) told: BTreeMap<SagaId, BTreeMap<String, Told>>,
-    closed: BTreeSet<SagaId>,
-    parked: BTreeSet<SagaId>,
+    /// Closed, or set aside.
+    ended: BTreeSet<SagaId>,
+    parked: u64,
 }
 
 impl Stage {
     pub(super) async fn open(ui: Ui) -> anyhow::Result<Self> {
         let isolated = Isolated::open(ui).await?;
-        let (told, closed, parked) = Default::default();
-        Ok(Self { isolated, next: 1, told, closed, parked })
+        let (told, ended) = Default::default();
+        Ok(Self { isolated, next: 1, told, ended, parked: 0 })
     }
 
     /// Starts broker, sandbox and workers.
@@ -135,28 +137,24 @@ impl Stage {
     }
 
     /// Reads what happened until all of these orders ended, or nothing happens any more; tells each
-    /// time how many have ended.
+    /// time how many have ended, those before them included.
     pub(super) async fn until_ended(
         &mut self,
         orders: &[SagaId],
         mut ended: impl FnMut(usize),
     ) -> anyhow::Result<()> {
-        let mut heard = Instant::now();
+        let (mut heard, mut open) = (Instant::now(), orders.iter().peekable());
         loop {
             if self.read_on().await? {
                 heard = Instant::now();
             }
-            let done = orders.iter().filter(|id| self.has_ended(id)).count();
-            ended(done);
-            if done == orders.len() || heard.elapsed() > SILENCE {
+            ended(self.ended.len());
+            while open.next_if(|id| self.ended.contains(id)).is_some() {}
+            if open.peek().is_none() || heard.elapsed() > SILENCE {
                 return Ok(());
             }
             sleep(LOOK_EVERY).await;
         }
-    }
-
-    pub(super) fn has_ended(&self, saga: &SagaId) -> bool {
-        self.closed.contains(saga) || self.parked.contains(saga)
     }
 
     /// Whether there was anything new.
@@ -170,7 +168,7 @@ impl Stage {
             for message in &messages {
                 let Some((slot, saga)) = FLOW.parse_subject(&message.subject) else { continue };
                 if slot == FLOW.closing().slot {
-                    self.closed.insert(saga.clone());
+                    self.ended.insert(saga.clone());
                 }
                 if slot != FLOW.opens.slot {
                     let told = self.told.entry(saga).or_default();
@@ -187,11 +185,11 @@ impl Stage {
     /// An order whose message was set aside does not go on.
     async fn look_for_parked(&mut self) -> anyhow::Result<()> {
         let stream = quadrille::topology::parked_stream_name(&FLOW);
-        let from = 1 + self.parked.len() as u64;
-        let page = self.broker()?.read_page(&stream, from, 512, Care::Fast).await?;
+        let page = self.broker()?.read_page(&stream, self.parked + 1, 512, Care::Fast).await?;
         for message in page.messages {
             let id = message.subject.rsplit('.').next().unwrap_or_default();
-            self.parked.extend(SagaId::parse(id).ok());
+            self.parked = message.sequence;
+            self.ended.extend(SagaId::parse(id).ok());
         }
         Ok(())
     }

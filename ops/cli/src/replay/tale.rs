@@ -1,6 +1,7 @@
 //! What a log tells of an order: its events, what was ordered, and how the outside world answered.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use quadrille::SagaId;
@@ -13,6 +14,8 @@ use serde_json::Value;
 pub(super) struct Tales {
     pub(super) tales: Vec<Tale>,
     places: BTreeMap<SagaId, usize>,
+    /// When the last event of one of them was stored.
+    last_at: Timestamp,
 }
 
 /// One order.
@@ -48,6 +51,7 @@ impl Told {
 
 impl Tales {
     pub(super) fn add(&mut self, slot: &str, saga: &SagaId, message: Stored) {
+        self.last_at = self.last_at.max(message.stored_at);
         if slot == FLOW.opens.slot {
             self.places.insert(saga.clone(), self.tales.len());
             let events = BTreeMap::new();
@@ -60,6 +64,12 @@ impl Tales {
 
     pub(super) fn is_empty(&self) -> bool {
         self.tales.is_empty()
+    }
+
+    /// From the first order's opening to the last event of all.
+    pub(super) fn span(&self) -> Duration {
+        let first = self.tales.iter().map(Tale::placed_at).min().unwrap_or(self.last_at);
+        self.last_at.duration_since(first).try_into().unwrap_or_default()
     }
 }
 
