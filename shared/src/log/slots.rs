@@ -123,3 +123,81 @@ pub fn record(flow: &Flow, slot: &str, saga: &SagaId, stored: &Stored) -> Option
         source: envelope.source.into_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use Says::{Alien, Done, Refused};
+
+    use super::*;
+    use crate::flow::{opens, step};
+
+    static FLOW: Flow = Flow {
+        saga: "trip",
+        stream: "TRIPS",
+        subjects: "trips",
+        opens: opens("asked", "trip.asked.v1"),
+        turns: opens("refused", "trip.refused.v1"),
+        steps: &[
+            step("book-hotel")
+                .on("asked")
+                .writes("hotel", "hotel.booked.v1", "hotel.refused.v1")
+                .undone_by("hotel-undo", &["hotel.freed.v1", "hotel.kept.v1"]),
+            step("buy-ticket")
+                .on("hotel")
+                .after_pivot("pivot", "trip.go.v1", "trip.stop.v1")
+                .writes("ticket", "ticket.bought.v1", "ticket.refused.v1"),
+            step("confirm-trip").on("ticket").closes(
+                "closed",
+                "trip.confirmed.v1",
+                "trip.cancelled.v1",
+            ),
+        ],
+    };
+
+    const SOURCES: [&str; 4] = ["book-hotel", "buy-ticket", "confirm-trip", "anybody"];
+
+    /// What each of [`SOURCES`] says with an event of this type.
+    fn say(says: impl Fn(&str, &str) -> Says, event: &str) -> [Says; 4] {
+        SOURCES.map(|source| says(event, source))
+    }
+
+    #[test]
+    fn only_a_step_itself_decides_and_only_the_closing_worker_refuses_for_it() {
+        let row = |worker| FLOW.row(worker).expect("a row");
+        let hotel = |event| say(|e, s| decision_says(&FLOW, row("book-hotel"), e, s), event);
+        assert_eq!(hotel("hotel.booked.v1"), [Done, Alien, Alien, Alien]);
+        assert_eq!(hotel("hotel.refused.v1"), [Refused, Alien, Refused, Alien]);
+        assert_eq!(hotel("trip.cancelled.v1"), [Alien; 4]);
+        assert_eq!(hotel("ticket.bought.v1"), [Alien; 4]);
+        // What cannot be undone is refused by nobody else.
+        let ticket = |event| say(|e, s| decision_says(&FLOW, row("buy-ticket"), e, s), event);
+        assert_eq!(ticket("ticket.bought.v1"), [Alien, Done, Alien, Alien]);
+        assert_eq!(ticket("ticket.refused.v1"), [Alien, Refused, Alien, Alien]);
+        let closed = |event| say(|e, s| decision_says(&FLOW, row("confirm-trip"), e, s), event);
+        assert_eq!(closed("trip.confirmed.v1"), [Alien, Alien, Done, Alien]);
+        assert_eq!(closed("trip.cancelled.v1"), [Alien, Alien, Refused, Alien]);
+        assert_eq!(closed("hotel.refused.v1"), [Alien; 4]);
+    }
+
+    #[test]
+    fn only_its_step_says_go_and_only_the_closing_worker_says_stop() {
+        let row = |worker| FLOW.row(worker).expect("a row");
+        let pivot = |event| say(|e, s| pivot_says(&FLOW, row("buy-ticket"), e, s), event);
+        assert_eq!(pivot("trip.go.v1"), [Alien, Done, Alien, Alien]);
+        assert_eq!(pivot("trip.stop.v1"), [Alien, Alien, Refused, Alien]);
+        assert_eq!(pivot("ticket.bought.v1"), [Alien; 4]);
+        let none = |event| say(|e, s| pivot_says(&FLOW, row("book-hotel"), e, s), event);
+        assert_eq!(none("trip.go.v1"), [Alien; 4]);
+    }
+
+    #[test]
+    fn only_its_step_says_that_it_is_undone() {
+        let row = |worker| FLOW.row(worker).expect("a row");
+        let undo = |event| say(|e, s| undo_says(row("book-hotel"), e, s), event);
+        assert_eq!(undo("hotel.freed.v1"), [Done, Alien, Alien, Alien]);
+        assert_eq!(undo("hotel.kept.v1"), [Done, Alien, Alien, Alien]);
+        assert_eq!(undo("hotel.booked.v1"), [Alien; 4]);
+        let none = |event| say(|e, s| undo_says(row("buy-ticket"), e, s), event);
+        assert_eq!(none("hotel.freed.v1"), [Alien; 4]);
+    }
+}

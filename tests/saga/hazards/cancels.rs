@@ -227,6 +227,11 @@ async fn a_wish_waits_for_its_order_and_one_that_came_in_vain_may_be_asked_again
     let (early, never) = (saga("early"), saga("never"));
     cancel(&stack, &early, "").await;
     cancel(&stack, &never, "").await;
+    eventually("both wishes have come before their orders", async || {
+        let info = stack.raw.durable(FLOW.stream, &FLOW.cancel_durable()).await;
+        (info["delivered"]["consumer_seq"].as_u64() >= Some(3)).then_some(())
+    })
+    .await;
     stack.sandbox.set_faults("payment", &json!({ "hang_rate": 1 })).await;
     stack.place(&early, &order(Fate::Completes, 0)).await.unwrap();
     eventually("the early wish turned its order", async || holds(&stack, &early, "refused").await)
