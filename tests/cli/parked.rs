@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use quadrille::SagaId;
 use quadrille::broker::Broker;
 use schemas::order_fulfilment::FLOW;
@@ -169,6 +170,14 @@ async fn a_message_that_is_given_up_ends_its_order_in_the_way_that_is_still_open
     assert_eq!(effects(&stack, &unsent, "refunded").await, 1);
     let refused = slot(&stack, "shipment", &unsent).await.unwrap();
     assert_eq!(refused["data"]["reason"], "discarded");
+    let stored_at = async |stream: &str, subject: &str| {
+        let stored = stack.broker.last(stream, subject).await.unwrap();
+        stored.unwrap_or_else(|| panic!("nothing on {subject}")).stored_at
+    };
+    let released = stored_at("ORDERS_PARKED", "released.orders.ship-order.unsent").await;
+    let waited = stored_at(FLOW.stream, "orders.shipment.unsent").await.duration_since(released);
+    // A call that was made before has landed by then; the worker's clock may differ a little.
+    assert!(waited >= SignedDuration::from_millis(900), "{waited}");
     // The carrier has sold a label: the order goes on.
     assert_eq!(ending(&stack, &sent).await, "order.completed.v1");
     let late = quadrille(&stack.server, "parked discard sent --reason test --write").await;

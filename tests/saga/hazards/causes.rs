@@ -135,6 +135,29 @@ async fn h20_an_outcome_that_its_worker_sealed_costs_no_read_of_its_cause() {
     stack.check().await;
 }
 
+/// A client that may write there names itself, or another worker.
+#[tokio::test]
+async fn no_customer_is_charged_for_a_reservation_that_another_wrote() {
+    let mut stack = Stack::bare().await;
+    let [client, other] = ["client", "other"].map(saga);
+    for (id, source) in [(&client, "quadrille/client"), (&other, "ship-order")] {
+        stack.place(id, &order(Fate::Completes, 0)).await.unwrap();
+        let placed = caused_by(&stack, id, "placed").await;
+        write(&stack, id, (INVENTORY.0, source), ("inventory.reserved.v1", reserved()), placed)
+            .await;
+    }
+    stack.start(Launch::of("charge-customer")).await;
+    eventually("both are set aside", async || {
+        (stack.raw.messages("ORDERS_PARKED").await == 2).then_some(())
+    })
+    .await;
+    for parked in stack.history().await.parked {
+        let entry: Value = serde_json::from_slice(&parked.payload).unwrap();
+        assert_eq!(entry["reason"], "wrong-source", "{}", parked.subject);
+    }
+    assert_eq!(stack.sandbox.calls("create").await, 0);
+}
+
 /// `complete-order` asks no service and reads no cause, but the cause must be called what it would
 /// be called.
 #[tokio::test]
