@@ -202,9 +202,7 @@ async fn inspect_flow(
         if spec.permanent {
             incarnations.push(Incarnation { stream: usual, created: info.created });
         }
-        let mut found = differences(stream_promises(&spec), &info.config);
-        // An operator may let what was set aside go after a time: no worker needs it.
-        found.retain(|found| spec.permanent || found.key != "max_age");
+        let found = differences(stream_promises(&spec), &info.config);
         drift.extend(found.iter().map(|found| format!("stream {}: {found}", spec.name)));
     }
     let mut ack_wait = None;
