@@ -8,7 +8,7 @@ pub(crate) mod shutdown;
 use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -20,7 +20,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::broker::Broker;
 use crate::config::{HealthSettings, Settings, Sources};
 use crate::nats::NatsOptions;
-use crate::{Flow, nats, telemetry};
+use crate::{Flow, KeyNamespace, nats, telemetry};
 use health::Readiness;
 use shutdown::{Shutdown, Stop, Stopper, shutdown};
 
@@ -35,6 +35,8 @@ pub(crate) struct Process {
     pub(crate) settings: Settings,
     sources: Sources,
     pub(crate) broker: nats::NatsBroker,
+    /// What a step was told before it runs.
+    pub(crate) keys: OnceLock<KeyNamespace>,
     beside: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -61,7 +63,15 @@ impl Process {
         let names = sources.names(&settings, flow)?;
         let options = NatsOptions { names, ..settings.nats.options(name) };
         let broker = nats::connect(&options).await?;
-        Ok(Self { name, flow, settings, sources, broker, beside: Vec::new() })
+        Ok(Self {
+            name,
+            flow,
+            settings,
+            sources,
+            broker,
+            keys: OnceLock::new(),
+            beside: Vec::new(),
+        })
     }
 
     /// The settings in this process's own section, which has its name.

@@ -16,7 +16,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
@@ -86,7 +86,7 @@ impl Start {
     pub async fn keys(&self) -> anyhow::Result<KeyNamespace> {
         let Process { broker, flow, name, .. } = &self.0;
         let (_, _, keys) = streams::inspect(broker, flow, name).await?;
-        Ok(keys)
+        Ok(*self.0.keys.get_or_init(|| keys))
     }
 
     /// Runs something beside the step, such as a service endpoint, as long as the step runs.
@@ -140,6 +140,9 @@ impl Start {
         let deadlines = process.settings.deadline.clone();
         let limiters = breakers::limiters(row, breakers, &settings, &instance)?;
         let (asked, inspection, keys) = streams::inspect(&process.broker, flow, name).await?;
+        if process.keys.get().is_some_and(|told| *told != keys) {
+            bail!("the log was made anew while {name} started; start it again");
+        }
         let (lookup, questions) = lookup::lookup();
         let broker = process.broker();
         let mut running = process.start().await?;

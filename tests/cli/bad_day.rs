@@ -139,8 +139,6 @@ async fn a_plan_says_that_the_log_is_nearly_full_and_that_a_durable_is_paused() 
     assert_eq!(plan["concerns"].as_array().expect("a list").len(), 2, "{concerns}");
     assert!(concerns.contains("stream ORDERS is 8"), "{concerns}");
     assert!(concerns.contains("durable ship-order is paused for another 35"), "{concerns}");
-    println!("{}", stack.raw.durable("ORDERS", "charge-customer").await);
-    println!("{}", stack.raw.stream("ORDERS").await);
     let plan = quadrille(&stack.server, "topology plan").await;
     assert!(plan.stderr.contains("durable ship-order is paused"), "{}", plan.stderr);
 }

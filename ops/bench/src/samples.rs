@@ -53,7 +53,9 @@ pub(crate) fn event(worker: &str, slot: &str) -> anyhow::Result<Vec<u8>> {
         cause: Some(Cause { id: "a5dc9641-7774-5c20-90b9-2d229632a41e".into(), sequence: 12_345 }),
         traceparent: None,
         time,
-        seal: pivot.is_none().then(|| KeyNamespace::FIRST.seal("orders.inventory.0000000", 12_345)),
+        seal: pivot
+            .is_none()
+            .then(|| KeyNamespace::FIRST.seal(0, "orders.inventory.0000000", 12_345)),
         work: pivot.is_none().then_some(Work { attempt: 1, started: time }),
     };
     let saga = SagaId::parse("0000000")?;

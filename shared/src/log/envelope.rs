@@ -65,7 +65,7 @@ struct Structured<'m> {
     #[serde(default)]
     causationseq: Option<u64>,
     #[serde(borrow, default)]
-    causationseal: Option<Cow<'m, str>>,
+    causationseal: Option<&'m RawValue>,
     #[serde(borrow, default)]
     traceparent: Option<Cow<'m, str>>,
     #[serde(borrow, default)]
@@ -166,7 +166,7 @@ impl<'m> Envelope<'m> {
             source: read.source,
             cause,
             traceparent: read.traceparent,
-            seal: read.causationseal.and_then(|text| Uuid::try_parse(&text).ok()),
+            seal: read.causationseal.and_then(|seal| serde_json::from_str(seal.get()).ok()),
             data: data.get(),
             at: "/data",
         })

@@ -13,7 +13,7 @@ use async_nats::{Client, Message, Request, RequestError};
 use tokio::time::{Instant, timeout};
 
 /// How long one request without an answer says that there may be more.
-const WARY: Duration = Duration::from_secs(600);
+const WARY: Duration = Duration::from_secs(10);
 
 /// When the last request of this process was given up.
 static GIVEN_UP: Mutex<Option<Instant>> = Mutex::new(None);

@@ -5,9 +5,9 @@
 //! worker waits for it, and in the end sets the trigger aside.
 //!
 //! A read for each message would be the most expensive part of handling it. So a worker seals its
-//! outcome: it says that it had the cause from this log, and says it with the log's own namespace
-//! of keys, which a stray event, or one of another log, does not have. Only a trigger without the
-//! right seal costs a read. A step that calls no outside service does no harm when it acts on a
+//! outcome: it says that it had the cause from this log. A stray event has no seal, and one of
+//! another log has another. Only a trigger without the right seal costs a read. A seal is no
+//! secret: it stops mistakes, and not a client that writes the events of workers by intent. A step that calls no outside service does no harm when it acts on a
 //! forged event, so there it is enough that the trigger names the right id.
 
 use std::time::Duration;
@@ -61,11 +61,12 @@ pub(crate) async fn check<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<
     Err(Ending::Park(BadData::new(Reason::NoCause, "/causationid", what)))
 }
 
-/// Whether the trigger was written by somebody who had its cause from this log. A log that was
-/// restored may be shorter than the one that the writer saw; then the cause can be no older.
+/// Whether the worker that wrote the trigger had its cause from this log, which stores a cause
+/// before what it leads to.
 fn is_sealed<On>(worker: &Worker, trigger: &Trigger<On>, cause: &Cause) -> bool {
     let slot = worker.slot(worker.row.on, &trigger.saga);
-    trigger.seal == Some(worker.keys.seal(slot.subject(), cause.sequence))
+    trigger.seal.is_some()
+        && trigger.seal == worker.seal(slot.subject(), cause.sequence)
         && cause.sequence < trigger.this.sequence
 }
 

@@ -4,6 +4,8 @@
 //! What the slot holds counts, no matter who wrote it: a step that acted although its slot holds a
 //! refusal takes its effect back.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -18,6 +20,11 @@ use crate::log::envelope::{Occasion, Outgoing, Work};
 use crate::log::slots::{self, Entry, Record};
 use crate::step::Outcome;
 use crate::{BadData, Event, Reason, Refusal, failpoint, telemetry};
+
+/// A log may lose its end while a trigger is in hand: a power cut, or an older copy of its store.
+/// So an outcome that comes later than this after its trigger gets no seal, and the next worker
+/// looks whether the trigger is still there.
+const SEALS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Proof that a slot is decided, and that the signal is in the log if the decision needs one.
 #[derive(Debug)]
@@ -117,7 +124,8 @@ fn outgoing<On, Done: Event, Refused: Refusal>(
     let (flow, name) = (worker.flow, worker.name());
     let slot = worker.slot(worker.row.slot, &trigger.saga);
     let occasion = worker.occasion(trigger.this.clone(), trigger.traceparent.clone());
-    let seal = Some(worker.keys.seal(slot.subject(), trigger.this.sequence));
+    let is_fresh = trigger.received.elapsed() < SEALS_WITHIN;
+    let seal = worker.seal(slot.subject(), trigger.this.sequence).filter(|_| is_fresh);
     let occasion = Occasion { seal, work: Some(work), ..occasion };
     match outcome {
         Outcome::Done(done) => {

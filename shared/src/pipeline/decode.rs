@@ -5,6 +5,7 @@
 //! trigger.
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::delivery::{Delivery, Ending};
@@ -40,6 +41,8 @@ pub(crate) struct Trigger<On> {
     pub(crate) seal: Option<Uuid>,
     pub(crate) traceparent: Option<String>,
     pub(crate) stored_at: Timestamp,
+    /// By this process.
+    pub(crate) received: Instant,
     pub(crate) deliveries: u64,
     /// It was parked, and is tried again.
     pub(crate) is_released: bool,
@@ -80,6 +83,7 @@ pub(crate) fn decode<On: Event>(
         seal: envelope.seal,
         traceparent: envelope.traceparent.map(|text| text.into_owned()),
         stored_at: message.stored_at,
+        received: Instant::now(),
         deliveries: delivery.delivered.deliveries,
         is_released: delivery.released.is_some(),
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{RwLock, watch};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::held::Held;
 use super::retry;
@@ -129,6 +130,12 @@ impl Worker {
     pub(crate) fn occasion(&self, cause: Cause, traceparent: Option<String>) -> Occasion {
         let time = self.clock.now();
         Occasion { cause: Some(cause), traceparent, time, seal: None, work: None }
+    }
+
+    /// What says that a message of this log, stored as `cause`, led to the event of `subject`.
+    pub(crate) fn seal(&self, subject: &str, cause: u64) -> Option<Uuid> {
+        let log = self.incarnations.first()?;
+        Some(self.keys.seal(log.created.as_nanosecond(), subject, cause))
     }
 
     pub(crate) fn context(

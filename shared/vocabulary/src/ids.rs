@@ -111,11 +111,12 @@ impl KeyNamespace {
         text.parse().map(Self).map_err(wrong)
     }
 
-    /// What a worker writes into an event, so that whoever acts on it knows that its cause is in
-    /// this log: UUIDv5, in the log's namespace, of `seal`, the event's subject and the cause's
-    /// sequence, joined by line feeds.
-    pub fn seal(self, subject: &str, cause: u64) -> Uuid {
-        Uuid::new_v5(&self.0, format!("seal\n{subject}\n{cause}").as_bytes())
+    /// What a worker writes into an event, so that whoever acts on it knows that its cause was
+    /// delivered from this log: UUIDv5, in the log's namespace, of `seal`, the time at which the log
+    /// was made, in nanoseconds since 1970, the event's subject and the cause's sequence, joined by
+    /// line feeds.
+    pub fn seal(self, made: i128, subject: &str, cause: u64) -> Uuid {
+        Uuid::new_v5(&self.0, format!("seal\n{made}\n{subject}\n{cause}").as_bytes())
     }
 }
 

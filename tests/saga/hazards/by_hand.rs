@@ -54,9 +54,9 @@ pub(crate) async fn write_sealed(
     author: (&'static str, &'static str),
     event: (&'static str, Value),
     cause: Cause,
-    (keys, subject, sealed): (KeyNamespace, &str, u64),
+    (keys, made, subject, sealed): (KeyNamespace, i128, &str, u64),
 ) {
-    let occasion = Occasion { seal: Some(keys.seal(subject, sealed)), ..occasion(cause) };
+    let occasion = Occasion { seal: Some(keys.seal(made, subject, sealed)), ..occasion(cause) };
     let stored = publish(stack, id, author, event, occasion).await;
     assert!(matches!(stored, Published::Stored { .. }), "{stored:?}");
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quadrille::KeyNamespace;
+use quadrille::broker::Broker as _;
 use quadrille::log::envelope::Cause;
 use schemas::order_fulfilment::FLOW;
 use serde_json::{Value, json};
@@ -91,23 +92,26 @@ async fn h20_no_parcel_goes_for_a_payment_whose_cause_was_in_another_log() {
 async fn h20_no_parcel_goes_for_a_payment_with_the_seal_of_another_log_or_another_cause() {
     let mut stack = Stack::bare().await;
     stack.start(Launch::of("ship-order").env("QUADRILLE_WORKER__CAUSE_WAIT", "1s")).await;
+    let log = stack.broker.state(FLOW.stream).await.unwrap().expect("it is there");
+    let made = log.incarnation.created.as_nanosecond();
     let (keys, later) = (stack.keys().await, 1_000);
     let subject = |id: &str| FLOW.slot("payment", &saga(id)).subject().to_owned();
     let cases = [
-        ("other-log", (KeyNamespace::draw(), "other-log", 1), 1),
-        ("other-cause", (keys, "other-cause", 2), 1),
-        ("other-order", (keys, "other-log", 1), 1),
-        ("shorter-log", (keys, "shorter-log", later), later),
+        ("other-keys", (KeyNamespace::draw(), made, "other-keys", 1), 1),
+        ("other-log", (keys, made - 1, "other-log", 1), 1),
+        ("other-cause", (keys, made, "other-cause", 2), 1),
+        ("other-order", (keys, made, "other-log", 1), 1),
+        ("shorter-log", (keys, made, "shorter-log", later), later),
     ];
     // The first message of the log is the cause of none of them.
     stack.place(&saga("real"), &order(Fate::Completes, 0)).await.unwrap();
-    for (id, (keys, of, sealed), sequence) in cases {
-        let (id, seal) = (saga(id), (keys, &*subject(of), sealed));
+    for (id, (keys, made, of, sealed), sequence) in cases {
+        let (id, seal) = (saga(id), (keys, made, &*subject(of), sealed));
         let cause = Cause { id: "never".into(), sequence };
         write_sealed(&stack, &id, PAYMENT, ("payment.charged.v1", charged()), cause, seal).await;
     }
     eventually("all are set aside", async || {
-        (stack.raw.messages("ORDERS_PARKED").await == 4).then_some(())
+        (stack.raw.messages("ORDERS_PARKED").await == 5).then_some(())
     })
     .await;
     for parked in stack.history().await.parked {
@@ -118,7 +122,7 @@ async fn h20_no_parcel_goes_for_a_payment_with_the_seal_of_another_log_or_anothe
 }
 
 #[tokio::test]
-async fn h20_an_outcome_that_its_worker_sealed_costs_no_read_of_its_cause() {
+async fn h20_only_an_outcome_that_came_late_costs_a_read_of_its_cause() {
     let mut stack = Stack::bare().await;
     let proxy = Proxy::to(&stack.server.url()).await;
     for name in ["charge-customer", "ship-order"] {
@@ -132,6 +136,12 @@ async fn h20_an_outcome_that_its_worker_sealed_costs_no_read_of_its_cause() {
     let ids = stack.place_all("sealed", &[Fate::Completes; 20]).await;
     stack.closed(&ids).await;
     assert_eq!(proxy.triggered(), 0);
+    // Long enough for the log to have lost its end meanwhile.
+    let slow = json!({ "operations": ["confirm"], "latency_ms": 3_000 });
+    stack.sandbox.set_faults("payment", &slow).await;
+    let late = stack.place_all("late", &[Fate::Completes]).await;
+    stack.closed(&late).await;
+    assert_eq!(proxy.triggered(), 1);
     stack.check().await;
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use quadrille::KeyNamespace;
+use quadrille::broker::Broker as _;
 use reserve_inventory::shelf::Shelf;
 use reserve_inventory::stock::{Held, Stock, StockLog};
 use schemas::order_fulfilment::FLOW;
@@ -47,7 +47,8 @@ async fn an_id_that_is_used_again_in_another_log_holds_its_own_pieces() {
 
     make_anew(&shelves, FLOW.stream).await;
     let broker = Arc::new(connect(&shelves.server).await);
-    let another = Arc::new(StockLog::new(broker.clone(), KeyNamespace::draw()));
+    let log = broker.inspect(&FLOW, "reserve-inventory").await.expect("it is there");
+    let another = Arc::new(StockLog::new(broker.clone(), log.keys.expect("drawn")));
     for at in [completed, released, open] {
         assert_eq!(hold(&another, at, &[("ROSE-RED", 3)]).await, Held::Yes, "{at}");
         // A late attempt finds it.
@@ -58,6 +59,10 @@ async fn an_id_that_is_used_again_in_another_log_holds_its_own_pieces() {
     assert_eq!(hold(&another, undone, &[("ROSE-RED", 3)]).await, Held::Released);
     assert_eq!(level(&shelves, "ROSE-RED").await, (98, 98 - 3 * 3));
     assert_eq!(level(&shelves, "VASE").await, (99, 99));
+    // Who has not heard of the newer log yet takes nothing from it.
+    let late = shelves.stock.release(&order(open)).await;
+    assert!(format!("{late:?}").contains("another one now"), "{late:?}");
+    assert_eq!(level(&shelves, "ROSE-RED").await, (98, 98 - 3 * 3));
     complete(&shelves, completed).await;
     Shelf::new(broker, another.clone()).catch_up().await.expect("nothing is in the way");
     assert_eq!(level(&shelves, "ROSE-RED").await, (95, 89));

@@ -13,10 +13,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quadrille::broker::{Broker, Published, Unknown};
+use quadrille::broker::{Broker, Published, Unavailable, Unknown};
 use quadrille::step::StepError;
 use quadrille::{KeyNamespace, SagaId};
 use schemas::Sku;
+use schemas::order_fulfilment::FLOW;
 use schemas::stock::{hold_subject, receipt_subject, sku_subject};
 use tokio::sync::{Mutex as Driver, oneshot};
 
@@ -263,12 +264,25 @@ impl StockLog {
         for hold in holds.iter_mut().filter_map(|(_, known)| known.value.as_mut()) {
             hold.left_behind = hold.log.as_ref().is_some_and(|log| *log != self.log);
         }
+        if holds.iter().filter_map(|(_, known)| known.value.as_ref()).any(|hold| hold.left_behind) {
+            self.orders_are_still_those().await?;
+        }
         books.holds.extend(holds);
         let receipts = wants.iter().filter_map(|want| want.receipt());
         let receipts = receipts.filter(|receipt| !books.receipts.contains_key(*receipt)).cloned();
         let receipts = self.last_of(receipts.collect(), |receipt| receipt_subject(receipt)).await?;
         books.receipts.extend(receipts);
         self.read_levels(books, wants).await
+    }
+
+    /// Looks before a hold of another log is taken for one of a log that is no more: it may be this
+    /// replica that has not heard yet of a newer one.
+    async fn orders_are_still_those(&self) -> Result<(), Trouble> {
+        let keys = self.broker.inspect(&FLOW, "reserve-inventory").await?.keys;
+        if keys.is_some_and(|keys| keys.to_string() == self.log) {
+            return Ok(());
+        }
+        Err(Unavailable("the log of the orders is another one now".to_owned()).into())
     }
 
     async fn read_levels(&self, books: &mut Books, wants: &[&Want]) -> Result<(), Trouble> {
