@@ -7,8 +7,10 @@
 //! A read for each message would be the most expensive part of handling it. So a worker seals its
 //! outcome: it says that it had the cause from this log. A stray event has no seal, and one of
 //! another log has another. Only a trigger without the right seal costs a read. A seal is no
-//! secret: it stops mistakes, and not a client that writes the events of workers by intent. A step that calls no outside service does no harm when it acts on a
-//! forged event, so there it is enough that the trigger names the right id.
+//! secret: it stops mistakes, and not a client that writes the events of workers by intent.
+//!
+//! A step that calls no outside service does no harm when it acts on a forged event, so there it is
+//! enough that the trigger names the right id.
 
 use std::time::Duration;
 

@@ -112,9 +112,9 @@ impl KeyNamespace {
     }
 
     /// What a worker writes into an event, so that whoever acts on it knows that its cause was
-    /// delivered from this log: UUIDv5, in the log's namespace, of `seal`, the time at which the log
-    /// was made, in nanoseconds since 1970, the event's subject and the cause's sequence, joined by
-    /// line feeds.
+    /// delivered from this log: UUIDv5, in the log's namespace, of `seal`, the time of its creation
+    /// in nanoseconds since 1970, the event's subject and the cause's sequence, joined by line
+    /// feeds.
     pub fn seal(self, made: i128, subject: &str, cause: u64) -> Uuid {
         Uuid::new_v5(&self.0, format!("seal\n{made}\n{subject}\n{cause}").as_bytes())
     }

@@ -5,6 +5,7 @@ mod counted;
 mod draft;
 mod level;
 mod log;
+mod reads;
 mod scripted;
 mod shown;
 

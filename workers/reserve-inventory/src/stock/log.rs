@@ -13,15 +13,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quadrille::broker::{Broker, Published, Unavailable, Unknown};
+use quadrille::broker::{Broker, Published, Unknown};
 use quadrille::step::StepError;
 use quadrille::{KeyNamespace, SagaId};
 use schemas::Sku;
-use schemas::order_fulfilment::FLOW;
-use schemas::stock::{hold_subject, receipt_subject, sku_subject};
 use tokio::sync::{Mutex as Driver, oneshot};
 
-use super::books::{Books, Changes, Hold, Known, No, Pieces, Want};
+use super::books::{Books, Changes, Known, No, Pieces, Want};
 use super::draft::Draft;
 use super::level::Level;
 use super::shown::say_unheld;
@@ -39,7 +37,7 @@ const MOST_SILENCES: u32 = 3;
 pub struct StockLog {
     pub(super) broker: Arc<dyn Broker>,
     /// The log of the orders, as holds name it.
-    log: String,
+    pub(super) log: String,
     waiting: Mutex<VecDeque<Asked>>,
     /// The caller that holds the lock commits for its group. Holds the levels of the last commit.
     driver: Driver<Levels>,
@@ -238,57 +236,6 @@ impl StockLog {
                 Err(Trouble::Rejected { code, description })
             }
         }
-    }
-
-    /// Reads what is missing in the books: SKUs, then the holds of releases and of `fresh`
-    /// requests, then the SKUs in those holds.
-    ///
-    /// The order matters, because an earlier attempt's hold may be stored meanwhile. If a level
-    /// lacked its pieces and the hold were not seen, the order would be refused for what it holds
-    /// itself. (A replaced leader can still show that; then the order is lost, but no stock.)
-    async fn read(
-        &self,
-        books: &mut Books,
-        wants: &[&Want],
-        fresh: &BTreeSet<usize>,
-    ) -> Result<(), Trouble> {
-        self.read_levels(books, wants).await?;
-        let holds = wants.iter().enumerate().filter_map(|(at, want)| match want {
-            Want::Release { order } | Want::Ship { order } => Some(order),
-            Want::Hold { order, .. } => fresh.contains(&at).then_some(order),
-            Want::Set { .. } | Want::Count { .. } => None,
-            Want::Receive { .. } | Want::Delist { .. } => None,
-        });
-        let holds = holds.filter(|order| !books.holds.contains_key(order)).cloned().collect();
-        let mut holds: Vec<(_, Known<Hold>)> = self.last_of(holds, hold_subject).await?;
-        for hold in holds.iter_mut().filter_map(|(_, known)| known.value.as_mut()) {
-            hold.left_behind = hold.log.as_ref().is_some_and(|log| *log != self.log);
-        }
-        if holds.iter().filter_map(|(_, known)| known.value.as_ref()).any(|hold| hold.left_behind) {
-            self.orders_are_still_those().await?;
-        }
-        books.holds.extend(holds);
-        let receipts = wants.iter().filter_map(|want| want.receipt());
-        let receipts = receipts.filter(|receipt| !books.receipts.contains_key(*receipt)).cloned();
-        let receipts = self.last_of(receipts.collect(), |receipt| receipt_subject(receipt)).await?;
-        books.receipts.extend(receipts);
-        self.read_levels(books, wants).await
-    }
-
-    /// Looks before a hold of another log is taken for one of a log that is no more: it may be this
-    /// replica that has not heard yet of a newer one.
-    async fn orders_are_still_those(&self) -> Result<(), Trouble> {
-        let keys = self.broker.inspect(&FLOW, "reserve-inventory").await?.keys;
-        if keys.is_some_and(|keys| keys.to_string() == self.log) {
-            return Ok(());
-        }
-        Err(Unavailable("the log of the orders is another one now".to_owned()).into())
-    }
-
-    async fn read_levels(&self, books: &mut Books, wants: &[&Want]) -> Result<(), Trouble> {
-        let skus = books.unknown_skus(wants);
-        books.levels.extend(self.last_of(skus, sku_subject).await?);
-        Ok(())
     }
 }
 
