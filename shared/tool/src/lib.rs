@@ -114,7 +114,7 @@ impl Verb {
             Self::Breaker(command) => breaker::run(&command, tool).await,
             Self::Completions { shell } => {
                 tool.target.refuse("completions", "it asks no broker")?;
-                output::data(&tool.completions(shell))?;
+                output::raw(&tool.completions(shell))?;
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -1,13 +1,16 @@
 //! What goes where: data to stdout, the rest to stderr; colours only on a terminal.
 
 mod table;
+mod wrap;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write as _};
+use std::os::fd::AsFd;
 
 use clap::builder::styling::AnsiColor;
 pub use clap::builder::styling::Style;
 
+pub(crate) use table::rows_within;
 pub use table::{table, table_within};
 
 /// What stderr and stdout can show, and the name of the tool that writes there.
@@ -54,7 +57,7 @@ impl Ui {
             on_stderr: Paint(watched && !no_color),
             watched,
             read_by_a_person,
-            width: width(),
+            width: width(std::io::stdout()),
         }
     }
 
@@ -63,8 +66,13 @@ impl Ui {
         self.tool.rsplit('/').next().unwrap_or(self.tool)
     }
 
-    /// Prints one line to stderr.
+    /// Prints one line to stderr; several where a terminal there is narrower.
     pub fn note(self, text: impl Display) {
+        self.verbatim(within(std::io::stderr(), &text.to_string()));
+    }
+
+    /// Prints one line to stderr as it is, because it is to be pasted.
+    pub fn verbatim(self, text: impl Display) {
         // If stderr itself is closed, there is no way left to say so.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
@@ -79,10 +87,18 @@ impl Ui {
     }
 }
 
-/// Of the terminal at stdout, if there is one.
-fn width() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+/// Cells in a line of the terminal there, if it is one.
+fn width(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
     (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
+/// How far a line is indented in which the one before goes on.
+const HANG: usize = 2;
+
+/// `text` in lines that the terminal there has room for; as it is where there is none.
+fn within(stream: impl AsFd, text: &str) -> String {
+    width(stream).map_or_else(|| text.to_owned(), |width| wrap::wrap(text, width, HANG))
 }
 
 /// An error that comes with what to do about it.
@@ -112,11 +128,20 @@ impl<E: Into<anyhow::Error>> Advise for E {
     }
 }
 
-/// Prints `text` to stdout; a reader that has seen enough (`| head`) is not an error.
+/// Prints `text` to stdout, in lines that a terminal there has room for; a reader that has seen
+/// enough (`| head`) is not an error.
 ///
 /// # Errors
 /// When stdout takes no text for another reason.
 pub fn data(text: &str) -> anyhow::Result<()> {
+    raw(&within(std::io::stdout(), text))
+}
+
+/// Prints `text` to stdout as it is.
+///
+/// # Errors
+/// As [`data`].
+pub fn raw(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
@@ -129,7 +154,27 @@ pub fn data(text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// As [`data`].
 pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    data(&format!("{}\n", serde_json::to_string(value)?))
+    raw(&format!("{}\n", serde_json::to_string(value)?))
+}
+
+/// Ends this process with what the parser of the command line says, in lines that fit.
+pub(crate) fn leave(error: &clap::Error) -> ! {
+    let is_seen = match error.use_stderr() {
+        true => std::io::stderr().is_terminal(),
+        false => std::io::stdout().is_terminal(),
+    };
+    if !is_seen {
+        error.exit();
+    }
+    let text = wrap::paragraphs(&error.render().ansi().to_string());
+    let within = |width| wrap::wrap(&text, width, 0);
+    if error.use_stderr() {
+        let text = width(std::io::stderr()).map_or_else(|| text.clone(), within);
+        let _ = write!(std::io::stderr(), "{text}");
+    } else {
+        let _ = raw(&width(std::io::stdout()).map_or_else(|| text.clone(), within));
+    }
+    std::process::exit(error.exit_code());
 }
 
 /// Milliseconds as a person reads them: `0.4 ms`, `12 ms`, `3.2 s`, `2m 5s`, `1h 1m`.

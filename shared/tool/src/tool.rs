@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quadrille::{Flow, SagaId};
 
 use crate::connect::{Connection, DefaultBroker, Target, connect};
-use crate::output::Ui;
+use crate::output::{self, Ui};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub fn run<C: Subcommand>(
 ) -> ExitCode {
     let name = name();
     let line = with_names_of(flow, line(name));
-    let matches = line.clone().get_matches();
+    let matches = line.clone().try_get_matches().unwrap_or_else(|error| output::leave(&error));
     let on_the_line = Target::of_the_line(&matches);
     let parsed = Line::<C>::from_arg_matches(&matches).and_then(|parsed| {
         if ["--nats", "--context"].iter().all(|flag| on_the_line.contains(flag)) {
@@ -77,7 +77,8 @@ pub fn run<C: Subcommand>(
         }
         Ok(parsed)
     });
-    let Line { no_color, mut target, command } = parsed.unwrap_or_else(|error| error.exit());
+    let Line { no_color, mut target, command } =
+        parsed.unwrap_or_else(|error| output::leave(&error));
     target.on_the_line = on_the_line;
     let ui = Ui::new(as_typed(name), no_color);
     let tool = Tool { flow, target, default_broker, ui, line };

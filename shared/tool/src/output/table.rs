@@ -4,29 +4,63 @@ use std::fmt::Write as _;
 
 /// Lines up columns; a column whose heading starts with a space is aligned to the right.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let columns: Vec<_> = (0..headings.len()).collect();
-    lay_out(headings, rows, &columns)
+    table_within(None, headings, rows, &[])
 }
 
-/// The same within `width` cells, if it is known: columns are left out, in the order of
-/// `expendable`, for as long as a line is wider.
+/// The same within `width` cells, if it is known: for as long as a line is wider, columns are left
+/// out in the order of `expendable`, and then the last one goes below its row.
 pub fn table_within(
     width: Option<usize>,
     headings: &[&str],
     rows: &[Vec<String>],
     expendable: &[&str],
 ) -> String {
+    rows_within(width, headings, rows, expendable).concat()
+}
+
+/// The same, the headings and each row alone.
+pub(crate) fn rows_within(
+    width: Option<usize>,
+    headings: &[&str],
+    rows: &[Vec<String>],
+    expendable: &[&str],
+) -> Vec<String> {
     let mut columns: Vec<_> = (0..headings.len()).collect();
+    let mut below = Vec::new();
     let mut expendable = expendable.iter();
     loop {
-        let text = lay_out(headings, rows, &columns);
-        let is_narrow = width.is_none_or(|most| text.lines().all(|line| cells(line) <= most));
-        let Some(heading) = expendable.next().filter(|_| !is_narrow) else { return text };
-        columns.retain(|at| headings[*at].trim() != *heading);
+        let mut lines = lay_out(headings, rows, &columns);
+        let widest = lines.iter().map(|line| cells(line.trim_end())).max().unwrap_or(0);
+        if width.is_none_or(|most| widest <= most) || columns.len() == 1 {
+            for (line, row) in lines.iter_mut().skip(1).zip(rows) {
+                put_below(line, headings, row, &below);
+            }
+            return lines;
+        }
+        match expendable.next() {
+            Some(heading) => columns.retain(|at| headings[*at].trim() != *heading),
+            None => below.extend(columns.pop()),
+        }
     }
 }
 
-fn lay_out(headings: &[&str], rows: &[Vec<String>], columns: &[usize]) -> String {
+/// Adds a line with what has no room in that of the row, each with its heading.
+fn put_below(line: &mut String, headings: &[&str], row: &[String], below: &[usize]) {
+    let told = below.iter().rev().filter_map(|at| {
+        let cell = row.get(*at).filter(|cell| !cell.is_empty() && *cell != "-")?;
+        match headings[*at].trim() {
+            "" => Some(cell.clone()),
+            heading => Some(format!("{heading}: {cell}")),
+        }
+    });
+    let told = told.collect::<Vec<_>>().join("; ");
+    if !told.is_empty() {
+        let _ = writeln!(line, "    {told}");
+    }
+}
+
+/// A line for the headings, and one for each row.
+fn lay_out(headings: &[&str], rows: &[Vec<String>], columns: &[usize]) -> Vec<String> {
     let width = |at: &usize| {
         let of_rows = rows.iter().filter_map(|row| row.get(*at)).map(|cell| cells(cell));
         of_rows.chain([cells(headings[*at].trim())]).max().unwrap_or(0)
@@ -45,11 +79,9 @@ fn lay_out(headings: &[&str], rows: &[Vec<String>], columns: &[usize]) -> String
         }
         format!("{}\n", line.trim_end())
     };
-    let mut text = line(&|at| headings[at].trim().to_owned());
-    for row in rows {
-        text.push_str(&line(&|at| row.get(at).cloned().unwrap_or_default()));
-    }
-    text
+    let of_row = |row: &Vec<String>| line(&|at| row.get(at).cloned().unwrap_or_default());
+    let first = line(&|at| headings[at].trim().to_owned());
+    std::iter::once(first).chain(rows.iter().map(of_row)).collect()
 }
 
 /// How many cells of a terminal a text takes: letters of East Asia and emoji take two, marks that
@@ -100,6 +132,21 @@ mod tests {
         assert_eq!(within(None), "id  by       work\nA1  charge  12 ms\n");
         assert_eq!(within(Some(17)), within(None));
         assert_eq!(within(Some(16)), "id  by\nA1  charge\n");
-        assert_eq!(within(Some(1)), "id\nA1\n", "what is not expendable stays");
+        assert_eq!(within(Some(1)), "id\nA1\n", "the first column stays");
+    }
+
+    #[test]
+    fn what_is_not_expendable_goes_below_its_row() {
+        let row = |id: &str, reason: &str, age: &str| {
+            vec![id.to_owned(), "open".to_owned(), reason.to_owned(), age.to_owned()]
+        };
+        let rows = [row("0199-abc", "out-of-stock", "3 s"), row("0199-def", "-", "4 s")];
+        let headings = ["id", "state", "reason", " age"];
+        let within = |width| table_within(Some(width), &headings, &rows, &["age"]);
+        let below = "id        state\n0199-abc  open\n    reason: out-of-stock\n0199-def  open\n";
+        assert_eq!(within(20), below);
+        let narrow =
+            "id\n0199-abc\n    state: open; reason: out-of-stock\n0199-def\n    state: open\n";
+        assert_eq!(within(8), narrow);
     }
 }
