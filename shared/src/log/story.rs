@@ -4,6 +4,7 @@
 //! Pure: a reader that has the messages can tell the story, without a broker and without a
 //! projection. It prints nothing; a reader that shows a story decides how it looks.
 
+mod aside;
 mod fact;
 mod state;
 
@@ -15,6 +16,7 @@ use super::parked::Parked;
 use crate::broker::Stored;
 use crate::{Flow, SagaId};
 
+pub use aside::{Became, Coming, nearest_slot};
 pub use fact::{Fact, Marks};
 pub use state::{Phase, State, Turn, Waits};
 
@@ -35,17 +37,6 @@ pub struct Story {
     /// What brings back a parked message that was not set aside again since.
     #[serde(skip)]
     pub(crate) coming: Vec<Coming>,
-}
-
-/// A parked message on its way back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Coming {
-    /// The parked message.
-    pub(crate) parked: Parked,
-    /// The release's, on the stream of parked messages.
-    pub(crate) sequence: u64,
-    /// When the release was stored.
-    pub(crate) stored_at: Timestamp,
 }
 
 /// One event.
@@ -142,8 +133,9 @@ pub fn retell(flow: &Flow, saga: &SagaId, mut events: Vec<Line>, parked: &[Store
         let Ok(entry) = serde_json::from_slice::<Parked>(&stored.payload) else { continue };
         parked.push(entry.clone());
         match comes_by(stored) {
-            Some(&&Stored { sequence, stored_at, .. }) => {
-                coming.push(Coming { parked: entry, sequence, stored_at });
+            Some(&&Stored { sequence, stored_at, ref payload, .. }) => {
+                let release = serde_json::from_slice(payload).unwrap_or_default();
+                coming.push(Coming { parked: entry, sequence, stored_at, release });
             }
             None => waits.push(entry),
         }
@@ -182,7 +174,10 @@ pub fn milliseconds(from: Timestamp, to: Timestamp) -> f64 {
 impl Line {
     /// `events` are all of the saga's.
     fn of(flow: &Flow, saga: &SagaId, events: &[Stored], event: &Stored) -> Self {
-        let slot = flow.parse_subject(&event.subject).map_or("", |(slot, _)| slot);
+        // As it is, even where no slot may be called so.
+        let slot = flow
+            .parse_subject(&event.subject)
+            .map_or_else(|| event.subject.rsplit('.').nth(1).unwrap_or_default(), |(slot, _)| slot);
         let expected = fact::expected(flow, slot);
         let envelope = Envelope::read(flow, slot, saga, expected, event).ok();
         let fact = Fact::from_envelope(flow, slot, envelope.as_ref(), event);

@@ -67,7 +67,7 @@ fn every_stall_has_its_code_and_its_way_out() {
             None,
             |seen| seen.services[0].key = paused(Reason::NoAnswer),
             Code::BreakerPaused,
-            "payment-gateway gives no answer",
+            "payment-gateway is not working",
             "breaker show payment-gateway",
         ),
         (
@@ -244,6 +244,41 @@ fn what_ended_or_never_began_waits_for_nothing() {
     let done = why(&events, &[], |_| {});
     assert_eq!((done.code, done.advice.as_str()), (Code::Completed, ""));
     assert_eq!(why(&[], &[], |_| {}).code, Code::NotOpened);
+}
+
+#[test]
+fn what_was_cancelled_says_why_and_so_does_what_is_being_taken_back() {
+    let mut events = turned();
+    let back = why(&events, &[], |_| {}).sentence;
+    let because = "because ship-order refused shipment (why-not)";
+    assert!(back.contains(&format!("it is taken back, {because}")), "{back}");
+    events.push(event("closed", "complete-order", "order.cancelled.v1", 19));
+    let cancelled = why(&events, &[], |_| {}).sentence;
+    assert!(cancelled.starts_with(&format!("order A1 is cancelled, {because}: ")), "{cancelled}");
+}
+
+#[test]
+fn a_message_that_nobody_reads_is_named_with_the_subject_that_was_meant() {
+    let said = |slot| why(&[event(slot, "client", "", 7)], &[], |_| {}).sentence;
+    let mistyped = said("palced");
+    for part in ["message 7 has its id", "orders.palced.A1", "was orders.placed.A1 meant?"] {
+        assert!(mistyped.contains(part), "{mistyped}");
+    }
+    let strange = said("nosuch");
+    assert!(strange.contains("publish what opens it under orders.placed.A1"), "{strange}");
+    let unopened = said("payment");
+    assert!(unopened.contains("under orders.payment.A1 counts for nothing"), "{unopened}");
+}
+
+#[test]
+fn what_is_held_says_how_often_it_was_tried() {
+    let said = |attempt| {
+        let mut one = held("charge-customer", None, 0);
+        one.attempt = attempt;
+        why(&reserved(), &[], |seen| seen.replicas = vec![report(vec![one])]).sentence
+    };
+    assert!(said(3).contains("until a call is free (tried 3 times)"), "{}", said(3));
+    assert!(said(0).contains("until a call is free, since"), "{}", said(0));
 }
 
 #[test]

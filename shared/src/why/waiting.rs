@@ -51,7 +51,7 @@ pub fn awaited(flow: &Flow, story: &Story) -> Option<Awaited> {
         Some(coming) => {
             let mut durables = flow.durables(Some(row.worker)).into_iter();
             let released = durables.find(|durable| durable.role == Role::Released)?;
-            let Coming { sequence, stored_at, .. } = *coming;
+            let &Coming { sequence, stored_at, .. } = coming;
             (released, Trigger { sequence, stored_at })
         }
     };

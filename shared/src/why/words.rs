@@ -4,22 +4,27 @@
 use jiff::{SignedDuration, Timestamp, Unit};
 
 mod parked;
+mod stray;
 
 use super::looked::looked_at;
 use super::reason::{Reason, is_near, moment};
 use super::{Code, Seen, Why};
 use crate::Flow;
-use crate::log::story::{Phase, Story};
+use crate::log::story::{Phase, Story, Turn};
 use crate::worker::held::Held;
 
 pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, tool: &str) -> Why {
     let id = story.id.as_str();
-    let (mut what, next, advice) = Words { flow, story, seen, tool }.of(reason);
+    let words = Words { flow, story, seen, tool };
+    let (mut what, next, advice) = words.of(reason);
     if let (Some(waits), true) = (&story.state.waits_for, has_since(reason)) {
         let long = lasted(waits.since, seen.now);
         what = format!("{what}, since {} ({long})", clock(waits.since));
     }
     let mut sentence = format!("{} {id} {what}", flow.saga);
+    if let Some(turned) = words.turned().filter(|_| has_since(reason)) {
+        sentence.push_str(&format!("; it is taken back, because {turned}"));
+    }
     let deadline = seen.deadline.filter(|(from, until)| is_near(*from, *until, seen.now));
     let deadline = deadline.filter(|_| !matches!(reason, Reason::Ended(_) | Reason::Near { .. }));
     let deadline = deadline.map(|(_, until)| format!("its deadline is {}", clock(until)));
@@ -126,7 +131,7 @@ impl Words<'_> {
         let (worker, _) = self.names();
         match reason {
             Reason::Held(held) => said(
-                format!("waits for {worker}, which holds it until a call is free"),
+                format!("waits for {worker}, which holds it until a call is free{}", tries(held)),
                 next_try(held),
                 String::new(),
             ),
@@ -165,13 +170,19 @@ impl Words<'_> {
             ),
             Reason::Ended(Phase::Completed) => nothing("is completed, and waits for nothing"),
             Reason::Ended(_) => {
-                nothing("is cancelled: nothing is held, charged or owed, and it waits for nothing")
+                let turned = self.turned().map(|turned| format!(", because {turned}"));
+                let turned = turned.unwrap_or_default();
+                let all = "nothing is held, charged or owed, and it waits for nothing";
+                nothing(&format!("is cancelled{turned}: {all}"))
             }
-            _ => said(
-                format!("is not in the log {stream}"),
-                String::new(),
-                format!("is the id right, and the broker? `{tool} trace` takes the same"),
-            ),
+            _ => match self.story.strays(self.flow).next().or(self.story.events.first()) {
+                Some(line) => self.of_a_stray(line),
+                None => said(
+                    format!("is not in the log {stream}"),
+                    String::new(),
+                    format!("is the id right, and the broker? `{tool} trace` takes the same"),
+                ),
+            },
         }
     }
 
@@ -203,6 +214,7 @@ impl Words<'_> {
                 }
                 let error = held.and_then(|held| held.last_error.as_deref());
                 let error = error.map(|error| format!(": {error}")).unwrap_or_default();
+                let error = format!("{error}{}", held.map(tries).unwrap_or_default());
                 let probes = "one call at a time looks whether that is over";
                 if service.lacks_credentials() {
                     return said(
@@ -214,7 +226,7 @@ impl Words<'_> {
                     );
                 }
                 said(
-                    format!("waits for {worker}, because {name} gives no answer{error}"),
+                    format!("waits for {worker}, because {name} is not working{error}"),
                     format!("all replicas pause, and {probes}"),
                     format!("mend {name}; `{tool} breaker show {name}` says more"),
                 )
@@ -232,6 +244,12 @@ impl Words<'_> {
             ),
             _ => nothing(""),
         }
+    }
+
+    /// What turned the saga around.
+    fn turned(&self) -> Option<String> {
+        let Turn { slot, by, reason } = self.story.state.turned_by.as_ref()?;
+        Some(format!("{by} refused {slot} ({reason})"))
     }
 
     fn names(&self) -> (&str, &str) {
@@ -255,6 +273,15 @@ fn nothing(what: &str) -> Said {
 
 fn error(held: &Held) -> &str {
     held.last_error.as_deref().unwrap_or("no error was kept")
+}
+
+/// How often the replica that holds it has tried.
+fn tries(held: &Held) -> String {
+    match held.attempt {
+        0 => String::new(),
+        1 => " (tried once)".to_owned(),
+        attempt => format!(" (tried {attempt} times)"),
+    }
 }
 
 fn next_try(held: &Held) -> String {

@@ -35,7 +35,8 @@ Where each number comes from:
   time      when the broker stored the event, by the broker's clock, in UTC
   since     time since the broker stored the event that opened the saga
   because   the event that the worker reacted to: `causationseq` of the event
-  attempt   of the worker, within one delivery: `attempt` of the event
+  2nd try   of the worker, within one delivery: `attempt` of the event. The log does not say how
+            often a message was delivered, nor that a worker was paused meanwhile
   wait      from the cause being stored until the worker began: `startedat` of the event, which is
             the worker's estimate of the broker's clock and may be a few milliseconds off
   work      from then until the event was stored: tries, calls, the commit
@@ -87,7 +88,11 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
                 &unknown.advise("upper and lower case differ in ids; is it the right broker?"),
             );
         }
-        let waits = matches!(story.state.phase, Phase::Open | Phase::Parked | Phase::Cancelling);
+        let waits = match story.state.phase {
+            Phase::Open | Phase::Parked | Phase::Cancelling => true,
+            Phase::Unknown => !story.events.is_empty(),
+            Phase::Completed | Phase::Cancelled => false,
+        };
         let why = match args.at {
             None if waits => Some(why::ask(broker, flow, saga, ui.tool).await?.1),
             Some(_) | None => None,
@@ -96,7 +101,7 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
             output::json(&Told { story: &story, why: why.as_ref() })?;
         } else if !story.events.is_empty() {
             let gap = if at == 0 { "" } else { "\n" };
-            let why = why.map_or_else(String::new, |why| format!("{}\n", why.sentence));
+            let why = why.map_or_else(String::new, |why| format!("{}\n", why::sentence(&why)));
             let told = render(flow, &story, now, ui.on_stdout, ui.width);
             output::data(&format!("{gap}{told}{why}"))?;
         }

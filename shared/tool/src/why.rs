@@ -20,7 +20,7 @@ Examples:
 Codes:
   completed, cancelled, not-opened       there is nothing to wait for
   retrying, held, in-hand, consumer-lag  it goes on by itself
-  breaker-paused, credentials            a service gives no answer, or refuses ours
+  breaker-paused, credentials            a service is not working, or refuses our credentials
   no-worker, no-durable                  nothing takes its next message
   foreign-pause                          somebody paused the durable with another tool
   parked, unknown-version, alien-event   it waits for a human
@@ -34,6 +34,9 @@ A reason needs something that was seen: the log, the durable's position, what ea
 worker holds (within half a second), the breaker's keys. `looked_at` in the JSON lists all of it.
 
 Exit codes: 0 answered; 1 at least one is not in the log, or the broker does not answer.";
+
+/// Longest sentence that is shown.
+const MAX_SENTENCE: usize = 4_000;
 
 /// Say in one sentence why a saga waits, and what can be done
 #[derive(Debug, Args)]
@@ -62,10 +65,15 @@ pub async fn run(args: &WhyArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         if args.json {
             output::json(&why)?;
         } else {
-            output::data(&format!("{}\n", why.sentence))?;
+            output::data(&format!("{}\n", sentence(&why)))?;
         }
     }
     Ok(code)
+}
+
+/// The answer for a terminal, which must not obey what others wrote.
+pub fn sentence(why: &Why) -> String {
+    quadrille::ids::shown(&why.sentence, MAX_SENTENCE)
 }
 
 /// Looks at one saga; `name` is the tool's own, for what it advises.

@@ -3,18 +3,22 @@
 use jiff::Timestamp;
 use quadrille::Flow;
 use quadrille::ids::shown;
-use quadrille::log::story::{Kind, Line, Phase, Story, Turn, Waits, milliseconds};
+use quadrille::log::parked::{Parked, Release, Verdict};
+use quadrille::log::story::{Became, Coming, Kind, Line, Phase, Story, Turn, Waits, milliseconds};
 
-use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duration, table_within};
+use crate::output::{BAD, GOOD, Paint, QUIET, STRONG, Style, UNDO, WAITS, duration, rows_within};
 
-const HEADINGS: [&str; 10] =
-    ["", "time", " since", "worker", "event", " seq", "because of", " attempt", " wait", " work"];
+const HEADINGS: [&str; 9] =
+    ["", "time", " since", "worker", "event", " seq", "because of", " wait", " work"];
 
 /// Longest text of others that is shown in one line.
 const MAX_TEXT: usize = 400;
 
+/// Longest line below the events: it may have every mistake of a message.
+const MAX_LINE: usize = 2_000;
+
 /// What a narrow terminal can do without, first of all.
-const EXPENDABLE: [&str; 5] = ["wait", "attempt", "because of", "since", "seq"];
+const EXPENDABLE: [&str; 5] = ["wait", "because of", "since", "seq", "work"];
 
 /// How old a wait is in which nothing can be wrong yet.
 const EARLY_MS: f64 = 2_000.0;
@@ -37,15 +41,13 @@ pub fn render(
     // A type, a source and a reason may be any client's text, which a terminal must not obey.
     let plain = |cells: Vec<String>| cells.iter().map(|cell| shown(cell, MAX_TEXT)).collect();
     let rows: Vec<Vec<_>> = story.events.iter().map(row).map(plain).collect();
-    let laid_out = table_within(width, &HEADINGS, &rows, &EXPENDABLE);
+    let laid_out = rows_within(width, &HEADINGS, &rows, &EXPENDABLE);
     let styles = std::iter::once(QUIET).chain(story.events.iter().map(style));
-    for (line, style) in laid_out.lines().zip(styles) {
-        let line = line.trim_end();
-        text.push_str(&format!("{}\n", paint.paint(style, line)));
-    }
-    for line in closing_lines(story, now) {
-        let line = shown(&line, MAX_TEXT);
-        text.push_str(&format!("{}\n", paint.paint(phase_style(story.state.phase), line)));
+    let set_aside = story.parked.iter().map(|entry| set_aside(flow, story, entry));
+    let end = (phase_style(story.state.phase), last_line(story, now));
+    let rest = set_aside.chain([end]).map(|(style, line)| (style, shown(&line, MAX_LINE)));
+    for (style, line) in styles.zip(laid_out).chain(rest) {
+        text.push_str(&format!("{}\n", paint.paint(style, line.trim_end())));
     }
     text
 }
@@ -71,7 +73,6 @@ fn row(line: &Line) -> Vec<String> {
         event(line),
         format!("#{}", line.sequence),
         cause.unwrap_or_else(|| "-".to_owned()),
-        line.attempt.map_or_else(|| "-".to_owned(), |attempt| attempt.to_string()),
         ms(line.wait_ms),
         // Something was done, however little of it the clocks can tell.
         line.work_ms.map_or_else(|| "-".to_owned(), |ms| at_least(ms, 0.1)),
@@ -86,17 +87,31 @@ fn at_least(milliseconds: f64, least: f64) -> String {
     }
 }
 
-/// The type without its version, and the reason of a refusal.
+/// The type without its version, the reason of a refusal, and how often it was tried if that was
+/// more than once.
 fn event(line: &Line) -> String {
     let name = line.event_type.rsplit_once(".v").map_or(line.event_type.as_str(), |(name, _)| name);
     if name.is_empty() {
         return format!("{} holds what is no event", line.slot);
     }
-    match (line.kind, &line.reason) {
-        (Kind::Alien, _) => format!("{} holds an event that does not count: {name}", line.slot),
-        (_, Some(reason)) => format!("{name} ({reason})"),
-        (_, None) => name.to_owned(),
+    if line.kind == Kind::Alien {
+        return format!("{} holds an event that does not count: {name}", line.slot);
     }
+    let tries = line.attempt.filter(|attempt| *attempt > 1).map(nth_try);
+    let told: Vec<_> = line.reason.iter().cloned().chain(tries).collect();
+    if told.is_empty() { name.to_owned() } else { format!("{name} ({})", told.join(", ")) }
+}
+
+/// `2nd try`.
+fn nth_try(attempt: u64) -> String {
+    let ending = match (attempt % 10, attempt % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{attempt}{ending} try")
 }
 
 fn style(line: &Line) -> Style {
@@ -116,11 +131,12 @@ fn phase_style(phase: Phase) -> Style {
     }
 }
 
-fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
+/// How it ended, or whose turn it is.
+fn last_line(story: &Story, now: Timestamp) -> String {
     let took = story.took_ms.map_or_else(|| "an unknown time".to_owned(), duration);
     let turned = story.state.turned_by.as_ref().map_or_else(String::new, because);
     let waits = story.state.waits_for.as_ref().map_or_else(String::new, |who| awaited(who, now));
-    let first = match story.state.phase {
+    match story.state.phase {
         Phase::Completed => format!("completed in {took}"),
         Phase::Cancelled => {
             format!("cancelled after {took}{turned}; nothing is held, charged or owed")
@@ -129,23 +145,44 @@ fn closing_lines(story: &Story, now: Timestamp) -> Vec<String> {
         Phase::Open => format!("open: {waits}"),
         Phase::Parked => "set aside, and waits for a human".to_owned(),
         Phase::Unknown => "never opened: the events here do not count".to_owned(),
+    }
+}
+
+/// A message that was set aside, and what became of it.
+fn set_aside(flow: &Flow, story: &Story, entry: &Parked) -> (Style, String) {
+    let place = match entry.pointer.as_str() {
+        "" => String::new(),
+        pointer => format!(" at {pointer}"),
     };
-    let parked = story.parked.iter().map(|entry| {
-        let place = match entry.pointer.as_str() {
-            "" => String::new(),
-            pointer => format!(" at {pointer}"),
-        };
-        format!(
-            "parked by {} at {}: {}{place}: {} (message #{}, delivery {})",
-            entry.durable,
-            entry.parked_at.strftime("%Y-%m-%d %H:%M:%S%.3f UTC"),
-            entry.reason,
-            entry.message,
-            entry.sequence,
-            entry.deliveries,
-        )
-    });
-    std::iter::once(first).chain(parked).collect()
+    let told = format!(
+        "parked by {} at {}: {}{place}: {} (message #{}, delivery {})",
+        entry.durable,
+        entry.parked_at.strftime("%Y-%m-%d %H:%M:%S%.3f UTC"),
+        entry.reason,
+        entry.message,
+        entry.sequence,
+        entry.deliveries,
+    );
+    match story.became(flow, entry) {
+        Became::Waits => (BAD, told),
+        Became::Comes(coming) => (WAITS, format!("{told}; {}", released(coming))),
+        Became::Settled(None) => (QUIET, format!("was {told}; settled since")),
+        Became::Settled(Some(coming)) => {
+            (QUIET, format!("was {told}; {}; settled since", released(coming)))
+        }
+    }
+}
+
+fn released(coming: &Coming) -> String {
+    let Release { verdict, by, reason, .. } = &coming.release;
+    let at = coming.stored_at.strftime("%H:%M:%S%.3f");
+    let what = match verdict {
+        Verdict::Retry => "released to be tried again",
+        Verdict::Refuse => "released to be refused",
+    };
+    let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("{what} at {at}{by}{reason}")
 }
 
 fn because(turn: &Turn) -> String {

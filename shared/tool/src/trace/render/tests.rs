@@ -197,11 +197,54 @@ fn a_parked_order_says_why() {
     };
     let text = render(&FLOW, &Log::placed().story_with(&[parked]), at(2_000), Paint(false), None);
     let expected = "\
-set aside, and waits for a human
 parked by reserve-inventory at 2026-01-02 12:00:00.020 UTC: invalid-field at /lines/0/quantity: a \
 quantity is at least 1 (message #1, delivery 1)
+set aside, and waits for a human
 ";
     assert!(text.ends_with(expected), "{text}");
+}
+
+fn parked(subject: &str, sequence: u64, body: Value) -> Stored {
+    let payload = body.to_string().into();
+    Stored { subject: subject.into(), sequence, stored_at: at(25), headers: vec![], payload }
+}
+
+#[test]
+fn a_message_that_was_tried_again_is_no_longer_parked_and_the_end_comes_last() {
+    let entry = json!({
+        "parked_at": at(20).to_string(), "durable": CHARGE, "reason": "bad-message", "pointer": "",
+        "message": "no", "deliveries": 1, "subject": "orders.inventory.A1", "sequence": 2,
+    });
+    let release = json!({ "verdict": "retry", "by": "ann@host", "reason": "mended" });
+    let mut set_aside = vec![parked("parked.orders.charge-customer.A1", 1, entry)];
+    let reserved = || Log::placed().then("inventory", 10, (RESERVE, "inventory.reserved.v1"), 1);
+    let told = |log: &Log, set_aside: &[Stored]| {
+        render(&FLOW, &log.story_with(set_aside), at(2_000), Paint(false), None)
+    };
+    let waits = told(&reserved(), &set_aside);
+    assert!(waits.contains("\nparked by charge-customer"), "{waits}");
+    assert!(waits.ends_with("set aside, and waits for a human\n"), "{waits}");
+    set_aside.push(parked("released.orders.charge-customer.A1", 2, release));
+    let comes = told(&reserved(), &set_aside);
+    let by = "; released to be tried again at 12:00:00.025 by ann@host: mended";
+    assert!(comes.contains(by) && comes.contains("\nopen: waits for charge-customer"), "{comes}");
+    let done = charged()
+        .then("pivot", 24, (SHIP, "order.go.v1"), 3)
+        .then("shipment", 30, (SHIP, "shipment.dispatched.v1"), 3)
+        .then("closed", 40, (COMPLETE, "order.completed.v1"), 5);
+    let settled = told(&done, &set_aside);
+    assert!(settled.contains("\nwas parked by charge-customer"), "{settled}");
+    assert!(settled.contains("by ann@host: mended; settled since\n"), "{settled}");
+    assert!(settled.ends_with("\ncompleted in 40 ms\n"), "{settled}");
+}
+
+#[test]
+fn in_eighty_columns_what_happened_is_told_whole() {
+    let story = carrier_refused().then("refused", 31, (SHIP, "order.refused.v1"), 3).story();
+    let text = render(&FLOW, &story, at(2_000), Paint(false), Some(80));
+    let table = text.lines().skip(1).take(7);
+    table.for_each(|line| assert!(line.chars().count() <= 80, "{line}"));
+    assert!(text.contains("shipment.refused (out-of-stock, 2nd try)"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,101 @@
+//! What a message that was set aside, or is in a slot that no flow has, means for its saga.
+
+use jiff::Timestamp;
+
+use super::{Line, Story};
+use crate::log::parked::{Parked, Release};
+use crate::{Flow, Reason};
+
+/// A parked message on its way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coming {
+    /// The parked message.
+    pub(crate) parked: Parked,
+    /// The release's, on the stream of parked messages.
+    pub(crate) sequence: u64,
+    /// When the release was stored.
+    pub stored_at: Timestamp,
+    /// What it says.
+    pub release: Release,
+}
+
+/// What became of a message after it was set aside.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Became<'s> {
+    /// It waits for a human.
+    Waits,
+    /// It is tried again, or was, and nothing says how that went.
+    Comes(&'s Coming),
+    /// Its step, or the whole saga, came to a decision since; perhaps after it was tried again.
+    Settled(Option<&'s Coming>),
+}
+
+impl Story {
+    /// What became of one of [`Story::parked`], by what the log says now.
+    pub fn became(&self, flow: &Flow, entry: &Parked) -> Became<'_> {
+        let comes = self.coming.iter().find(|coming| coming.parked == *entry);
+        let row = flow.row(&entry.durable);
+        let holds = |slot: &str| self.events.iter().any(|line| line.slot == slot);
+        let decided = row.is_some_and(|row| holds(row.slot) || holds(flow.closing().slot));
+        // Of an effect that no slot records, the decision is the cause and not the end.
+        let is_orphan = entry.reason == Reason::OrphanEffect.code();
+        match comes {
+            None if decided && !is_orphan => Became::Settled(None),
+            None => Became::Waits,
+            Some(coming) if decided => Became::Settled(Some(coming)),
+            Some(coming) => Became::Comes(coming),
+        }
+    }
+
+    /// Its messages in slots that the flow table does not have: nobody reads them.
+    pub fn strays(&self, flow: &Flow) -> impl Iterator<Item = &Line> {
+        let slots: Vec<_> = flow.events().into_iter().map(|(slot, _)| slot).collect();
+        self.events.iter().filter(move |line| !slots.contains(&line.slot.as_str()))
+    }
+}
+
+/// The slot of the flow that is most like `name`, as a typing mistake is: no more than every third
+/// letter differs.
+pub fn nearest_slot(flow: &Flow, name: &str) -> Option<&'static str> {
+    let far = |slot: &&str| distance(&name.to_ascii_lowercase(), slot);
+    let nearest = flow.events().into_iter().map(|(slot, _)| slot).min_by_key(far)?;
+    (far(&nearest) * 3 <= nearest.len()).then_some(nearest)
+}
+
+/// How many letters must be put in, taken out, replaced or swapped with the next one to make one
+/// text of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut rows = vec![(0..=other.len()).collect::<Vec<_>>()];
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let replaced = rows[i][j] + usize::from(a != b);
+            let mut least = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[one.len()][other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::order_fulfilment::FLOW;
+
+    #[test]
+    fn a_mistyped_slot_is_near_to_the_right_one_and_another_word_is_not() {
+        let near = |name| nearest_slot(&FLOW, name);
+        for mistyped in ["palced", "place", "Placed", "plcaed", "placd", "pplaced"] {
+            assert_eq!(near(mistyped), Some("placed"), "{mistyped}");
+        }
+        assert_eq!(near("cancels"), Some("cancel"));
+        for other in ["nosuch", "x", "order", ""] {
+            assert_eq!(near(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The words for a saga that was never opened, though messages with its id are there: mostly, a
+//! client has mistyped the subject.
+
+use super::{Said, Words, said};
+use crate::log::story::{Line, nearest_slot};
+
+impl Words<'_> {
+    pub(super) fn of_a_stray(&self, line: &Line) -> Said {
+        let (flow, id) = (self.flow, &self.story.id);
+        let subject = |slot: &str| format!("{}.{slot}.{id}", flow.subjects);
+        let (stray, at) = (subject(&line.slot), line.sequence);
+        let is_known = flow.events().iter().any(|(slot, _)| *slot == line.slot);
+        let what = match is_known {
+            true => format!("was never opened, so message {at} under {stray} counts for nothing"),
+            false => format!(
+                "was never opened: message {at} has its id, and nobody reads its subject, {stray}"
+            ),
+        };
+        let opening = subject(flow.opens.slot);
+        let right = match nearest_slot(flow, &line.slot).filter(|_| !is_known) {
+            Some(slot) if slot != flow.opens.slot => {
+                format!("was {} meant? {opening} opens one", subject(slot))
+            }
+            Some(_) => format!("was {opening} meant? Publish it there"),
+            None => format!("publish what opens it under {opening}"),
+        };
+        let shows = format!("`nats stream get {} {at}` shows what it holds", flow.stream);
+        said(what, "nothing happens by itself", format!("{right}; {shows}"))
+    }
+}
