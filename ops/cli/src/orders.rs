@@ -2,13 +2,16 @@
 //! from its projection of the log. `trace` reads the log itself, and needs no query worker.
 
 mod ls;
+mod parked;
 mod query;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use quadrille_tool::Tool;
+use quadrille::SagaId;
+use quadrille::nats::NatsBroker;
 use quadrille_tool::output::{self, BAD, Paint, QUIET, Style, UNDO};
+use quadrille_tool::{Tool, why};
 use serde_json::{Value, json};
 
 use ls::LsArgs;
@@ -79,7 +82,10 @@ pub(crate) async fn run(command: OrdersCommand, tool: &Tool) -> anyhow::Result<E
 async fn find(text: &str, json: bool, tool: &Tool) -> anyhow::Result<ExitCode> {
     let connection = tool.connect().await?;
     let found = ask(&connection.broker, "orders.find", &json!({ "q": text })).await?;
-    let hits = found["found"].as_array().cloned().unwrap_or_default();
+    let mut hits = found["found"].as_array().cloned().unwrap_or_default();
+    for hit in &mut hits {
+        parked::mark(&connection, tool, std::slice::from_mut(&mut hit["saga"])).await?;
+    }
     if json {
         hits.iter().try_for_each(output::json)?;
     } else if !hits.is_empty() {
@@ -95,7 +101,19 @@ async fn find(text: &str, json: bool, tool: &Tool) -> anyhow::Result<ExitCode> {
     let more = if found["more"] == true { ", and perhaps more" } else { "" };
     let note = format!("{} found{more}, as of {}", hits.len(), place(&found["as_of"]));
     tool.ui.note(quiet(tool, &note));
+    if let Some(id) = SagaId::parse(text).ok().filter(|_| hits.is_empty()) {
+        unread(&connection.broker, &id, tool).await?;
+    }
     Ok(if hits.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Says what the log itself has of an id that is in no row: messages that nobody reads, mostly.
+async fn unread(broker: &NatsBroker, id: &SagaId, tool: &Tool) -> anyhow::Result<()> {
+    let (story, why) = why::ask(broker, tool.flow, id, tool.ui.tool).await?;
+    if !story.events.is_empty() {
+        tool.ui.note(why::sentence(&why));
+    }
+    Ok(())
 }
 
 async fn watch(after: Option<String>, json: bool, tool: &Tool) -> anyhow::Result<ExitCode> {

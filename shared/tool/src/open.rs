@@ -48,7 +48,7 @@ pub struct OpenArgs {
 const SLOTS: usize = 100;
 
 /// What a narrow terminal can do without, first of all.
-const EXPENDABLE: [&str; 3] = ["age", "opened (UTC)", "reason"];
+const EXPENDABLE: [&str; 2] = ["age", "opened (UTC)"];
 
 /// A saga that has not ended. Its names in JSON are those of a query worker's lists, so that a
 /// script may ask either.
@@ -108,7 +108,10 @@ async fn ids(broker: &NatsBroker, flow: &Flow, slot: &str) -> Result<Vec<SagaId>
 }
 
 /// Reads many stories at once; two requests for about a dozen of them.
-async fn stories(
+///
+/// # Errors
+/// When the broker does not answer, or has no log.
+pub async fn stories(
     broker: &NatsBroker,
     flow: &Flow,
     sagas: &[SagaId],
@@ -162,20 +165,26 @@ fn worst_first(flow: &Flow, stories: &[Story], now: Timestamp) -> Vec<Row> {
     rows
 }
 
+/// What turned it around, or why its next message was set aside.
+pub fn reason(story: &Story) -> Option<String> {
+    match (story.state.phase, &story.state.turned_by) {
+        (Phase::Parked, _) => story.parked.last().map(|parked| parked.reason.clone()),
+        (_, turned) => turned.as_ref().map(|turn| turn.reason.clone()),
+    }
+}
+
 fn row(flow: &Flow, story: &Story, now: Timestamp) -> Row {
     let state = &story.state;
     let opening = story.events.iter().find(|line| line.slot == flow.opens.slot);
     let waits = state.waits_for.as_ref();
     let age = |since| milliseconds(since, now).max(0.0);
-    let set_aside = || story.parked.last().map(|parked| parked.reason.clone());
-    let turned = state.turned_by.as_ref().map(|turn| turn.reason.clone());
     Row {
         id: story.id.to_string(),
         state: state.phase,
         waits_for: waits.map(|waits| waits.worker.clone()),
         waits_since: waits.map(|waits| waits.since),
         waits_ms: waits.map(|waits| age(waits.since)),
-        reason: if state.phase == Phase::Parked { set_aside() } else { turned },
+        reason: reason(story),
         opened: opening.map(|line| line.sequence),
         opened_at: opening.map(|line| line.stored_at),
         age_ms: opening.map(|line| age(line.stored_at)),

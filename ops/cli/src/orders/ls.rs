@@ -8,7 +8,7 @@ use quadrille_tool::Tool;
 use quadrille_tool::output::{self, duration};
 use serde_json::{Map, Value};
 
-use super::{ask, place, quiet, word};
+use super::{ask, parked, place, quiet, word};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +27,7 @@ did not answer.";
 /// What to list.
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
-    /// open, cancelling, completed or cancelled
+    /// open, parked, cancelling, completed or cancelled; those that are parked are open, too
     #[arg(long)]
     state: Option<String>,
     /// The worker whose turn it is
@@ -77,6 +77,9 @@ pub(crate) struct LsArgs {
     json: bool,
 }
 
+/// The state of an order whose next message was set aside, and the code of why it waits.
+const PARKED: &str = "parked";
+
 /// Rows of one answer.
 const PAGE: usize = 200;
 
@@ -102,6 +105,7 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         }
     };
     rows.truncate(args.limit);
+    parked::mark(&connection, tool, &mut rows).await?;
     if args.json {
         rows.iter().try_for_each(output::json)?;
     } else if !rows.is_empty() {
@@ -123,8 +127,13 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
 
 fn question(args: &LsArgs) -> Map<String, Value> {
     let mut question = Map::new();
+    // No row says what was set aside; why an order waits does.
+    let is_parked = args.state.as_deref() == Some(PARKED) && args.why.is_none();
+    if is_parked {
+        question.insert("why".to_owned(), PARKED.into());
+    }
     for (name, value) in [
-        ("state", &args.state),
+        ("state", if is_parked { &None } else { &args.state }),
         ("waits_for", &args.waits_for),
         ("reason", &args.reason),
         ("refused_at", &args.refused_at),
@@ -163,22 +172,27 @@ fn missing(page: &Value) -> Vec<String> {
 fn table(rows: &[Value], args: &LsArgs, width: Option<usize>) -> String {
     let why = args.why.is_some();
     let row = |row: &Value| {
-        let age = |name: &str| row[name].as_f64().map_or_else(String::new, duration);
         let details = &row["details"];
         vec![
             word(&row["id"]),
             word(&row["state"]),
             word(&row["waits_for"]),
-            age("waits_ms"),
+            row["waits_ms"].as_f64().map_or_else(String::new, duration),
             word(if why { &row["why"]["code"] } else { &row["reason"] }),
             word(&details["customer"]),
-            age("age_ms"),
+            took(row),
         ]
     };
     let rows: Vec<_> = rows.iter().map(row).collect();
     let reason = if why { "why" } else { "reason" };
-    let headings = ["order", "state", "waits for", " since", reason, "customer", " age"];
-    output::table_within(width, &headings, &rows, &["age", "customer", "reason"])
+    let headings = ["order", "state", "waits for", " for", reason, "customer", " took"];
+    output::table_within(width, &headings, &rows, &["took", "customer"])
+}
+
+/// How long it took; of an order that has not ended, how long so far.
+fn took(row: &Value) -> String {
+    let long = row["age_ms"].as_f64().map_or_else(String::new, duration);
+    if row["waits_for"].is_null() { long } else { format!("{long} so far") }
 }
 
 /// A line for each message in hand.
