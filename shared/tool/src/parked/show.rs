@@ -48,6 +48,9 @@ struct Shown<'c> {
     sequence: u64,
     stored_at: Timestamp,
     headers: &'c [(String, String)],
+    /// Of a message that no client can read: all header bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_headers_base64: Option<&'c str>,
     /// As JSON if it is JSON, otherwise as text.
     payload: Value,
     payload_base64: &'c str,
@@ -84,6 +87,7 @@ impl<'c> Shown<'c> {
             sequence: entry.parked.sequence,
             stored_at: entry.stored_at,
             headers: &entry.headers,
+            raw_headers_base64: entry.raw_headers_base64.as_deref(),
             at_pointer: at_pointer.filter(|_| !entry.parked.pointer.is_empty()),
             payload,
             payload_base64: &entry.payload_base64,
@@ -116,6 +120,11 @@ fn payload(parking: &Parking) -> Value {
 /// Bytes of others, so that they do nothing to a terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Bytes as text: all but printable ASCII is escaped, and a line ends where one ends in them.
+fn escaped(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string().replace("\\n", "\\n\n")
 }
 
 fn text(case: &Case, tool: &Tool) -> String {
@@ -165,6 +174,11 @@ fn text(case: &Case, tool: &Tool) -> String {
     for (name, value) in shown.headers {
         text.push_str(&format!("  {}: {}\n", plain(name), plain(value)));
     }
+    if let Some(raw) = shown.raw_headers_base64 {
+        let raw = BASE64_STANDARD.decode(raw).unwrap_or_default();
+        text.push_str("  the bytes of its headers, which no client can read:\n");
+        escaped(&raw).lines().for_each(|line| text.push_str(&format!("    {line}\n")));
+    }
     if let Some(value) = &shown.at_pointer {
         let pointer = &case.parked().pointer;
         text.push_str(&paint.paint(BAD, format!("  {pointer} is {value}")));
@@ -176,4 +190,15 @@ fn text(case: &Case, tool: &Tool) -> String {
     };
     payload.lines().for_each(|line| text.push_str(&format!("    {line}\n")));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_headers_are_shown_and_do_nothing_to_a_terminal() {
+        let shown = escaped(b"NATS/1.0\r\nA: \x1b[2J\xff\r\n\r\n");
+        assert_eq!(shown, "NATS/1.0\\r\\n\nA: \\x1b[2J\\xff\\r\\n\n\\r\\n\n");
+    }
 }

@@ -18,13 +18,11 @@ pub(super) fn text(shown: &Shown, paint: Paint) -> String {
     line(
         "key",
         key.as_ref().map_or("none: nothing was ever decided".to_owned(), |key| {
-            let revision = key.revision;
             match (&key.value, &key.junk) {
-                (Some(entry), _) => format!("{} (revision {revision})", agreed(entry, paint)),
+                (Some(entry), _) => agreed(entry, paint),
                 (None, junk) => {
                     let junk = junk.as_deref().unwrap_or_default();
-                    let mark = paint.paint(BAD, "not a breaker's entry");
-                    format!("{mark}, revision {revision}: {junk}")
+                    format!("{}: {junk}", paint.paint(BAD, "not a breaker's entry"))
                 }
             }
         }),
@@ -51,14 +49,14 @@ pub(super) fn text(shown: &Shown, paint: Paint) -> String {
 }
 
 fn agreed(entry: &Entry, paint: Paint) -> String {
-    let Entry { phase, by, reason, since_ms, wait_ms, k, .. } = entry;
+    let Entry { phase, by, reason, since_ms, wait_ms, .. } = entry;
     let phase = word(phase);
     let style = phase_style(&phase);
     let (since, by, reason) = (moment(*since_ms), plain(by.as_bytes()), word(reason));
     #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
     let wait = output::duration(*wait_ms as f64);
     let phase = paint.paint(style, phase);
-    format!("{phase} since {since:.0}, by {by}, {reason}, wait {wait}, k {k}")
+    format!("{phase} since {since:.0}, by {by}, {reason}, wait {wait}")
 }
 
 fn phase_style(phase: &str) -> Style {

@@ -62,8 +62,7 @@ fn a_pause_is_shown_with_each_number_beside_its_source() {
     assert_eq!(
         text(&shown, Paint(false)),
         "bank\n  \
-           key       paused since 1970-01-01T00:01:00Z, by charge-card-1, no-answer, wait 4.1 s, \
-         k 1 (revision 7)\n  \
+           key       paused since 1970-01-01T00:01:00Z, by charge-card-1, no-answer, wait 4.1 s\n  \
            override  none\n  \
            server    charge-card: paused until 1970-01-01T00:01:04Z\n  \
            replica   charge-card-1: paused, no answers since 1970-01-01T00:00:59Z; limit 1, \
@@ -90,7 +89,7 @@ fn junk_a_foreign_pause_and_an_override_are_named() {
     };
     let text = text(&shown, Paint(false));
     for part in [
-        "key       not a breaker's entry, revision 7: expected value: {\n",
+        "key       not a breaker's entry: expected value: {\n",
         "override  observe by ann@host until 1970-01-01T00:01:00Z: new settings\n",
         "paused until 1970-01-01T00:01:04Z, foreign_pause: no key",
     ] {
