@@ -176,7 +176,8 @@ impl<'m> Envelope<'m> {
     ///
     /// # Errors
     /// [`Reason::UnknownVersion`] or [`Reason::UnknownType`] when it is not one of `E`'s types, and
-    /// whatever [`Event::from_data`] finds; the pointer is that within the payload.
+    /// whatever [`Event::from_data`] finds, with every other mistake that [`Event::mistakes`] tells;
+    /// the pointer is that within the payload.
     pub fn event<E: Event>(&self, saga: &SagaId) -> Result<E, BadData> {
         if !E::TYPES.contains(&self.event_type.as_ref()) {
             return Err(BadData::new(
@@ -185,8 +186,10 @@ impl<'m> Envelope<'m> {
                 "cannot be read",
             ));
         }
-        let event = E::from_data(&self.event_type, self.data)
-            .map_err(|bad| BadData { pointer: format!("{}{}", self.at, bad.pointer), ..bad })?;
+        let event = E::from_data(&self.event_type, self.data).map_err(|bad| {
+            let bad = bad.with_others(&E::mistakes(self.data));
+            BadData { pointer: format!("{}{}", self.at, bad.pointer), ..bad }
+        })?;
         match event.named_saga() {
             Some((field, named)) if named != saga => {
                 let place = format!("{}{field}", self.at);

@@ -46,6 +46,12 @@ pub trait Event: Sized + Send + Sync + 'static {
     fn named_saga(&self) -> Option<(&'static str, &SagaId)> {
         None
     }
+
+    /// Every mistake in `data`, as [`Kind::mistakes`] finds them; none for an event that only our
+    /// own workers write, whose first mistake is enough.
+    fn mistakes(_data: &str) -> Vec<Mistake> {
+        Vec::new()
+    }
 }
 
 /// An event by which a step refuses.
@@ -177,12 +183,14 @@ pub fn fits(event: &impl Serialize, text: &str, max_bytes: usize) -> Result<(), 
 ///
 /// `check` names a method (`fn(&self) -> Result<(), BadData>`) that finds what the types alone
 /// cannot, `max_bytes` bounds the JSON of what is read, `names` is the `Option<SagaId>` field that
-/// must agree with the subject.
+/// must agree with the subject. `sample` names a function, as [`Kind::mistakes`] wants its sample:
+/// with it, every mistake is told and not only the first.
 #[macro_export]
 macro_rules! event {
     (
         $name:ident = $type:literal
         $(, check = $check:ident)? $(, max_bytes = $max:expr)? $(, names = $field:ident)?
+        $(, sample = $sample:path)?
     ) => {
         impl $crate::Event for $name {
             const TYPES: &'static [&'static str] = &[$type];
@@ -200,6 +208,9 @@ macro_rules! event {
             }
             $(fn named_saga(&self) -> Option<(&'static str, &$crate::SagaId)> {
                 self.$field.as_ref().map(|saga| (concat!("/", stringify!($field)), saga))
+            })?
+            $(fn mistakes(data: &str) -> Vec<$crate::event::Mistake> {
+                $crate::event::Kind::of::<Self>().mistakes(data, &$sample())
             })?
         }
     };

@@ -63,7 +63,8 @@ event!(
     OrderPlaced = "order.placed.v1",
     check = check,
     max_bytes = MAX_PLACED_BYTES,
-    names = order_id
+    names = order_id,
+    sample = full_sample
 );
 
 /// One line of an order.

@@ -17,6 +17,9 @@ use super::{BadData, Kind, Reason};
 /// Most mistakes that are told at once, because each costs another reading.
 pub const MOST_MISTAKES: usize = 50;
 
+/// Most of them in one sentence.
+const MOST_TOLD: usize = 10;
+
 /// One mistake, and which of two sorts it is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
@@ -100,6 +103,28 @@ impl Kind {
                 };
             }
         }
+    }
+}
+
+impl BadData {
+    /// The same with all that follows in `mistakes`, of which the first is this one; for a reader
+    /// to whom one sentence must say everything.
+    #[must_use]
+    pub fn with_others(mut self, mistakes: &[Mistake]) -> Self {
+        let others = mistakes.get(1..).unwrap_or_default();
+        if others.is_empty() {
+            return self;
+        }
+        self.message = format!("{}; and {} more: ", self.message, others.len());
+        let told = others.iter().take(MOST_TOLD).map(|Mistake { bad, .. }| {
+            let place = if bad.pointer.is_empty() { "the document" } else { &bad.pointer };
+            format!("{place} {}", bad.message)
+        });
+        self.message.push_str(&told.collect::<Vec<_>>().join(", "));
+        if others.len() > MOST_TOLD {
+            self.message.push_str(", …");
+        }
+        self
     }
 }
 
