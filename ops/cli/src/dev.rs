@@ -7,6 +7,7 @@ mod folder;
 mod stack;
 mod own_broker;
 mod demo;
+mod news;
 
 mod child;
 mod programs;
@@ -147,6 +148,7 @@ async fn session(
     }
     welcome(stack, ui)?;
     // Tasks of their own watch the children, and restart them.
+    news::tell(stack.logs_of_workers(), &ourselves(), ui).await;
     std::future::pending().await
 }
 
@@ -167,11 +169,11 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     let lines = [
         String::new(),
         ui.on_stderr.paint(GOOD, "Quadrille is running. Ctrl-C stops it."),
-        line("broker", nats),
-        line("orders", &format!("{command}/orders  (POST; what it takes: {command}/openapi.json)")),
         // The page keeps the token, with which it may also place orders.
         line("page", &page(query, data)),
+        line("orders", &format!("{command}/orders  (POST; what it takes: {command}/openapi.json)")),
         line("query", &format!("{query}/orders  (GET; what it answers: {query}/openapi.json)")),
+        line("broker", nats),
         line("sandbox", sandbox),
         line("ledger", &data.join("ledger.jsonl").display().to_string()),
         line("logs", &data.join("logs").display().to_string()),
@@ -180,6 +182,9 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
             &format!("{one}/metrics  (charge-customer; of all: dev.json beside the logs)"),
         ),
         String::new(),
+    ];
+    lines.iter().for_each(|line| ui.note(line));
+    let commands = [
         title("Try, in another terminal of this folder:"),
         format!("  {quadrille} place --id {id}-1 --wait && {quadrille} trace {id}-1"),
         format!("  {quadrille} place --count 1000 --rate 200"),
@@ -196,7 +201,7 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
         title("What the outside world saw:"),
         format!("  curl -sS '{sandbox}/ledger?order={id}-2'"),
     ];
-    lines.iter().for_each(|line| ui.note(line));
+    commands.iter().for_each(|line| ui.verbatim(line));
     Ok(())
 }
 

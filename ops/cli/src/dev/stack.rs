@@ -48,7 +48,8 @@ pub(super) struct StackArgs {
     /// Port of the service that answers questions; without it, the last run's or a free one
     #[arg(long, value_name = "PORT")]
     query_port: Option<u16>,
-    /// The nats-server program; a name without a folder is looked for on PATH
+    /// The nats-server program; a name without a folder is looked for on PATH, and the default also
+    /// where `ops/dev` keeps the one that it has fetched
     #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
     nats_server: PathBuf,
 }
@@ -105,6 +106,11 @@ impl Stack {
         self.folder.is_temporary()
     }
 
+    /// The workers and the services, each with its log.
+    pub(super) fn logs_of_workers(&self) -> Vec<(&'static str, PathBuf)> {
+        workers_and_services().map(|name| (name, self.folder.log(name))).collect()
+    }
+
     /// Starts everything, and returns once the first order can flow.
     ///
     /// # Errors
@@ -134,11 +140,11 @@ impl Stack {
         args: &StackArgs,
     ) -> anyhow::Result<Started> {
         let binaries = binaries()?;
-        require_server(&args.nats_server)?;
+        let nats_server = require_server(&args.nats_server)?;
         let last = self.folder.last_ports();
         let broker = self.keep(
             "nats-server",
-            &args.nats_server,
+            &nats_server,
             programs::server_arguments(&self.folder, args.port.or(last.nats)),
         );
         let port = args.sandbox_port.or(last.sandbox);
@@ -183,9 +189,9 @@ impl Stack {
     /// # Errors
     /// When there is no such program, or it ends.
     pub(super) async fn start_broker(&mut self, nats_server: &Path) -> anyhow::Result<NatsBroker> {
-        require_server(nats_server)?;
+        let nats_server = require_server(nats_server)?;
         let arguments = programs::server_arguments(&self.folder, None);
-        let broker = self.keep("nats-server", nats_server, arguments);
+        let broker = self.keep("nats-server", &nats_server, arguments);
         let url = self.ready(broker, || self.server_url(broker)).await?;
         let (urls, name) = (vec![url], Some(self.ui.name().to_owned()));
         let names = self.names.clone();

@@ -107,7 +107,7 @@ async fn show(
         return Ok(seen);
     }
     let paint = demo.ui.on_stdout;
-    let title = paint.paint(STRONG, "The payment gateway gives no answer: the fleet pauses.");
+    let title = paint.paint(STRONG, "The payment gateway is away: the fleet pauses.");
     let remaining = duration(remaining.as_secs_f64() * 1e3);
     let until = until.strftime("%Y-%m-%d %H:%M:%S%.3f UTC");
     let line =
