@@ -18,6 +18,9 @@ use crate::services::{Canned, Sandbox};
 
 const HTML: &str = "<html><head><title>413 Request Entity Too Large</title></head></html>";
 
+/// A search that found nothing.
+const NONE: &str = r#"{ "data": [], "has_more": false }"#;
+
 fn against(canned: &Canned) -> Charge {
     let timeout = Duration::from_millis(500);
     let settings = Settings { url: canned.url(), timeout, ..Settings::default() };
@@ -45,7 +48,7 @@ async fn confirming(status: u16, body: &str) -> Canned {
         _ if request.starts_with("POST /v1/payment_intents ") => {
             (200, intent("requires_confirmation").to_string())
         }
-        _ => (200, json!({ "data": [] }).to_string()),
+        _ => (200, NONE.to_owned()),
     })
     .await
 }
@@ -55,7 +58,7 @@ async fn opening(status: u16, body: &str) -> Canned {
     let body = body.to_owned();
     Canned::start(move |request| match request.starts_with("POST") {
         true => (status, body.clone()),
-        false => (200, json!({ "data": [] }).to_string()),
+        false => (200, NONE.to_owned()),
     })
     .await
 }
@@ -197,4 +200,43 @@ async fn two_logs_on_one_account_charge_and_refund_only_their_own() {
     let old = super::forgetful(&sandbox);
     assert!(is_refunded(&undo(&old, Evidence::Unknown).await));
     assert_eq!((sandbox.count("refunded").await, balance(&sandbox, "A123").await), (1, 2_500));
+}
+
+/// What is on the next page may be the very payment.
+#[rstest]
+#[case(r#"{ "data": [], "has_more": true }"#)]
+#[case(r#"{ "data": [] }"#)]
+#[tokio::test]
+async fn a_page_that_may_not_be_the_last_is_not_taken_for_all(#[case] page: &'static str) {
+    let no = r#"{"error":{"code":"amount_too_small","param":"amount"}}"#;
+    let canned = Canned::start(move |request| match request.starts_with("POST") {
+        true => (400, no.to_owned()),
+        false => (200, page.to_owned()),
+    })
+    .await;
+    given(&against(&canned)).when_undone(&visa(), Evidence::Unknown).await.then_try_again();
+    let settings =
+        Settings { url: canned.url(), key_lifetime: Duration::ZERO, ..Settings::default() };
+    let forgetful = ChargeCustomer::new(HttpGateway::new(&settings).unwrap(), &settings);
+    let before = canned.requests().len();
+    given(&forgetful).when(&visa()).await.then_try_again();
+    let asked = canned.requests().split_off(before);
+    assert!(asked.iter().all(|request| request.starts_with("GET")), "{asked:?}");
+
+    let refunds = Canned::start(move |request| {
+        let mut refunded = intent("succeeded");
+        refunded["amount_refunded"] = json!(2_500);
+        match request {
+            _ if request.starts_with("GET /v1/refunds") => (200, page.to_owned()),
+            _ if request.contains("/search?") => {
+                (200, json!({ "data": [refunded], "has_more": false }).to_string())
+            }
+            _ => (200, refunded.to_string()),
+        }
+    })
+    .await;
+    given(&against(&refunds)).when_undone(&visa(), Evidence::Unknown).await.then_try_again();
+    let asked = refunds.requests();
+    assert!(asked.iter().any(|request| request.starts_with("GET /v1/refunds")), "{asked:?}");
+    assert!(!asked.iter().any(|request| request.starts_with("POST /v1/refunds")), "{asked:?}");
 }

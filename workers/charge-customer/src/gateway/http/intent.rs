@@ -49,7 +49,7 @@ struct Decline {
 #[derive(Debug, Deserialize)]
 pub(super) struct Found {
     pub(super) data: Vec<Intent>,
-    #[serde(default)]
+    /// Without it nothing says that this is all, so it must be there.
     pub(super) has_more: bool,
 }
 

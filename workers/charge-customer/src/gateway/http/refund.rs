@@ -20,7 +20,7 @@ pub(super) struct Refund {
 #[derive(Debug, Deserialize)]
 pub(super) struct Refunds {
     data: Vec<Refund>,
-    #[serde(default)]
+    /// Without it nothing says that this is all, so it must be there.
     has_more: bool,
 }
 
