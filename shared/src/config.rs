@@ -8,6 +8,7 @@ mod settings;
 mod logs;
 mod deadlines;
 mod names;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -281,7 +282,7 @@ pub mod duration {
     use std::time::Duration;
 
     use serde::de::Error;
-    use serde::{Deserialize, Deserializer};
+    use serde::{Deserialize, Deserializer, Serializer};
 
     /// For `#[serde(with = "quadrille::config::duration")]`.
     ///
@@ -292,6 +293,15 @@ pub mod duration {
         let wrong = || D::Error::custom("must be a duration such as 500ms, 2s, 1m 30s or 24h");
         let parsed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
         Duration::try_from(parsed).map_err(|_| wrong())
+    }
+
+    /// In the form that [`deserialize`] reads.
+    ///
+    /// # Errors
+    /// When the writer takes no text.
+    pub fn serialize<S: Serializer>(time: &Duration, writer: S) -> Result<S::Ok, S::Error> {
+        let time = jiff::SignedDuration::try_from(*time).unwrap_or(jiff::SignedDuration::MAX);
+        writer.collect_str(&format_args!("{time:#}"))
     }
 }
 

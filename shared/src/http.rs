@@ -18,7 +18,7 @@ use hyper::{Method, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client as Pool, ResponseFuture, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::time::{Instant, timeout_at};
 
 use crate::step::NotSent;
@@ -40,6 +40,13 @@ const IDLE_FOR: Duration = Duration::from_secs(50);
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
+
+impl Serialize for Secret {
+    /// As `***`, because what is written of a setting is for people.
+    fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+        writer.serialize_str("***")
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

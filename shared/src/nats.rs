@@ -28,6 +28,7 @@ use async_nats::Client;
 use tokio::sync::watch;
 
 use connection::Reading;
+pub(crate) use connection::nowhere;
 pub use connection::{ConnectError, Given, NatsOptions, connect};
 pub use names::{BadName, Names};
 

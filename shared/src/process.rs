@@ -6,12 +6,14 @@ pub mod health;
 pub(crate) mod shutdown;
 
 use std::future::Future;
+use std::io::Write as _;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,7 +40,14 @@ pub(crate) struct Process {
     /// What a step was told before it runs.
     pub(crate) keys: OnceLock<KeyNamespace>,
     beside: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// It only prints its settings.
+    prints: bool,
 }
+
+/// How a process ends that has printed its settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings were printed")]
+struct Printed;
 
 /// `main` of a process: reads the command line and the settings, reaches the broker, and does what
 /// `build` says. `name` is its section of the settings.
@@ -63,23 +72,52 @@ impl Process {
         let names = sources.names(&settings, flow)?;
         let options = NatsOptions { names, ..settings.nats.options(name) };
         let broker = nats::connect(&options).await?;
-        Ok(Self {
-            name,
-            flow,
-            settings,
-            sources,
-            broker,
-            keys: OnceLock::new(),
-            beside: Vec::new(),
-        })
+        Ok(Self::of((name, flow), settings, sources, broker, false))
+    }
+
+    /// One that prints its settings once the whole of them is known, and does nothing else: it
+    /// reaches no broker.
+    async fn printing(
+        flow: &'static Flow,
+        name: &'static str,
+        sources: Sources,
+    ) -> anyhow::Result<Self> {
+        let settings = sources.settings()?;
+        let broker = nats::nowhere().await?;
+        Ok(Self::of((name, flow), settings, sources, broker, true))
+    }
+
+    fn of(
+        (name, flow): (&'static str, &'static Flow),
+        settings: Settings,
+        sources: Sources,
+        broker: nats::NatsBroker,
+        prints: bool,
+    ) -> Self {
+        let (keys, beside) = (OnceLock::new(), Vec::new());
+        Self { name, flow, settings, sources, broker, keys, beside, prints }
+    }
+
+    /// # Errors
+    /// [`Printed`], if that was all that was wanted.
+    fn print(&self, own: &impl Serialize) -> anyhow::Result<()> {
+        if !self.prints {
+            return Ok(());
+        }
+        let mut lines = self.sources.lines(self.flow, self.name, own)?.join("\n");
+        lines.push('\n');
+        std::io::stdout().write_all(lines.as_bytes())?;
+        Err(Printed.into())
     }
 
     /// The settings in this process's own section, which has its name.
     ///
     /// # Errors
     /// When a key is unknown or a value has another form than expected.
-    pub(crate) fn settings<S: DeserializeOwned>(&self) -> anyhow::Result<S> {
-        Ok(self.sources.section(self.name)?)
+    pub(crate) fn settings<S: DeserializeOwned + Serialize>(&self) -> anyhow::Result<S> {
+        let own = self.sources.section(self.name)?;
+        self.print(&own)?;
+        Ok(own)
     }
 
     /// The broker, for a step that keeps data of its own in it.
@@ -97,6 +135,8 @@ impl Process {
 
     /// Serves health, hears signals, and notices when the connection is gone for good.
     pub(crate) async fn start(self) -> anyhow::Result<Running> {
+        // Of a process that has no settings of its own.
+        self.print(&serde_json::Map::new())?;
         let (stopper, shutdown) = shutdown();
         let readiness = Readiness::of(self.broker.clone());
         let mut around = JoinSet::new();

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
@@ -49,7 +50,7 @@ impl Start {
     ///
     /// # Errors
     /// When a key is unknown or a value has another form than expected.
-    pub fn settings<S: DeserializeOwned>(&self) -> anyhow::Result<S> {
+    pub fn settings<S: DeserializeOwned + Serialize>(&self) -> anyhow::Result<S> {
         self.0.settings()
     }
 

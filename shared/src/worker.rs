@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
@@ -59,7 +60,7 @@ impl Start {
     ///
     /// # Errors
     /// When a key is unknown or a value has another form than expected.
-    pub fn settings<S: DeserializeOwned>(&self) -> anyhow::Result<S> {
+    pub fn settings<S: DeserializeOwned + Serialize>(&self) -> anyhow::Result<S> {
         self.0.settings()
     }
 

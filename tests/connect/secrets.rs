@@ -83,3 +83,54 @@ async fn no_secret_is_in_an_error_about_a_setting() {
         assert!(said.contains(expected) && !said.contains(CANARY), "{said}");
     }
 }
+
+/// Without a broker: a process that only says how it is set needs none.
+#[tokio::test]
+async fn a_process_prints_each_setting_with_its_origin_and_no_secret() {
+    let folder = Folder::new("quadrille-");
+    let file = folder.file("quadrille.toml");
+    let text =
+        format!("[charge-customer]\nsecret = \"{CANARY}\"\n[breaker.payment-gateway]\nrun = 4\n");
+    std::fs::write(&file, text).unwrap();
+    let url = format!("nats://me:{CANARY}@127.0.0.1:1");
+    for worker in ["charge-customer", "complete-order", "command", "query"] {
+        let mut command = Command::new(program(Build::Shipped, worker));
+        command.env_clear().env("QUADRILLE_NATS__URL", &url);
+        command.arg("--print-settings").arg("--config").arg(&file);
+        command.args(["--set", "worker.deadline=7s"]);
+        let output = command.output().await.expect("it runs");
+        let said = String::from_utf8(output.stdout).expect("it prints text");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{worker}: {stderr}");
+        assert!(!format!("{said}{stderr}").contains(CANARY), "{worker}: {said}{stderr}");
+        let line = |key: &str| {
+            let found = said.lines().find(|line| line.contains(&format!("{key} ")));
+            let found = found.unwrap_or_else(|| panic!("{worker} does not say {key}: {said}"));
+            found.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("worker.deadline"), "worker.deadline = \"7s\" # --set worker.deadline");
+        assert_eq!(line("worker.concurrency"), "worker.concurrency = 64 # default");
+        let shown = "nats.url = \"nats://***@127.0.0.1:1\" # QUADRILLE_NATS__URL";
+        assert_eq!(line("nats.url"), shown);
+        assert_eq!(line("nats.user"), "# nats.user is not set # default");
+        if worker == "charge-customer" {
+            let secret = line("charge-customer.secret");
+            assert!(secret.starts_with("charge-customer.secret = \"***\" # "), "{secret}");
+            assert!(secret.ends_with("quadrille.toml"), "{secret}");
+            assert_eq!(
+                line("charge-customer.timeout"),
+                "charge-customer.timeout = \"2s\" # default"
+            );
+            let run = line("breaker.payment-gateway.run");
+            assert!(run.starts_with("breaker.payment-gateway.run = 4 # "), "{run}");
+        }
+        // What is printed is a file of settings.
+        std::fs::write(folder.file("again.toml"), &said).unwrap();
+        let mut again = Command::new(program(Build::Shipped, worker));
+        again.env_clear().arg("--print-settings").arg("--config").arg(folder.file("again.toml"));
+        let again = again.output().await.expect("it runs");
+        let again = String::from_utf8(again.stdout).expect("it prints text");
+        let of_file = again.lines().find(|line| line.starts_with("worker.deadline = \"7s\""));
+        assert!(of_file.is_some_and(|line| line.ends_with("again.toml")), "{again}");
+    }
+}

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::StringDeserializer;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::duration;
 use super::logs::LogSettings;
@@ -18,11 +18,12 @@ use crate::nats::{Given, NatsOptions};
 /// How to reach the broker, and what to log in with: at most one of a login in the URL, a user, a
 /// token, credentials or an nkey. Secrets are in files, because a process list shows variables and
 /// flags.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsSettings {
     /// One or more `nats://host:port`, separated by commas; `nats://user:password@host` and
     /// `nats://token@host` log in, percent-encoded.
+    #[serde(serialize_with = "without_logins")]
     pub url: String,
     /// A `.creds` file.
     pub credentials: Option<PathBuf>,
@@ -58,6 +59,18 @@ impl Default for NatsSettings {
     }
 }
 
+/// A login in a URL is shown as `***`.
+fn without_logins<S: Serializer>(url: &str, writer: S) -> Result<S::Ok, S::Error> {
+    let shown = url.split(',').map(|url| match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}***{}", &url[..scheme + 3], &url[at..])
+        }
+        (None, Some(at)) => format!("***{}", &url[at..]),
+        _ => url.to_owned(),
+    });
+    writer.serialize_str(&shown.collect::<Vec<_>>().join(","))
+}
+
 impl fmt::Debug for NatsSettings {
     /// Without the login that the URL may hold.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +99,7 @@ impl NatsSettings {
 }
 
 /// What a flow's streams and subjects are called, on a broker where others have the usual names.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowSettings {
     /// Name of the stream of events; the flow's other streams and its buckets begin with it.
@@ -96,7 +109,7 @@ pub struct FlowSettings {
 }
 
 /// How a worker works.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerSettings {
     /// Messages in hand at once, per forward durable, without those that wait for a service.
@@ -149,7 +162,7 @@ impl Default for WorkerSettings {
 }
 
 /// When a worker stops taking messages for an outside service, and how it begins again.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerSettings {
     /// Most calls at once, of run and undo together; `worker.concurrency` if it is not given.
@@ -196,7 +209,7 @@ impl BreakerSettings {
 
 /// When a saga that is still before its pivot is turned around: in the worker that closes sagas.
 /// Holds for open sagas, too, from the worker's start on.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeadlineSettings {
     /// From the opening until the saga passes its pivot, instead of the flow's; `off` for never.
@@ -242,6 +255,15 @@ impl<'de> Deserialize<'de> for Deadline {
     }
 }
 
+impl Serialize for Deadline {
+    fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => writer.serialize_str("off"),
+            Self::After(time) => duration::serialize(time, writer),
+        }
+    }
+}
+
 impl DeadlineSettings {
     /// The deadline of the saga (`None`) or of a step, whose own is `default`.
     pub(crate) fn of(&self, step: Option<&str>, default: Duration) -> Deadline {
@@ -259,7 +281,7 @@ impl DeadlineSettings {
 }
 
 /// Where a worker reports its health.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthSettings {
     /// Address of `/live`, `/ready` and `/metrics`; port 0 takes a free one.
@@ -275,7 +297,7 @@ impl Default for HealthSettings {
 }
 
 /// The settings every worker has.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Settings {
     pub nats: NatsSettings,

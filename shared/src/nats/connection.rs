@@ -11,6 +11,7 @@ mod options;
 
 mod address;
 mod login;
+mod nowhere;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,7 @@ use crate::telemetry::Repeats;
 use address::{Login, addresses};
 use login::{with_login, with_tls};
 
+pub(crate) use nowhere::nowhere;
 pub use options::{Given, NatsOptions};
 
 /// Wait between two attempts to reconnect; the client's own default would double up to 4 s.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-use super::{Process, health};
+use super::{Printed, Process, health};
 use crate::config::Sources;
 use crate::{Flow, telemetry};
 
@@ -15,7 +15,8 @@ const EXAMPLES: &str =
 those before it:
   WORKER --set nats.url=nats://127.0.0.1:4222 --set worker.concurrency=8
   QUADRILLE_NATS__URL=nats://nats:4222 QUADRILLE_LOG__FORMAT=json WORKER
-  WORKER --config quadrille.toml";
+  WORKER --config quadrille.toml
+  WORKER --print-settings                   all of them, and where each value came from";
 
 /// One step of a saga, as a process.
 #[derive(Parser)]
@@ -27,6 +28,9 @@ struct Command {
     /// Sets one setting; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Prints each setting, its value and where that came from, without secrets, and exits
+    #[arg(long, conflicts_with = "healthcheck")]
+    print_settings: bool,
     /// Asks the worker that runs with these settings whether it is ready, and exits
     #[arg(long)]
     healthcheck: bool,
@@ -82,6 +86,10 @@ where
     runtime.block_on(async {
         if command.healthcheck {
             return health::check(settings.health.listen).await;
+        }
+        if command.print_settings {
+            let printed = build(Process::printing(flow, name, sources).await?).await;
+            return printed.or_else(|error| error.downcast::<Printed>().map(drop));
         }
         build(Process::connect(flow, name, sources).await?).await
     })

@@ -16,11 +16,11 @@ use schemas::order_fulfilment::events::{
     InventoryReserved, PaymentCharged, PaymentRefunded, PaymentRefused, PaymentUndone,
     PaymentVoided,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use gateway::{Bill, Opened, Owner, Payment, PaymentGateway, State};
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The URL below which the gateway's paths begin; `/v1/payment_intents` is added. Without it

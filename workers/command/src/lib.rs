@@ -26,7 +26,7 @@ use quadrille::broker::Answers;
 use quadrille::config::duration;
 use quadrille::service::http::{Limits, listen, serve};
 use quadrille::service::{Service, Start};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use http::Ways;
 use intake::Intake;
@@ -35,7 +35,7 @@ use intake::Intake;
 pub const NAME: &str = "command";
 
 /// Settings in the section `command`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Address of the HTTP service; port 0 takes a free one.

@@ -5,10 +5,10 @@
 
 use quadrille::step::{Never, Outcome, Step, StepContext, StepError};
 use schemas::order_fulfilment::events::{OrderCompleted, ShipmentDispatched};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// None yet; the section exists so that a mistake in it is reported.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {}
 

@@ -41,12 +41,12 @@ use quadrille::broker::Answers;
 use quadrille::config::duration;
 use quadrille::service::http::{Limits, listen};
 use quadrille::service::{self, Start};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use view::{Filter, Verb, View};
 
 /// Section `query` of the settings.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where HTTP is answered; port 0 takes a free one.

@@ -12,11 +12,11 @@ use schemas::Sku;
 use schemas::order_fulfilment::events::{
     InventoryRefused, InventoryReleased, InventoryReserved, OrderPlaced,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use stock::{Held, Pieces, Stock};
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Opening stock for SKUs that have none yet, for demonstrations:

@@ -18,13 +18,13 @@ use quadrille::breaker::call::{self, Breaker, Read};
 use quadrille::http::Secret;
 use quadrille::step::{Outcome, Settle, Step, StepContext, StepError};
 use schemas::order_fulfilment::events::{PaymentCharged, ShipmentDispatched, ShipmentRefused};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use carrier::{Answer, Carrier, Parcel};
 use quotes::{Quotes, Rate};
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The URL below which the carrier's paths begin; `/labels` is added. Without it, or without

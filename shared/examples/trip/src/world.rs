@@ -9,10 +9,10 @@ use std::time::Duration;
 use quadrille::IdempotencyKey;
 use quadrille::step::StepError;
 use quadrille::testing::{Faults, laws::Effects};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The section of a worker in the settings: `[book-hotel]`, or `QUADRILLE_BOOK_HOTEL__WORLD`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The folder of the books; if this is empty, the folder where the worker was started.

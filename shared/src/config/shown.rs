@@ -1,0 +1,75 @@
+//! Every setting of a process, with its value and where that came from, as lines of a settings
+//! file.
+
+use config::{Value, ValueKind};
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::{Invalid, Sources};
+use crate::Flow;
+
+/// Where the remarks begin, if the setting is no longer.
+const REMARK: usize = 48;
+
+impl Sources {
+    /// One line each; `own` is what the section `process` says. A secret is `***`, which is what
+    /// [`Secret`](crate::http::Secret) and a login in a URL are written as.
+    ///
+    /// # Errors
+    /// [`Invalid`] as for [`Sources::settings`].
+    pub(crate) fn lines(
+        &self,
+        flow: &Flow,
+        process: &str,
+        own: &impl Serialize,
+    ) -> Result<Vec<String>, Invalid> {
+        let mut settings = self.settings()?;
+        settings.flow.entry(flow.saga.to_owned()).or_default();
+        if let Some(row) = flow.row(process) {
+            for service in row.requires.iter().chain(row.prefers) {
+                settings.breaker.entry((*service).to_owned()).or_default();
+            }
+        }
+        let mut all = Vec::new();
+        for (section, settings) in
+            [("", serde_json::to_value(settings)), (process, serde_json::to_value(own))]
+        {
+            flatten(section, settings.unwrap_or_default(), &mut all);
+        }
+        Ok(all.iter().map(|(key, value)| self.line(key, value)).collect())
+    }
+
+    fn line(&self, key: &str, value: &Json) -> String {
+        let set = match value {
+            Json::Null => format!("# {key} is not set"),
+            value => format!("{key} = {value}"),
+        };
+        format!("{set:<REMARK$} # {}", self.origin(key))
+    }
+
+    /// The variable or the flag that set it, or the file.
+    fn origin(&self, key: &str) -> String {
+        let mut value = Some(&self.config.cache);
+        for part in key.split('.') {
+            value = match value.map(|value| &value.kind) {
+                Some(ValueKind::Table(table)) => table.get(part),
+                _ => None,
+            };
+        }
+        let given = self.origins.get(key).map(String::as_str);
+        given.or_else(|| value.and_then(Value::origin)).unwrap_or("default").to_owned()
+    }
+}
+
+/// Tables become keys with dots.
+fn flatten(key: &str, value: Json, all: &mut Vec<(String, Json)>) {
+    match value {
+        Json::Object(table) => {
+            for (name, value) in table {
+                let key = if key.is_empty() { name } else { format!("{key}.{name}") };
+                flatten(&key, value, all);
+            }
+        }
+        value => all.push((key.to_owned(), value)),
+    }
+}
