@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tokio::time::Instant;
 
-use crate::shop::{Shop, launch};
+use crate::shop::{Shop, launch, set_faults};
 
 impl Shop {
     /// Plays it; the stock and the ledger hold nothing else.
@@ -37,12 +37,7 @@ impl Shop {
 
     /// The gateway is away: the fleet pauses its durable on the server, and then goes on.
     async fn outage(&self) {
-        let sandbox = Client::new(&self.sandbox.url, None, Duration::from_secs(5)).unwrap();
-        let faults = async |faults: Value| {
-            let (deadline, body) = (Instant::now() + Duration::from_secs(5), Body::Json(faults));
-            let answer = sandbox.put("/faults/payment", &body, deadline).await.unwrap();
-            assert_eq!(answer.status.as_u16(), 200);
-        };
+        let faults = async |faults: Value| set_faults(&self.sandbox, &faults).await;
         faults(json!({ "error_rate": 1 })).await;
         let placed = self.quadrille("place --count 5 --prefix outage --json").await;
         assert_eq!(placed.code, Some(0), "{}", placed.stderr);

@@ -8,6 +8,7 @@ mod contexts;
 mod dev;
 mod demo;
 mod neighbours;
+mod permissions;
 mod secrets;
 mod shop;
 

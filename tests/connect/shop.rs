@@ -2,16 +2,19 @@
 //! the same.
 
 use std::path::Path;
+use std::time::Duration;
 
 use harness::binaries::{Build, program};
 use harness::folder::Folder;
 use harness::process::Process;
 use harness::sandbox::Sandbox;
+use quadrille::http::{Body, Client};
 use schemas::order_fulfilment::FLOW;
 use serde_json::Value;
 use tests::eventually::eventually;
 use tests::server::{Server, Settings};
 use tokio::process::Command;
+use tokio::time::Instant;
 
 /// Variables, as a `.env` would set them.
 pub(crate) type Variables = Vec<(&'static str, String)>;
@@ -56,6 +59,14 @@ pub(crate) async fn quadrille(variables: &Variables, line: &str) -> Said {
         .expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("it prints text");
     Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// What the payment service does wrong from now on.
+pub(crate) async fn set_faults(sandbox: &Sandbox, faults: &Value) {
+    let client = Client::new(&sandbox.url, None, Duration::from_secs(5)).unwrap();
+    let (deadline, body) = (Instant::now() + Duration::from_secs(5), Body::Json(faults.clone()));
+    let answer = client.put("/faults/payment", &body, deadline).await.unwrap();
+    assert_eq!(answer.status.as_u16(), 200);
 }
 
 /// A worker that may not get ready.

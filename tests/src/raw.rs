@@ -37,6 +37,13 @@ impl Raw {
         Self { client: options.connect(addresses).await.expect("the server runs") }
     }
 
+    /// The same, with a login.
+    pub async fn log_in(url: &str, user: &str, password: &str) -> Self {
+        let login = (user.to_owned(), password.to_owned());
+        let options = async_nats::ConnectOptions::with_user_and_password(login.0, login.1);
+        Self { client: options.connect(url).await.expect("the server runs") }
+    }
+
     /// A request to the JetStream API.
     ///
     /// # Errors
