@@ -21,7 +21,7 @@ use crate::pipeline::{
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The reason that the refusals carry.
-const REASON: &str = "cancelled";
+pub(crate) const REASON: &str = "cancelled";
 
 /// Longest name of who asks, in characters.
 const MAX_BY: usize = 128;

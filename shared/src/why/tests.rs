@@ -6,13 +6,14 @@ mod seen;
 use std::time::Duration;
 
 use schemas::order_fulfilment::FLOW;
+use serde_json::json;
 
 use super::*;
 use crate::SagaId;
 use crate::breaker::fleet::{Mode, Reason};
 use crate::broker::{Pause, Stored};
 use crate::log::story;
-use seen::{TRIGGER, at, event, held, parked, paused, report, reserved, seen, turned};
+use seen::{TRIGGER, at, event, held, parked, paused, report, reserved, seen, stored, turned};
 
 fn why(events: &[Stored], set_aside: &[Stored], change: impl FnOnce(&mut Seen)) -> Why {
     let story = story::tell(&FLOW, &SagaId::parse("A1").unwrap(), events, set_aside);
@@ -255,6 +256,22 @@ fn what_was_cancelled_says_why_and_so_does_what_is_being_taken_back() {
     events.push(event("closed", "complete-order", "order.cancelled.v1", 19));
     let cancelled = why(&events, &[], |_| {}).sentence;
     assert!(cancelled.starts_with(&format!("order A1 is cancelled, {because}: ")), "{cancelled}");
+    let asked = json!({
+        "specversion": "1.0", "id": "c", "type": "order.cancel-requested.v1", "source": "shop",
+        "subject": "A1", "data": { "reason": "bought twice" },
+    });
+    let refused = json!({
+        "specversion": "1.0", "id": "r", "type": "payment.refused.v1", "source": "complete-order",
+        "subject": "A1", "causationid": "c", "causationseq": 8, "data": { "reason": "cancelled" },
+    });
+    let mut events = reserved();
+    events.push(stored("cancel", 8, asked));
+    events.push(stored("payment", 9, refused));
+    let wanted = why(&events, &[], |_| {}).sentence;
+    assert!(
+        wanted.contains("it is taken back, because shop asked for it (bought twice)"),
+        "{wanted}"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp, Unit};
 
+mod ended;
 mod parked;
 mod stray;
 
@@ -10,7 +11,7 @@ use super::looked::looked_at;
 use super::reason::{Reason, is_near, moment};
 use super::{Code, Seen, Why};
 use crate::Flow;
-use crate::log::story::{Phase, Story, Turn};
+use crate::log::story::{Phase, Story};
 use crate::worker::held::Held;
 
 pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, tool: &str) -> Why {
@@ -169,12 +170,7 @@ impl Words<'_> {
                 format!("`nats stream get {stream} {sequence}` shows who wrote what"),
             ),
             Reason::Ended(Phase::Completed) => nothing("is completed, and waits for nothing"),
-            Reason::Ended(_) => {
-                let turned = self.turned().map(|turned| format!(", because {turned}"));
-                let turned = turned.unwrap_or_default();
-                let all = "nothing is held, charged or owed, and it waits for nothing";
-                nothing(&format!("is cancelled{turned}: {all}"))
-            }
+            Reason::Ended(_) => self.of_a_cancelled_one(),
             _ => match self.story.strays(self.flow).next().or(self.story.events.first()) {
                 Some(line) => self.of_a_stray(line),
                 None => said(
@@ -244,12 +240,6 @@ impl Words<'_> {
             ),
             _ => nothing(""),
         }
-    }
-
-    /// What turned the saga around.
-    fn turned(&self) -> Option<String> {
-        let Turn { slot, by, reason } = self.story.state.turned_by.as_ref()?;
-        Some(format!("{by} refused {slot} ({reason})"))
     }
 
     fn names(&self) -> (&str, &str) {
