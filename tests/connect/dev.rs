@@ -6,8 +6,10 @@ use harness::binaries::{Build, nats_server, program};
 use harness::folder::Folder;
 use harness::process::Process;
 use quadrille::http::Client;
+use schemas::order_fulfilment::events::SAMPLE;
 use serde_json::Value;
 use tests::eventually::eventually;
+use tests::raw::Raw;
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -56,6 +58,63 @@ async fn a_demo_that_is_interrupted_says_so_with_its_exit_code() {
     let status = running.shut_down().await;
     assert_eq!(status.code(), Some(143), "{}", running.said());
     assert!(running.said().contains("interrupted before all orders had ended"));
+}
+
+/// Mistakes of the first hour: an order with several mistakes, and one under a mistyped subject.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_newcomer_does_wrong_is_told_at_once_and_by_one_name_everywhere() {
+    let folder = Folder::new("quadrille-");
+    let running = dev(&folder, &["--no-demo"]);
+    let addresses = addresses(&folder).await;
+    eventually("it runs", async || running.said().contains("Quadrille is running").then_some(()))
+        .await;
+    let at = running.said();
+    let place = |what: &str| at.find(&format!("  {what} ")).expect("an address");
+    assert!(place("page") < place("orders") && place("orders") < place("broker"), "{at}");
+    let url = addresses["nats"].as_str().expect("a URL").to_owned();
+    let raw = Raw::connect(std::slice::from_ref(&url)).await;
+    let wrong = r#"{"customer":"","lines":[{"sku":"ROSE-RED","quantity":0}]}"#;
+    raw.publish("orders.placed.wrong", &[], wrong).await.unwrap();
+    raw.publish("orders.palced.typo", &[], SAMPLE).await.unwrap();
+    let aside = "reserve-inventory set order wrong aside: invalid-field at ";
+    eventually("the terminal tells", async || running.said().contains(aside).then_some(())).await;
+    assert!(running.said().contains("parked show wrong"), "{}", running.said());
+
+    let variables = vec![("QUADRILLE_NATS__URL", url)];
+    let said = async |line: &str| {
+        let said = quadrille(&variables, line).await;
+        format!("{}{}", said.stdout, said.stderr)
+    };
+    for line in ["why wrong", "trace wrong", "parked show wrong"] {
+        let said = said(line).await;
+        for mistake in ["reference must be", "/ship_to is missing", "/lines/0/unit_price"] {
+            assert!(said.contains(mistake), "{line} lacks {mistake}: {said}");
+        }
+    }
+    for line in ["why typo", "trace typo", "orders find typo"] {
+        let said = said(line).await;
+        assert!(said.contains("nobody reads its subject, orders.palced.typo"), "{line}: {said}");
+        assert!(said.contains("was orders.placed.typo meant?"), "{line}: {said}");
+    }
+    let mut lists = Vec::new();
+    for line in ["open --json", "orders ls --json", "orders ls --state parked --json"] {
+        let row: Value = serde_json::from_str(&quadrille(&variables, line).await.stdout).unwrap();
+        lists.push(["id", "state", "waits_for", "reason"].map(|name| row[name].clone()));
+    }
+    assert_eq!(lists[0], ["wrong", "parked", "reserve-inventory", "invalid-field"]);
+    assert!(lists[1] == lists[0] && lists[2] == lists[0], "{lists:?}");
+    assert_eq!(
+        quadrille(&variables, "parked discard wrong --reason x --write").await.code,
+        Some(0)
+    );
+    eventually("it is taken back", async || {
+        let told = said("trace wrong").await;
+        let end = told.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
+        (end.starts_with("cancelled after") && told.contains("\nwas parked by")).then_some(())
+    })
+    .await;
+    let why = said("why wrong").await;
+    assert!(why.contains("asked for it (x)"), "{why}");
 }
 
 #[tokio::test]

@@ -53,7 +53,10 @@ impl Guarded {
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         let (url, query) = (&shop.sandbox.url, shop.folder.file("query").display().to_string());
         let settings = [
-            ("QUADRILLE_RESERVE_INVENTORY__OPENING_STOCK", "ROSE-RED=1000,VASE-GLASS=99".to_owned()),
+            (
+                "QUADRILLE_RESERVE_INVENTORY__OPENING_STOCK",
+                "ROSE-RED=1000,VASE-GLASS=99".to_owned(),
+            ),
             ("QUADRILLE_CHARGE_CUSTOMER__URL", format!("{url}/payment")),
             ("QUADRILLE_SHIP_ORDER__URL", format!("{url}/carrier")),
             ("QUADRILLE_SHIP_ORDER__QUOTE_URL", format!("{url}/quote")),
