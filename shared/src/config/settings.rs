@@ -10,8 +10,8 @@ use serde::de::IntoDeserializer;
 use serde::de::value::StringDeserializer;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::duration;
 use super::logs::LogSettings;
+use super::{duration, shown};
 use crate::breaker::{self, FleetMode};
 use crate::nats::{Given, NatsOptions};
 
@@ -23,7 +23,7 @@ use crate::nats::{Given, NatsOptions};
 pub struct NatsSettings {
     /// One or more `nats://host:port`, separated by commas; `nats://user:password@host` and
     /// `nats://token@host` log in, percent-encoded.
-    #[serde(serialize_with = "without_logins")]
+    #[serde(serialize_with = "shown::without_logins")]
     pub url: String,
     /// A `.creds` file.
     pub credentials: Option<PathBuf>,
@@ -59,20 +59,7 @@ impl Default for NatsSettings {
     }
 }
 
-/// A login in a URL is shown as `***`.
-fn without_logins<S: Serializer>(url: &str, writer: S) -> Result<S::Ok, S::Error> {
-    let shown = url.split(',').map(|url| match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            format!("{}***{}", &url[..scheme + 3], &url[at..])
-        }
-        (None, Some(at)) => format!("***{}", &url[at..]),
-        _ => url.to_owned(),
-    });
-    writer.serialize_str(&shown.collect::<Vec<_>>().join(","))
-}
-
 impl fmt::Debug for NatsSettings {
-    /// Without the login that the URL may hold.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsSettings").field("options", &self.options("")).finish_non_exhaustive()
     }

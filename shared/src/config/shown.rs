@@ -2,7 +2,7 @@
 //! file.
 
 use config::{Value, ValueKind};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
 use super::{Invalid, Sources};
@@ -72,4 +72,16 @@ fn flatten(key: &str, value: Json, all: &mut Vec<(String, Json)>) {
         }
         value => all.push((key.to_owned(), value)),
     }
+}
+
+/// A login in a URL is shown as `***`.
+pub(super) fn without_logins<S: Serializer>(url: &str, writer: S) -> Result<S::Ok, S::Error> {
+    let shown = url.split(',').map(|url| match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}***{}", &url[..scheme + 3], &url[at..])
+        }
+        (None, Some(at)) => format!("***{}", &url[at..]),
+        _ => url.to_owned(),
+    });
+    writer.serialize_str(&shown.collect::<Vec<_>>().join(","))
 }

@@ -176,8 +176,8 @@ impl<'m> Envelope<'m> {
     ///
     /// # Errors
     /// [`Reason::UnknownVersion`] or [`Reason::UnknownType`] when it is not one of `E`'s types, and
-    /// whatever [`Event::from_data`] finds, with every other mistake that [`Event::mistakes`] tells;
-    /// the pointer is that within the payload.
+    /// what [`Event::from_data`] finds, with each other mistake that [`Event::mistakes`] tells; the
+    /// pointer is that within the payload.
     pub fn event<E: Event>(&self, saga: &SagaId) -> Result<E, BadData> {
         if !E::TYPES.contains(&self.event_type.as_ref()) {
             return Err(BadData::new(

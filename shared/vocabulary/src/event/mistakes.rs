@@ -111,18 +111,12 @@ impl BadData {
     /// to whom one sentence must say everything.
     #[must_use]
     pub fn with_others(mut self, mistakes: &[Mistake]) -> Self {
-        let others = mistakes.get(1..).unwrap_or_default();
-        if others.is_empty() {
-            return self;
-        }
-        self.message = format!("{}; and {} more: ", self.message, others.len());
-        let told = others.iter().take(MOST_TOLD).map(|Mistake { bad, .. }| {
-            let place = if bad.pointer.is_empty() { "the document" } else { &bad.pointer };
-            format!("{place} {}", bad.message)
-        });
-        self.message.push_str(&told.collect::<Vec<_>>().join(", "));
-        if others.len() > MOST_TOLD {
-            self.message.push_str(", …");
+        let told = mistakes.iter().skip(1).take(MOST_TOLD);
+        let told = told.map(|one| format!("{} {}", one.bad.pointer, one.bad.message));
+        let told = told.collect::<Vec<_>>().join(", ");
+        if let others @ 1.. = mistakes.len().saturating_sub(1) {
+            let rest = if others > MOST_TOLD { ", …" } else { "" };
+            self.message = format!("{}; and {others} more: {told}{rest}", self.message);
         }
         self
     }
