@@ -60,6 +60,8 @@ async fn the_recipes_for_the_stock_client_do_what_they_say() {
         match recipe.as_str() {
             "nats" | "nats backup" | "nats stream backup" => {}
             "nats sub 'orders.>'" => {
+                // The client itself, so that it does not outlive the shell.
+                let recipe = format!("exec {recipe}");
                 let mut watch = shell(&client, &stack, folder.path(), &recipe);
                 let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
                 let mut seen = watch.stdout.take().unwrap();

@@ -122,6 +122,8 @@ impl Shelf {
             log = again;
             noted = noted.filter(|read| read.sequence <= log.last_sequence);
         }
+        self.read.store(noted.map_or(0, |read| read.sequence), Relaxed);
+        self.to_read.store(log.last_sequence, Relaxed);
         if log.last_sequence == 0 {
             return Ok(Break(()));
         }
@@ -141,7 +143,6 @@ impl Shelf {
         let last = Read { sequence: *sequence, stored_at: *stored_at, log: Some(made) };
         self.note(last, revision).await;
         self.read.store(last.sequence, Relaxed);
-        self.to_read.store(log.last_sequence, Relaxed);
         let all = last.sequence >= until.min(log.last_sequence);
         Ok(if all { Break(()) } else { Continue(()) })
     }
