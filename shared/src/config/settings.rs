@@ -114,7 +114,8 @@ pub struct WorkerSettings {
     /// that waits for a service is held for as long as that takes.
     #[serde(with = "duration")]
     pub hold_max: Duration,
-    /// Triggers older than this may have been decided: a worker reads their slot before the run.
+    /// Triggers that are older, or have waited longer for their service, may have been decided: a
+    /// worker reads their slot before the run. So who cancels in an outage is not charged after it.
     #[serde(with = "duration")]
     pub read_after: Duration,
     /// A worker sets a trigger aside when its cause is not in the log and it is older than this.
@@ -139,7 +140,7 @@ impl Default for WorkerSettings {
             threads: 1,
             deadline: Duration::from_secs(10),
             hold_max: Duration::from_secs(120),
-            read_after: Duration::from_secs(60),
+            read_after: Duration::from_secs(5),
             cause_wait: Duration::from_secs(60),
             cancel_wait: Duration::from_secs(30),
             drain_limit: Duration::from_secs(20),

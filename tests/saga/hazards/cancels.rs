@@ -12,6 +12,7 @@ use tests::eventually::eventually;
 use tests::stack::{Armed, Fate, Launch, Stack, order};
 
 use crate::by_hand::{effects, holds, saga};
+use crate::outages::{charging, until_phase};
 
 /// Orders that a cancellation and the pivot race for.
 const RACES: usize = 100;
@@ -45,6 +46,37 @@ async fn refused_because(stack: &Stack, id: &SagaId) -> String {
         event["data"]["reason"].as_str().map(str::to_owned)
     })
     .await
+}
+
+/// Some of them in a worker's hand, some still at the server.
+#[tokio::test]
+async fn no_customer_is_charged_who_cancelled_while_the_gateway_was_away() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("charge-customer").await;
+    stack.start(charging().env("QUADRILLE_WORKER__READ_AFTER", "100ms")).await;
+    stack.fill_stock().await;
+    stack.sandbox.set_faults("payment", &json!({ "error_rate": 1 })).await;
+    let mut ids = stack.place_all("held", &[Fate::Completes; 4]).await;
+    until_phase(&stack, "paused").await;
+    ids.extend(stack.place_all("waiting", &[Fate::Completes; 4]).await);
+    for id in &ids {
+        eventually(&format!("{id} has its pieces"), async || holds(&stack, id, "inventory").await)
+            .await;
+        cancel(&stack, id, "").await;
+    }
+    for id in &ids {
+        eventually(&format!("the payment of {id} is refused"), async || {
+            holds(&stack, id, "payment").await
+        })
+        .await;
+    }
+    stack.sandbox.set_faults("payment", &json!({ "error_rate": 0 })).await;
+    stack.closed(&ids).await;
+    for id in &ids {
+        assert_eq!(effects(&stack, id, "captured").await, 0, "{id}");
+        assert_eq!(ending(&stack, id).await, "order.cancelled.v1");
+    }
+    stack.check().await;
 }
 
 #[tokio::test]
