@@ -114,8 +114,7 @@ pub struct WorkerSettings {
     /// that waits for a service is held for as long as that takes.
     #[serde(with = "duration")]
     pub hold_max: Duration,
-    /// Triggers that are older, or have waited longer for their service, may have been decided: a
-    /// worker reads their slot before the run. So who cancels in an outage is not charged after it.
+    /// A worker reads the slot of a trigger that is older, or waited longer, before the run.
     #[serde(with = "duration")]
     pub read_after: Duration,
     /// A worker sets a trigger aside when its cause is not in the log and it is older than this.
