@@ -66,15 +66,19 @@ pub enum ConnectError {
 /// When no server is named or reached, or when it refuses us.
 pub async fn connect(options: &NatsOptions) -> Result<NatsBroker, ConnectError> {
     let Link { client, alive, .. } = Link::open(options, "").await?;
-    let options = Arc::new(options.clone());
-    Ok(NatsBroker {
+    Ok(broker(client, alive, options.clone()))
+}
+
+fn broker(client: Client, alive: watch::Receiver<()>, options: NatsOptions) -> NatsBroker {
+    let options = Arc::new(options);
+    NatsBroker {
         client,
         names: options.names.clone(),
         alive,
         looking: Arc::new(Reading::new(options.clone(), "looks")),
         options,
         publisher: Arc::new(Publisher::new()),
-    })
+    }
 }
 
 /// One connection to NATS; cheap to clone.

@@ -1,13 +1,10 @@
 //! A client without a server, for a process that asks none.
 
-use std::sync::Arc;
-
 use async_nats::ConnectOptions;
 use tokio::sync::watch;
 
-use super::{ConnectError, NatsOptions, Reading};
+use super::{ConnectError, NatsOptions, broker};
 use crate::nats::NatsBroker;
-use crate::nats::publish::Publisher;
 
 /// What is asked of it waits for ever; it never finds a server.
 ///
@@ -21,14 +18,6 @@ pub(crate) async fn nowhere() -> Result<NatsBroker, ConnectError> {
         urls: urls.clone(),
         reason: error.to_string(),
     })?;
-    let options = Arc::new(NatsOptions { urls: vec![urls], ..NatsOptions::default() });
     let (_, alive) = watch::channel(());
-    Ok(NatsBroker {
-        client,
-        names: options.names.clone(),
-        alive,
-        looking: Arc::new(Reading::new(options.clone(), "looks")),
-        options,
-        publisher: Arc::new(Publisher::new()),
-    })
+    Ok(broker(client, alive, NatsOptions { urls: vec![urls], ..NatsOptions::default() }))
 }
