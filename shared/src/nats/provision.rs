@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::NatsBroker;
-use super::api::{self, Answer, ApiError};
+use super::api::{self, Answer};
 use super::inspect::{self, StreamInfo, too_old};
 use super::settings::{plain, settings, stream_promises, stream_sizes};
 use crate::broker::Unavailable;
@@ -153,19 +153,23 @@ pub async fn apply(broker: &NatsBroker, plan: &[Change]) -> Result<(), Provision
     Ok(())
 }
 
+/// Asks twice, because a cluster that has just come together loses an answer now and then.
 async fn send(broker: &NatsBroker, object: &str, action: &Action) -> Result<(), ProvisionError> {
     #[derive(Deserialize)]
     struct Done {}
-    let (subject, body) = (action.subject.clone(), action.body.to_string());
-    match api::request::<Done>(&broker.client, subject, body).await {
+    let body = action.body.to_string();
+    let ask = async || api::request(&broker.client, action.subject.clone(), body.clone()).await;
+    let answer = match ask().await {
+        Answer::None(_) => ask().await,
+        answer => answer,
+    };
+    match answer {
         Answer::Ok(Done {}) => Ok(()),
-        Answer::Error(error) => Err(rejected(object, &error)),
+        Answer::Error(error) => {
+            Err(ProvisionError::Rejected { object: object.to_owned(), reason: error.to_string() })
+        }
         Answer::None(unavailable) => Err(unavailable.into()),
     }
-}
-
-fn rejected(object: &str, error: &ApiError) -> ProvisionError {
-    ProvisionError::Rejected { object: object.to_owned(), reason: error.to_string() }
 }
 
 fn replicas(live: &StreamInfo) -> Option<u64> {
@@ -190,12 +194,9 @@ fn create_stream(spec: &StreamSpec, topology: &Topology, is_log: bool) -> Change
     config.insert("name".to_owned(), json!(spec.name));
     config.insert("description".to_owned(), json!(description(spec, topology, is_log)));
     config.insert("duplicate_window".to_owned(), json!(DUPLICATE_WINDOW));
-    let mut metadata = json!({ SAGA: topology.flow.saga });
+    config.insert("metadata".to_owned(), json!({ SAGA: topology.flow.saga }));
     if is_log {
-        metadata[FLOW] = json!(flow_text(topology));
-    }
-    config.insert("metadata".to_owned(), metadata);
-    if is_log {
+        config["metadata"][FLOW] = json!(flow_text(topology));
         keys::note(&mut config, keys::of_new_log(topology));
     }
     let (subjects, copies) = (spec.subjects.join(" "), spec.replicas);

@@ -1,11 +1,14 @@
 //! The buckets: made and compared with the streams, shared by all flows, and no worker's condition.
 
+use std::time::Duration;
+
 use quadrille::broker::Broker as _;
 use quadrille::nats::provision::{self, Change, ChangeKind};
 use quadrille::nats::{self, Given, NatsOptions};
 use quadrille::topology::{Profile, Topology};
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
+use tests::proxy::Proxy;
 use tests::server::{Server, Settings};
 
 use crate::under_test::UnderTest;
@@ -52,6 +55,17 @@ async fn two_flows_of_an_account_share_the_buckets() {
     // Both may apply at once.
     let (first, second) = (one.bucket_plan(&one.topology, &BOTH), other.apply_buckets(&BOTH));
     assert_eq!(tokio::join!(first, second).0, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_whose_answer_is_lost_is_sent_again() {
+    let server = Server::start().await;
+    let proxy = Proxy::to(&server.url()).await;
+    let test = UnderTest::at(vec![proxy.url()]).await;
+    proxy.lose_answers_after("PUB $JS.API.STREAM.CREATE.KV_breakers", Duration::from_millis(100));
+    test.apply_buckets(&BOTH).await;
+    assert_eq!(proxy.triggered(), 1);
+    assert_eq!(test.bucket_plan(&test.topology, &BOTH).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
