@@ -22,7 +22,7 @@ use crate::pipeline::Why;
 use crate::{BadData, SagaId, nats};
 
 pub use series::*;
-pub(crate) use series::{outcome, start_series};
+pub(crate) use series::{done, outcome, start_series};
 
 /// Sends logs where the settings say; a second call changes nothing. Says whether the lines are
 /// JSON.

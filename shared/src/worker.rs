@@ -161,6 +161,7 @@ impl Start {
             limits: limits(&settings),
             runs: RwLock::default(),
             held: Held::default(),
+            done: telemetry::done(name),
             stopper: running.stopper.clone(),
             shutdown: running.shutdown.clone(),
         });

@@ -66,7 +66,7 @@ pub(crate) async fn commit<On, Done: Event, Refused: Refusal>(
     let stored = match resolved {
         Resolved::Written => {
             if let Outcome::Done(_) = outcome {
-                telemetry::outcome(worker.name(), "done", "");
+                worker.done.increment(1);
             }
             if let Outcome::Refused(refused) = outcome {
                 telemetry::outcome(worker.name(), "refused", refused.reason());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use metrics::Counter;
 use tokio::sync::{RwLock, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -41,6 +42,8 @@ pub(crate) struct Worker {
     pub(crate) runs: RwLock<()>,
     /// What waits, or has failed, for whoever asks.
     pub(crate) held: Held,
+    /// Steps that this process did, for metrics.
+    pub(crate) done: Counter,
     pub(crate) stopper: Stopper,
     pub(crate) shutdown: Shutdown,
 }

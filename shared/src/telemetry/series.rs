@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use metrics::Counter;
+
 use crate::Reason;
 use crate::flow::Durable;
 
@@ -197,7 +199,12 @@ pub(crate) fn start_series(worker: &'static str, durables: &[Durable]) {
 /// Most reasons of refusals that become labels; services invent them.
 const MOST_REASONS: usize = 50;
 
-/// A decision that this worker wrote; the reason is empty but for a refusal.
+/// Of the decision that nearly every message leads to; looked up once.
+pub(crate) fn done(worker: &'static str) -> Counter {
+    metrics::counter!(OUTCOMES, "worker" => worker, "outcome" => "done", "reason" => "")
+}
+
+/// Another decision that this worker wrote; the reason is empty but for a refusal.
 pub(crate) fn outcome(worker: &'static str, word: &'static str, reason: &str) {
     static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let is_word = reason.len() <= 40

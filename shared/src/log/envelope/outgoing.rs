@@ -11,6 +11,9 @@ use super::Cause;
 use crate::ids::event_id;
 use crate::{Flow, SagaId, Slot};
 
+/// Room for what stands around the data of an event, in bytes, so that its text seldom moves.
+const ENVELOPE: usize = 768;
+
 /// An event on its way into a slot.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
@@ -91,7 +94,8 @@ impl Outgoing {
             startedat: occasion.work.map(|work| work.started),
             data,
         };
-        let payload = serde_json::to_vec(&wire).expect("strings and numbers always serialise");
+        let mut payload = Vec::with_capacity(ENVELOPE + data.get().len());
+        serde_json::to_writer(&mut payload, &wire).expect("strings and numbers always serialise");
         Self { slot, payload: payload.into() }
     }
 }
