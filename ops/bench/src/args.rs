@@ -8,6 +8,7 @@ use clap::Parser;
 const EXAMPLES: &str = "\
 Sides:
   raw      four processes in plain async-nats: six guarded publishes and four pulls an order
+  reading  raw, but each process reads the event it acts on and writes its own, as JSON
   product  the same four processes as workers of Quadrille, whose steps have no outside effects
   flow     the real four workers, with stock, payments and labels
 
@@ -16,6 +17,7 @@ Examples (ops/bench/run finds the server and builds the binaries first):
   ops/bench/run --json figures.json --check
   ops/bench/run --quick
   ops/bench/run breaker --help
+  ops/bench/run --sides raw,reading,product
   ops/bench/run --sides raw,product --in-flight 64 --rates 200 --threads 2";
 
 /// Measures Quadrille against the same protocol written by hand, in one run, interleaved.
@@ -71,6 +73,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Side {
     Raw,
+    Reading,
     Product,
     Flow,
 }
@@ -79,6 +82,7 @@ impl Side {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
+            Self::Reading => "reading",
             Self::Product => "product",
             Self::Flow => "flow",
         }

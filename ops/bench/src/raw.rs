@@ -2,11 +2,13 @@
 //! needs nothing but speed.
 //!
 //! It awaits each guarded publish, then acknowledges the message that caused it; no decoding, no
-//! checks, no retries. Only this file and its folder name the NATS client.
+//! checks, no retries. With `--reads` it decodes that message and encodes its own event, which no
+//! real worker can do without. Only this file and its folder name the NATS client.
 
 pub(crate) mod counts;
 pub(crate) mod driver;
 pub(crate) mod plain;
+mod reading;
 pub(crate) mod stock;
 
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use quadrille::flow::Row;
 use schemas::order_fulfilment::FLOW;
 
 use crate::samples;
+use reading::Reading;
 
 #[derive(Parser)]
 struct Arguments {
@@ -33,6 +36,9 @@ struct Arguments {
     threads: usize,
     /// File that the process writes once it takes work
     ready: PathBuf,
+    /// Reads each event, and writes its own anew
+    #[arg(long)]
+    reads: bool,
 }
 
 /// `main` of the process that plays `worker`.
@@ -69,12 +75,14 @@ async fn serve(row: &'static Row, arguments: &Arguments) -> anyhow::Result<()> {
     let writes = slots
         .map(|slot| Ok((slot, Bytes::from(samples::event(row.worker, slot)?))))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let reading = arguments.reads.then(|| Reading::of(row)).transpose()?;
     std::fs::write(&arguments.ready, "")?;
-    let (jetstream, headers, writes) = (&jetstream, &headers, &writes);
+    let (jetstream, headers, writes, reading) = (&jetstream, &headers, &writes, &reading);
     messages
         .map_err(anyhow::Error::from)
         .try_for_each_concurrent(arguments.in_flight, |message| async move {
-            handle(jetstream, headers, writes, &message).await
+            let outcome = reading.as_ref().map(|reading| reading.outcome(&message)).transpose()?;
+            handle(jetstream, headers, writes, outcome, &message).await
         })
         .await
 }
@@ -83,10 +91,13 @@ async fn handle(
     jetstream: &Context,
     headers: &HeaderMap,
     writes: &[(&str, Bytes)],
+    outcome: Option<Bytes>,
     message: &Message,
 ) -> anyhow::Result<()> {
     let id = message.subject.rsplit('.').next().unwrap_or_default();
-    for (slot, payload) in writes {
+    let last = writes.len().saturating_sub(1);
+    for (at, (slot, sample)) in writes.iter().enumerate() {
+        let payload = outcome.as_ref().filter(|_| at == last).unwrap_or(sample);
         let subject = format!("{}.{slot}.{id}", FLOW.subjects);
         let sent = jetstream.publish_with_headers(subject, headers.clone(), payload.clone());
         sent.await?.await?;

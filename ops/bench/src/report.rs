@@ -17,11 +17,14 @@ pub(crate) use table::print;
 pub(crate) struct Report {
     pub(crate) server: String,
     pub(crate) raw: Option<Figures>,
+    pub(crate) reading: Option<Figures>,
     pub(crate) product: Option<Figures>,
     pub(crate) flow: Option<Figures>,
     /// Of orders per second, product to raw: the median of the rounds' ratios.
     pub(crate) ratio: Option<f64>,
     pub(crate) ratios: Vec<f64>,
+    /// The same, product to reading.
+    pub(crate) ratios_to_reading: Vec<f64>,
     /// An atomic batch of two messages on `STOCK`, at 200 a second.
     pub(crate) stock_batch_ms: Option<Latency>,
     pub(crate) processes: Vec<Weight>,
@@ -68,17 +71,18 @@ impl Report {
     pub(crate) fn of(args: &Args, results: &Results, server: String) -> Self {
         let figures = |side| args.sides.contains(&side).then(|| Figures::of(results, side));
         let (raw, product) = (figures(Side::Raw), figures(Side::Product));
-        let ratios = match (&raw, &product) {
-            (Some(raw), Some(product)) => ratios(results, raw.in_flight, product.in_flight),
-            _ => Vec::new(),
-        };
+        let reading = figures(Side::Reading);
+        let ratios = ratios(results, product.as_ref(), Side::Raw, raw.as_ref());
+        let to_reading = self::ratios(results, product.as_ref(), Side::Reading, reading.as_ref());
         let mut report = Self {
             server,
             ratio: (!ratios.is_empty()).then(|| round(median(&ratios))),
             ratios,
+            ratios_to_reading: to_reading,
             stock_batch_ms: (!results.stock_batches.is_empty())
                 .then(|| Latency::of(results.stock_batches.clone())),
             raw,
+            reading,
             product,
             flow: figures(Side::Flow),
             processes: Vec::new(),
@@ -92,6 +96,7 @@ impl Report {
     pub(crate) fn figures(&self, side: Side) -> Option<&Figures> {
         match side {
             Side::Raw => self.raw.as_ref(),
+            Side::Reading => self.reading.as_ref(),
             Side::Product => self.product.as_ref(),
             Side::Flow => self.flow.as_ref(),
         }
@@ -132,7 +137,7 @@ impl Report {
         }
         let workers = self.processes.iter().filter(|weight| {
             let is_worker = schemas::order_fulfilment::FLOW.row(weight.name).is_some();
-            is_worker && weight.side != Side::Raw.name()
+            is_worker && [Side::Product, Side::Flow].map(Side::name).contains(&weight.side)
         });
         let heaviest = workers.max_by(|one, other| one.peak_rss_mb.total_cmp(&other.peak_rss_mb));
         if let Some(Weight { side, name, peak_rss_mb, .. }) = heaviest {
@@ -147,11 +152,18 @@ fn at_most(what: String, value: f64, limit: f64) -> Criterion {
     Criterion { what, value: round(value), limit, met: value <= limit }
 }
 
-/// One ratio for each round, because a machine that slows down slows both sides of a round.
-fn ratios(results: &Results, raw: u32, product: u32) -> Vec<f64> {
-    let raw = rates(results, Side::Raw, raw);
-    let product = rates(results, Side::Product, product);
-    product.iter().zip(&raw).map(|(product, raw)| round(product / raw)).collect()
+/// One ratio for each round, product to another side, because a machine that slows down slows both
+/// sides of a round; none if one of them was not measured.
+fn ratios(
+    results: &Results,
+    product: Option<&Figures>,
+    side: Side,
+    other: Option<&Figures>,
+) -> Vec<f64> {
+    let (Some(product), Some(other)) = (product, other) else { return Vec::new() };
+    let product = rates(results, Side::Product, product.in_flight);
+    let other = rates(results, side, other.in_flight);
+    product.iter().zip(&other).map(|(product, other)| round(product / other)).collect()
 }
 
 /// Orders per second by round.

@@ -104,12 +104,12 @@ impl Stage {
 
     async fn add(&mut self, args: &Args, side: Side, in_flight: u32) -> anyhow::Result<()> {
         let services = match side {
-            Side::Raw | Side::Product => Vec::new(),
+            Side::Raw | Side::Reading | Side::Product => Vec::new(),
             Side::Flow => self.start_sandbox(args).await?,
         };
         for row in FLOW.steps {
             let command = match side {
-                Side::Raw => self.raw(args, row.worker, in_flight)?,
+                Side::Raw | Side::Reading => self.raw(args, side, row.worker, in_flight)?,
                 Side::Product => self.product(args, row.worker, in_flight)?,
                 Side::Flow => self.real(args, row.worker, in_flight, &services),
             };
@@ -117,7 +117,7 @@ impl Stage {
         }
         let folder = &self.folder;
         let ready = self.workers.iter_mut().map(async |worker| match side {
-            Side::Raw => {
+            Side::Raw | Side::Reading => {
                 let file = folder.file(&ready_file(worker.name()));
                 worker.until("is ready", async || file.exists().then_some(())).await
             }
@@ -144,11 +144,20 @@ impl Stage {
         ])
     }
 
-    fn raw(&self, args: &Args, worker: &str, in_flight: u32) -> anyhow::Result<Command> {
+    fn raw(
+        &self,
+        args: &Args,
+        side: Side,
+        worker: &str,
+        in_flight: u32,
+    ) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg0(format!("{}{worker}", crate::RAW)).arg(self.url());
         command.arg(in_flight.to_string()).arg(args.threads.to_string());
         command.arg(self.folder.file(&ready_file(worker)));
+        if side == Side::Reading {
+            command.arg("--reads");
+        }
         Ok(command)
     }
 

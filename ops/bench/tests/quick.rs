@@ -12,7 +12,7 @@ fn a_quick_run_measures_every_side() {
     let folder = Folder::new("quadrille-bench-figures-");
     let file = folder.file("figures.json");
     let output = Command::new(env!("CARGO_BIN_EXE_bench"))
-        .arg("--quick")
+        .args(["--quick", "--sides", "raw,reading,product,flow"])
         .arg("--json")
         .arg(&file)
         .output()
@@ -20,7 +20,7 @@ fn a_quick_run_measures_every_side() {
     let (said, printed) = (text(&output.stderr), text(&output.stdout));
     assert!(output.status.success(), "ops/bench/run --quick says:\n{said}");
     let figures = read(&file);
-    for side in ["raw", "product", "flow"] {
+    for side in ["raw", "reading", "product", "flow"] {
         let side = &figures[side];
         assert!(positive(&side["orders_per_second"]), "{figures:#}");
         let [p50, p99, p999] = ["p50", "p99", "p999"].map(|name| side["latency_ms"][name].as_f64());
@@ -31,14 +31,18 @@ fn a_quick_run_measures_every_side() {
     all_sides_move_as_much(&figures);
     every_process_is_weighed(&figures);
     assert_eq!(figures["criteria"].as_array().map(Vec::len), Some(5), "{figures:#}");
-    assert!(printed.contains("product to raw"), "{printed}");
+    for ratio in ["product to raw", "product to reading"] {
+        assert!(printed.contains(ratio), "{printed}");
+    }
 }
 
 /// Otherwise the ratio would compare two different things.
 fn all_sides_move_as_much(figures: &Value) {
     let bytes = |side: &str| figures[side]["bytes_per_order"].as_f64().unwrap_or_default();
-    let difference = (bytes("product") - bytes("raw")).abs();
-    assert!(difference < 0.05 * bytes("raw"), "{figures:#}");
+    for side in ["product", "reading"] {
+        let difference = (bytes(side) - bytes("raw")).abs();
+        assert!(difference < 0.05 * bytes("raw"), "{side}: {figures:#}");
+    }
 }
 
 fn every_process_is_weighed(figures: &Value) {
@@ -47,7 +51,7 @@ fn every_process_is_weighed(figures: &Value) {
     }
     let processes = figures["processes"].as_array().expect("a list");
     // A server, four workers and the driver on each side, and the sandbox of the flow.
-    assert_eq!(processes.len(), 3 * 6 + 1, "{figures:#}");
+    assert_eq!(processes.len(), 4 * 6 + 1, "{figures:#}");
     for process in processes {
         assert!(process["name"].is_string() && process["cpu_seconds"].is_number(), "{process}");
         assert!(positive(&process["peak_rss_mb"]), "{process}");

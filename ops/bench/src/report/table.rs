@@ -2,8 +2,9 @@
 
 use super::{Figures, Report};
 use crate::args::Side;
+use crate::figures::median;
 
-const SIDES: [Side; 3] = [Side::Raw, Side::Product, Side::Flow];
+const SIDES: [Side; 4] = [Side::Raw, Side::Reading, Side::Product, Side::Flow];
 
 /// Prints everything that was found.
 pub(crate) fn print(report: &Report) {
@@ -35,9 +36,12 @@ fn throughput(report: &Report) {
             all.collect::<Vec<_>>().join("  ")
         );
     }
-    if let Some(ratio) = report.ratio {
-        let rounds: Vec<_> = report.ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
-        println!("product to raw: {ratio:.2} (the median of {})", rounds.join(", "));
+    for (other, ratios) in [("raw", &report.ratios), ("reading", &report.ratios_to_reading)] {
+        let rounds: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        if !ratios.is_empty() {
+            let ratio = median(ratios);
+            println!("product to {other}: {ratio:.2} (the median of {})", rounds.join(", "));
+        }
     }
 }
 
