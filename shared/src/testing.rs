@@ -3,8 +3,12 @@
 //! The laws that every step must obey are in [`laws`]; through [`Faults`] they make a scripted fake
 //! fail at any of its calls.
 
+#[cfg(test)]
+pub(crate) mod desk;
 mod faults;
 pub mod laws;
+#[cfg(test)]
+pub(crate) mod memory;
 mod unasked;
 
 use std::fmt::Debug;

@@ -135,3 +135,53 @@ async fn commit_undone<S: Undo>(
         Entry::Refused(_) | Entry::Alien => Err(alien()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Settle;
+    use crate::testing::desk::{Charge, Desk};
+
+    const CHARGE: Charge = Charge { refuses: false };
+
+    /// Undoes with this trigger, and says what the undo slot then holds.
+    async fn undone(trigger: &'static str) -> (Vec<Settle>, Option<String>) {
+        let desk = Desk::of("charge-card");
+        desk.opened();
+        desk.bare("hotel", trigger);
+        desk.refused("charge-card");
+        let delivery = desk.delivery(desk.signal(), 1);
+        handle(&desk.worker, &CHARGE, delivery).await;
+        let undone = desk.holds("card-undo");
+        let data = undone.map(|stored| desk.read("card-undo", &stored).data.to_owned());
+        (desk.log.kept().settled.clone(), data)
+    }
+
+    /// A worker of that version may have charged the card.
+    #[tokio::test(start_paused = true)]
+    async fn a_trigger_of_a_version_that_this_worker_does_not_know_is_no_proof_that_nothing_ran() {
+        for event_type in ["hotel.booked.v2", "hotel.let.v1"] {
+            let json = match event_type {
+                "hotel.booked.v2" => {
+                    r#"{"specversion":"1.0","id":"1","type":"hotel.booked.v2","source":"book-hotel",
+                        "data":{"reason":""}}"#
+                }
+                _ => {
+                    r#"{"specversion":"1.0","id":"1","type":"hotel.let.v1","source":"book-hotel",
+                        "data":{"reason":""}}"#
+                }
+            };
+            let (settled, data) = undone(json).await;
+            assert_eq!(data, None, "{event_type}: nobody says that the card is not charged");
+            assert!(matches!(settled[..], [Settle::Retry(_)]), "{event_type}: {settled:?}");
+        }
+    }
+
+    /// Otherwise one junk message would keep the hotel for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_step_whose_trigger_no_version_can_read_never_ran() {
+        let (settled, data) = undone("junk").await;
+        assert_eq!(data.as_deref(), Some(r#"{"reason":"never ran"}"#));
+        assert_eq!(settled, [Settle::Ack]);
+    }
+}

@@ -200,4 +200,24 @@ mod tests {
         let none = |event| say(|e, s| undo_says(row("buy-ticket"), e, s), event);
         assert_eq!(none("hotel.freed.v1"), [Alien; 4]);
     }
+
+    /// A stock client sends its opening without an envelope; no other event can come so.
+    #[test]
+    fn a_bare_message_is_what_opens_a_saga_and_nothing_else() {
+        let saga = SagaId::parse("T1").expect("an id");
+        let bare = |slot: &str| {
+            let stored = Stored {
+                subject: format!("trips.{slot}.T1"),
+                sequence: 1,
+                stored_at: Timestamp::UNIX_EPOCH,
+                headers: Vec::new(),
+                payload: "{}".into(),
+            };
+            record(&FLOW, slot, &saga, &stored).expect("a record").event_type
+        };
+        assert_eq!(bare("asked"), "trip.asked.v1");
+        for slot in ["hotel", "refused", "closed"] {
+            assert_eq!(bare(slot), "", "{slot}");
+        }
+    }
 }

@@ -168,3 +168,107 @@ impl Delivery {
         worker.broker.settle(&self.delivered.receipt, settle).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reason;
+    use crate::broker::Unreadable;
+    use crate::testing::desk::Desk;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn bad() -> BadData {
+        BadData::new(Reason::BadMessage, "", "a test's")
+    }
+
+    fn unreadable() -> Option<Unreadable> {
+        Some(Unreadable { what: "a bare CR", raw_headers: "NATS/1.0\r".into() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_comes_again_when_it_should() {
+        let desk = Desk::of("charge-card");
+        let delivery = desk.delivery(desk.done("book-hotel"), 1);
+        delivery.end(&desk.worker, Ending::GiveBack(SECOND, Why::Later)).await;
+        assert_eq!(desk.log.kept().settled, [Settle::Retry(SECOND)]);
+    }
+
+    /// Each delivery of it ends the connection, and so delays every other message.
+    #[tokio::test(start_paused = true)]
+    async fn what_no_client_can_read_comes_again_no_sooner_than_in_five_minutes() {
+        let desk = Desk::of("charge-card");
+        let message = desk.done("book-hotel");
+        let mut first = desk.delivery(message.clone(), 1);
+        first.delivered.unreadable = unreadable();
+        let mut brought = desk.delivery(message, 1);
+        brought.released = Some(Released {
+            sequence: 1,
+            stored_at: desk.log.now(),
+            verdict: Some(Verdict::Retry),
+            is_unreadable: true,
+        });
+        for delivery in [first, brought] {
+            delivery.end(&desk.worker, Ending::GiveBack(SECOND, Why::Later)).await;
+        }
+        assert_eq!(desk.log.kept().settled, [Settle::Retry(UNREADABLE_AGAIN); 2]);
+    }
+
+    /// Otherwise its next delivery would pass for one that killed its worker, and run alone.
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_comes_again_and_again_in_good_order_is_not_suspected() {
+        let desk = Desk::of("charge-card");
+        let message = desk.done("book-hotel");
+        for deliveries in 1..=5 {
+            let delivery = desk.delivery(message.clone(), deliveries);
+            assert!(!Earlier::of(&desk.worker, &delivery).await.is_suspicious(), "{deliveries}");
+            delivery.end(&desk.worker, Ending::GiveBack(SECOND, Why::Later)).await;
+        }
+        desk.log.kept().is_full = true;
+        for deliveries in 6..=10 {
+            let delivery = desk.delivery(message.clone(), deliveries);
+            assert!(!Earlier::of(&desk.worker, &delivery).await.is_suspicious(), "{deliveries}");
+            delivery.end(&desk.worker, Ending::Park(bad())).await;
+        }
+        let again = |settle: &Settle| matches!(settle, Settle::Retry(_));
+        assert!(desk.log.kept().settled.iter().all(again));
+        assert_eq!(desk.log.kept().settled.len(), 10, "a full stream of parked messages");
+        let unended = desk.delivery(message, 13);
+        assert!(Earlier::of(&desk.worker, &unended).await.is_suspicious(), "three never ended");
+    }
+
+    /// There may be very many of them.
+    #[tokio::test(start_paused = true)]
+    async fn a_forged_signal_leaves_no_note_however_often_it_comes() {
+        let desk = Desk::of("charge-card");
+        let signal = desk.signal();
+        for deliveries in 1..=5 {
+            let delivery = desk.delivery(signal.clone(), deliveries);
+            delivery.end(&desk.worker, Ending::GiveBack(SECOND, Why::Unopened)).await;
+        }
+        assert!(desk.log.kept().bucket.is_empty());
+        assert_eq!(desk.log.kept().settled.len(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_parked_before_it_is_settled_and_one_that_is_unreadable_only_once() {
+        let desk = Desk::of("charge-card");
+        let message = desk.done("book-hotel");
+        let parked = || desk.log.messages(&desk.worker.flow.parked_stream()).len();
+        let park = async |message: &Stored| {
+            let mut delivery = desk.delivery(message.clone(), 1);
+            delivery.delivered.unreadable = unreadable();
+            delivery.end(&desk.worker, Ending::Park(bad())).await;
+        };
+        park(&message).await;
+        assert_eq!(parked(), 1);
+        park(&message).await;
+        assert_eq!(parked(), 1, "found again after a restart");
+        park(&Stored { sequence: message.sequence + 1, ..message.clone() }).await;
+        assert_eq!(parked(), 2, "another one of the same subject");
+        let stored_at = message.stored_at + jiff::SignedDuration::from_secs(1);
+        park(&Stored { sequence: message.sequence + 1, stored_at, ..message }).await;
+        assert_eq!(parked(), 3, "of a log that was made anew");
+        assert_eq!(desk.log.kept().settled, [Settle::Term(bad().reason.code()); 4]);
+    }
+}

@@ -64,3 +64,50 @@ pub(super) fn woken_by(worker: &Worker, delivery: &Delivery) -> (Cause, Option<S
         envelope.ok().and_then(|envelope| envelope.traceparent.map(|text| text.into_owned()));
     (Cause { id, sequence: message.sequence }, traceparent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::event_id;
+    use crate::testing::desk::{Desk, FLOW};
+
+    /// Whoever follows the causes of an event must find the message that woke the worker.
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_wakes_is_named_as_the_cause() {
+        let desk = Desk::of("confirm-trip");
+        let cause = |message: &crate::broker::Stored| {
+            woken_by(&desk.worker, &desk.delivery(message.clone(), 1)).0
+        };
+        let id = |slot, event| event_id(FLOW.saga, &desk.saga, slot, event, "client").to_string();
+        let opening = desk.bare("asked", "{}");
+        assert_eq!(cause(&opening), Cause { id: id("asked", "trip.asked.v1"), sequence: 1 });
+        let junk = desk.bare("refused", "{}");
+        assert_eq!(cause(&junk), Cause { id: id("refused", ""), sequence: 2 });
+        let signal = desk.signal();
+        assert_eq!(Some(cause(&signal)).map(|cause| cause.sequence), Some(3));
+        assert_eq!(cause(&signal).id, desk.read("refused", &signal).id);
+    }
+
+    /// A message with many deliveries looks seldom, and one without a saga ever later.
+    #[tokio::test(start_paused = true)]
+    async fn what_has_no_saga_waits_as_long_as_it_is_old() {
+        let desk = Desk::of("charge-card");
+        let signal = desk.signal();
+        let look = async |deliveries| {
+            let delivery = desk.delivery(signal.clone(), deliveries);
+            let view = View::look_until_answered(&desk.worker, &delivery).await.ok().unwrap();
+            match again(&desk.worker, &delivery, &view) {
+                Ending::GiveBack(wait, why) => (wait, why),
+                _ => panic!("it is given back"),
+            }
+        };
+        let (first, why) = look(1).await;
+        assert!((5.0..=10.0).contains(&first.as_secs_f64()) && why == Why::Unopened, "{first:?}");
+        tokio::time::advance(Duration::from_secs(600)).await;
+        let (old, _) = look(2).await;
+        assert!((600.0..=1_201.0).contains(&old.as_secs_f64()), "{old:?}");
+        desk.opened();
+        let (opened, why) = look(3).await;
+        assert!(opened < Duration::from_secs(30) && why == Why::Later, "{opened:?}");
+    }
+}

@@ -132,3 +132,112 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::broker::Settle;
+    use crate::testing::desk::{Desk, FLOW};
+    use crate::undo::{cancel, deadline};
+
+    /// The deadline of one step is over; what the next one decides is not its business.
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_of_a_step_that_decided_in_time_refuses_no_other_step() {
+        let desk = Desk::of("confirm-trip");
+        let opened = desk.opened();
+        desk.done("book-hotel");
+        let delivery = desk.delivery(opened, 1);
+        deadline::handle(&desk.worker, delivery, FLOW.row("book-hotel")).await;
+        assert_eq!((desk.says("card"), desk.says("refused")), (None, None));
+        assert_eq!(desk.log.kept().settled, [Settle::Ack]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_of_a_step_that_is_late_refuses_it_and_says_so() {
+        let desk = Desk::of("confirm-trip");
+        let delivery = desk.delivery(desk.opened(), 1);
+        deadline::handle(&desk.worker, delivery, FLOW.row("book-hotel")).await;
+        assert_eq!(desk.says("hotel").as_deref(), Some("hotel.refused.v1"));
+        assert_eq!(desk.says("refused").as_deref(), Some(FLOW.turns.event));
+        assert_eq!(desk.log.kept().settled, [Settle::Ack]);
+        let cause = desk.read("hotel", &desk.holds("hotel").unwrap()).cause;
+        assert_eq!(cause, desk.cause("asked"), "what was due is its cause");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_of_a_saga_refuses_the_first_step_that_has_not_decided() {
+        let desk = Desk::of("confirm-trip");
+        let opened = desk.opened();
+        desk.done("book-hotel");
+        deadline::handle(&desk.worker, desk.delivery(opened, 1), None).await;
+        assert_eq!(desk.says("card").as_deref(), Some("card.refused.v1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_decided_is_not_walked() {
+        let (hotel, whole) = (FLOW.row("book-hotel"), None);
+        let is_decided = async |done: &[&str], pivot: Option<&'static str>, closed, step| {
+            let desk = Desk::of("confirm-trip");
+            let opened = desk.opened();
+            for worker in done {
+                desk.done(worker);
+            }
+            if let Some(event) = pivot {
+                let by = if event == "trip.go.v1" { "buy-ticket" } else { "confirm-trip" };
+                desk.event("pivot", (by, event), "card");
+            }
+            if let Some(event) = closed {
+                desk.event("closed", ("confirm-trip", event), "asked");
+            }
+            let delivery = desk.delivery(opened, 1);
+            deadline::is_decided(&desk.worker, &delivery, step).await.is_some()
+        };
+        assert!(!is_decided(&[], None, None, hotel).await);
+        assert!(is_decided(&["book-hotel"], None, None, hotel).await);
+        assert!(!is_decided(&["book-hotel"], None, None, whole).await, "not past the pivot");
+        assert!(is_decided(&[], Some("trip.go.v1"), None, whole).await);
+        // Whoever wrote the stop may have died before it gave the signal.
+        assert!(!is_decided(&[], Some("trip.stop.v1"), None, whole).await);
+        for closed in ["trip.confirmed.v1", "trip.cancelled.v1"] {
+            assert!(is_decided(&[], None, Some(closed), hotel).await, "{closed}");
+            assert!(is_decided(&[], None, Some(closed), whole).await, "{closed}");
+        }
+        assert!(!is_decided(&[], None, Some("trip.asked.v1"), whole).await, "no event of its slot");
+    }
+
+    /// Who asked is what an operator sees of a stop, and the wish is what it came of.
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_names_who_asked_and_the_wish() {
+        let wish = r#"{"specversion":"1.0","id":"w1","type":"trip.cancel-asked.v1",
+                       "source":"shop","data":{"by":"ann"}}"#;
+        let nameless = r#"{"specversion":"1.0","id":"w1","type":"trip.cancel-asked.v1",
+                           "source":"shop","data":{"by":""}}"#;
+        for (wish, by) in [(wish, "ann"), (nameless, "shop"), ("", "client")] {
+            let desk = Desk::of("confirm-trip");
+            desk.opened();
+            for worker in ["book-hotel", "charge-card"] {
+                desk.done(worker);
+            }
+            let asked = desk.bare("cancel", wish);
+            cancel::handle(&desk.worker, desk.delivery(asked.clone(), 1)).await;
+            let stop = desk.holds("pivot").unwrap();
+            let stop = desk.read("pivot", &stop);
+            assert_eq!(stop.event_type, "trip.stop.v1");
+            assert_eq!(stop.data, format!(r#"{{"reason":"cancelled","by":"{by}"}}"#));
+            assert_eq!(stop.cause.unwrap().sequence, asked.sequence, "{by}");
+            assert_eq!(desk.log.kept().settled, [Settle::Ack]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_for_no_saga_waits_and_is_refused_in_the_end() {
+        let desk = Desk::of("confirm-trip");
+        let asked = desk.bare("cancel", "");
+        cancel::handle(&desk.worker, desk.delivery(asked.clone(), 1)).await;
+        assert!(matches!(desk.log.kept().settled[..], [Settle::Retry(_)]));
+        assert_eq!(desk.says("cancel-refused"), None);
+        tokio::time::advance(desk.worker.limits.cancel_wait).await;
+        cancel::handle(&desk.worker, desk.delivery(asked, 2)).await;
+        assert_eq!(desk.says("cancel-refused").as_deref(), Some("trip.cancel-refused.v1"));
+        assert_eq!(desk.log.kept().settled.last(), Some(&Settle::Ack));
+    }
+}
