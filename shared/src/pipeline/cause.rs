@@ -67,9 +67,9 @@ pub(crate) async fn check<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<
 /// before what it leads to.
 fn is_sealed<On>(worker: &Worker, trigger: &Trigger<On>, cause: &Cause) -> bool {
     let slot = worker.slot(worker.row.on, &trigger.saga);
-    trigger.seal.is_some()
-        && trigger.seal == worker.seal(slot.subject(), cause.sequence)
-        && cause.sequence < trigger.this.sequence
+    let right = worker.seal(slot.subject(), cause.sequence);
+    let is_right = right.is_some_and(|right| trigger.seal == Some(right));
+    is_right && cause.sequence < trigger.this.sequence
 }
 
 /// Whether this is the id that the cause must have; `false` if the flow does not determine that id.
@@ -88,4 +88,148 @@ fn event_id(worker: &Worker, slot: &Slot, stored: &Stored) -> String {
     let expected = flow.decides(slot.name()).map_or(flow.opens.event, |row| row.done);
     Envelope::read(flow, slot.name(), slot.saga(), expected, stored)
         .map_or_else(|_| String::new(), |envelope| envelope.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::broker::Incarnation;
+    use crate::log::envelope::Occasion;
+    use crate::pipeline::decode::decode;
+    use crate::testing::desk::{Booked, Desk};
+    use crate::{KeyNamespace, SagaId};
+
+    fn passes(checked: &Result<(), Ending>) -> bool {
+        checked.is_ok()
+    }
+
+    /// What becomes of a booking, stored as 3, whose cause is not in the log.
+    async fn sealed(desk: &Desk, sequence: u64, seal: Option<Uuid>) -> bool {
+        // The first two messages are another saga's.
+        for slot in ["card", "ticket"] {
+            desk.bare(slot, "{}");
+        }
+        let cause = Some(Cause { id: "never".to_owned(), sequence });
+        let occasion =
+            Occasion { cause, traceparent: None, time: desk.log.now(), seal, work: None };
+        let booked = desk.write("hotel", ("book-hotel", "hotel.booked.v1"), &occasion);
+        let delivery = desk.delivery(booked, 1);
+        let trigger = decode::<Booked>(&desk.worker, &delivery).ok().unwrap();
+        let is_asked = |desk: &Desk| !desk.log.kept().asked.is_empty();
+        let passed = passes(&check(&desk.worker, &trigger).await);
+        assert_ne!(passed, is_asked(desk), "it is let pass unread, or looked for");
+        passed
+    }
+
+    fn subject(desk: &Desk, slot: &'static str) -> String {
+        desk.worker.slot(slot, &desk.saga).subject().to_owned()
+    }
+
+    /// A card is charged for a booking of this very log, and for no stray one.
+    #[tokio::test(start_paused = true)]
+    async fn only_the_seal_of_this_log_this_subject_and_this_cause_spares_the_look() {
+        let desk = || Desk::of("charge-card");
+        let of = |desk: &Desk, slot, cause| desk.worker.seal(&subject(desk, slot), cause);
+        let right = desk();
+        let seal = of(&right, "hotel", 2);
+        assert!(sealed(&right, 2, seal).await);
+        assert!(!sealed(&desk(), 2, None).await, "no seal");
+        assert!(!sealed(&desk(), 1, of(&right, "hotel", 2)).await, "of another cause");
+        assert!(!sealed(&desk(), 2, of(&right, "card", 2)).await, "of another step");
+        let mut other = desk();
+        other.saga = SagaId::parse("T2").unwrap();
+        let of_another_saga = of(&other, "hotel", 2);
+        assert!(!sealed(&desk(), 2, of_another_saga).await, "of another saga");
+        let mut other = desk();
+        other.worker.keys = KeyNamespace::draw();
+        let of_another_log = of(&other, "hotel", 2);
+        assert!(!sealed(&desk(), 2, of_another_log).await, "of a log with other keys");
+        let mut other = desk();
+        let created = other.log.now() + jiff::SignedDuration::from_nanos(1);
+        other.worker.incarnations =
+            vec![Incarnation { created, ..other.worker.incarnations[0].clone() }];
+        let of_a_later_log = of(&other, "hotel", 2);
+        assert!(!sealed(&desk(), 2, of_a_later_log).await, "of a log that was made later");
+    }
+
+    /// A log that came back shorter stores an event before what it names as its cause.
+    #[tokio::test(start_paused = true)]
+    async fn a_seal_of_a_cause_that_comes_after_the_event_is_none() {
+        for sequence in [3, 4] {
+            let desk = Desk::of("charge-card");
+            let seal = desk.worker.seal(&subject(&desk, "hotel"), sequence);
+            assert!(!sealed(&desk, sequence, seal).await, "{sequence}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_does_not_know_its_log_takes_no_missing_seal_for_the_right_one() {
+        let mut desk = Desk::of("charge-card");
+        desk.worker.incarnations.clear();
+        assert!(!sealed(&desk, 2, None).await);
+    }
+
+    /// The booking at hand, without a seal.
+    async fn looked(desk: &Desk, slot: &'static str, deliveries: u64) -> Result<(), Ending> {
+        let delivery = desk.delivery(desk.holds(slot).unwrap(), deliveries);
+        let trigger = decode::<Booked>(&desk.worker, &delivery).ok().unwrap();
+        check(&desk.worker, &trigger).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cause_is_looked_for_at_any_replica_and_then_at_the_leader() {
+        let desk = Desk::of("charge-card");
+        desk.opened();
+        desk.done("book-hotel");
+        assert!(passes(&looked(&desk, "hotel", 1).await));
+        assert_eq!(desk.log.kept().asked.len(), 1, "one replica has it");
+        desk.log.kept().lags = true;
+        assert!(passes(&looked(&desk, "hotel", 1).await), "the leader has it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_without_its_cause_waits_and_is_looked_for_twice_before_it_is_set_aside() {
+        let desk = Desk::of("charge-card");
+        desk.done("book-hotel");
+        let wait = async |deliveries| match looked(&desk, "hotel", deliveries).await {
+            Err(Ending::GiveBack(wait, Why::Later)) => Some(wait),
+            Err(Ending::Park(bad)) if bad.reason == Reason::NoCause => None,
+            _ => panic!("it passes, or ends in another way"),
+        };
+        assert!(wait(1).await.is_some_and(|wait| wait < SECOND_LOOK));
+        tokio::time::advance(desk.worker.limits.cause_wait).await;
+        assert_eq!(wait(1).await, Some(SECOND_LOOK), "an old leader may not have it");
+        assert_eq!(wait(2).await, None);
+    }
+
+    /// It calls no service, so it need not read; but the id must be the one that follows from the
+    /// flow.
+    #[tokio::test(start_paused = true)]
+    async fn a_step_without_a_service_believes_a_cause_that_is_named_rightly() {
+        let desk = Desk::of("confirm-trip");
+        let row = desk.worker.flow.row("buy-ticket").unwrap();
+        let before = desk.worker.flow.row("charge-card").unwrap();
+        let id = |slot, event, source| {
+            ids::event_id(desk.worker.flow.saga, &desk.saga, slot, event, source).to_string()
+        };
+        let right = id(before.slot, before.done, before.worker);
+        let refusal = id(before.slot, before.refused.unwrap(), before.worker);
+        for (id, believed) in [(right, true), (refusal, false), ("other".to_owned(), false)] {
+            let desk = Desk::of("confirm-trip");
+            let cause = Some(Cause { id, sequence: 1 });
+            let occasion =
+                Occasion { cause, traceparent: None, time: desk.log.now(), seal: None, work: None };
+            let bought = desk.write(row.slot, (row.worker, row.done), &occasion);
+            let delivery = desk.delivery(bought, 1);
+            let trigger = decode::<Bought>(&desk.worker, &delivery).ok().unwrap();
+            assert_eq!(passes(&check(&desk.worker, &trigger).await), believed);
+            assert_eq!(desk.log.kept().asked.is_empty(), believed);
+        }
+    }
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Bought {}
+    crate::event!(Bought = "ticket.bought.v1");
 }

@@ -199,7 +199,35 @@ pub(crate) fn alien() -> Ending {
 mod tests {
     use serde_json::json;
 
-    use super::agree;
+    use super::*;
+    use crate::pipeline::decode::decode;
+    use crate::step::Never;
+    use crate::testing::desk::{Booked, Charged, Desk};
+
+    /// Charges a card so long after the booking was delivered, and says which seal the charge has.
+    async fn sealed_after(waited: Duration) -> (Desk, Option<uuid::Uuid>) {
+        let desk = Desk::of("charge-card");
+        desk.opened();
+        let delivery = desk.delivery(desk.done("book-hotel"), 1);
+        let trigger = decode::<Booked>(&desk.worker, &delivery).ok().unwrap();
+        tokio::time::advance(waited).await;
+        let charged = Outcome::<Charged, Never>::Done(Charged { reason: String::new() });
+        let work = Work { attempt: 1, started: desk.log.now() };
+        let committed = commit(&desk.worker, &trigger, &charged, work).await;
+        assert!(matches!(committed, Ok(Commit::Settled(_))));
+        let seal = desk.read("card", &desk.holds("card").unwrap()).seal;
+        (desk, seal)
+    }
+
+    /// The log may lose its end while a step is slow, and with it the booking that is charged for.
+    #[tokio::test(start_paused = true)]
+    async fn only_an_outcome_that_comes_at_once_is_sealed() {
+        let (desk, seal) = sealed_after(SEALS_WITHIN - Duration::from_millis(1)).await;
+        let slot = desk.worker.slot("card", &desk.saga);
+        assert_eq!(seal, desk.worker.seal(slot.subject(), 2), "of its own slot and its cause");
+        assert!(seal.is_some());
+        assert_eq!(sealed_after(SEALS_WITHIN).await.1, None);
+    }
 
     #[test]
     fn outcomes_of_two_versions_agree_where_both_say_something() {
