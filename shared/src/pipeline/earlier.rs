@@ -201,3 +201,145 @@ impl<'d> Earlier<'d> {
 fn stream(worker: &Worker) -> String {
     worker.incarnations.first().map(ToString::to_string).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Incarnation, Stored};
+    use crate::testing::desk::Desk;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn trigger() -> (Desk, Stored) {
+        let desk = Desk::of("charge-card");
+        let message = desk.done("book-hotel");
+        (desk, message)
+    }
+
+    /// A delivery that ends its process: nothing more is written.
+    async fn killed(desk: &Desk, message: &Stored, deliveries: u64) -> (u32, bool) {
+        let delivery = desk.delivery(message.clone(), deliveries);
+        let mut earlier = Earlier::of(&desk.worker, &delivery).await;
+        let before = earlier.unended_runs(&desk.worker).0;
+        if earlier.is_suspicious() {
+            earlier.begins(&desk.worker).await;
+        }
+        (before, earlier.is_suspicious())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn from_the_third_delivery_without_an_end_each_start_is_written_down() {
+        let (desk, message) = trigger();
+        for (deliveries, expected) in
+            [(1, (0, false)), (2, (0, false)), (3, (0, true)), (4, (1, true)), (5, (2, true))]
+        {
+            assert_eq!(killed(&desk, &message, deliveries).await, expected, "{deliveries}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_left_in_good_order_is_not_suspected_but_its_starts_still_count() {
+        let (desk, message) = trigger();
+        for deliveries in 3..=4 {
+            killed(&desk, &message, deliveries).await;
+        }
+        let delivery = desk.delivery(message.clone(), 5);
+        let mut earlier = Earlier::of(&desk.worker, &delivery).await;
+        earlier.leaves(&desk.worker).await;
+        // The sixth is not suspicious: the fifth ended. The eighth is: the sixth and seventh did
+        // not.
+        assert_eq!(killed(&desk, &message, 6).await, (2, false));
+        assert_eq!(killed(&desk, &message, 7).await, (2, false));
+        assert_eq!(killed(&desk, &message, 8).await, (2, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_ends_takes_its_own_start_back_and_no_other() {
+        let (desk, message) = trigger();
+        for deliveries in 3..=4 {
+            killed(&desk, &message, deliveries).await;
+        }
+        let delivery = desk.delivery(message, 5);
+        let mut earlier = Earlier::of(&desk.worker, &delivery).await;
+        earlier.begins(&desk.worker).await;
+        assert_eq!(Earlier::of(&desk.worker, &delivery).await.record.begun, 3);
+        earlier.ends(&desk.worker).await;
+        assert_eq!(Earlier::of(&desk.worker, &delivery).await.record.begun, 2);
+        tokio::time::advance(MINUTE).await;
+        let (starts, ago) = Earlier::of(&desk.worker, &delivery).await.unended_runs(&desk.worker);
+        assert!(starts == 2 && (MINUTE..2 * MINUTE).contains(&ago), "{ago:?}");
+        earlier.begins_anew(&desk.worker).await;
+        let anew = Earlier::of(&desk.worker, &delivery).await;
+        assert_eq!((anew.record.begun, anew.record.ended), (0, 5));
+    }
+
+    /// In a log that was made anew the number of a message is another message's.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_written_down_of_another_log_or_durable_says_nothing() {
+        let (mut desk, message) = trigger();
+        for deliveries in 3..=5 {
+            killed(&desk, &message, deliveries).await;
+        }
+        let delivery = desk.delivery(message.clone(), 100);
+        Earlier::of(&desk.worker, &delivery).await.leaves(&desk.worker).await;
+        // A durable that was made anew counts its deliveries from one.
+        assert!(killed(&desk, &message, 3).await.1, "the hundredth is to come");
+        let created = desk.log.now() + MINUTE;
+        desk.worker.incarnations =
+            vec![Incarnation { created, ..desk.worker.incarnations[0].clone() }];
+        assert_eq!(killed(&desk, &message, 3).await, (0, true));
+        assert_eq!(killed(&desk, &message, 4).await, (1, true), "and it is written over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_suspected_while_the_bucket_gives_no_answer() {
+        let (desk, message) = trigger();
+        desk.log.kept().is_silent = true;
+        assert_eq!(killed(&desk, &message, 9).await, (0, false));
+    }
+
+    /// Otherwise a message that fails again and again would never come to its last attempt.
+    #[tokio::test(start_paused = true)]
+    async fn failures_that_count_are_remembered_and_never_get_fewer() {
+        let (desk, message) = trigger();
+        let given_back = async |deliveries, charged| {
+            let delivery = desk.delivery(message.clone(), deliveries);
+            Earlier::of(&desk.worker, &delivery).await.given_back(&desk.worker, charged).await;
+            let next = desk.delivery(message.clone(), deliveries + 1);
+            let next = Earlier::of(&desk.worker, &next).await;
+            (next.charged(), next.unended)
+        };
+        assert_eq!(given_back(1, 0).await, (0, 2));
+        assert!(desk.log.kept().bucket.is_empty(), "a first delivery that failed nothing");
+        assert_eq!(given_back(1, 3).await, (3, 1));
+        assert_eq!(given_back(2, 1).await, (3, 1));
+        assert_eq!(given_back(3, 5).await, (5, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_two_deliveries_write_at_once_is_the_last_ones() {
+        let (desk, message) = trigger();
+        let delivery = desk.delivery(message, 3);
+        let mut first = Earlier::of(&desk.worker, &delivery).await;
+        let mut second = Earlier::of(&desk.worker, &delivery).await;
+        first.given_back(&desk.worker, 1).await;
+        second.given_back(&desk.worker, 4).await;
+        assert_eq!(Earlier::of(&desk.worker, &delivery).await.charged(), 4);
+    }
+
+    /// The broker delivers it before everything new, so it makes room.
+    #[tokio::test(start_paused = true)]
+    async fn only_at_its_first_delivery_is_a_message_held() {
+        let (desk, message) = trigger();
+        let leaves = async |deliveries, after| {
+            let delivery = desk.delivery(message.clone(), deliveries);
+            Earlier::of(&desk.worker, &delivery).await.leaves_after(after)
+        };
+        assert_eq!(leaves(1, Duration::ZERO).await, None);
+        let second = leaves(2, Duration::ZERO).await.unwrap();
+        assert!((100..=200).contains(&second.as_millis()), "{second:?}");
+        let fourth = leaves(4, Duration::ZERO).await.unwrap();
+        assert!((400..=800).contains(&fourth.as_millis()), "{fourth:?}");
+        assert_eq!(leaves(2, MINUTE).await, Some(MINUTE), "as its service asks");
+    }
+}
