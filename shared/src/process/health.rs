@@ -40,7 +40,7 @@ impl Troubles {
         };
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|(part, why)| format!("{part}: {why}")).collect()
     }

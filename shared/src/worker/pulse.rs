@@ -203,6 +203,8 @@ fn stands_still(before: Option<Look>, now: Look) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Role;
+    use crate::testing::desk::Desk;
 
     #[test]
     fn only_a_durable_that_is_asked_and_that_nobody_gets_anything_from_stands_still() {
@@ -214,5 +216,122 @@ mod tests {
         assert!(!stands_still(Some(look(5, 6, true)), now), "this one got one again");
         assert!(!stands_still(Some(look(5, 7, false)), now), "it did not ask");
         assert!(!stands_still(Some(look(5, 7, false)), look(5, 7, false)));
+    }
+
+    /// A watchdog that has looked for a long time at a durable at which `delivered` is the last.
+    struct Watched {
+        log: Arc<crate::testing::memory::Memory>,
+        orders: Pulse,
+        troubles: Arc<Troubles>,
+        watchdog: Option<Watchdog>,
+        _desk: tokio::task::JoinSet<()>,
+    }
+
+    const EVERY: Duration = LOOK_EVERY;
+
+    fn watched(write: impl FnOnce(&Desk)) -> Watched {
+        let desk = Desk::of("charge-card");
+        write(&desk);
+        let (durable, troubles) = (desk.durable(Role::Forward), Arc::<Troubles>::default());
+        let Desk { log, worker, lookups, .. } = desk;
+        let hour = Duration::from_secs(3_600);
+        let (watchdog, orders) = Watchdog::of(Arc::new(worker), durable, troubles.clone(), hour);
+        let watchdog = Some(watchdog);
+        Watched { log, orders, troubles, watchdog, _desk: lookups }
+    }
+
+    fn state(delivered: u64, in_hand: u64) -> DurableState {
+        let (most_in_hand, settled) = (10, 0);
+        let (pending, redelivered, pulls, pause) = (0, 0, 1, Pause::Off);
+        DurableState {
+            pending,
+            in_hand,
+            most_in_hand,
+            redelivered,
+            pulls,
+            delivered,
+            settled,
+            pause,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_long_undelivered_is_said_and_pulled_anew() {
+        let Watched { mut orders, watchdog, .. } = watched(|desk| {
+            desk.opened();
+            desk.done("book-hotel");
+        });
+        let watchdog = watchdog.unwrap();
+        assert_eq!(watchdog.overdue(&state(1, 0)).await, None, "it has just been stored");
+        tokio::time::advance(EVERY).await;
+        assert_eq!(watchdog.overdue(&state(2, 0)).await, None, "it was delivered");
+        assert!(orders.orders.try_recv().is_err());
+        let said = watchdog.overdue(&state(1, 0)).await.unwrap();
+        assert!(said.starts_with("message 2 has waited 10 s undelivered: the durable stands at 1"));
+        assert!(matches!(orders.order().await, Some(Order::PullAnew)));
+        let said = watchdog.overdue(&state(0, 10)).await.unwrap();
+        assert!(said.contains("10 deliveries are not settled, and max_ack_pending"), "{said}");
+    }
+
+    /// From the log to the loop, and until the loop has handled it.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_passed_over_is_handed_to_the_loop_as_one_delivered_before() {
+        let Watched { log, mut orders, troubles, watchdog, .. } = watched(|desk| {
+            desk.opened();
+            desk.done("book-hotel");
+        });
+        log.kept().durable = Some(state(2, 0));
+        let mut watch = tokio::task::JoinSet::new();
+        watch.spawn(watchdog.unwrap().watch());
+        for deliveries in [3, 4] {
+            let Some(Order::Handle(delivered, done)) = orders.order().await else {
+                panic!("the message is handed out");
+            };
+            assert_eq!((delivered.message.sequence, delivered.deliveries), (2, deliveries));
+            let before = log.now();
+            let next = tokio::time::timeout(20 * EVERY, orders.order()).await;
+            assert!(next.is_err(), "not again while it is being handled");
+            assert!(log.now() > before);
+            drop(done);
+        }
+        assert!(troubles.lines().is_empty());
+    }
+
+    /// An orchestrator sees that the worker is not ready, and people see why.
+    #[tokio::test(start_paused = true)]
+    async fn a_durable_that_stands_still_is_a_trouble_until_something_comes() {
+        let Watched { log, mut orders, troubles, watchdog, .. } = watched(|desk| {
+            desk.opened();
+            desk.done("book-hotel");
+        });
+        log.kept().durable = Some(state(1, 0));
+        orders.asks(true);
+        let mut watch = tokio::task::JoinSet::new();
+        watch.spawn(watchdog.unwrap().watch());
+        let pulls_anew = tokio::time::timeout(10 * EVERY, orders.order()).await;
+        assert!(matches!(pulls_anew, Ok(Some(Order::PullAnew))));
+        tokio::time::sleep(EVERY / 10).await;
+        assert_eq!(troubles.lines().len(), 1, "{:?}", troubles.lines());
+        orders.took_one();
+        log.kept().durable = Some(state(2, 1));
+        tokio::time::sleep(2 * EVERY).await;
+        assert!(troubles.lines().is_empty(), "{:?}", troubles.lines());
+        let until = log.now() + jiff::SignedDuration::from_hours(1);
+        let pause = Pause::On { until, remaining: Duration::from_secs(3_600) };
+        log.kept().durable = Some(DurableState { pause, ..state(1, 0) });
+        tokio::time::sleep(6 * EVERY).await;
+        assert!(troubles.lines().is_empty(), "a durable that is paused is to stand still");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watchdog_ends_with_the_loop_of_its_durable() {
+        let Watched { log, orders, watchdog, .. } = watched(|desk| {
+            desk.opened();
+            desk.done("book-hotel");
+        });
+        log.kept().durable = Some(state(2, 0));
+        drop(orders);
+        let ends = tokio::time::timeout(100 * EVERY, watchdog.unwrap().watch()).await;
+        assert!(ends.is_ok());
     }
 }
