@@ -161,3 +161,6 @@ async fn take_back<P: Part>(
 type On<P> = <<P as Part>::Step as Step>::On;
 type Done<P> = <<P as Part>::Step as Step>::Done;
 type Refused<P> = <<P as Part>::Step as Step>::Refused;
+
+#[cfg(test)]
+mod tests;

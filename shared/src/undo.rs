@@ -142,8 +142,6 @@ mod tests {
     use crate::broker::Settle;
     use crate::testing::desk::{Charge, Desk};
 
-    const CHARGE: Charge = Charge { refuses: false };
-
     /// Undoes with this trigger, and says what the undo slot then holds.
     async fn undone(trigger: &'static str) -> (Vec<Settle>, Option<String>) {
         let desk = Desk::of("charge-card");
@@ -151,7 +149,7 @@ mod tests {
         desk.bare("hotel", trigger);
         desk.refused("charge-card");
         let delivery = desk.delivery(desk.signal(), 1);
-        handle(&desk.worker, &CHARGE, delivery).await;
+        handle(&desk.worker, &Charge::default(), delivery).await;
         let undone = desk.holds("card-undo");
         let data = undone.map(|stored| desk.read("card-undo", &stored).data.to_owned());
         (desk.log.kept().settled.clone(), data)

@@ -98,7 +98,7 @@ mod tests {
     use crate::broker::Incarnation;
     use crate::log::envelope::Occasion;
     use crate::pipeline::decode::decode;
-    use crate::testing::desk::{Booked, Desk};
+    use crate::testing::desk::{Booked, Bought, Desk};
     use crate::{KeyNamespace, SagaId};
 
     fn passes(checked: &Result<(), Ending>) -> bool {
@@ -228,8 +228,4 @@ mod tests {
             assert_eq!(desk.log.kept().asked.is_empty(), believed);
         }
     }
-
-    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-    struct Bought {}
-    crate::event!(Bought = "ticket.bought.v1");
 }

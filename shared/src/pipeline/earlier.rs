@@ -270,7 +270,7 @@ mod tests {
         assert!(starts == 2 && (MINUTE..2 * MINUTE).contains(&ago), "{ago:?}");
         earlier.begins_anew(&desk.worker).await;
         let anew = Earlier::of(&desk.worker, &delivery).await;
-        assert_eq!((anew.record.begun, anew.record.ended), (0, 5));
+        assert_eq!((anew.record.begun, anew.record.ended, anew.unended), (0, 5, 0));
     }
 
     /// In a log that was made anew the number of a message is another message's.
@@ -310,6 +310,9 @@ mod tests {
             (next.charged(), next.unended)
         };
         assert_eq!(given_back(1, 0).await, (0, 2));
+        assert_eq!(given_back(2, 0).await, (0, 1), "it comes again in good order");
+        desk.log.kept().bucket.clear();
+        assert_eq!(given_back(1, 0).await, (0, 2));
         assert!(desk.log.kept().bucket.is_empty(), "a first delivery that failed nothing");
         assert_eq!(given_back(1, 3).await, (3, 1));
         assert_eq!(given_back(2, 1).await, (3, 1));
@@ -341,5 +344,17 @@ mod tests {
         let fourth = leaves(4, Duration::ZERO).await.unwrap();
         assert!((400..=800).contains(&fourth.as_millis()), "{fourth:?}");
         assert_eq!(leaves(2, MINUTE).await, Some(MINUTE), "as its service asks");
+    }
+
+    /// A healthy system writes and reads nothing here.
+    #[tokio::test(start_paused = true)]
+    async fn a_first_delivery_reads_nothing_and_leaves_nothing_but_what_it_failed() {
+        let (desk, message) = trigger();
+        let first = desk.delivery(message.clone(), 1);
+        Earlier::survived(&desk.worker, &first).await;
+        assert!(desk.log.kept().asked.is_empty() && desk.log.kept().bucket.is_empty());
+        let second = desk.delivery(message, 2);
+        Earlier::survived(&desk.worker, &second).await;
+        assert_eq!(desk.log.kept().bucket.len(), 1, "the third would be suspected");
     }
 }

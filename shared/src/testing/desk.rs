@@ -1,8 +1,10 @@
 //! One worker of a trip, on a log in memory: what it makes of a message, without a server.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use tokio::sync::{RwLock, watch};
@@ -17,7 +19,7 @@ use crate::log::envelope::{CLIENT, Cause, Envelope, Occasion, Outgoing};
 use crate::log::lookup::{answer_all, lookup};
 use crate::pipeline::{Delivery, Held, Limits, Turn, Worker};
 use crate::process::shutdown::shutdown;
-use crate::step::{Evidence, Outcome, Step, StepContext, StepError, Undo};
+use crate::step::{Evidence, Outcome, Settle, Step, StepContext, StepError, Undo};
 use crate::{KeyNamespace, SagaId};
 
 pub(crate) static FLOW: Flow = Flow {
@@ -113,7 +115,7 @@ impl Desk {
         (source, event_type): (&'static str, &'static str),
         occasion: &Occasion,
     ) -> Stored {
-        let data = to_raw_value(&Said { reason: "no".to_owned() }).unwrap();
+        let data = to_raw_value(&Said { reason: "no" }).unwrap();
         let slot = FLOW.slot(slot, &self.saga);
         let event = Outgoing::new(&FLOW, slot, source, (event_type, &data), occasion);
         self.log.store(FLOW.stream, event.slot.subject(), event.payload)
@@ -167,7 +169,7 @@ impl Desk {
     }
 
     /// A bare message of any client.
-    pub(crate) fn bare(&self, slot: &str, payload: &'static str) -> Stored {
+    pub(crate) fn bare(&self, slot: &str, payload: impl Into<Bytes>) -> Stored {
         self.log.store(FLOW.stream, &format!("trips.{slot}.{}", self.saga), payload.into())
     }
 
@@ -190,9 +192,9 @@ impl Desk {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Said {
-    reason: String,
+#[derive(Serialize)]
+struct Said {
+    reason: &'static str,
 }
 
 macro_rules! events {
@@ -206,17 +208,51 @@ macro_rules! events {
 }
 
 events!(
+    Opened = "trip.asked.v1",
     Booked = "hotel.booked.v1",
     Charged = "card.charged.v1",
     ChargeRefused = "card.refused.v1",
-    Refunded = "card.refunded.v1"
+    Refunded = "card.refunded.v1",
+    Bought = "ticket.bought.v1",
+    TicketRefused = "ticket.refused.v1"
 );
-crate::refusal!(ChargeRefused);
+crate::refusal!(ChargeRefused, TicketRefused);
 
-/// Charges, or refuses; its undo says what it knew.
-pub(crate) struct Charge {
-    pub(crate) refuses: bool,
+/// What a step was asked, and what happens while it is at work.
+#[derive(Default)]
+pub(crate) struct Calls {
+    pub(crate) made: Mutex<Vec<&'static str>>,
+    pub(crate) meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
 }
+
+impl Calls {
+    fn make(&self, what: &'static str) {
+        self.made.lock().unwrap().push(what);
+        self.meanwhile.iter().for_each(|happens| happens());
+    }
+
+    pub(crate) fn made(&self) -> Vec<&'static str> {
+        self.made.lock().unwrap().clone()
+    }
+}
+
+/// What a step says; the last answer again and again.
+type Answers<T> = Mutex<VecDeque<Result<T, StepError>>>;
+
+/// Charges the card, unless its test says otherwise.
+#[derive(Default)]
+pub(crate) struct Charge {
+    pub(crate) calls: Calls,
+    pub(crate) answers: Answers<Outcome<Charged, ChargeRefused>>,
+}
+
+/// Buys the ticket; asked what it did, it says that it did nothing.
+#[derive(Default)]
+pub(crate) struct Ticket {
+    pub(crate) calls: Calls,
+}
+
+pub(crate) const LANDS_WITHIN: Duration = Duration::from_secs(60);
 
 impl Step for Charge {
     type On = Booked;
@@ -228,11 +264,9 @@ impl Step for Charge {
         _: &Booked,
         _: &StepContext,
     ) -> Result<Outcome<Charged, ChargeRefused>, StepError> {
-        let reason = "no".to_owned();
-        Ok(match self.refuses {
-            true => Outcome::Refused(ChargeRefused { reason }),
-            false => Outcome::Done(Charged { reason }),
-        })
+        self.calls.make("run");
+        let done = Outcome::Done(Charged { reason: "no".to_owned() });
+        self.answers.lock().unwrap().pop_front().unwrap_or(Ok(done))
     }
 }
 
@@ -245,14 +279,45 @@ impl Undo for Charge {
         evidence: Evidence<&Charged>,
         _: &StepContext,
     ) -> Result<Refunded, StepError> {
-        let reason = match evidence {
-            Evidence::Recorded(_) => "recorded",
-            Evidence::Unknown => "unknown",
+        let knows = match evidence {
+            Evidence::Recorded(_) => "undo what is recorded",
+            Evidence::Unknown => "undo what may be",
         };
-        Ok(Refunded { reason: reason.to_owned() })
+        self.calls.make(knows);
+        Ok(Refunded { reason: knows.to_owned() })
     }
 
     fn never_ran() -> Refunded {
         Refunded { reason: "never ran".to_owned() }
+    }
+}
+
+impl Step for Ticket {
+    type On = Charged;
+    type Done = Bought;
+    type Refused = TicketRefused;
+
+    async fn run(
+        &self,
+        _: &Charged,
+        _: &StepContext,
+    ) -> Result<Outcome<Bought, TicketRefused>, StepError> {
+        self.calls.make("run");
+        Ok(Outcome::Done(Bought { reason: String::new() }))
+    }
+}
+
+impl Settle for Ticket {
+    fn lands_within(&self) -> Duration {
+        LANDS_WITHIN
+    }
+
+    async fn settle(
+        &self,
+        _: &Charged,
+        _: &StepContext,
+    ) -> Result<Outcome<Bought, TicketRefused>, StepError> {
+        self.calls.make("settle");
+        Ok(Outcome::Refused(TicketRefused { reason: "nothing".to_owned() }))
     }
 }

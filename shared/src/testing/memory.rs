@@ -1,7 +1,7 @@
 //! A log in memory with the guard of the real one, for tests of what a worker decides from what it
 //! reads. It hands nothing out: a test makes each delivery, and sees how it was settled.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::Slot;
 use crate::broker::{
-    Broker, DurableState, Entry, Page, Published, Receipt, Settle, Stored, Unavailable, Unknown,
+    Broker, DurableState, Entry, Page, Published, Receipt, Settle, Stored, StreamState,
+    Unavailable, Unknown,
 };
 
 type Read<'a, T> = BoxFuture<'a, Result<T, Unavailable>>;
@@ -28,13 +29,23 @@ pub(crate) struct Kept {
     messages: HashMap<String, Vec<Stored>>,
     pub(crate) bucket: HashMap<String, Entry>,
     pub(crate) settled: Vec<Settle>,
-    /// Reads of slots, of the leader and of any replica.
+    /// Reads, of the leader and of any replica, and of the bucket.
     pub(crate) asked: Vec<String>,
     /// Replicas show nothing; the leader does.
     pub(crate) lags: bool,
     /// The bucket gives no answer.
     pub(crate) is_silent: bool,
+    /// Reads from any replica that get no answer.
+    pub(crate) unread: u32,
     pub(crate) durable: Option<DurableState>,
+    /// Looks at it.
+    pub(crate) looks: u32,
+    /// Of the log, where a test asks for it.
+    pub(crate) state: Option<StreamState>,
+    /// What the next publishes are told, whatever is stored.
+    pub(crate) answers: VecDeque<Published>,
+    /// When slots were published.
+    pub(crate) published: Vec<Timestamp>,
     /// The stream of parked messages takes no more.
     pub(crate) is_full: bool,
 }
@@ -79,7 +90,12 @@ impl Memory {
 
 impl Broker for Memory {
     fn publish_once<'a>(&'a self, slot: &'a Slot, payload: Bytes) -> BoxFuture<'a, Published> {
-        let stream = super::desk::FLOW.stream;
+        let (stream, now) = (super::desk::FLOW.stream, self.now());
+        self.kept().published.push(now);
+        let scripted = self.kept().answers.pop_front();
+        if let Some(answer) = scripted {
+            return async { answer }.boxed();
+        }
         let answer = match self.newest(stream, slot.subject()) {
             Some(_) => Published::Conflict,
             None => {
@@ -112,8 +128,14 @@ impl Broker for Memory {
     }
 
     fn last_of_many<'a>(&'a self, stream: &'a str, filters: Vec<String>) -> Read<'a, Vec<Stored>> {
-        self.kept().asked.extend(filters.clone());
-        let lags = self.kept().lags;
+        let mut kept = self.kept();
+        kept.asked.extend(filters.clone());
+        if let Some(left) = kept.unread.checked_sub(1) {
+            kept.unread = left;
+            return async { Err(Unavailable("no answer".to_owned())) }.boxed();
+        }
+        let lags = kept.lags;
+        drop(kept);
         let found = filters.iter().filter_map(|subject| self.newest(stream, subject));
         let found = if lags { Vec::new() } else { found.collect() };
         async { Ok(found) }.boxed()
@@ -132,18 +154,27 @@ impl Broker for Memory {
         };
         let messages = self.messages(stream).into_iter();
         let messages = messages.filter(|stored| stored.sequence >= from && fits(stored));
+        self.kept().asked.push(filter.to_owned());
         let most = if self.kept().lags { 0 } else { most };
         let page = Page { messages: messages.take(most).collect(), left: 0 };
         async { Ok(page) }.boxed()
     }
 
     fn durable<'a>(&'a self, _: &'a str, _: &'a str) -> Read<'a, Option<DurableState>> {
-        let state = self.kept().durable.clone();
+        let mut kept = self.kept();
+        kept.looks += 1;
+        let state = kept.durable.clone();
+        async { Ok(state) }.boxed()
+    }
+
+    fn state<'a>(&'a self, _: &'a str) -> Read<'a, Option<StreamState>> {
+        let state = self.kept().state.clone();
         async { Ok(state) }.boxed()
     }
 
     fn entry<'a>(&'a self, _: &'a str, key: &'a str) -> Read<'a, Option<Entry>> {
-        let kept = self.kept();
+        let mut kept = self.kept();
+        kept.asked.push(key.to_owned());
         let entry = match kept.is_silent {
             true => Err(Unavailable("silent".to_owned())),
             false => Ok(kept.bucket.get(key).cloned()),

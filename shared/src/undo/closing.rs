@@ -48,3 +48,51 @@ async fn decide(worker: &Worker, delivery: &Delivery) -> Result<Ending, Ending> 
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Settle;
+    use crate::testing::desk::Desk;
+
+    /// What the closing worker makes of the first step's undo, and what the saga then is.
+    async fn closed(write: impl FnOnce(&Desk)) -> (Vec<Settle>, Option<String>) {
+        let desk = Desk::of("confirm-trip");
+        desk.opened();
+        desk.done("book-hotel");
+        write(&desk);
+        let delivery = desk.delivery(desk.undone("book-hotel"), 1);
+        handle(&desk.worker, delivery).await;
+        let closed = desk.says("closed");
+        (desk.log.kept().settled.clone(), closed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_saga_is_cancelled_once_all_is_undone() {
+        let (settled, closed) = closed(|desk| drop(desk.refused("charge-card"))).await;
+        assert_eq!(closed.as_deref(), Some("trip.cancelled.v1"));
+        assert_eq!(settled, [Settle::Ack]);
+    }
+
+    /// Nothing refused it: money may be owed, or the saga may go well.
+    #[tokio::test(start_paused = true)]
+    async fn a_stray_undo_cancels_nothing() {
+        let (settled, closed) = closed(|_| {}).await;
+        assert_eq!(closed, None);
+        assert!(matches!(settled[..], [Settle::Retry(_)]), "{settled:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_closed_stays_as_it_is() {
+        let (settled, closed) = closed(|desk| drop(desk.done("confirm-trip"))).await;
+        assert_eq!(closed.as_deref(), Some("trip.confirmed.v1"));
+        assert_eq!(settled, [Settle::Ack]);
+        let (settled, closed) = self::closed(|desk| {
+            desk.refused("charge-card");
+            desk.event("closed", ("charge-card", "trip.cancelled.v1"), "asked");
+        })
+        .await;
+        assert_eq!(closed.as_deref(), Some("trip.cancelled.v1"));
+        assert!(matches!(settled[..], [Settle::Retry(_)]), "a human must look: {settled:?}");
+    }
+}

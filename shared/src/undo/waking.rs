@@ -110,4 +110,36 @@ mod tests {
         let (opened, why) = look(3).await;
         assert!(opened < Duration::from_secs(30) && why == Why::Later, "{opened:?}");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_wakes_in_vain_again_and_again_is_looked_at_more_and_more_seldom() {
+        let desk = Desk::of("charge-card");
+        desk.opened();
+        let signal = desk.signal();
+        for (deliveries, from, to) in [(1, 0.05, 0.1), (4, 0.4, 0.8), (30, 15.0, 30.0)] {
+            let delivery = desk.delivery(signal.clone(), deliveries);
+            let view = View::look_until_answered(&desk.worker, &delivery).await.ok().unwrap();
+            let Ending::GiveBack(wait, _) = again(&desk.worker, &delivery, &view) else {
+                panic!("it is given back")
+            };
+            assert!((from..=to).contains(&wait.as_secs_f64()), "{deliveries}: {wait:?}");
+        }
+    }
+
+    /// An undo is never given up, and holds no place for ever.
+    #[tokio::test(start_paused = true)]
+    async fn an_undo_whose_slots_cannot_be_read_waits_and_then_goes_back() {
+        let desk = Desk::of("charge-card");
+        let delivery = desk.delivery(desk.signal(), 1);
+        desk.log.kept().unread = 3;
+        assert!(View::look_until_answered(&desk.worker, &delivery).await.is_ok());
+        desk.log.kept().unread = u32::MAX;
+        let began = tokio::time::Instant::now();
+        let read = View::look_until_answered(&desk.worker, &delivery).await;
+        assert!(matches!(read, Err(Ending::GiveBack(_, Why::HeldLong))));
+        let (held, most) = (began.elapsed(), desk.worker.limits.hold_max);
+        assert!(held <= most && held > most / 2, "{held:?}");
+        let asked = desk.log.kept().asked.len();
+        assert!(asked < 2_000, "more and more seldom: {asked}");
+    }
 }

@@ -240,4 +240,48 @@ mod tests {
         assert_eq!(desk.says("cancel-refused").as_deref(), Some("trip.cancel-refused.v1"));
         assert_eq!(desk.log.kept().settled.last(), Some(&Settle::Ack));
     }
+
+    /// A wish that is asked for again is not in the log: what it comes of is the opening.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_wish_that_was_released_leads_to_names_the_opening() {
+        let desk = Desk::of("confirm-trip");
+        desk.opened();
+        let subject = FLOW.released("confirm-trip-cancel", &desk.saga);
+        let release = desk.log.store(&FLOW.parked_stream(), &subject, "{}".into());
+        let mut delivery = desk.delivery(release, 1);
+        delivery.released = Some(crate::pipeline::Released::by(&mut delivery.delivered));
+        cancel::handle(&desk.worker, delivery).await;
+        assert_eq!(desk.says("hotel").as_deref(), Some("hotel.refused.v1"));
+        let cause = desk.read("hotel", &desk.holds("hotel").unwrap()).cause;
+        assert_eq!(cause, desk.cause("asked"));
+    }
+
+    /// The saga has passed its pivot, and its client is told so.
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_behind_the_pivot_comes_too_late() {
+        let desk = Desk::of("confirm-trip");
+        desk.opened();
+        for worker in ["book-hotel", "charge-card"] {
+            desk.done(worker);
+        }
+        desk.event("pivot", ("buy-ticket", "trip.go.v1"), "card");
+        let asked = desk.bare("cancel", "");
+        cancel::handle(&desk.worker, desk.delivery(asked, 1)).await;
+        let refused = desk.holds("cancel-refused").unwrap();
+        assert_eq!(desk.read("cancel-refused", &refused).data, r#"{"reason":"too-late"}"#);
+        assert_eq!(desk.says("refused"), None, "and nothing turns");
+    }
+
+    /// Whoever refused a step may have died before it gave the signal.
+    #[tokio::test(start_paused = true)]
+    async fn a_walk_that_finds_a_refusal_gives_its_signal() {
+        let desk = Desk::of("confirm-trip");
+        let opened = desk.opened();
+        desk.refused("book-hotel");
+        deadline::handle(&desk.worker, desk.delivery(opened, 1), None).await;
+        let signal = desk.holds("refused").unwrap();
+        let signal = desk.read("refused", &signal).data.to_owned();
+        assert_eq!(signal, r#"{"step":"book-hotel","reason":"no","by":"book-hotel"}"#);
+        assert_eq!(desk.says("card"), None);
+    }
 }

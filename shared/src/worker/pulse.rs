@@ -334,4 +334,48 @@ mod tests {
         let ends = tokio::time::timeout(100 * EVERY, watchdog.unwrap().watch()).await;
         assert!(ends.is_ok());
     }
+
+    /// The broker says that nothing was delivered since, and yet a delivery came here again.
+    #[tokio::test(start_paused = true)]
+    async fn a_durable_from_which_something_comes_does_not_stand_still() {
+        let Watched { log, mut orders, troubles, watchdog, .. } = watched(|desk| {
+            desk.opened();
+            desk.done("book-hotel");
+        });
+        log.kept().durable = Some(state(1, 0));
+        orders.asks(true);
+        let mut watch = tokio::task::JoinSet::new();
+        watch.spawn(watchdog.unwrap().watch());
+        for _ in 0..60 {
+            orders.took_one();
+            tokio::time::sleep(EVERY / 10).await;
+        }
+        assert!(troubles.lines().is_empty(), "{:?}", troubles.lines());
+        assert!(orders.orders.try_recv().is_err());
+    }
+
+    /// A replica that starts has thousands to compare, and must not take hours, nor disturb others.
+    #[tokio::test(start_paused = true)]
+    async fn what_lies_behind_is_compared_fast_while_nothing_else_comes() {
+        for (busy, pages) in [(false, 18..30), (true, 4..9)] {
+            let Watched { log, orders, watchdog, .. } = watched(|desk| {
+                // Of no saga, so that nothing can come of them.
+                for stray in 0..12_000 {
+                    desk.log.store("TRIPS", &format!("trips.hotel.{stray}!"), "{}".into());
+                }
+            });
+            log.kept().durable = Some(state(12_000, 0));
+            let mut watch = tokio::task::JoinSet::new();
+            watch.spawn(watchdog.unwrap().watch());
+            for _ in 0..60 {
+                if busy {
+                    orders.took_one();
+                }
+                tokio::time::sleep(EVERY / 10).await;
+            }
+            let looks = log.kept().looks;
+            assert!(pages.contains(&looks), "{busy}: {looks}");
+            watch.shutdown().await;
+        }
+    }
 }

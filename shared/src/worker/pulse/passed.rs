@@ -238,9 +238,9 @@ mod tests {
         tokio::time::advance(HALF + Duration::from_millis(1)).await;
         assert_eq!(seen.look(&state).await, [(1, 1)]);
         assert_eq!(seen.look(&state).await, [], "it is being handled");
-        tokio::time::advance(HALF).await;
+        tokio::time::advance(2 * HALF - Duration::from_millis(1)).await;
         assert_eq!(seen.look(&state).await, [], "twice as long each time");
-        tokio::time::advance(5 * HALF).await;
+        tokio::time::advance(4 * HALF + Duration::from_millis(1)).await;
         assert_eq!(seen.look(&state).await, [(1, 2)], "it was given back, and nobody heard it");
         for _ in 3..20 {
             tokio::time::advance(2 * AGAIN_MOST).await;
@@ -261,6 +261,16 @@ mod tests {
         seen.desk.refused("charge-card");
         tokio::time::advance(2 * HALF).await;
         assert_eq!(seen.look(&state).await, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_needs_no_answer_is_not_suspected() {
+        let state = at(1, 0, 0);
+        let mut seen = Seen::new(&state);
+        seen.desk.refused("book-hotel");
+        assert_eq!(seen.look(&state).await, []);
+        assert!(seen.search.suspects.is_empty(), "a refusal is no trigger");
+        assert_eq!(seen.search.compared, [1]);
     }
 
     /// A worker has it, and tells the broker so.
@@ -296,8 +306,11 @@ mod tests {
         let mut seen = Seen::new(&state);
         seen.books(0..1);
         seen.desk.log.kept().lags = true;
-        assert_eq!(seen.look(&state).await, []);
-        assert!(seen.search.suspects.is_empty());
+        for _ in 0..3 {
+            assert_eq!(seen.look(&state).await, []);
+            assert!(seen.search.suspects.is_empty());
+            tokio::time::advance(HALF / 4).await;
+        }
         seen.desk.log.kept().lags = false;
         assert_eq!(seen.look(&state).await, []);
         assert_eq!(seen.search.suspects.len(), 1, "it is compared once it is shown");
@@ -308,6 +321,12 @@ mod tests {
         let state = at(1_100, 0, 0);
         let mut seen = Seen::new(&state);
         seen.books(0..1_100);
+        // A replica that lags shows nothing, for so long that it seems that there is nothing.
+        seen.desk.log.kept().lags = true;
+        assert_eq!(seen.look(&state).await, []);
+        tokio::time::advance(HALF).await;
+        assert_eq!(seen.look(&state).await, []);
+        seen.desk.log.kept().lags = false;
         assert!(seen.search.is_behind(&state));
         assert_eq!(seen.look(&state).await, []);
         assert_eq!((seen.search.suspects.len(), &seen.search.compared[..]), (PAGE, &[512][..]));
@@ -334,6 +353,7 @@ mod tests {
     async fn a_replica_begins_a_while_before_where_the_durable_is() {
         let seen = Seen::new(&at(LOOK_BACK + 7, 0, 0));
         assert_eq!(seen.search.compared, [7]);
+        assert!(!Seen::new(&at(100, 0, 0)).search.is_behind(&at(100, 0, 0)), "less than a page");
         assert_eq!(Seen::new(&at(LOOK_BACK + 7, 1, 5)).search.compared, [0]);
     }
 
@@ -355,5 +375,17 @@ mod tests {
         assert_eq!(seen.look(&state).await, []);
         tokio::time::advance(2 * HALF).await;
         assert_eq!(seen.look(&state).await, [(2, 1)]);
+    }
+
+    /// Where nothing of its subjects comes, a durable is past what others write all the same.
+    #[tokio::test(start_paused = true)]
+    async fn what_no_replica_shows_for_long_is_no_longer_asked_for() {
+        let state = at(50, 0, 0);
+        let mut seen = Seen::new(&state);
+        for _ in 0..3 {
+            assert_eq!(seen.look(&state).await, []);
+            tokio::time::advance(HALF).await;
+        }
+        assert_eq!(seen.search.compared, [50]);
     }
 }

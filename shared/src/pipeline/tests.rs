@@ -1,0 +1,440 @@
+//! One delivery from its start to its settlement, on a log in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance};
+
+use super::*;
+use crate::broker::{Published, Settle, Stored, StreamState, Unknown};
+use crate::event;
+use crate::event::runtime::Go;
+use crate::log::envelope::Outgoing;
+use crate::log::parked::Entry;
+use crate::process::shutdown::Stop;
+use crate::step::StepError;
+use crate::testing::desk::{
+    Booked, Charge, ChargeRefused, Charged, Desk, FLOW, LANDS_WITHIN, Opened, Ticket,
+};
+use crate::testing::memory::Memory;
+use std::sync::Mutex;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A desk with a booking that is to be charged for.
+fn booked() -> (Desk, Stored) {
+    let desk = Desk::of("charge-card");
+    desk.opened();
+    let booked = desk.done("book-hotel");
+    (desk, booked)
+}
+
+/// A desk with a charge for which a ticket is to be bought.
+fn charged() -> (Desk, Stored) {
+    let desk = Desk::of("buy-ticket");
+    desk.done("book-hotel");
+    let charged = desk.done("charge-card");
+    (desk, charged)
+}
+
+async fn charges(desk: &Desk, message: &Stored, deliveries: u64, step: Charge) -> Undoable<Charge> {
+    let part = Undoable(step);
+    handle(&desk.worker, &part, desk.delivery(message.clone(), deliveries)).await;
+    part
+}
+
+async fn buys(desk: &Desk, message: &Stored) -> Settling<Ticket> {
+    let part = Settling(Ticket::default());
+    handle(&desk.worker, &part, desk.delivery(message.clone(), 1)).await;
+    part
+}
+
+fn settled(desk: &Desk) -> Vec<Settle> {
+    std::mem::take(&mut desk.log.kept().settled)
+}
+
+/// Why messages were set aside.
+fn parked(desk: &Desk) -> Vec<String> {
+    let parked = desk.log.messages(&FLOW.parked_stream());
+    let read = |stored: &Stored| serde_json::from_slice::<Entry>(&stored.payload).unwrap();
+    parked.iter().map(|stored| read(stored).parked.reason).collect()
+}
+
+/// Writes into a slot while a step is at work, as another process does.
+fn meanwhile(desk: &Desk, slot: &'static str, event: (&'static str, &'static str)) -> Writes {
+    let (log, saga) = (desk.log.clone(), desk.saga.clone());
+    Box::new(move || write(&log, &saga, slot, event))
+}
+
+type Writes = Box<dyn Fn() + Send + Sync>;
+
+fn write(
+    log: &Arc<Memory>,
+    saga: &crate::SagaId,
+    slot: &'static str,
+    (source, event_type): (&'static str, &'static str),
+) {
+    let occasion = crate::log::envelope::Occasion {
+        cause: None,
+        traceparent: None,
+        time: log.now(),
+        seal: None,
+        work: None,
+    };
+    let data = event::data(&Charged { reason: "other".to_owned() });
+    let event = (event_type, &*data);
+    let event = Outgoing::new(&FLOW, FLOW.slot(slot, saga), source, event, &occasion);
+    if log.newest(FLOW.stream, event.slot.subject()).is_none() {
+        log.store(FLOW.stream, event.slot.subject(), event.payload);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_booking_is_charged_for_recorded_and_settled() {
+    let (desk, booked) = booked();
+    let part = charges(&desk, &booked, 1, Charge::default()).await;
+    assert_eq!(part.0.calls.made(), ["run"]);
+    assert_eq!(desk.says("card").as_deref(), Some("card.charged.v1"));
+    assert_eq!(settled(&desk), [Settle::Ack]);
+    assert_eq!(desk.says("refused"), None);
+    let asks_the_bucket = desk.log.kept().asked.iter().any(|key| key.starts_with("charge-card."));
+    assert!(!asks_the_bucket, "a first delivery has no earlier one");
+    let part = charges(&desk, &booked, 2, Charge::default()).await;
+    assert_eq!(part.0.calls.made(), [""; 0], "it is charged already");
+    assert_eq!(settled(&desk), [Settle::Ack]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_charged_for_a_booking_of_no_saga() {
+    let desk = Desk::of("charge-card");
+    let booked = desk.done("book-hotel");
+    advance(desk.worker.limits.cause_wait).await;
+    let part = charges(&desk, &booked, 2, Charge::default()).await;
+    assert_eq!(part.0.calls.made(), [""; 0]);
+    assert_eq!(parked(&desk), ["no-cause"]);
+}
+
+/// The second look at a message that waited for its bank, or failed there, comes before the call.
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_saga_turned_while_it_waited_is_not_charged() {
+    let (desk, booked) = booked();
+    let bank = crate::breaker::gate::Limiter::new(
+        "bank",
+        "me",
+        crate::breaker::Settings { concurrency: 1, ..crate::breaker::Settings::default() },
+        Instant::now(),
+    );
+    bank.seen(crate::breaker::fleet::Entry::default(), 0);
+    let gate = crate::breaker::gate::Gate::new(0, false, vec![bank.clone()]);
+    let mut beside = JoinSet::new();
+    beside.spawn(async move {
+        loop {
+            bank.turn().await;
+        }
+    });
+    let busy = gate.permit(gate.pulled(99)).await;
+    let crate::breaker::gate::Admission::Call(busy) = busy else { panic!("it may call") };
+    let turn = meanwhile(&desk, "card", ("confirm-trip", "card.refused.v1"));
+    beside.spawn(async move {
+        tokio::time::sleep(10 * SECOND).await;
+        turn();
+        busy.finish(crate::breaker::class::Class::Answered);
+    });
+    let mut delivery = desk.delivery(booked, 1);
+    delivery.turn = Turn::of(&gate, 2);
+    let part = Undoable(Charge::default());
+    handle(&desk.worker, &part, delivery).await;
+    assert_eq!(part.0.calls.made(), [""; 0]);
+    assert_eq!(settled(&desk), [Settle::Ack]);
+    assert_eq!(desk.says("refused").as_deref(), Some(FLOW.turns.event));
+}
+
+/// Before the ticket is bought, the saga passes its pivot; behind a stop it never does.
+#[tokio::test(start_paused = true)]
+async fn a_ticket_is_bought_behind_go_and_never_behind_a_stop() {
+    let (desk, charge) = charged();
+    let part = buys(&desk, &charge).await;
+    assert_eq!(part.0.calls.made(), ["run"]);
+    assert_eq!(desk.says("pivot").as_deref(), Some("trip.go.v1"));
+    let (desk, charge) = charged();
+    desk.event("pivot", ("confirm-trip", "trip.stop.v1"), "card");
+    let part = buys(&desk, &charge).await;
+    assert_eq!(part.0.calls.made(), [""; 0]);
+    assert_eq!(desk.says("refused").as_deref(), Some(FLOW.turns.event));
+    assert_eq!(settled(&desk), [Settle::Ack]);
+    let (desk, charge) = charged();
+    desk.event("pivot", ("charge-card", "trip.go.v1"), "card");
+    let part = buys(&desk, &charge).await;
+    assert_eq!(part.0.calls.made(), [""; 0]);
+    assert_eq!(parked(&desk), ["wrong-source"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_turns_the_saga_around() {
+    let (desk, booked) = booked();
+    let refuses = || {
+        let long = "ä".repeat(200);
+        let answer = Ok(Outcome::Refused(ChargeRefused { reason: long }));
+        Charge { answers: Mutex::new([answer].into()), ..Charge::default() }
+    };
+    charges(&desk, &booked, 1, refuses()).await;
+    assert_eq!(desk.says("card").as_deref(), Some("card.refused.v1"));
+    let signal = desk.holds("refused").unwrap();
+    let said: crate::event::runtime::Signal =
+        serde_json::from_str(desk.read("refused", &signal).data).unwrap();
+    assert_eq!((&*said.step, &*said.by), ("charge-card", "charge-card"));
+    assert_eq!(said.reason, "ä".repeat(128), "a long reason is cut");
+    assert_eq!(settled(&desk), [Settle::Ack]);
+}
+
+/// The money is back although the slot never said that it was taken.
+#[tokio::test(start_paused = true)]
+async fn a_charge_whose_slot_says_no_meanwhile_is_taken_back() {
+    let (desk, booked) = booked();
+    let refusal = meanwhile(&desk, "card", ("confirm-trip", "card.refused.v1"));
+    let mut step = Charge::default();
+    step.calls.meanwhile = Some(refusal);
+    let part = charges(&desk, &booked, 1, step).await;
+    assert_eq!(part.0.calls.made(), ["run", "undo what is recorded"]);
+    assert_eq!(desk.says("refused").as_deref(), Some(FLOW.turns.event));
+    assert_eq!(settled(&desk), [Settle::Ack]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_whose_slot_says_no_meanwhile_is_reported() {
+    let (desk, charge) = charged();
+    let mut step = Ticket::default();
+    step.calls.meanwhile = Some(meanwhile(&desk, "ticket", ("buy-ticket", "ticket.refused.v1")));
+    handle(&desk.worker, &Settling(step), desk.delivery(charge, 1)).await;
+    assert_eq!(parked(&desk), ["orphan-effect"]);
+    assert_eq!(desk.says("refused").as_deref(), Some(FLOW.turns.event), "and the saga turns");
+}
+
+/// Two replicas made one charge, or two: what they recorded tells which.
+#[tokio::test(start_paused = true)]
+async fn a_second_effect_is_reported_and_the_same_one_is_not() {
+    for (ours, reasons) in [("other", &[][..]), ("no", &["orphan-effect"][..])] {
+        let (desk, booked) = booked();
+        let mut step = Charge::default();
+        let answer = Ok(Outcome::Done(Charged { reason: ours.to_owned() }));
+        step.answers.lock().unwrap().push_back(answer);
+        step.calls.meanwhile = Some(meanwhile(&desk, "card", ("charge-card", "card.charged.v1")));
+        charges(&desk, &booked, 1, step).await;
+        assert_eq!(parked(&desk), reasons, "{ours}");
+    }
+}
+
+/// Somebody may have taken the payment back at the bank itself; then nothing decides the slot.
+#[tokio::test(start_paused = true)]
+async fn a_run_behind_a_fence_waits_for_its_slot_and_is_parked_in_the_end() {
+    let superseded = || {
+        let answers = Mutex::new([Err(StepError::Superseded)].into());
+        Charge { answers, ..Charge::default() }
+    };
+    let (desk, message) = booked();
+    let began = Instant::now();
+    charges(&desk, &message, 1, superseded()).await;
+    assert_eq!(parked(&desk), ["fenced-off"]);
+    assert!(began.elapsed() > 10 * SECOND, "longer than an old leader does not know");
+    let (desk, message) = booked();
+    let mut step = superseded();
+    step.calls.meanwhile = Some(meanwhile(&desk, "card", ("confirm-trip", "card.refused.v1")));
+    charges(&desk, &message, 1, step).await;
+    assert_eq!(parked(&desk), [""; 0]);
+    assert_eq!(settled(&desk), [Settle::Ack]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_runs_on_what_the_step_before_did_and_on_nothing_else() {
+    let desk = Desk::of("charge-card");
+    desk.opened();
+    let refused = desk.refused("book-hotel");
+    let part = charges(&desk, &refused, 1, Charge::default()).await;
+    assert_eq!((part.0.calls.made(), settled(&desk)), (vec![], vec![Settle::Ack]));
+    assert_eq!(parked(&desk), [""; 0], "a refusal is no trigger, and nothing is wrong with it");
+    let desk = Desk::of("charge-card");
+    desk.opened();
+    let forged = desk.event("hotel", ("client", "hotel.booked.v1"), "asked");
+    let part = charges(&desk, &forged, 1, Charge::default()).await;
+    assert_eq!(part.0.calls.made(), [""; 0]);
+    assert_eq!(parked(&desk), ["wrong-source"]);
+    let desk = Desk::of("charge-card");
+    desk.opened();
+    let newer = desk.event("hotel", ("other", "hotel.booked.v2"), "asked");
+    charges(&desk, &newer, 1, Charge::default()).await;
+    assert_eq!(parked(&desk), ["unknown-version"], "a later worker may know it");
+}
+
+/// Everything after it repeats what it opens with.
+#[tokio::test(start_paused = true)]
+async fn an_opening_has_at_most_32_kb() {
+    let desk = Desk::of("book-hotel");
+    let fits = |bytes: usize| {
+        let pad = "x".repeat(bytes - r#"{"reason":""}"#.len());
+        let opening = desk.bare("asked", format!(r#"{{"reason":"{pad}"}}"#));
+        match decode::<Opened>(&desk.worker, &desk.delivery(opening, 1)) {
+            Ok(_) => true,
+            Err(Ending::Park(bad)) => {
+                assert_eq!(bad.reason.code(), "too-large");
+                false
+            }
+            Err(_) => panic!("it is parked"),
+        }
+    };
+    assert!(fits(100) && fits(32 * 1024) && !fits(32 * 1024 + 1));
+    // What a worker writes may be longer.
+    let (desk, _) = booked();
+    let pad = "x".repeat(40_000);
+    let long = format!(
+        r#"{{"specversion":"1.0","id":"1","type":"hotel.booked.v1","source":"book-hotel",
+            "data":{{"reason":"{pad}"}}}}"#
+    );
+    let long = desk.bare("hotel", long);
+    assert!(decode::<Booked>(&desk.worker, &desk.delivery(long, 1)).is_ok());
+}
+
+fn release(desk: &Desk, body: &'static str) -> Delivery {
+    let subject = FLOW.released(desk.worker.name(), &desk.saga);
+    let message = desk.log.store(&FLOW.parked_stream(), &subject, body.into());
+    let mut delivery = desk.delivery(message, 1);
+    delivery.released = Some(Released::by(&mut delivery.delivered));
+    delivery
+}
+
+/// A release names a message; which one, the log says.
+#[tokio::test(start_paused = true)]
+async fn a_release_runs_the_message_that_the_log_holds() {
+    let (desk, _) = booked();
+    let part = Undoable(Charge::default());
+    handle_released(&desk.worker, &part, release(&desk, "{}")).await;
+    assert_eq!(part.0.calls.made(), ["run"]);
+    assert_eq!(settled(&desk), [Settle::Ack]);
+    let desk = Desk::of("charge-card");
+    let nothing = release(&desk, "{}");
+    let again = release(&desk, "{}");
+    handle_released(&desk.worker, &part, nothing).await;
+    assert!(matches!(settled(&desk)[..], [Settle::Retry(_)]), "an old leader may not have it");
+    advance(30 * SECOND).await;
+    handle_released(&desk.worker, &part, again).await;
+    assert_eq!(settled(&desk), [Settle::Ack], "there is none");
+    assert_eq!(part.0.calls.made(), ["run"]);
+}
+
+/// A parked message is released and parked again under the name that brings it to its step.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_fails_again_is_parked_as_its_step_and_names_the_release() {
+    let (desk, _) = booked();
+    let answer = Err(StepError::BadMessage("no".to_owned()));
+    let step = Charge { answers: Mutex::new([answer].into()), ..Charge::default() };
+    let mut delivery = release(&desk, "{}");
+    delivery.durable = "charge-card-released".to_owned();
+    assert_eq!(delivery.number(), 1, "its place among the releases, not in the log");
+    handle_released(&desk.worker, &Undoable(step), delivery).await;
+    let parked = desk.log.messages(&FLOW.parked_stream()).pop().unwrap();
+    assert_eq!(parked.subject, "parked.trips.charge-card.T1");
+    let entry: Entry = serde_json::from_slice(&parked.payload).unwrap();
+    assert_eq!((entry.parked.released, entry.parked.sequence), (Some(1), 2));
+    let (desk, booked) = self::booked();
+    let mut delivery = desk.delivery(booked, 1);
+    delivery.durable = "other".to_owned();
+    assert_eq!(delivery.number(), 2);
+    let bad = crate::BadData::new(crate::Reason::BadMessage, "", "no");
+    delivery.end(&desk.worker, Ending::Park(bad)).await;
+    let parked = desk.log.messages(&FLOW.parked_stream()).pop().unwrap();
+    assert_eq!(parked.subject, "parked.trips.other.T1");
+}
+
+/// Its step is only asked what it did, and not before an earlier call can no longer land.
+#[tokio::test(start_paused = true)]
+async fn a_discard_behind_the_pivot_asks_and_buys_nothing() {
+    let (desk, _) = charged();
+    desk.event("pivot", ("buy-ticket", "trip.go.v1"), "card");
+    let part = Settling(Ticket::default());
+    let (early, late) = (release(&desk, REFUSE), release(&desk, REFUSE));
+    handle_released(&desk.worker, &part, early).await;
+    assert_eq!(part.0.calls.made(), [""; 0], "a call may still land");
+    assert_eq!(settled(&desk), [Settle::Retry(LANDS_WITHIN)]);
+    advance(LANDS_WITHIN).await;
+    handle_released(&desk.worker, &part, late).await;
+    assert_eq!(part.0.calls.made(), ["settle"]);
+    assert_eq!(desk.says("ticket").as_deref(), Some("ticket.refused.v1"));
+    assert_eq!(settled(&desk), [Settle::Ack]);
+    let (desk, _) = charged();
+    let part = Settling(Ticket::default());
+    handle_released(&desk.worker, &part, release(&desk, "{}")).await;
+    assert_eq!(part.0.calls.made(), ["run"], "a retry buys");
+}
+
+const REFUSE: &str = r#"{"verdict":"refuse"}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_discard_before_the_pivot_is_left_to_the_cancellation() {
+    let (desk, _) = charged();
+    let part = Settling(Ticket::default());
+    let (early, late) = (release(&desk, REFUSE), release(&desk, REFUSE));
+    handle_released(&desk.worker, &part, early).await;
+    assert!(matches!(settled(&desk)[..], [Settle::Retry(wait)] if wait < LANDS_WITHIN));
+    advance(30 * SECOND).await;
+    handle_released(&desk.worker, &part, late).await;
+    assert_eq!(settled(&desk), [Settle::Ack]);
+    assert_eq!((part.0.calls.made(), desk.says("pivot")), (vec![], None));
+    let unknown = release(&desk, r#"{"verdict":"other"}"#);
+    handle_released(&desk.worker, &part, unknown).await;
+    assert_eq!(part.0.calls.made(), [""; 0], "a later tool may say so");
+    let last = desk.log.messages(&FLOW.parked_stream()).pop().unwrap();
+    assert!(last.subject.starts_with("parked."), "{}", last.subject);
+}
+
+fn go(desk: &Desk) -> Outgoing {
+    let occasion = desk.worker.occasion(desk.cause("hotel").unwrap(), None);
+    let slot = desk.worker.slot("pivot", &desk.saga);
+    Outgoing::new(&FLOW, slot, "buy-ticket", ("trip.go.v1", &event::data(&Go {})), &occasion)
+}
+
+/// Another stream of the same name would accept every write as if nothing had ever happened.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_stored_before_its_cause_stops_the_worker() {
+    for (after, halts) in [(1, false), (2, true), (3, true)] {
+        let (desk, _) = charged();
+        desk.log.kept().answers.push_back(Published::Stored { sequence: 2 });
+        let event = go(&desk);
+        let written = tokio::time::timeout(60 * SECOND, write_once(&desk.worker, &event, after));
+        assert_eq!(written.await.is_err(), halts, "{after}");
+        let stops = tokio::time::timeout(SECOND, desk.worker.shutdown.clone().asked()).await;
+        assert_eq!(matches!(stops, Ok(Stop::Halt(_))), halts, "{after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_asked_for_again_of_the_same_log_alone_and_not_too_often() {
+    let lost = || Published::Unknown(Unknown::NoAnswer("lost".to_owned()));
+    let state = |desk: &Desk, created| StreamState {
+        incarnation: crate::broker::Incarnation { created, ..desk.worker.incarnations[0].clone() },
+        server_time: created,
+        last_sequence: 1,
+        bytes: 0,
+        max_bytes: None,
+    };
+    let (desk, _) = charged();
+    let same = state(&desk, desk.log.now());
+    desk.log.kept().state = Some(same);
+    desk.log.kept().answers.extend((0..20).map(|_| lost()));
+    let written = write_once(&desk.worker, &go(&desk), 2).await;
+    assert!(matches!(written, Ok(Resolved::Written)));
+    let published = desk.log.kept().published.clone();
+    assert_eq!(published.len(), 21);
+    let waits: Vec<_> =
+        published.windows(2).map(|two| (two[1] - two[0]).get_milliseconds()).collect();
+    assert!(waits.iter().all(|wait| *wait > 0), "{waits:?}");
+    let took = published[20].duration_since(published[0]);
+    assert!(took > jiff::SignedDuration::from_secs(10), "it waits longer each time: {took:?}");
+    let (desk, _) = charged();
+    let other = state(&desk, desk.log.now() + jiff::SignedDuration::from_secs(1));
+    desk.log.kept().state = Some(other);
+    desk.log.kept().answers.push_back(lost());
+    let event = go(&desk);
+    let written = tokio::time::timeout(60 * SECOND, write_once(&desk.worker, &event, 2)).await;
+    assert!(written.is_err(), "it stops");
+    assert_eq!(desk.holds("pivot"), None, "and nothing is written into the other log");
+}
