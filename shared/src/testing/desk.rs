@@ -20,7 +20,7 @@ use crate::log::lookup::{answer_all, lookup};
 use crate::pipeline::{Delivery, Held, Limits, Turn, Worker};
 use crate::process::shutdown::shutdown;
 use crate::step::{Evidence, Outcome, Settle, Step, StepContext, StepError, Undo};
-use crate::{KeyNamespace, SagaId};
+use crate::{KeyNamespace, SagaId, telemetry};
 
 pub(crate) static FLOW: Flow = Flow {
     saga: "trip",
@@ -72,11 +72,12 @@ impl Desk {
         let (stopper, shutdown) = shutdown();
         let second = Duration::from_secs(1);
         let incarnation = Incarnation { stream: FLOW.stream.to_owned(), created: log.now() };
+        let row = FLOW.row(worker).unwrap();
         let worker = Worker {
             broker: log.clone(),
             flow: &FLOW,
             lookup,
-            row: FLOW.row(worker).unwrap(),
+            row,
             clock: Clock::new(Asked::now(), log.now()),
             incarnations: vec![incarnation],
             keys: KeyNamespace::FIRST,
@@ -90,6 +91,7 @@ impl Desk {
             },
             runs: RwLock::default(),
             held: Held::default(),
+            done: telemetry::done(row.worker),
             stopper,
             shutdown,
         };
