@@ -1,6 +1,9 @@
 //! One delivery from its start to its settlement, on a log in memory.
 
-use std::sync::Arc;
+mod released;
+mod write;
+
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -18,7 +21,6 @@ use crate::testing::desk::{
     Booked, Charge, ChargeRefused, Charged, Desk, FLOW, LANDS_WITHIN, Opened, Ticket,
 };
 use crate::testing::memory::Memory;
-use std::sync::Mutex;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -64,12 +66,12 @@ fn parked(desk: &Desk) -> Vec<String> {
 /// Writes into a slot while a step is at work, as another process does.
 fn meanwhile(desk: &Desk, slot: &'static str, event: (&'static str, &'static str)) -> Writes {
     let (log, saga) = (desk.log.clone(), desk.saga.clone());
-    Box::new(move || write(&log, &saga, slot, event))
+    Box::new(move || write_other(&log, &saga, slot, event))
 }
 
 type Writes = Box<dyn Fn() + Send + Sync>;
 
-fn write(
+fn write_other(
     log: &Arc<Memory>,
     saga: &crate::SagaId,
     slot: &'static str,
@@ -292,149 +294,4 @@ async fn an_opening_has_at_most_32_kb() {
     );
     let long = desk.bare("hotel", long);
     assert!(decode::<Booked>(&desk.worker, &desk.delivery(long, 1)).is_ok());
-}
-
-fn release(desk: &Desk, body: &'static str) -> Delivery {
-    let subject = FLOW.released(desk.worker.name(), &desk.saga);
-    let message = desk.log.store(&FLOW.parked_stream(), &subject, body.into());
-    let mut delivery = desk.delivery(message, 1);
-    delivery.released = Some(Released::by(&mut delivery.delivered));
-    delivery
-}
-
-/// A release names a message; which one, the log says.
-#[tokio::test(start_paused = true)]
-async fn a_release_runs_the_message_that_the_log_holds() {
-    let (desk, _) = booked();
-    let part = Undoable(Charge::default());
-    handle_released(&desk.worker, &part, release(&desk, "{}")).await;
-    assert_eq!(part.0.calls.made(), ["run"]);
-    assert_eq!(settled(&desk), [Settle::Ack]);
-    let desk = Desk::of("charge-card");
-    let nothing = release(&desk, "{}");
-    let again = release(&desk, "{}");
-    handle_released(&desk.worker, &part, nothing).await;
-    assert!(matches!(settled(&desk)[..], [Settle::Retry(_)]), "an old leader may not have it");
-    advance(30 * SECOND).await;
-    handle_released(&desk.worker, &part, again).await;
-    assert_eq!(settled(&desk), [Settle::Ack], "there is none");
-    assert_eq!(part.0.calls.made(), ["run"]);
-}
-
-/// A parked message is released and parked again under the name that brings it to its step.
-#[tokio::test(start_paused = true)]
-async fn a_release_that_fails_again_is_parked_as_its_step_and_names_the_release() {
-    let (desk, _) = booked();
-    let answer = Err(StepError::BadMessage("no".to_owned()));
-    let step = Charge { answers: Mutex::new([answer].into()), ..Charge::default() };
-    let mut delivery = release(&desk, "{}");
-    delivery.durable = "charge-card-released".to_owned();
-    assert_eq!(delivery.number(), 1, "its place among the releases, not in the log");
-    handle_released(&desk.worker, &Undoable(step), delivery).await;
-    let parked = desk.log.messages(&FLOW.parked_stream()).pop().unwrap();
-    assert_eq!(parked.subject, "parked.trips.charge-card.T1");
-    let entry: Entry = serde_json::from_slice(&parked.payload).unwrap();
-    assert_eq!((entry.parked.released, entry.parked.sequence), (Some(1), 2));
-    let (desk, booked) = self::booked();
-    let mut delivery = desk.delivery(booked, 1);
-    delivery.durable = "other".to_owned();
-    assert_eq!(delivery.number(), 2);
-    let bad = crate::BadData::new(crate::Reason::BadMessage, "", "no");
-    delivery.end(&desk.worker, Ending::Park(bad)).await;
-    let parked = desk.log.messages(&FLOW.parked_stream()).pop().unwrap();
-    assert_eq!(parked.subject, "parked.trips.other.T1");
-}
-
-/// Its step is only asked what it did, and not before an earlier call can no longer land.
-#[tokio::test(start_paused = true)]
-async fn a_discard_behind_the_pivot_asks_and_buys_nothing() {
-    let (desk, _) = charged();
-    desk.event("pivot", ("buy-ticket", "trip.go.v1"), "card");
-    let part = Settling(Ticket::default());
-    let (early, late) = (release(&desk, REFUSE), release(&desk, REFUSE));
-    handle_released(&desk.worker, &part, early).await;
-    assert_eq!(part.0.calls.made(), [""; 0], "a call may still land");
-    assert_eq!(settled(&desk), [Settle::Retry(LANDS_WITHIN)]);
-    advance(LANDS_WITHIN).await;
-    handle_released(&desk.worker, &part, late).await;
-    assert_eq!(part.0.calls.made(), ["settle"]);
-    assert_eq!(desk.says("ticket").as_deref(), Some("ticket.refused.v1"));
-    assert_eq!(settled(&desk), [Settle::Ack]);
-    let (desk, _) = charged();
-    let part = Settling(Ticket::default());
-    handle_released(&desk.worker, &part, release(&desk, "{}")).await;
-    assert_eq!(part.0.calls.made(), ["run"], "a retry buys");
-}
-
-const REFUSE: &str = r#"{"verdict":"refuse"}"#;
-
-#[tokio::test(start_paused = true)]
-async fn a_discard_before_the_pivot_is_left_to_the_cancellation() {
-    let (desk, _) = charged();
-    let part = Settling(Ticket::default());
-    let (early, late) = (release(&desk, REFUSE), release(&desk, REFUSE));
-    handle_released(&desk.worker, &part, early).await;
-    assert!(matches!(settled(&desk)[..], [Settle::Retry(wait)] if wait < LANDS_WITHIN));
-    advance(30 * SECOND).await;
-    handle_released(&desk.worker, &part, late).await;
-    assert_eq!(settled(&desk), [Settle::Ack]);
-    assert_eq!((part.0.calls.made(), desk.says("pivot")), (vec![], None));
-    let unknown = release(&desk, r#"{"verdict":"other"}"#);
-    handle_released(&desk.worker, &part, unknown).await;
-    assert_eq!(part.0.calls.made(), [""; 0], "a later tool may say so");
-    let last = desk.log.messages(&FLOW.parked_stream()).pop().unwrap();
-    assert!(last.subject.starts_with("parked."), "{}", last.subject);
-}
-
-fn go(desk: &Desk) -> Outgoing {
-    let occasion = desk.worker.occasion(desk.cause("hotel").unwrap(), None);
-    let slot = desk.worker.slot("pivot", &desk.saga);
-    Outgoing::new(&FLOW, slot, "buy-ticket", ("trip.go.v1", &event::data(&Go {})), &occasion)
-}
-
-/// Another stream of the same name would accept every write as if nothing had ever happened.
-#[tokio::test(start_paused = true)]
-async fn an_event_that_is_stored_before_its_cause_stops_the_worker() {
-    for (after, halts) in [(1, false), (2, true), (3, true)] {
-        let (desk, _) = charged();
-        desk.log.kept().answers.push_back(Published::Stored { sequence: 2 });
-        let event = go(&desk);
-        let written = tokio::time::timeout(60 * SECOND, write_once(&desk.worker, &event, after));
-        assert_eq!(written.await.is_err(), halts, "{after}");
-        let stops = tokio::time::timeout(SECOND, desk.worker.shutdown.clone().asked()).await;
-        assert_eq!(matches!(stops, Ok(Stop::Halt(_))), halts, "{after}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lost_answer_is_asked_for_again_of_the_same_log_alone_and_not_too_often() {
-    let lost = || Published::Unknown(Unknown::NoAnswer("lost".to_owned()));
-    let state = |desk: &Desk, created| StreamState {
-        incarnation: crate::broker::Incarnation { created, ..desk.worker.incarnations[0].clone() },
-        server_time: created,
-        last_sequence: 1,
-        bytes: 0,
-        max_bytes: None,
-    };
-    let (desk, _) = charged();
-    let same = state(&desk, desk.log.now());
-    desk.log.kept().state = Some(same);
-    desk.log.kept().answers.extend((0..20).map(|_| lost()));
-    let written = write_once(&desk.worker, &go(&desk), 2).await;
-    assert!(matches!(written, Ok(Resolved::Written)));
-    let published = desk.log.kept().published.clone();
-    assert_eq!(published.len(), 21);
-    let waits: Vec<_> =
-        published.windows(2).map(|two| (two[1] - two[0]).get_milliseconds()).collect();
-    assert!(waits.iter().all(|wait| *wait > 0), "{waits:?}");
-    let took = published[20].duration_since(published[0]);
-    assert!(took > jiff::SignedDuration::from_secs(10), "it waits longer each time: {took:?}");
-    let (desk, _) = charged();
-    let other = state(&desk, desk.log.now() + jiff::SignedDuration::from_secs(1));
-    desk.log.kept().state = Some(other);
-    desk.log.kept().answers.push_back(lost());
-    let event = go(&desk);
-    let written = tokio::time::timeout(60 * SECOND, write_once(&desk.worker, &event, 2)).await;
-    assert!(written.is_err(), "it stops");
-    assert_eq!(desk.holds("pivot"), None, "and nothing is written into the other log");
 }

@@ -1,11 +1,12 @@
 //! One worker of a trip, on a log in memory: what it makes of a message, without a server.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+mod steps;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::to_raw_value;
 use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
@@ -19,8 +20,9 @@ use crate::log::envelope::{CLIENT, Cause, Envelope, Occasion, Outgoing};
 use crate::log::lookup::{answer_all, lookup};
 use crate::pipeline::{Delivery, Held, Limits, Turn, Worker};
 use crate::process::shutdown::shutdown;
-use crate::step::{Evidence, Outcome, Settle, Step, StepContext, StepError, Undo};
 use crate::{KeyNamespace, SagaId, telemetry};
+
+pub(crate) use steps::*;
 
 pub(crate) static FLOW: Flow = Flow {
     saga: "trip",
@@ -197,129 +199,4 @@ impl Desk {
 #[derive(Serialize)]
 struct Said {
     reason: &'static str,
-}
-
-macro_rules! events {
-    ($($name:ident = $type:literal),+) => {$(
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        pub(crate) struct $name {
-            pub(crate) reason: String,
-        }
-        crate::event!($name = $type);
-    )+};
-}
-
-events!(
-    Opened = "trip.asked.v1",
-    Booked = "hotel.booked.v1",
-    Charged = "card.charged.v1",
-    ChargeRefused = "card.refused.v1",
-    Refunded = "card.refunded.v1",
-    Bought = "ticket.bought.v1",
-    TicketRefused = "ticket.refused.v1"
-);
-crate::refusal!(ChargeRefused, TicketRefused);
-
-/// What a step was asked, and what happens while it is at work.
-#[derive(Default)]
-pub(crate) struct Calls {
-    pub(crate) made: Mutex<Vec<&'static str>>,
-    pub(crate) meanwhile: Option<Box<dyn Fn() + Send + Sync>>,
-}
-
-impl Calls {
-    fn make(&self, what: &'static str) {
-        self.made.lock().unwrap().push(what);
-        self.meanwhile.iter().for_each(|happens| happens());
-    }
-
-    pub(crate) fn made(&self) -> Vec<&'static str> {
-        self.made.lock().unwrap().clone()
-    }
-}
-
-/// What a step says; the last answer again and again.
-type Answers<T> = Mutex<VecDeque<Result<T, StepError>>>;
-
-/// Charges the card, unless its test says otherwise.
-#[derive(Default)]
-pub(crate) struct Charge {
-    pub(crate) calls: Calls,
-    pub(crate) answers: Answers<Outcome<Charged, ChargeRefused>>,
-}
-
-/// Buys the ticket; asked what it did, it says that it did nothing.
-#[derive(Default)]
-pub(crate) struct Ticket {
-    pub(crate) calls: Calls,
-}
-
-pub(crate) const LANDS_WITHIN: Duration = Duration::from_secs(60);
-
-impl Step for Charge {
-    type On = Booked;
-    type Done = Charged;
-    type Refused = ChargeRefused;
-
-    async fn run(
-        &self,
-        _: &Booked,
-        _: &StepContext,
-    ) -> Result<Outcome<Charged, ChargeRefused>, StepError> {
-        self.calls.make("run");
-        let done = Outcome::Done(Charged { reason: "no".to_owned() });
-        self.answers.lock().unwrap().pop_front().unwrap_or(Ok(done))
-    }
-}
-
-impl Undo for Charge {
-    type Undone = Refunded;
-
-    async fn undo(
-        &self,
-        _: &Booked,
-        evidence: Evidence<&Charged>,
-        _: &StepContext,
-    ) -> Result<Refunded, StepError> {
-        let knows = match evidence {
-            Evidence::Recorded(_) => "undo what is recorded",
-            Evidence::Unknown => "undo what may be",
-        };
-        self.calls.make(knows);
-        Ok(Refunded { reason: knows.to_owned() })
-    }
-
-    fn never_ran() -> Refunded {
-        Refunded { reason: "never ran".to_owned() }
-    }
-}
-
-impl Step for Ticket {
-    type On = Charged;
-    type Done = Bought;
-    type Refused = TicketRefused;
-
-    async fn run(
-        &self,
-        _: &Charged,
-        _: &StepContext,
-    ) -> Result<Outcome<Bought, TicketRefused>, StepError> {
-        self.calls.make("run");
-        Ok(Outcome::Done(Bought { reason: String::new() }))
-    }
-}
-
-impl Settle for Ticket {
-    fn lands_within(&self) -> Duration {
-        LANDS_WITHIN
-    }
-
-    async fn settle(
-        &self,
-        _: &Charged,
-        _: &StepContext,
-    ) -> Result<Outcome<Bought, TicketRefused>, StepError> {
-        self.calls.make("settle");
-        Ok(Outcome::Refused(TicketRefused { reason: "nothing".to_owned() }))
-    }
 }
