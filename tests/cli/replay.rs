@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn command(folder: &Path, line: &str, gateway: &str) -> Command {
     command
         .env_clear()
         .env("TMPDIR", folder)
-        .env("QUADRILLE_NATS_SERVER", nats_server())
+        .env("QUADRILLE_CACHE", cache(folder))
         .env("QUADRILLE_FLOW__ORDER__STREAM", "SHOP")
         .env("QUADRILLE_FLOW__ORDER__PREFIX", "eu.shop")
         .env("QUADRILLE_CHARGE_CUSTOMER__URL", gateway)
@@ -32,9 +32,16 @@ fn command(folder: &Path, line: &str, gateway: &str) -> Command {
     command
 }
 
-fn nats_server() -> String {
-    let found = harness::binaries::nats_server();
-    found.expect("the tests start one too").display().to_string()
+/// A folder that has the server where `ops/dev` puts the one that it fetches.
+fn cache(folder: &Path) -> PathBuf {
+    let found = harness::binaries::nats_server().expect("the tests start one too");
+    let (cache, found) = (folder.join("cache"), found.canonicalize().expect("it is there"));
+    let server = cache.join("nats-server/2.15.1/bin/nats-server");
+    fs::create_dir_all(server.parent().expect("a folder")).expect("it can be made");
+    if !server.exists() {
+        std::os::unix::fs::symlink(found, server).expect("it can be linked");
+    }
+    cache
 }
 
 async fn replay(folder: &Path, line: &str, gateway: &str) -> Said {

@@ -26,7 +26,8 @@ use quadrille_tool::Tool;
 use schemas::order_fulfilment::FLOW;
 use schemas::stock::STREAM as STOCK;
 
-use crate::recorded::{Read, Recorded, ServerArgs};
+use crate::dev::ServerArgs;
+use crate::recorded::{Read, Recorded};
 use ledger::Effect;
 use part::Part;
 use report::Progress;
@@ -98,7 +99,7 @@ async fn audit(args: &AuditArgs, tool: &Tool) -> anyhow::Result<Verdict> {
         args.ledger.as_deref().map(|file| anyhow::Ok(Ledger { file, before: length(file)? }));
     let ledger = ledger.transpose()?;
     let (mut log, broker) = match &args.log {
-        Some(path) => (Recorded::open(path, &args.server.nats_server, tool).await?, None),
+        Some(path) => (Recorded::open(path, &args.server, tool).await?, None),
         None => {
             let (log, broker) = Recorded::live(tool).await?;
             (log, Some(broker))

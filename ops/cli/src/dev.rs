@@ -11,6 +11,7 @@ mod news;
 
 mod child;
 mod programs;
+mod server;
 mod tied;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use folder::{Folder, Place};
 use stack::{Stack, StackArgs};
 
 pub(crate) use own_broker::{Isolated, OwnBroker};
+pub(crate) use server::ServerArgs;
 pub(crate) use tied::{TiedArgs, tied};
 
 const EXAMPLES: &str = "\

@@ -14,7 +14,7 @@ mod dump;
 mod backup;
 mod select;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use quadrille::KeyNamespace;
@@ -24,6 +24,7 @@ use quadrille_tool::Tool;
 use quadrille_tool::output::Advise;
 use schemas::order_fulfilment::FLOW;
 
+use crate::dev::ServerArgs;
 pub(crate) use backup::Restored;
 pub(crate) use export::Line;
 pub(crate) use select::Selection;
@@ -124,7 +125,11 @@ impl Recorded {
     ///
     /// # Errors
     /// When it cannot be read, or is none of the forms above; says what it is.
-    pub(crate) async fn open(path: &Path, server: &Path, tool: &Tool) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        path: &Path,
+        server: &ServerArgs,
+        tool: &Tool,
+    ) -> anyhow::Result<Self> {
         let name = path.display().to_string();
         let metadata = path.metadata().with_context(|| format!("cannot read {name}"))?;
         if metadata.is_file() {
@@ -194,12 +199,4 @@ impl Recorded {
             restored.end().await;
         }
     }
-}
-
-/// The nats-server program to restore a backup with.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct ServerArgs {
-    /// The nats-server program to start; a name without a folder is looked for on PATH
-    #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
-    pub(crate) nats_server: PathBuf,
 }

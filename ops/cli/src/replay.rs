@@ -131,7 +131,7 @@ async fn play(args: &ReplayArgs, stage: &mut Stage, tool: &Tool) -> anyhow::Resu
     let read = async { read(args, tool).await.map_err(Failed::ToRead) };
     // Meanwhile, because a start is mostly waiting.
     let start = async {
-        let started = stage.start(&args.selection.server.nats_server).await;
+        let started = stage.start(&args.selection.server).await;
         started.context("the replay's own stack").map_err(Failed::ToStart)
     };
     let tales = match tokio::try_join!(read, start) {

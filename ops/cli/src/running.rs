@@ -69,6 +69,9 @@ pub(crate) struct Addresses {
     pub(crate) workers: BTreeMap<String, String>,
     /// The data folder, absolute.
     pub(crate) data: PathBuf,
+    /// The program of its broker.
+    #[serde(default)]
+    pub(crate) nats_server: Option<PathBuf>,
     /// The process id of the supervisor.
     pub(crate) pid: u32,
 }
@@ -88,7 +91,7 @@ impl Addresses {
 
     /// The `dev.json` of the `quadrille dev` that runs in this folder or one above it, and its
     /// content.
-    fn here() -> Option<(PathBuf, Self)> {
+    pub(crate) fn here() -> Option<(PathBuf, Self)> {
         let running = |file: PathBuf| Self::of_running(&file).map(|running| (file, running));
         candidates()?.into_iter().find_map(running)
     }

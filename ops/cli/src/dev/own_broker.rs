@@ -1,14 +1,13 @@
 //! A broker and nothing else, or one with sandbox and workers, in a temporary folder: for data that
 //! must not meet those of the user's own broker.
 
-use std::path::Path;
-
 use anyhow::Context;
 use quadrille::nats::{Names, NatsBroker};
 use quadrille_tool::output::Ui;
 use schemas::order_fulfilment::FLOW;
 
 use super::folder::{Folder, Place};
+use super::server::ServerArgs;
 use super::stack::{Stack, StackArgs};
 
 /// A broker that runs until [`OwnBroker::end`]; it dies with this process, whatever happens.
@@ -22,10 +21,10 @@ impl OwnBroker {
     ///
     /// # Errors
     /// When there is no such program, or it does not start.
-    pub(crate) async fn start(nats_server: &Path, names: Names, ui: Ui) -> anyhow::Result<Self> {
+    pub(crate) async fn start(server: &ServerArgs, names: Names, ui: Ui) -> anyhow::Result<Self> {
         let folder = Folder::open(Place::Temporary, false, ui).await?;
         let mut stack = Stack::new(folder, names, ui);
-        match stack.start_broker(nats_server).await {
+        match stack.start_broker(server).await {
             Ok(broker) => Ok(Self { stack, broker }),
             Err(error) => {
                 stack.kill().await;
@@ -60,10 +59,9 @@ impl Isolated {
 
     /// # Errors
     /// When a program is missing or ends; [`Isolated::end`] then ends what is running.
-    pub(crate) async fn start(&mut self, nats_server: &Path) -> anyhow::Result<()> {
+    pub(crate) async fn start(&mut self, server: &ServerArgs) -> anyhow::Result<()> {
         let workers = FLOW.steps.iter().map(|step| step.worker);
-        let started =
-            self.stack.start_only(workers, &StackArgs::at_free_ports(nats_server)).await?;
+        let started = self.stack.start_only(workers, &StackArgs::at_free_ports(server)).await?;
         self.broker = Some(started.broker);
         Ok(())
     }

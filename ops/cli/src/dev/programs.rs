@@ -1,6 +1,6 @@
 //! The programs that `dev` runs: where they are, and with which arguments they start.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use quadrille::nats::Names;
@@ -44,48 +44,6 @@ pub(super) fn binaries() -> anyhow::Result<PathBuf> {
     }
     Err(anyhow!("{} not found beside {}", missing.join(", "), ourselves.display())
         .advise("build all of them together, as `ops/dev` does: cargo build --release --workspace"))
-}
-
-/// The default of the flag that names the server.
-const SERVER: &str = "nats-server";
-
-/// The program that `path` names; if that is the default and cannot be run, one that `ops/dev` has
-/// fetched into the cache of this folder or one above it, or of this program's.
-pub(super) fn require_server(path: &Path) -> anyhow::Result<PathBuf> {
-    let Err(reason) = runs(path) else { return Ok(path.to_owned()) };
-    if path == Path::new(SERVER)
-        && let Some(fetched) = fetched().into_iter().find(|server| runs(server).is_ok())
-    {
-        return Ok(fetched);
-    }
-    Err(anyhow!("{} cannot be run: {reason}", path.display()).advise(
-        "`ops/dev` fetches a nats-server; or put one on PATH, or name it: \
-         QUADRILLE_NATS_SERVER=/path/to/nats-server",
-    ))
-}
-
-fn runs(server: &Path) -> Result<(), String> {
-    match std::process::Command::new(server).arg("--version").output() {
-        Ok(answer) if answer.status.success() => Ok(()),
-        Ok(answer) => Err(answer.status.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Every `.cache/nats-server/2.15.1/bin/nats-server` from here upwards, the nearest first.
-fn fetched() -> Vec<PathBuf> {
-    let from = [std::env::current_dir(), std::env::current_exe()];
-    let folders = from.iter().flatten().flat_map(|place| place.ancestors());
-    let mut found = Vec::new();
-    for folder in folders {
-        let versions = std::fs::read_dir(folder.join(".cache").join(SERVER));
-        let versions = versions.into_iter().flatten().flatten();
-        let mut servers: Vec<_> =
-            versions.map(|version| version.path().join("bin").join(SERVER)).collect();
-        servers.sort();
-        found.extend(servers.into_iter().rev());
-    }
-    found
 }
 
 pub(super) fn server_arguments(folder: &Folder, port: Option<u16>) -> Vec<String> {

@@ -20,9 +20,8 @@ use tokio::time::{Instant, sleep};
 
 use super::child::{Health, Kept, Program, Wish, keep};
 use super::folder::Folder;
-use super::programs::{
-    self, COMMAND, QUERY, binaries, is_worker, require_server, workers_and_services,
-};
+use super::programs::{self, COMMAND, QUERY, binaries, is_worker, workers_and_services};
+use super::server::ServerArgs;
 use crate::running::Addresses;
 
 /// How long anything may take to become ready: enough for a busy machine and a long log.
@@ -48,18 +47,15 @@ pub(super) struct StackArgs {
     /// Port of the service that answers questions; without it, the last run's or a free one
     #[arg(long, value_name = "PORT")]
     query_port: Option<u16>,
-    /// The nats-server program; a name without a folder is looked for on PATH, and the default also
-    /// where `ops/dev` keeps the one that it has fetched
-    #[arg(long, env = "QUADRILLE_NATS_SERVER", value_name = "FILE", default_value = "nats-server")]
-    nats_server: PathBuf,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 impl StackArgs {
     /// This program, and ports that are free.
-    pub(super) fn at_free_ports(nats_server: &Path) -> Self {
+    pub(super) fn at_free_ports(server: &ServerArgs) -> Self {
         let (port, sandbox_port, command_port, query_port) = (None, None, None, None);
-        let nats_server = nats_server.to_owned();
-        Self { port, sandbox_port, command_port, query_port, nats_server }
+        Self { port, sandbox_port, command_port, query_port, server: server.clone() }
     }
 }
 
@@ -120,10 +116,12 @@ impl Stack {
         let Started { nats, sandbox, broker } = started;
         let (command, query) = (self.http_url(COMMAND)?, self.http_url(QUERY)?);
         let (data, pid) = (self.folder.path.clone(), std::process::id());
+        let nats_server = self.kept.first().map(|broker| broker.program.path.clone());
         let workers =
             workers_and_services().map(|name| Ok((name.to_owned(), self.health_url(name)?)));
         let workers = workers.collect::<anyhow::Result<_>>()?;
-        let addresses = Addresses { nats, sandbox, command, query, workers, data, pid };
+        let addresses =
+            Addresses { nats, sandbox, command, query, workers, data, nats_server, pid };
         self.folder.announce(&addresses)?;
         self.folder.remember(&addresses)?;
         self.running = Some(Running { addresses, broker });
@@ -140,7 +138,7 @@ impl Stack {
         args: &StackArgs,
     ) -> anyhow::Result<Started> {
         let binaries = binaries()?;
-        let nats_server = require_server(&args.nats_server)?;
+        let nats_server = args.server.require()?;
         let last = self.folder.last_ports();
         let broker = self.keep(
             "nats-server",
@@ -188,8 +186,8 @@ impl Stack {
     ///
     /// # Errors
     /// When there is no such program, or it ends.
-    pub(super) async fn start_broker(&mut self, nats_server: &Path) -> anyhow::Result<NatsBroker> {
-        let nats_server = require_server(nats_server)?;
+    pub(super) async fn start_broker(&mut self, server: &ServerArgs) -> anyhow::Result<NatsBroker> {
+        let nats_server = server.require()?;
         let arguments = programs::server_arguments(&self.folder, None);
         let broker = self.keep("nats-server", &nats_server, arguments);
         let url = self.ready(broker, || self.server_url(broker)).await?;

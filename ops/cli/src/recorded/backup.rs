@@ -12,7 +12,7 @@ use schemas::order_fulfilment::FLOW;
 use serde_json::Value;
 
 use super::OTHER_NAMES;
-use crate::dev::OwnBroker;
+use crate::dev::{OwnBroker, ServerArgs};
 
 /// The messages, in the server's own form: since 2.15, and before.
 const DATA: [&str; 2] = ["stream.arc.s2", "stream.tar.s2"];
@@ -38,7 +38,7 @@ impl Restored {
         folder: &Path,
         data: &Path,
         stream: &str,
-        server: &Path,
+        server: &ServerArgs,
         tool: &Tool,
     ) -> anyhow::Result<(Self, bool)> {
         let name = folder.display();

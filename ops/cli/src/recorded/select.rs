@@ -11,7 +11,8 @@ use quadrille::broker::Stored;
 use quadrille_tool::Tool;
 use schemas::order_fulfilment::FLOW;
 
-use super::{Recorded, ServerArgs};
+use super::Recorded;
+use crate::dev::ServerArgs;
 
 /// The orders that are meant, all of them where nothing is named, and the log that has them.
 #[derive(Debug, Args)]
@@ -59,7 +60,7 @@ impl Selection {
             bail!("--since is after --until, so no order is meant");
         }
         let log = match &self.log {
-            Some(path) => Recorded::open(path, &self.server.nats_server, tool).await?,
+            Some(path) => Recorded::open(path, &self.server, tool).await?,
             None => Recorded::live(tool).await?.0,
         };
         let named = self.ids.iter().cloned().collect();

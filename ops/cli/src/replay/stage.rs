@@ -1,7 +1,6 @@
 //! The stack that a replay has for itself: where orders are placed again, and what came of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -17,7 +16,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::tale::{Missing, Tale, Told};
-use crate::dev::Isolated;
+use crate::dev::{Isolated, ServerArgs};
 
 /// Pieces on a shelf that is not to be empty.
 const PLENTY: u64 = 1_000_000_000_000;
@@ -80,8 +79,8 @@ impl Stage {
     }
 
     /// Starts broker, sandbox and workers.
-    pub(super) async fn start(&mut self, nats_server: &Path) -> anyhow::Result<()> {
-        self.isolated.start(nats_server).await
+    pub(super) async fn start(&mut self, server: &ServerArgs) -> anyhow::Result<()> {
+        self.isolated.start(server).await
     }
 
     pub(super) async fn end(self) {
