@@ -128,6 +128,14 @@ async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
     let state = shown.json()[0]["state"].as_str().expect("its shelf is clear").to_owned();
     let sold = json!({ "sku": "TULIP", "stocked": 88, "free": 88, "held": 0, "state": state });
     assert_eq!(shown.json(), json!([sold]));
+    let declined = "place --id A3 --sku TULIP --payment-method pm_card_chargeDeclined --wait";
+    let declined = quadrille(&stack.server, declined).await;
+    let why = "order A3 is cancelled, because charge-customer refused payment (generic_decline)";
+    assert_eq!(declined.code, Some(1), "{}", declined.stderr);
+    assert!(declined.stderr.contains(why), "{}", declined.stderr);
+    let listed = quadrille(&stack.server, "orders ls --state set-aside").await;
+    assert_eq!(listed.code, Some(2));
+    assert!(listed.stderr.contains("open, parked, cancelling"), "{}", listed.stderr);
     let missing = quadrille(&stack.server, "stock show TULIP NONE --json").await;
     assert_eq!((missing.code, missing.json()), (Some(1), shown.json()));
     let count = format!("stock count TULIP=90@{state}");
@@ -136,7 +144,9 @@ async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
     let again = quadrille(&stack.server, &count).await;
     assert!(again.stderr.contains("count it again"), "{}", again.stderr);
     let bare = quadrille(&stack.server, "stock count TULIP=90").await;
-    assert!(bare.stderr.contains("`quadrille stock show` prints the state"), "{}", bare.stderr);
+    let called = program(Build::Shipped, "quadrille").display().to_string();
+    let called = format!("`{called} stock show` prints the state");
+    assert!(bare.stderr.contains(&called), "as the user has called it: {}", bare.stderr);
     let receive = "stock receive --receipt d1 TULIP=10 --json";
     for _ in 0..2 {
         let received = quadrille(&stack.server, receive).await.json();
@@ -170,6 +180,11 @@ async fn an_order_is_cancelled_until_it_is_too_late() {
     let late = quadrille(&stack.server, "cancel A2 --wait --json").await;
     assert_eq!((late.code, &late.json()["refused"]), (Some(1), &json!("too-late")));
     assert!(late.stderr.contains("A2 is completed"), "{}", late.stderr);
+    let none = quadrille(&stack.server, "cancel a2 --json").await;
+    assert_eq!((none.code, &none.json()["refused"]), (Some(1), &json!("not-found")));
+    assert!(none.stderr.contains("no order a2 was opened in the log ORDERS"), "{}", none.stderr);
+    let why = quadrille(&stack.server, "why a2 --json").await.json();
+    assert_eq!(why["looked_at"][0], "0 events in ORDERS", "nothing was stored: {why}");
     let story = quadrille(&stack.server, "trace A1 --json").await.json();
     let wish = story["events"].as_array().unwrap().iter().find(|line| line["slot"] == "cancel");
     assert_eq!(wish.unwrap()["type"], "order.cancel-requested.v1");

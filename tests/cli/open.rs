@@ -75,5 +75,5 @@ async fn without_a_log_or_a_query_worker_the_way_out_is_named() {
     assert!(empty.stderr.contains("nothing is open"), "{}", empty.stderr);
     let unasked = quadrille(&server, "orders ls").await;
     assert_eq!(unasked.code, Some(1));
-    assert!(unasked.stderr.contains("`quadrille open` lists what is open"), "{}", unasked.stderr);
+    assert!(unasked.stderr.contains("quadrille open` lists what is open"), "{}", unasked.stderr);
 }

@@ -28,7 +28,7 @@ async fn stalls(stack: &Stack, saga: &str, code: &str, way_out: &str) -> Value {
     let sentence = why["sentence"].as_str().expect("a sentence");
     assert!(sentence.contains(way_out), "{code}: {sentence}");
     assert!(sentence.contains(&format!("order {saga} waits for ")), "{sentence}");
-    assert!(sentence.contains(", since 20"), "{sentence}");
+    assert!(sentence.contains(" since 20"), "{sentence}");
     why
 }
 

@@ -50,8 +50,9 @@ others. An order's id is in it (order_id, or the event's subject); --prefix name
 by their line. So the same command may be run again: what is there already is found, not placed
 twice. Only where the log takes no orders at all does it stop, and says behind which line.
 
-Exit codes: 0 all are in the log; 1 some are not, or the one that --wait awaits has not ended;
-2 wrong usage, or what is to be placed is no order, or no JSON.";
+Exit codes: 0 all are in the log, and the one that --wait awaits is completed; 1 some are not, or it
+was cancelled or set aside, or has not ended; 2 wrong usage, or what is to be placed is no order, or
+no JSON.";
 
 /// Place an order, or many
 #[derive(Debug, Args)]
@@ -73,7 +74,7 @@ pub(crate) struct PlaceArgs {
     many: Many,
     #[command(flatten)]
     lines: Lines,
-    /// Wait until the order has ended, for a minute at most
+    /// Wait until the order has ended, for a minute at most, and say why if it did not complete
     #[arg(long, conflicts_with_all = ["lines", "count"])]
     wait: bool,
     /// Print JSON, one line for each order

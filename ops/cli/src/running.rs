@@ -8,10 +8,7 @@ use quadrille_tool::output::Ui;
 use serde::{Deserialize, Serialize};
 
 /// The broker of a command that names none: that of the `quadrille dev` that runs here.
-pub(crate) const BROKER: DefaultBroker = DefaultBroker {
-    find,
-    advice: "start one with `quadrille dev`, or name one with --nats URL or --context NAME",
-};
+pub(crate) const BROKER: DefaultBroker = DefaultBroker { find, advice };
 
 /// [`BROKER`], for the help.
 pub(crate) const NATS_HELP: &str = "\
@@ -19,6 +16,18 @@ The broker: nats://host:port, several separated by commas; a login in it (user:p
 token@) is percent-encoded. Without it: NATS_URL, NATS_CONTEXT, that of a `quadrille dev` that \
 runs in this folder or above it, the selected context of the `nats` command, or \
 nats://127.0.0.1:4222";
+
+fn advice(url: &str) -> String {
+    match Addresses::here() {
+        Some((_, running)) if running.nats == url => format!(
+            "the `quadrille dev` that runs here starts its broker again when that ends: try again \
+             in a moment; the log of the broker: {}",
+            running.data.join("logs").join("nats-server.log").display()
+        ),
+        _ => "start one with `quadrille dev`, or name one with --nats URL or --context NAME"
+            .to_owned(),
+    }
+}
 
 fn find(_: Ui) -> Found {
     match Addresses::here() {

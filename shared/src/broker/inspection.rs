@@ -58,6 +58,9 @@ pub struct DurableState {
     pub delivered: u64,
     /// Every message of its subjects up to this sequence is settled.
     pub settled: u64,
+    /// How long it leaves a message in the hands of a replica that says nothing; then it delivers
+    /// it again.
+    pub ack_wait: Duration,
     pub pause: Pause,
 }
 

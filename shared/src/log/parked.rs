@@ -3,7 +3,7 @@
 
 pub use quadrille_vocabulary::parked::{Audit, Entry, Parked, Release, Verdict};
 
-use crate::{Flow, SagaId};
+use crate::{Flow, Reason, SagaId};
 
 /// The subject of a parked message: `parked.<subjects>.<durable>.<saga id>`, and `-` in place of an
 /// id that cannot be read.
@@ -20,6 +20,14 @@ pub fn filter(flow: &Flow, saga: &SagaId) -> String {
 /// The filter that matches the parked messages of all sagas.
 pub fn filter_all(flow: &Flow) -> String {
     format!("parked.{}.*.*", flow.subjects)
+}
+
+/// Whether an event that opens a saga will be set aside however often it is tried, because what is
+/// wrong is in its bytes, which nobody can change.
+pub fn is_for_good(flow: &Flow, parked: &Parked) -> bool {
+    let slot = flow.parse_subject(&parked.subject).map(|(slot, _)| slot);
+    let lasting = [Reason::NotJson, Reason::TooLarge, Reason::InvalidField];
+    slot == Some(flow.opens.slot) && lasting.iter().any(|lasting| lasting.code() == parked.reason)
 }
 
 /// The filters of a saga's parked messages and of their releases, as a

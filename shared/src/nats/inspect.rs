@@ -151,8 +151,15 @@ pub(super) async fn durable_state(
         pulls: info.num_waiting,
         delivered: info.delivered.stream_seq,
         settled: info.ack_floor.stream_seq,
+        ack_wait: ack_wait(&info.config),
         pause: info.pause(),
     }))
+}
+
+/// The server's own default stands in where it does not say.
+fn ack_wait(config: &Settings) -> Duration {
+    let nanoseconds = config.get("ack_wait").and_then(serde_json::Value::as_u64);
+    nanoseconds.map_or(Duration::from_secs(30), Duration::from_nanos)
 }
 
 /// Zero or less is no limit.

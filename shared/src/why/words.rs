@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp, Unit};
 mod ended;
 mod parked;
 mod stray;
+mod worker;
 
 use super::looked::looked_at;
 use super::reason::{Reason, is_near, moment};
@@ -18,7 +19,9 @@ pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, 
     let id = story.id.as_str();
     let words = Words { flow, story, seen, tool };
     let (mut what, next, advice) = words.of(reason);
-    if let (Some(waits), true) = (&story.state.waits_for, has_since(reason)) {
+    // A message that was set aside waits since then, and its words say it.
+    let is_parked = matches!(reason, Reason::Parked(_));
+    if let (Some(waits), true) = (&story.state.waits_for, has_since(reason) && !is_parked) {
         let long = lasted(waits.since, seen.now);
         what = format!("{what}, since {} ({long})", clock(waits.since));
     }
@@ -124,35 +127,6 @@ impl Words<'_> {
                 String::new(),
                 format!("look at the log of {worker}; looked at: {}", self.looked()),
             ),
-        }
-    }
-
-    /// What has to do with the worker's replicas.
-    fn of_a_worker(&self, reason: &Reason<'_>) -> Said {
-        let (worker, _) = self.names();
-        match reason {
-            Reason::Held(held) => said(
-                format!("waits for {worker}, which holds it until a call is free{}", tries(held)),
-                next_try(held),
-                String::new(),
-            ),
-            Reason::NoWorker => said(
-                format!("waits for {worker}, of which no replica runs"),
-                "it goes on by itself once one does",
-                format!("start {worker}, or look why it ended"),
-            ),
-            Reason::Lag { before } => said(
-                format!("waits for {worker}, which has up to {before} messages before it"),
-                "its turn comes by itself",
-                format!("more replicas of {worker} go through them faster"),
-            ),
-            Reason::InHand => said(
-                format!("waits for {worker}, to which it was delivered"),
-                "the outcome comes at any moment, or the broker delivers it again once ack_wait is \
-                 over",
-                String::new(),
-            ),
-            _ => nothing(""),
         }
     }
 

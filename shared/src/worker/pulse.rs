@@ -251,6 +251,7 @@ mod tests {
             pulls,
             delivered,
             settled,
+            ack_wait: Duration::from_secs(30),
             pause,
         }
     }

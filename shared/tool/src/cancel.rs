@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use clap::Args;
-use quadrille::SagaId;
-use quadrille::broker::Published;
+use quadrille::broker::{Broker, Published};
 use quadrille::event::runtime::CancelRequested;
 use quadrille::log::cancel;
 use quadrille::log::open::{self, Opened, When};
 use quadrille::log::story::{Phase, Story};
 use quadrille::nats::NatsBroker;
+use quadrille::{Flow, SagaId};
 use serde::Serialize;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, sleep};
 
 use crate::breaker::parse_reason;
+use crate::connect::Connection;
 use crate::output::{self, Advise, QUIET};
 use crate::tool::{Tool, who};
-use crate::trace::read;
+use crate::trace::{not_opened, read};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +29,7 @@ Examples:
 
 A saga can be cancelled until it passes its pivot. Then everything that was done is taken back, and
 what may have been done, too: until that is over the saga reads cancelling, afterwards cancelled.
-Asking twice is harmless. A wish waits 30 seconds for a saga that is not opened yet.
+Asking twice is harmless. Where there is no such saga, nothing is stored.
 
 Exit codes: 0 asked (with --wait: cancelled); 1 it is too late, there is no such saga, or the broker
 does not answer.";
@@ -39,8 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How often the story is read while the command waits: two requests each time.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A wish waits this long for its saga; after a little more, it was in vain.
-const IN_VAIN: Duration = Duration::from_secs(33);
+/// A saga that was opened a moment ago is on its way to the log for this long at most.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// Take a saga back, as long as it has not passed its pivot
 #[derive(Debug, Args)]
@@ -89,14 +90,17 @@ pub async fn run(args: &CancelArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         error.advise(format!("`{} topology plan` says whether the log is there", tool.ui.tool))
     })?;
     if before.is_past_its_pivot(tool.flow) {
-        return refused(args, &before, None, "too-late", tool);
+        return refused(args, &before, None, "too-late", &connection, tool);
+    }
+    if before.state.phase == Phase::Unknown && is_no_saga(broker, tool.flow, saga).await? {
+        return refused(args, &before, None, "not-found", &connection, tool);
     }
     let asked = match before.state.turned_by {
         Some(_) => None,
         None => Some(ask(broker, args, &before, tool).await?),
     };
     if args.wait {
-        return wait(broker, args, asked, tool).await;
+        return wait(&connection, args, asked, tool).await;
     }
     let state = before.state.phase;
     let sentence = match (state, asked) {
@@ -140,13 +144,30 @@ async fn ask(
     Ok(sequence)
 }
 
-async fn wait(
+/// Whether the leader has no such saga, for as long as one may be on its way.
+async fn is_no_saga(
     broker: &NatsBroker,
+    flow: &'static Flow,
+    saga: &SagaId,
+) -> anyhow::Result<bool> {
+    let opening = flow.slot(flow.opens.slot, saga);
+    let until = Instant::now() + ON_ITS_WAY;
+    while broker.last(flow.stream, opening.subject()).await?.is_none() {
+        if Instant::now() >= until {
+            return Ok(true);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(false)
+}
+
+async fn wait(
+    connection: &Connection,
     args: &CancelArgs,
     asked: Option<u64>,
     tool: &Tool,
 ) -> anyhow::Result<ExitCode> {
-    let (flow, saga) = (tool.flow, &args.id);
+    let (flow, saga, broker) = (tool.flow, &args.id, &connection.broker);
     let began = Instant::now();
     let mut tick = interval(LOOK_EVERY);
     let mut told = String::new();
@@ -160,16 +181,12 @@ async fn wait(
             return Ok(ExitCode::SUCCESS);
         }
         if story.is_past_its_pivot(flow) {
-            return refused(args, &story, asked, "too-late", tool);
-        }
-        if story.state.phase == Phase::Unknown && began.elapsed() > IN_VAIN {
-            return refused(args, &story, asked, "not-found", tool);
+            return refused(args, &story, asked, "too-late", connection, tool);
         }
         let waits = story.state.waits_for.as_ref().map_or("", |waits| &waits.worker);
-        let now = match (story.state.phase, story.state.turned_by.is_some()) {
-            (Phase::Unknown, _) => format!("{saga} is not opened; waits for it"),
-            (_, false) => format!("{saga}: asked; waits for {}", flow.closing().worker),
-            (_, true) => format!("{saga}: cancelling; waits for {waits}"),
+        let now = match story.state.turned_by.is_some() {
+            false => format!("{saga}: asked; waits for {}", flow.closing().worker),
+            true => format!("{saga}: cancelling; waits for {waits}"),
         };
         if now != told && began.elapsed() > Duration::from_secs(1) {
             tool.ui.note(tool.ui.on_stderr.paint(QUIET, &now));
@@ -184,6 +201,7 @@ fn refused(
     story: &Story,
     asked: Option<u64>,
     refused: &'static str,
+    connection: &Connection,
     tool: &Tool,
 ) -> anyhow::Result<ExitCode> {
     if args.json {
@@ -191,8 +209,7 @@ fn refused(
     }
     let (id, phase) = (&story.id, story.state.phase);
     let error = match (refused, phase) {
-        ("not-found", _) => anyhow!("no {} {id} was opened within 30 s", tool.flow.saga)
-            .advise("upper and lower case differ in ids; is it the right broker?"),
+        ("not-found", _) => not_opened(connection, tool.flow, id),
         (_, Phase::Completed) => anyhow!("{id} is completed: it cannot be cancelled any longer"),
         (_, _) => anyhow!("{id} has passed its pivot: it cannot be cancelled any longer")
             .advise(format!("`{} trace {id}` says what it waits for", tool.ui.tool)),

@@ -26,8 +26,8 @@ pub struct Connection {
 pub struct DefaultBroker {
     /// Asked only if the operator names no broker.
     pub find: fn(Ui) -> Found,
-    /// What the operator can do when no broker answers.
-    pub advice: &'static str,
+    /// What the operator can do when no broker answers at these URLs.
+    pub advice: fn(&str) -> String,
 }
 
 /// A broker that the operator did not name.
@@ -49,7 +49,7 @@ impl DefaultBroker {
             origin: "the default: neither --nats nor --context is given".to_owned(),
             is_ours: false,
         },
-        advice: "name one with --nats URL or --context NAME",
+        advice: |_| "name one with --nats URL or --context NAME".to_owned(),
     };
 }
 
@@ -81,7 +81,7 @@ pub async fn connect(
     let broker = nats::connect(&options).await.map_err(|error| {
         let is_away = matches!(error, ConnectError::Unreachable { .. });
         let error = anyhow::Error::new(error).context(format!("no broker ({origin})"));
-        if is_away { error.advise(default_broker.advice) } else { error }
+        if is_away { error.advise((default_broker.advice)(&url)) } else { error }
     })?;
     Ok(Connection { broker, url })
 }

@@ -81,9 +81,17 @@ impl Ui {
     pub fn error(self, error: &anyhow::Error) {
         let name = self.on_stderr.paint(BAD, format!("{}:", self.name()));
         match error.downcast_ref::<Advised>() {
-            Some(Advised { error, advice }) => self.note(format!("{name} {error:#}\n  {advice}")),
+            Some(Advised { error, advice }) => {
+                self.note(format!("{name} {error:#}\n  {}", self.as_called(advice)));
+            }
             None => self.note(format!("{name} {error:#}")),
         }
+    }
+
+    /// `advice`, in which each command of this tool begins as the user has begun this one: what
+    /// stands between backticks can be pasted, wherever the program is.
+    pub fn as_called(self, advice: &str) -> String {
+        advice.replace(&format!("`{} ", self.name()), &format!("`{} ", self.tool))
     }
 }
 
@@ -99,6 +107,11 @@ const HANG: usize = 2;
 /// `text` in lines that the terminal there has room for; as it is where there is none.
 fn within(stream: impl AsFd, text: &str) -> String {
     width(stream).map_or_else(|| text.to_owned(), |width| wrap::wrap(text, width, HANG))
+}
+
+/// `text` in lines of at most `width` cells, broken at spaces, for what nothing else breaks.
+pub fn wrapped(text: &str, width: usize) -> String {
+    wrap::wrap(text, width, HANG)
 }
 
 /// An error that comes with what to do about it.
@@ -158,15 +171,20 @@ pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 }
 
 /// Ends this process with what the parser of the command line says, in lines that fit.
-pub(crate) fn leave(error: &clap::Error) -> ! {
+pub(crate) fn leave(error: &clap::Error, ui: Ui) -> ! {
     let is_seen = match error.use_stderr() {
         true => std::io::stderr().is_terminal(),
         false => std::io::stdout().is_terminal(),
     };
+    if !is_seen && error.use_stderr() {
+        eprint!("{}", ui.as_called(&error.render().to_string()));
+        std::process::exit(error.exit_code());
+    }
     if !is_seen {
         error.exit();
     }
     let text = wrap::paragraphs(&error.render().ansi().to_string());
+    let text = if error.use_stderr() { ui.as_called(&text) } else { text };
     let within = |width| wrap::wrap(&text, width, 0);
     if error.use_stderr() {
         let text = width(std::io::stderr()).map_or_else(|| text.clone(), within);
@@ -192,6 +210,15 @@ pub fn duration(milliseconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_in_an_advice_begins_as_the_user_has_begun_this_one() {
+        let ui = Ui::new("target/release/trip", true);
+        let advice = "`trip open` lists them, not `strip open`; trip itself is no command";
+        let called = "`target/release/trip open` lists them, not `strip open`; trip itself is no \
+                      command";
+        assert_eq!(ui.as_called(advice), called);
+    }
 
     #[test]
     fn durations_have_a_unit_that_fits() {

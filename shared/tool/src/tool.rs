@@ -68,7 +68,9 @@ pub fn run<C: Subcommand>(
 ) -> ExitCode {
     let name = name();
     let line = with_names_of(flow, line(name));
-    let matches = line.clone().try_get_matches().unwrap_or_else(|error| output::leave(&error));
+    let ui = |no_color| Ui::new(as_typed(name), no_color);
+    let leave = |error: clap::Error| -> ! { output::leave(&error, ui(false)) };
+    let matches = line.clone().try_get_matches().unwrap_or_else(|error| leave(error));
     let on_the_line = Target::of_the_line(&matches);
     let parsed = Line::<C>::from_arg_matches(&matches).and_then(|parsed| {
         if ["--nats", "--context"].iter().all(|flag| on_the_line.contains(flag)) {
@@ -77,10 +79,9 @@ pub fn run<C: Subcommand>(
         }
         Ok(parsed)
     });
-    let Line { no_color, mut target, command } =
-        parsed.unwrap_or_else(|error| output::leave(&error));
+    let Line { no_color, mut target, command } = parsed.unwrap_or_else(|error| leave(error));
     target.on_the_line = on_the_line;
-    let ui = Ui::new(as_typed(name), no_color);
+    let ui = ui(no_color);
     let tool = Tool { flow, target, default_broker, ui, line };
     quadrille::telemetry::hide_panics_of_the_client();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -10,18 +10,20 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use jiff::Timestamp;
 use quadrille::broker::{Broker, Care};
-use quadrille::log::parked;
-use quadrille::log::story::{self, Phase, Story};
+use quadrille::log::parked::{self, Parked};
+use quadrille::log::story::{self, Became, Phase, Story};
 use quadrille::nats::NatsBroker;
 use quadrille::topology::parked_stream_name;
-use quadrille::why::Why;
+use quadrille::why::{Code, Why};
 use quadrille::{Flow, SagaId};
 use serde::Serialize;
 
+use crate::connect::Connection;
 use crate::output::{self, Advise};
 use crate::tool::Tool;
 use crate::why;
 
+use render::but_for_what_waits;
 pub use render::render;
 
 const EXAMPLES: &str = "\
@@ -81,12 +83,7 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         // Other events alone, whatever they say, were written by who may not.
         if story.events.iter().all(|line| line.slot != flow.opens.slot) {
             code = ExitCode::FAILURE;
-            let stream = connection.broker.names().stream(flow.stream);
-            let (what, url) = (flow.saga, &connection.url);
-            let unknown = anyhow!("no {what} {saga} was opened in the log {stream} at {url}");
-            ui.error(
-                &unknown.advise("upper and lower case differ in ids; is it the right broker?"),
-            );
+            ui.error(&not_opened(&connection, flow, saga));
         }
         let waits = match story.state.phase {
             Phase::Open | Phase::Parked | Phase::Cancelling => true,
@@ -101,12 +98,26 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
             output::json(&Told { story: &story, why: why.as_ref() })?;
         } else if !story.events.is_empty() {
             let gap = if at == 0 { "" } else { "\n" };
-            let why = why.map_or_else(String::new, |why| format!("{}\n", why::sentence(&why)));
+            // One of several that wait is all that the sentence tells.
+            let waits = |entry: &&Parked| story.became(flow, entry) == Became::Waits;
+            let is_alone = story.parked.iter().filter(waits).count() == 1;
+            let parked = [Code::Parked, Code::UnknownVersion];
+            let says_it = why.as_ref().is_some_and(|why| parked.contains(&why.code)) && is_alone;
+            let render = if says_it { but_for_what_waits } else { render };
             let told = render(flow, &story, now, ui.on_stdout, ui.width);
+            let why = why.map_or_else(String::new, |why| format!("{}\n", why::sentence(&why)));
             output::data(&format!("{gap}{told}{why}"))?;
         }
     }
     Ok(code)
+}
+
+/// What there is to say of a saga that is not in the log.
+pub(crate) fn not_opened(connection: &Connection, flow: &Flow, saga: &SagaId) -> anyhow::Error {
+    let stream = connection.broker.names().stream(flow.stream);
+    let (what, url) = (flow.saga, &connection.url);
+    anyhow!("no {what} {saga} was opened in the log {stream} at {url}")
+        .advise("upper and lower case differ in ids; is it the right broker?")
 }
 
 /// A story, and why it does not go on.

@@ -5,12 +5,14 @@
 
 mod kind;
 mod mistakes;
+mod no_json;
 mod objects;
 mod parse;
 pub mod runtime;
 
 pub use kind::Kind;
 pub use mistakes::{MOST_MISTAKES, Mistake, Of};
+pub use no_json::no_json;
 pub use parse::{MAX_DEPTH, parse};
 
 use serde::{Deserialize, Serialize};

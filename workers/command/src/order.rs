@@ -5,7 +5,7 @@
 //! decides under which id, and which status a mistake has.
 
 use quadrille::broker::Stored;
-use quadrille::event::{self, Kind, Of, RawValue};
+use quadrille::event::{self, Kind, Of, RawValue, no_json};
 use quadrille::log::open::Opening;
 use quadrille::service::problem::{Mistake, Problem};
 use quadrille::{BadData, Event, Reason, SagaId};
@@ -70,9 +70,7 @@ impl Order {
         let read = placed.to_data();
         // What nobody reads has no room in the log where it makes an order large.
         let data: &RawValue = match text.len() <= MAX_PLACED_BYTES {
-            true => serde_json::from_str(text).map_err(|error| {
-                refused(&BadData::new(Reason::NotJson, "", error.to_string()), text)
-            })?,
+            true => serde_json::from_str(text).map_err(|error| refused(&no_json(&error), text))?,
             false => &read,
         };
         let (saga, by_key) = match (&placed.order_id, asked.idempotency_key) {

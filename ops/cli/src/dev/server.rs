@@ -41,8 +41,9 @@ impl ServerArgs {
             }
         }
         Err(anyhow!("{} cannot be run: {reason}", path.display()).advise(
-            "`ops/dev` fetches a nats-server (if QUADRILLE_CACHE names the folder for it, set that \
-             here, too); or put one on PATH, or name it: QUADRILLE_NATS_SERVER=/path/to/nats-server",
+            "`ops/dev` fetches a nats-server (where QUADRILLE_CACHE names the folder for it, set \
+             that here, too); or put one on PATH, or name it: \
+             QUADRILLE_NATS_SERVER=/path/to/nats-server",
         ))
     }
 

@@ -28,7 +28,8 @@ did not answer.";
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
     /// open, parked, cancelling, completed or cancelled; those that are parked are open, too
-    #[arg(long)]
+    #[arg(long, value_name = "STATE", hide_possible_values = true)]
+    #[arg(value_parser = ["open", PARKED, "cancelling", "completed", "cancelled"])]
     state: Option<String>,
     /// The worker whose turn it is
     #[arg(long, value_name = "WORKER")]
@@ -50,6 +51,7 @@ pub(crate) struct LsArgs {
     country: Option<String>,
     /// In a worker's hand now: retrying (an attempt failed), waiting (for a service), or any
     #[arg(long, value_name = "WHICH", num_args = 0..=1, default_missing_value = "any")]
+    #[arg(value_parser = ["any", "retrying", "waiting"], hide_possible_values = true)]
     held: Option<String>,
     /// Waits for this reason now, as `quadrille why` says it: retrying, breaker-paused, no-worker
     #[arg(long, value_name = "CODE")]
@@ -64,7 +66,8 @@ pub(crate) struct LsArgs {
     #[arg(long, value_name = "TIME")]
     older_than: Option<String>,
     /// newest, oldest, or worst: those that wait longest [default: newest, with --why worst]
-    #[arg(long)]
+    #[arg(long, value_name = "ORDER", hide_possible_values = true)]
+    #[arg(value_parser = ["newest", "oldest", "worst"])]
     order: Option<String>,
     /// Rows, at most
     #[arg(long, value_name = "N", default_value_t = 50)]

@@ -10,7 +10,7 @@ use quadrille::log::story::Phase;
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, SagaId};
 use quadrille_tool::output::{self, Advise, QUIET, Ui, duration};
-use quadrille_tool::trace;
+use quadrille_tool::{trace, why};
 use schemas::order_fulfilment::FLOW;
 use serde::{Serialize, Serializer};
 use tokio::time::{Instant, sleep};
@@ -66,7 +66,8 @@ pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<
 const WAIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Waits until a saga has ended, and says how; the exit code tells whether it has.
+/// Waits until a saga has ended, and says how, and why if it is not completed; the exit code tells
+/// whether it is.
 ///
 /// # Errors
 /// When the broker does not answer.
@@ -80,21 +81,25 @@ pub(super) async fn wait(
     loop {
         let phase = trace::read(broker, flow, id).await?.state.phase;
         let took = duration(began.elapsed().as_secs_f64() * 1e3);
-        let (said, code) = match phase {
-            Phase::Completed => (format!("{id} completed after {took}"), ExitCode::SUCCESS),
-            Phase::Cancelled => (format!("{id} cancelled after {took}"), ExitCode::SUCCESS),
-            Phase::Parked => (format!("{id} was set aside after {took}"), ExitCode::FAILURE),
-            _ if began.elapsed() > WAIT => {
-                (format!("{id} has not ended after {took}"), ExitCode::FAILURE)
-            }
+        let said = match phase {
+            Phase::Completed => format!("{id} completed after {took}"),
+            Phase::Cancelled => format!("{id} cancelled after {took}"),
+            Phase::Parked => format!("{id} was set aside after {took}"),
+            _ if began.elapsed() > WAIT => format!("{id} has not ended after {took}"),
             _ => {
                 sleep(LOOK).await;
                 continue;
             }
         };
         let more = format!("`{} trace {id}` tells its story", ui.tool);
+        if phase != Phase::Completed {
+            ui.note(why::sentence(&why::ask(broker, flow, id, ui.tool).await?.1));
+        }
         ui.note(ui.on_stderr.paint(QUIET, format!("{said}; {more}")));
-        return Ok(code);
+        return Ok(match phase {
+            Phase::Completed => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        });
     }
 }
 

@@ -6,11 +6,11 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use quadrille::broker::Stored;
-use quadrille::event::{Kind, Mistake, Of};
+use quadrille::event::{Kind, Mistake, Of, no_json};
 use quadrille::ids::Reference;
 use quadrille::log::open::{Opening, Sender};
 use quadrille::{BadData, Currency, Event, Money, SagaId};
-use quadrille_tool::output::Advise;
+use quadrille_tool::output::{self, Advise};
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::{
@@ -107,12 +107,13 @@ pub(super) fn parse(text: &str) -> Result<Template, BadData> {
         // What nobody reads has no room in the log where it makes an order large.
         return Ok(Template::Bare(placed.to_data()));
     }
-    let bad =
-        |error: serde_json::Error| BadData::new(quadrille::Reason::NotJson, "", error.to_string());
-    serde_json::from_str(text).map(Template::Bare).map_err(bad)
+    serde_json::from_str(text).map(Template::Bare).map_err(|error| no_json(&error))
 }
 
-/// Every mistake of a bare order, each with what would do in its place.
+/// Cells in a line of a report, because it may be read where nothing breaks its lines.
+const LINE: usize = 80;
+
+/// Every mistake of a bare order, each with what would do in its place below it.
 fn mistakes(text: &str, bad: &BadData) -> Vec<String> {
     let sample = full_sample();
     let mut found = Kind::of::<OrderPlaced>().mistakes(text, &sample);
@@ -124,15 +125,26 @@ fn mistakes(text: &str, bad: &BadData) -> Vec<String> {
         let is_index = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         let parts = bad.pointer.split('/').map(|part| if is_index(part) { "0" } else { part });
         let shape = parts.collect::<Vec<_>>().join("/");
+        let told = format!("  {place}: {} ({})", bad.message, bad.reason.code());
         let example = sample.pointer(&shape).filter(|_| !shape.is_empty());
-        let example = example.map_or_else(String::new, |it| format!(", such as {it}"));
-        format!("{place}: {}{example} ({})", bad.message, bad.reason.code())
+        let example = example.map(|it| format!("\n    such as {}", spaced(it)));
+        output::wrapped(&format!("{told}{}", example.unwrap_or_default()), LINE)
     };
     found.into_iter().map(line).collect()
 }
 
+/// JSON that can be broken into lines; of a list one element is enough. Only for our own sample,
+/// whose texts hold neither quotes nor commas.
+fn spaced(example: &serde_json::Value) -> String {
+    let text = match example.as_array().and_then(|list| list.first()) {
+        Some(first) => format!("[{first}]"),
+        None => example.to_string(),
+    };
+    text.replace(",\"", ", \"").replace("\":", "\": ")
+}
+
 fn invalid(what: &str, text: &str, bad: &BadData) -> anyhow::Error {
-    anyhow!("{what} is not an order:\n  {}", mistakes(text, bad).join("\n  "))
+    anyhow!("{what} is not an order:\n{}", mistakes(text, bad).join("\n"))
         .advise("nothing was sent; `quadrille place --print-sample` shows an order that is one")
 }
 
@@ -309,6 +321,10 @@ mod tests {
         let error = order(&wrong, Some("A1")).unwrap_err();
         assert!(error.contains("/lines/0/unit_price/amount: must be whole minor units"), "{error}");
         assert!(error.contains(r#"/customer: "#) && error.contains(r#"such as "cus_"#), "{error}");
+        let error = order(r#"{"lines":[]}"#, Some("A1")).unwrap_err();
+        assert!(error.contains(r#"such as [{"sku": "ROSE-RED", "quantity": 12,"#), "{error}");
+        let wide: Vec<_> = error.lines().filter(|line| line.chars().count() > 80).collect();
+        assert_eq!(wide, Vec::<&str>::new());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is seen of an order that waits, piece by piece.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -57,6 +59,7 @@ pub(super) fn seen(flow: &Flow, story: &Story) -> Seen {
         pulls: 1,
         delivered: TRIGGER - 1,
         settled: TRIGGER - 1,
+        ack_wait: Duration::from_secs(30),
         pause: Pause::Off,
     };
     let created = Timestamp::UNIX_EPOCH;

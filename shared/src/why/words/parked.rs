@@ -1,8 +1,7 @@
 //! The words for a message that was set aside.
 
-use super::{Code, Said, Words, said};
-use crate::Reason;
-use crate::log::parked::Parked;
+use super::{Code, Said, Words, clock, lasted, said};
+use crate::log::parked::{self, Parked};
 
 impl Words<'_> {
     pub(super) fn of_parked(&self, entry: &Parked, code: Code) -> Said {
@@ -18,7 +17,7 @@ impl Words<'_> {
             Code::UnknownVersion => {
                 format!("{shows}; start a {worker} that knows this version, then {retries}")
             }
-            _ if self.no_worker_takes(entry) => format!(
+            _ if parked::is_for_good(self.flow, entry) => format!(
                 "{shows}, and it stays as it is; `{tool} parked discard {id} --reason unreadable \
                  --write` closes it, and a mended one may come under another id"
             ),
@@ -26,19 +25,16 @@ impl Words<'_> {
         };
         said(
             format!(
-                "waits for a human, because {} set message {} aside: {}{place}: {}",
-                entry.durable, entry.sequence, entry.reason, entry.message
+                "waits for a human since {} ({}), because {} set message {} aside: {}{place}: {}",
+                clock(entry.parked_at),
+                lasted(entry.parked_at, self.seen.now),
+                entry.durable,
+                entry.sequence,
+                entry.reason,
+                entry.message
             ),
             "nothing happens by itself",
             advice,
         )
-    }
-
-    /// Whether the event that opens the saga will be set aside however often it is tried.
-    fn no_worker_takes(&self, entry: &Parked) -> bool {
-        let opening = self.flow.parse_subject(&entry.subject).map(|(slot, _)| slot);
-        let lasting = [Reason::NotJson, Reason::TooLarge, Reason::InvalidField];
-        opening == Some(self.flow.opens.slot)
-            && lasting.iter().any(|lasting| lasting.code() == entry.reason)
     }
 }

@@ -188,6 +188,7 @@ mod tests {
             pulls: 1,
             delivered,
             settled,
+            ack_wait: Duration::from_secs(30),
             pause: Pause::Off,
         }
     }

@@ -52,6 +52,7 @@ pub(super) async fn run(args: &RetryArgs, tool: &Tool) -> anyhow::Result<ExitCod
     let cases = cases::read(broker, tool.flow, |_| false, tool.ui).await?;
     let mut plan = plan(cases, &args.selection, tool)?;
     without_a_step(&mut plan, tool);
+    in_vain(&plan, tool);
     for case in &plan.settled {
         let (id, durable) = (case.id(), &case.durable);
         let what = "has decided, or the saga has ended; nothing is changed";
@@ -97,6 +98,22 @@ fn without_a_step(plan: &mut Plan, tool: &Tool) {
         }
         can
     });
+}
+
+/// Says of which it is known already that they will be parked again.
+fn in_vain(plan: &Plan, tool: &Tool) {
+    let mut lasting =
+        plan.cases.iter().filter(|case| parked::is_for_good(tool.flow, case.parked()));
+    let Some(first) = lasting.next() else { return };
+    let (id, reason, called) = (first.id(), &first.parked().reason, tool.ui.tool);
+    let more = match lasting.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    tool.ui.note(format!(
+        "{id}{more}: retrying cannot help, because its own bytes are wrong ({reason}); `{called} \
+         parked discard {id} --reason unreadable --write` gives it up"
+    ));
 }
 
 async fn release(

@@ -32,6 +32,29 @@ pub fn render(
     paint: Paint,
     width: Option<usize>,
 ) -> String {
+    told(flow, story, now, paint, width, true)
+}
+
+/// The same, for a sentence to follow that says what was set aside, since when, and why: nobody
+/// has to read that twice.
+pub(super) fn but_for_what_waits(
+    flow: &Flow,
+    story: &Story,
+    now: Timestamp,
+    paint: Paint,
+    width: Option<usize>,
+) -> String {
+    told(flow, story, now, paint, width, false)
+}
+
+fn told(
+    flow: &Flow,
+    story: &Story,
+    now: Timestamp,
+    paint: Paint,
+    width: Option<usize>,
+    with_what_waits: bool,
+) -> String {
     let day = story
         .events
         .first()
@@ -43,9 +66,12 @@ pub fn render(
     let rows: Vec<Vec<_>> = story.events.iter().map(row).map(plain).collect();
     let laid_out = rows_within(width, &HEADINGS, &rows, &EXPENDABLE);
     let styles = std::iter::once(QUIET).chain(story.events.iter().map(style));
-    let set_aside = story.parked.iter().map(|entry| set_aside(flow, story, entry));
-    let end = (phase_style(story.state.phase), last_line(story, now));
-    let rest = set_aside.chain([end]).map(|(style, line)| (style, shown(&line, MAX_LINE)));
+    let shown_here =
+        |entry: &&Parked| with_what_waits || story.became(flow, entry) != Became::Waits;
+    let shown_here = story.parked.iter().filter(shown_here);
+    let set_aside = shown_here.map(|entry| set_aside(flow, story, entry));
+    let end = with_what_waits.then(|| (phase_style(story.state.phase), last_line(story, now)));
+    let rest = set_aside.chain(end).map(|(style, line)| (style, shown(&line, MAX_LINE)));
     for (style, line) in styles.zip(laid_out).chain(rest) {
         text.push_str(&format!("{}\n", paint.paint(style, line.trim_end())));
     }

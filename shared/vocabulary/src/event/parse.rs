@@ -2,6 +2,7 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::no_json::no_json;
 use super::objects::Objects;
 use super::{BadData, Reason};
 
@@ -37,7 +38,7 @@ fn read<T: DeserializeOwned>(data: &str) -> serde_json::Result<T> {
 
 fn mistake<T: DeserializeOwned>(data: &str, error: &serde_json::Error) -> BadData {
     if let Err(error) = serde_json::from_str::<IgnoredAny>(data) {
-        return BadData::new(Reason::NotJson, "", error.to_string());
+        return no_json(&error);
     }
     let mut reader = serde_json::Deserializer::from_str(data);
     let place = match serde_path_to_error::deserialize::<_, T>(Objects(&mut reader)) {
