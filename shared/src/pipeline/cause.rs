@@ -98,7 +98,7 @@ mod tests {
     use crate::broker::Incarnation;
     use crate::log::envelope::Occasion;
     use crate::pipeline::decode::decode;
-    use crate::testing::desk::{Booked, Bought, Desk};
+    use crate::testing::desk::{Booked, Bought, Charged, Desk};
     use crate::{KeyNamespace, SagaId};
 
     fn passes(checked: &Result<(), Ending>) -> bool {
@@ -184,9 +184,26 @@ mod tests {
         desk.opened();
         desk.done("book-hotel");
         assert!(passes(&looked(&desk, "hotel", 1).await));
-        assert_eq!(desk.log.kept().asked.len(), 1, "one replica has it");
+        assert_eq!(desk.log.kept().asked, ["trips.asked.T1"], "one replica has it");
         desk.log.kept().lags = true;
         assert!(passes(&looked(&desk, "hotel", 1).await), "the leader has it");
+    }
+
+    /// An opening of this id in another log has the same id, and another place.
+    #[tokio::test(start_paused = true)]
+    async fn a_cause_has_its_id_and_its_place() {
+        for (id, sequence, passed) in
+            [(None, 1, true), (None, 2, false), (Some("other".to_owned()), 1, false)]
+        {
+            let desk = Desk::of("charge-card");
+            desk.opened();
+            let right = desk.cause("asked").unwrap();
+            let cause = Some(Cause { id: id.unwrap_or(right.id), sequence });
+            let occasion =
+                Occasion { cause, traceparent: None, time: desk.log.now(), seal: None, work: None };
+            desk.write("hotel", ("book-hotel", "hotel.booked.v1"), &occasion);
+            assert_eq!(passes(&looked(&desk, "hotel", 1).await), passed, "{sequence}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -202,6 +219,23 @@ mod tests {
         tokio::time::advance(desk.worker.limits.cause_wait).await;
         assert_eq!(wait(1).await, Some(SECOND_LOOK), "an old leader may not have it");
         assert_eq!(wait(2).await, None);
+    }
+
+    /// The id follows from the flow, so a forged one may well be right.
+    #[tokio::test(start_paused = true)]
+    async fn a_step_with_a_service_believes_no_cause_because_of_its_name() {
+        let desk = Desk::of("buy-ticket");
+        let (hotel, card) =
+            (desk.worker.flow.row("book-hotel"), desk.worker.flow.row("charge-card"));
+        let (hotel, card) = (hotel.unwrap(), card.unwrap());
+        let flow = desk.worker.flow;
+        let id = ids::event_id(flow.saga, &desk.saga, hotel.slot, hotel.done, hotel.worker);
+        let cause = Some(Cause { id: id.to_string(), sequence: 1 });
+        let occasion =
+            Occasion { cause, traceparent: None, time: desk.log.now(), seal: None, work: None };
+        let charged = desk.write(card.slot, (card.worker, card.done), &occasion);
+        let trigger = decode::<Charged>(&desk.worker, &desk.delivery(charged, 1)).ok().unwrap();
+        assert!(!passes(&check(&desk.worker, &trigger).await));
     }
 
     /// It calls no service, so it need not read; but the id must be the one that follows from the

@@ -122,7 +122,7 @@ impl Broker for Memory {
     }
 
     fn last<'a>(&'a self, stream: &'a str, subject: &'a str) -> Read<'a, Option<Stored>> {
-        self.kept().asked.push(subject.to_owned());
+        self.kept().asked.push(format!("leader: {subject}"));
         let found = self.newest(stream, subject);
         async { Ok(found) }.boxed()
     }

@@ -89,7 +89,7 @@ async fn h20_no_parcel_goes_for_a_payment_whose_cause_was_in_another_log() {
 /// As whoever copies events from one log to another, or restores a log that is shorter than the
 /// one its workers saw.
 #[tokio::test]
-async fn h20_no_parcel_goes_for_a_payment_with_the_seal_of_another_log_or_another_cause() {
+async fn h55_no_parcel_goes_for_a_payment_with_the_seal_of_another_log_or_another_cause() {
     let mut stack = Stack::bare().await;
     stack.start(Launch::of("ship-order").env("QUADRILLE_WORKER__CAUSE_WAIT", "1s")).await;
     let log = stack.broker.state(FLOW.stream).await.unwrap().expect("it is there");
@@ -122,7 +122,7 @@ async fn h20_no_parcel_goes_for_a_payment_with_the_seal_of_another_log_or_anothe
 }
 
 #[tokio::test]
-async fn h20_only_an_outcome_that_came_late_costs_a_read_of_its_cause() {
+async fn h55_only_an_outcome_that_came_late_costs_a_read_of_its_cause() {
     let mut stack = Stack::bare().await;
     let proxy = Proxy::to(&stack.server.url()).await;
     for name in ["charge-customer", "ship-order"] {
