@@ -271,4 +271,19 @@ mod tests {
         assert_eq!(parked(), 3, "of a log that was made anew");
         assert_eq!(desk.log.kept().settled, [Settle::Term(bad().reason.code()); 4]);
     }
+
+    /// It is held for a while, and nothing is settled before it is parked.
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_parked_for_long_goes_back() {
+        let desk = Desk::of("charge-card");
+        desk.log.kept().is_silent = true;
+        let delivery = desk.delivery(desk.done("book-hotel"), 1);
+        let began = tokio::time::Instant::now();
+        delivery.end(&desk.worker, Ending::Park(bad())).await;
+        let (held, most) = (began.elapsed(), desk.worker.limits.hold_max);
+        assert!(held <= most && held > most / 2, "{held:?}");
+        assert!(matches!(desk.log.kept().settled[..], [Settle::Retry(_)]));
+        let times = desk.log.kept().published.len();
+        assert!((10..300).contains(&times), "more and more seldom: {times}");
+    }
 }

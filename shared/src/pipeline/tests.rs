@@ -1,6 +1,7 @@
 //! One delivery from its start to its settlement, on a log in memory.
 
 mod released;
+mod waits;
 mod write;
 
 use std::sync::{Arc, Mutex};
@@ -115,41 +116,6 @@ async fn nothing_is_charged_for_a_booking_of_no_saga() {
     let part = charges(&desk, &booked, 2, Charge::default()).await;
     assert_eq!(part.0.calls.made(), [""; 0]);
     assert_eq!(parked(&desk), ["no-cause"]);
-}
-
-/// The second look at a message that waited for its bank, or failed there, comes before the call.
-#[tokio::test(start_paused = true)]
-async fn a_message_whose_saga_turned_while_it_waited_is_not_charged() {
-    let (desk, booked) = booked();
-    let bank = crate::breaker::gate::Limiter::new(
-        "bank",
-        "me",
-        crate::breaker::Settings { concurrency: 1, ..crate::breaker::Settings::default() },
-        Instant::now(),
-    );
-    bank.seen(crate::breaker::fleet::Entry::default(), 0);
-    let gate = crate::breaker::gate::Gate::new(0, false, vec![bank.clone()]);
-    let mut beside = JoinSet::new();
-    beside.spawn(async move {
-        loop {
-            bank.turn().await;
-        }
-    });
-    let busy = gate.permit(gate.pulled(99)).await;
-    let crate::breaker::gate::Admission::Call(busy) = busy else { panic!("it may call") };
-    let turn = meanwhile(&desk, "card", ("confirm-trip", "card.refused.v1"));
-    beside.spawn(async move {
-        tokio::time::sleep(10 * SECOND).await;
-        turn();
-        busy.finish(crate::breaker::class::Class::Answered);
-    });
-    let mut delivery = desk.delivery(booked, 1);
-    delivery.turn = Turn::of(&gate, 2);
-    let part = Undoable(Charge::default());
-    handle(&desk.worker, &part, delivery).await;
-    assert_eq!(part.0.calls.made(), [""; 0]);
-    assert_eq!(settled(&desk), [Settle::Ack]);
-    assert_eq!(desk.says("refused").as_deref(), Some(FLOW.turns.event));
 }
 
 /// Before the ticket is bought, the saga passes its pivot; behind a stop it never does.
@@ -294,4 +260,34 @@ async fn an_opening_has_at_most_32_kb() {
     );
     let long = desk.bare("hotel", long);
     assert!(decode::<Booked>(&desk.worker, &desk.delivery(long, 1)).is_ok());
+}
+
+/// Deliveries of which no end is known make a message suspicious; a run that ended does not.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_comes_to_an_end_is_not_counted_as_one_that_killed_its_worker() {
+    let begun = |desk: &Desk| {
+        let kept = desk.log.kept();
+        let record: serde_json::Value =
+            serde_json::from_slice(&kept.bucket.values().next().unwrap().value).unwrap();
+        record["begun"].as_u64()
+    };
+    let (desk, message) = booked();
+    charges(&desk, &message, 3, Charge::default()).await;
+    assert_eq!(begun(&desk), Some(0), "a charge");
+    let (desk, message) = booked();
+    let mut step = Charge::default();
+    step.calls.meanwhile = Some(meanwhile(&desk, "card", ("confirm-trip", "card.refused.v1")));
+    charges(&desk, &message, 3, step).await;
+    assert_eq!(begun(&desk), Some(0), "a charge that is taken back");
+    let (desk, message) = booked();
+    let answers = Mutex::new([Err(StepError::Superseded)].into());
+    let mut step = Charge { answers, ..Charge::default() };
+    step.calls.meanwhile = Some(meanwhile(&desk, "card", ("confirm-trip", "card.refused.v1")));
+    charges(&desk, &message, 3, step).await;
+    assert_eq!(begun(&desk), Some(0), "a run behind a fence");
+    let (desk, _) = booked();
+    desk.refused("charge-card");
+    let signal = desk.signal();
+    crate::undo::handle(&desk.worker, &Charge::default(), desk.delivery(signal, 3)).await;
+    assert_eq!(begun(&desk), Some(0), "an undo");
 }

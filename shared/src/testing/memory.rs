@@ -33,7 +33,7 @@ pub(crate) struct Kept {
     pub(crate) asked: Vec<String>,
     /// Replicas show nothing; the leader does.
     pub(crate) lags: bool,
-    /// The bucket gives no answer.
+    /// The bucket and the stream of parked messages give no answer.
     pub(crate) is_silent: bool,
     /// Reads from any replica that get no answer.
     pub(crate) unread: u32,
@@ -44,7 +44,7 @@ pub(crate) struct Kept {
     pub(crate) state: Option<StreamState>,
     /// What the next publishes are told, whatever is stored.
     pub(crate) answers: VecDeque<Published>,
-    /// When slots were published.
+    /// When something was published.
     pub(crate) published: Vec<Timestamp>,
     /// The stream of parked messages takes no more.
     pub(crate) is_full: bool,
@@ -106,10 +106,15 @@ impl Broker for Memory {
     }
 
     fn publish<'a>(&'a self, subject: &'a str, payload: Bytes) -> BoxFuture<'a, Published> {
-        let answer = match self.kept().is_full {
-            true => Published::Unknown(Unknown::Full),
-            false => Published::Stored { sequence: 1 },
+        let now = self.now();
+        let mut kept = self.kept();
+        kept.published.push(now);
+        let answer = match (kept.is_full, kept.is_silent) {
+            (true, _) => Published::Unknown(Unknown::Full),
+            (_, true) => Published::Unknown(Unknown::NoAnswer("silent".to_owned())),
+            (false, false) => Published::Stored { sequence: 1 },
         };
+        drop(kept);
         if let Published::Stored { .. } = answer {
             self.store(&super::desk::FLOW.parked_stream(), subject, payload);
         }
