@@ -10,6 +10,7 @@ mod logs;
 mod deadlines;
 mod names;
 mod shown;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use settings::{
     BreakerSettings, Deadline, DeadlineSettings, FlowSettings, HealthSettings, NatsSettings,
     Settings, WorkerSettings,
 };
+pub(crate) use ways::ways;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,8 @@ pub struct Sources {
     config: Config,
     /// Key, as `worker.concurrency`, to where it was set.
     origins: BTreeMap<String, String>,
+    /// `NATS_URL` is set, which is not ours: an operator may think that it counts here.
+    names_a_broker_elsewhere: bool,
 }
 
 const PREFIX: &str = "QUADRILLE_";
@@ -67,6 +71,10 @@ impl Sources {
         if let Some(path) = file {
             builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));
         }
+        let mut names_a_broker_elsewhere = false;
+        let environment = environment.inspect(|(name, value)| {
+            names_a_broker_elsewhere |= name == "NATS_URL" && !value.is_empty();
+        });
         // A variable without a section is no setting, because scripts and tests have variables of
         // their own.
         let variables = environment.filter_map(|(name, value)| {
@@ -92,7 +100,7 @@ impl Sources {
             origin: file.map_or_else(|| "settings".into(), |path| path.display().to_string()),
             problem: without_lines(&error.to_string()),
         })?;
-        let sources = Self { config, origins };
+        let sources = Self { config, origins, names_a_broker_elsewhere };
         sources.refuse_unknown_sections(&is_own)?;
         sources.refuse_unknown_breakers(flow)?;
         sources.refuse_unknown_deadlines(flow)?;

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
@@ -71,7 +71,14 @@ impl Process {
         let settings = sources.settings()?;
         let names = sources.names(&settings, flow)?;
         let options = NatsOptions { names, ..settings.nats.options(name) };
-        let broker = nats::connect(&options).await?;
+        let broker = nats::connect(&options).await.map_err(|error| {
+            let is_away = matches!(error, nats::ConnectError::Unreachable { .. });
+            let error = anyhow::Error::new(error);
+            match is_away {
+                true => anyhow!("{error:#}\n{}", sources.ways_to_the_broker()),
+                false => error,
+            }
+        })?;
         Ok(Self::of((name, flow), settings, sources, broker, false))
     }
 

@@ -95,7 +95,7 @@ async fn find(text: &str, json: bool, tool: &Tool) -> anyhow::Result<ExitCode> {
             vec![word(&hit["id"]), word(&saga["state"]), word(&saga["waits_for"]), by]
         };
         let rows: Vec<_> = hits.iter().map(row).collect();
-        let headings = ["order", "state", "waits for", "found by"];
+        let headings = ["id", "state", "waits for", "found by"];
         output::data(&output::table_within(tool.ui.width, &headings, &rows, &["waits for"]))?;
     }
     let more = if found["more"] == true { ", and perhaps more" } else { "" };
@@ -122,6 +122,13 @@ async fn watch(after: Option<String>, json: bool, tool: &Tool) -> anyhow::Result
     if let Some(after) = after {
         question["after"] = after.into();
     }
+    tool.ui.note(quiet(
+        tool,
+        &format!(
+            "watching the orders of {}: a line for each event, as it happens, until Ctrl-C",
+            connection.url
+        ),
+    ));
     loop {
         let page = ask(&connection.broker, "orders.changes", &question).await?;
         if page["resync"] == true {

@@ -5,6 +5,7 @@ use config::{Value, ValueKind};
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
+use super::ways;
 use super::{Invalid, Sources};
 use crate::Flow;
 
@@ -45,6 +46,24 @@ impl Sources {
             value => format!("{key} = {value}"),
         };
         format!("{set:<REMARK$} # {}", self.origin(key))
+    }
+
+    /// What an operator can do about a broker that does not answer: where its address is from, and
+    /// how to give another one.
+    pub(crate) fn ways_to_the_broker(&self) -> String {
+        let key = "nats.url";
+        let origin = self.origin(key);
+        if origin != "default" {
+            return format!("{key} is set by {origin}");
+        }
+        let elsewhere = match self.names_a_broker_elsewhere {
+            true => "; workers do not read NATS_URL",
+            false => "",
+        };
+        format!(
+            "nothing sets {key}, so this is its default{elsewhere}; {}",
+            ways(key, "nats://host:4222")
+        )
     }
 
     /// The variable or the flag that set it, or the file.

@@ -7,8 +7,8 @@ use hyper::Uri;
 pub enum BadSettings {
     /// Names the setting.
     #[error(
-        "{0} is not set: it is the URL below which the service's paths begin, such as \
-         https://host/path"
+        "{0} is not set: it is the URL below which the service's paths begin; {ways}",
+        ways = crate::config::ways(.0, "https://host/path")
     )]
     NoUrl(&'static str),
     #[error("{0} must look like http://host:port/path")]
@@ -42,7 +42,9 @@ mod tests {
     fn the_setting_of_a_wrong_url_is_named() {
         let said = |url| given("charge.url", url).map_err(|error| error.to_string());
         assert_eq!(said("https://host/v1"), Ok("https://host/v1"));
-        assert!(said(" ").unwrap_err().starts_with("charge.url is not set: "));
+        let missing = said(" ").unwrap_err();
+        assert!(missing.starts_with("charge.url is not set: "));
+        assert!(missing.contains("\n  QUADRILLE_CHARGE__URL=https://host/path in"), "{missing}");
         for wrong in ["foo", "ftp://host/", "host:80/v1", "http//x"] {
             let named = "charge.url must look like http://host:port/path";
             assert_eq!(said(wrong).unwrap_err(), named, "{wrong}");

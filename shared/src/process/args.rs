@@ -54,11 +54,34 @@ where
             if logs_are_json && !command.healthcheck {
                 tracing::error!(worker = name, error, "the process ends");
             } else {
-                eprintln!("{name}: {error}");
+                eprintln!("{}", within(&format!("{name}: {error}")));
             }
             ExitCode::FAILURE
         }
     }
+}
+
+/// Cells in a line of an error.
+const LINE: usize = 90;
+
+/// `text` in lines of at most so many cells, broken at spaces; each goes on further in.
+fn within(text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let begin = " ".repeat(line.len() - line.trim_start().len());
+        let mut made = String::new();
+        for word in line.split_whitespace() {
+            if made.is_empty() {
+                made = format!("{begin}{word}");
+            } else if made.chars().count() + 1 + word.chars().count() <= LINE {
+                made = format!("{made} {word}");
+            } else {
+                lines.push(std::mem::replace(&mut made, format!("{begin}    {word}")));
+            }
+        }
+        lines.push(made);
+    }
+    lines.join("\n")
 }
 
 fn begin<F>(
@@ -93,4 +116,19 @@ where
         }
         build(Process::connect(flow, name, sources).await?).await
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_in_lines_that_fit() {
+        let long = format!("worker: it is {} said\n  and how", "long and ".repeat(20));
+        let told = within(&long);
+        assert!(told.lines().all(|line| line.chars().count() <= LINE), "{told}");
+        assert!(told.ends_with("\n  and how"), "{told}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&told), words(&long));
+    }
 }

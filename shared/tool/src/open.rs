@@ -48,7 +48,7 @@ pub struct OpenArgs {
 const SLOTS: usize = 100;
 
 /// What a narrow terminal can do without, first of all.
-const EXPENDABLE: [&str; 2] = ["age", "opened (UTC)"];
+const EXPENDABLE: [&str; 2] = ["took", "opened (UTC)"];
 
 /// A saga that has not ended. Its names in JSON are those of a query worker's lists, so that a
 /// script may ask either.
@@ -199,9 +199,11 @@ fn table(rows: &[Row], width: Option<usize>) -> String {
         let state = format!("{:?}", row.state).to_lowercase();
         let reason = quadrille::ids::shown(&text(&row.reason), 60);
         let (waits, since) = (text(&row.waits_for), time(row.waits_ms));
-        vec![row.id.clone(), state, waits, since, reason, text(&opened), time(row.age_ms)]
+        let took =
+            row.age_ms.map_or_else(|| "-".to_owned(), |ms| format!("{} so far", duration(ms)));
+        vec![row.id.clone(), state, waits, since, reason, text(&opened), took]
     };
-    let headings = ["id", "state", "waits for", " for", "reason", "opened (UTC)", " age"];
+    let headings = ["id", "state", "waits for", " for", "reason", "opened (UTC)", " took"];
     let rows: Vec<_> = rows.iter().map(cells).collect();
     output::table_within(width, &headings, &rows, &EXPENDABLE)
 }

@@ -41,7 +41,7 @@ export function table(about, nothing = 'None.') {
   const rows = h('tbody', null);
   const empty = h('p', { class: 'empty', hidden: true }, nothing);
   const node = h('div', { class: 'table' }, h('table', null,
-    h('thead', null, h('tr', null, ['id', 'state', 'opened', 'waits for', 'since', 'reason', 'age', ''].map((name) =>
+    h('thead', null, h('tr', null, ['id', 'state', 'opened', 'waits for', 'for', 'reason', 'took', ''].map((name) =>
       h('th', { scope: 'col' }, name || h('span', { class: 'unseen' }, 'details'))))), rows), empty);
   return {
     node,
@@ -69,9 +69,9 @@ function row(about, one, by) {
     h('td', null, badge(one.state)),
     h('td', { class: 'number', 'data-name': 'opened', title: one.opened_at }, opened(one.opened_at)),
     h('td', { 'data-name': 'waits for' }, one.waits_for ?? ''),
-    h('td', { class: 'number', 'data-name': 'since', title: one.waits_since }, one.waits_for ? duration(one.waits_ms) : ''),
+    h('td', { class: 'number', 'data-name': 'for', title: one.waits_since }, one.waits_for ? duration(one.waits_ms) : ''),
     h('td', { 'data-name': 'reason', class: 'no', title: one.why?.sentence }, one.reason ?? one.why?.code ?? ''),
-    h('td', { class: 'number', 'data-name': one.waits_for ? 'age' : 'took', title: one.waits_for ? null : 'from its opening to its end' }, duration(one.age_ms)),
+    h('td', { class: 'number', 'data-name': 'took', title: one.waits_for ? 'since its opening' : 'from its opening to its end' }, duration(one.age_ms), one.waits_for && ' so far'),
     h('td', { class: 'tells' }, tells.map(([name, value]) => h('span', { title: name }, value))));
 }
 

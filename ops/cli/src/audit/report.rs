@@ -1,5 +1,6 @@
 //! What an audit prints: progress to stderr, the verdict to stdout.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -77,11 +78,19 @@ fn text(verdict: &Verdict, ui: Ui) -> String {
     if more > 0 {
         text.push_str(&format!("and {more} more\n"));
     }
+    let mut not_checked = BTreeMap::<_, Vec<_>>::new();
     for (invariant, why) in &verdict.not_checked {
-        text.push_str(&format!("{} was not checked, or not for all: {why}\n", name(*invariant)));
+        not_checked.entry(why).or_default().push(name(*invariant));
+    }
+    for (why, names) in not_checked {
+        text.push_str(&format!("not checked, or not for all: {}: {why}\n", names.join(", ")));
     }
     if verdict.broken.contains_key(&Invariant::Contract) {
-        text.push_str(NOT_READ);
+        // A terminal breaks the lines where it is wide enough.
+        match ui.width {
+            Some(_) => text.push_str(&format!("{}\n", NOT_READ.trim_end().replace('\n', " "))),
+            None => text.push_str(NOT_READ),
+        }
     }
     let Verdict { messages, orders, completed, cancelled, open, parked, effects, .. } = verdict;
     let first = match verdict.sound {

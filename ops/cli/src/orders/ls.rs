@@ -122,6 +122,13 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     };
     let place = place(&last["as_of"]);
     tool.ui.note(quiet(tool, &format!("{}{of}{looked_at}, as of {place}", rows.len())));
+    if args.held.is_some() && rows.is_empty() {
+        let tool_name = tool.ui.tool;
+        tool.ui.note(quiet(tool, &format!(
+            "no worker names one that waits or has failed; what a replica has just begun, or had \
+             when it died, is in `{tool_name} orders ls --why in-hand`"
+        )));
+    }
     for missing in missing(&last) {
         tool.ui.note(missing);
     }
@@ -188,7 +195,7 @@ fn table(rows: &[Value], args: &LsArgs, width: Option<usize>) -> String {
     };
     let rows: Vec<_> = rows.iter().map(row).collect();
     let reason = if why { "why" } else { "reason" };
-    let headings = ["order", "state", "waits for", " for", reason, "customer", " took"];
+    let headings = ["id", "state", "waits for", " for", reason, "customer", " took"];
     output::table_within(width, &headings, &rows, &["took", "customer"])
 }
 
@@ -215,6 +222,6 @@ fn held_table(rows: &[Value], _: &LsArgs, width: Option<usize>) -> String {
         names.into_iter().chain(rest).collect()
     };
     let rows: Vec<Vec<String>> = messages.map(row).collect();
-    let headings = ["order", "worker", " attempt", "since", "next try", "last error"];
+    let headings = ["id", "worker", " attempt", "since", "next try", "last error"];
     output::table_within(width, &headings, &rows, &["since"])
 }

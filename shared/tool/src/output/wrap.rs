@@ -40,6 +40,12 @@ pub(crate) fn paragraphs(text: &str) -> String {
 
 /// Puts one line that is too long.
 fn put(wrapped: &mut String, line: &str, width: usize, hang: usize) {
+    if let Some((text, description)) = apart(line, width) {
+        wrapped.push_str(text);
+        wrapped.push('\n');
+        let further = text.len() - text.trim_start().len() + FURTHER;
+        return put(wrapped, &format!("{}{description}", " ".repeat(further)), width, 0);
+    }
     let indent = " ".repeat(indent(line, width, hang));
     let mut used = 0;
     for (space, word) in words(line, width.saturating_sub(indent.len())) {
@@ -55,6 +61,20 @@ fn put(wrapped: &mut String, line: &str, width: usize, hang: usize) {
         wrapped.push_str(word);
         used += long;
     }
+}
+
+/// How much further in than its text a description begins that has a line of its own.
+const FURTHER: usize = 4;
+
+/// A text and its description, if the description begins so far to the right that little room is
+/// left below it.
+fn apart(line: &str, width: usize) -> Option<(&str, &str)> {
+    let text = line.trim_start_matches(' ');
+    let start = line.len() - text.len();
+    let gap = start + text.find("  ")?;
+    let description = line[gap..].trim_start_matches(' ');
+    let behind = seen(&line[..line.len() - description.len()]);
+    (behind > width / 2 && seen(&line[..gap]) <= width).then_some((&line[..gap], description))
 }
 
 /// Where the line goes on: below the text behind its first gap, unless little room is left there.
@@ -124,6 +144,16 @@ mod tests {
         let text = "  key       paused since noon, by charge-1\n  replica   flowing\n";
         let lines = ["  key       paused since", "            noon, by", "            charge-1"];
         assert_eq!(wrap(text, 26, 2), lines.join("\n") + "\n  replica   flowing\n");
+    }
+
+    #[test]
+    fn a_description_far_to_the_right_has_a_line_of_its_own() {
+        let text = "  tool audit --ledger FILE    and what the sandbox did\n";
+        let lines = ["  tool audit --ledger FILE", "      and what the sandbox did\n"];
+        assert_eq!(wrap(text, 40, 0), lines.join("\n"));
+        let narrow = "      and what the sandbox\n      did\n";
+        assert!(wrap(text, 27, 0).ends_with(narrow), "{}", wrap(text, 27, 0));
+        assert_eq!(wrap(text, 60, 0), text);
     }
 
     #[test]

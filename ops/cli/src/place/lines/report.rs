@@ -11,6 +11,7 @@ use quadrille_tool::output::{self, Ui};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::super::many::placed_in;
 use super::reject::Reject;
 use super::{Outcome, Receipt};
 
@@ -132,6 +133,7 @@ impl Report {
             self.ui.note("the file of --rejects has every one, with its mistakes and its text");
         }
         if let Some((line, why)) = &self.tally.stopped_at {
+            let why = self.ui.as_called(why);
             self.ui.note(format!(
                 "stopped at line {line}, because {why}; run the same command again once that is \
                  mended: what is in the log is found there, not placed twice"
@@ -157,9 +159,7 @@ fn stops(error: &open::Error) -> bool {
 impl Tally {
     fn sentence(&self, took: Duration) -> String {
         let Self { placed, already_placed, unknown, rejected, .. } = self;
-        let seconds = took.as_secs_f64();
-        let rate = *placed as f64 / seconds.max(1e-9);
-        let mut text = format!("{placed} orders placed in {seconds:.1} s ({rate:.0}/s)");
+        let mut text = placed_in(*placed, took);
         if *already_placed > 0 {
             text.push_str(&format!(", {already_placed} were there already"));
         }
