@@ -80,3 +80,23 @@ async fn a_message_whose_saga_turned_before_its_next_attempt_is_not_charged() {
     assert_eq!(part.0.calls.made(), ["run"]);
     assert!(turned(&desk));
 }
+
+/// It has no breaker that would hold it, and a message that never succeeds keeps nobody waiting.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_fails_without_a_breaker_is_held_for_a_while_and_then_makes_room() {
+    let (desk, booked) = booked();
+    let fails = || {
+        let answers = (0..500).map(|_| Err(StepError::try_again("no"))).collect();
+        Charge { answers: Mutex::new(answers), ..Charge::default() }
+    };
+    let began = Instant::now();
+    let first = charges(&desk, &booked, 1, fails()).await;
+    let (held, most) = (began.elapsed(), desk.worker.limits.hold_max);
+    assert!(held <= most && held > most / 2, "{held:?}");
+    assert!((5..60).contains(&first.0.calls.made().len()), "less and less often");
+    assert!(matches!(settled(&desk)[..], [Settle::Retry(_)]));
+    let second = charges(&desk, &booked, 2, fails()).await;
+    assert_eq!(second.0.calls.made(), ["run"], "the broker delivers it before everything new");
+    assert!(matches!(settled(&desk)[..], [Settle::Retry(_)]));
+    assert_eq!(parked(&desk), [""; 0], "no service says that it is the message's fault");
+}
