@@ -22,6 +22,7 @@ const SLEEPS: &[(&str, &str)] = &[
     ("workers/charge-customer/tests/stripe_mock.rs", "looks again, as `eventually` does"),
     ("ops/sandbox/tests/sandbox/payment.rs", "looks again, as `eventually` does"),
     ("workers/ship-order/tests/http_carrier.rs", "looks again, as `eventually` does"),
+    ("shared/src/pipeline/tests/waits.rs", "in paused time; a call takes so long"),
     ("workers/reserve-inventory/tests/stock_log/broker.rs", "a scripted broker takes its time"),
 ];
 
