@@ -146,7 +146,7 @@ async fn a_mistake_is_a_problem_that_says_what_there_is() {
             400,
             "there are state, waits_for, reason, refused_at, held, why, customer",
         ),
-        ("GET", "/orders?state=shut", 400, "open, cancelling, completed, cancelled"),
+        ("GET", "/orders?state=shut", 400, "open, parked, cancelling, completed, cancelled"),
         ("GET", "/orders?waits_for=nobody", 400, "reserve-inventory, charge-customer"),
         ("GET", "/orders?refused_at=closed", 400, "inventory, payment, pivot, shipment"),
         ("GET", "/orders?limit=0", 400, "1 to 200"),

@@ -124,7 +124,10 @@ async fn orders_are_listed_by_why_they_wait_and_by_whose_hand_they_are_in() {
     assert_eq!(held["worker"], "charge-customer", "{list}");
     assert!(held["last_error"].as_str().unwrap().contains("503"), "{list}");
     assert_eq!(list["looked_at"], json!({ "rows": 2, "all": true }), "those in hand alone");
+    let by_state = listed(&query, "state=parked", 1).await;
+    assert_eq!(by_state["orders"][0]["state"], "parked");
     let list = listed(&query, "why=parked", 1).await;
+    assert_eq!(list["orders"][0]["state"], "parked");
     assert_eq!(list["orders"][0]["id"], "bad-1", "{list}");
     each_says_so(&query, &list, "parked").await;
 
@@ -140,6 +143,7 @@ async fn orders_are_listed_by_why_they_wait_and_by_whose_hand_they_are_in() {
         ("why=no-worker&state=completed", 0),
         ("why=retrying&held=retrying&order=oldest", 2),
         ("why=parked&held=any", 0),
+        ("state=parked&why=no-worker", 0),
         ("why=undo-blocked", 0),
     ] {
         listed(&query, filter, orders).await;
@@ -155,7 +159,7 @@ async fn orders_are_listed_by_why_they_wait_and_by_whose_hand_they_are_in() {
     let (table, note) = quadrille(&stack, "orders ls --held").await;
     let lines: Vec<_> = table.lines().collect();
     assert_eq!(lines.len(), 3, "{table}");
-    let headings = ["order", "worker", "attempt", "next try", "last error"];
+    let headings = ["id", "worker", "attempt", "next try", "last error"];
     assert!(headings.iter().all(|heading| lines[0].contains(heading)), "{table}");
     assert!(table.contains("charged-0") && table.contains("charge-customer"), "{table}");
     assert!(table.contains("503"), "{table}");

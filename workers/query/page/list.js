@@ -4,7 +4,7 @@ import { address, get } from './api.js';
 import { arrange, badge, clock, date, details, duration, h, plural, trouble } from './dom.js';
 import * as commands from './commands.js';
 
-const STATES = ['open', 'cancelling', 'completed', 'cancelled'];
+const STATES = ['open', 'parked', 'cancelling', 'completed', 'cancelled'];
 const ORDERS = ['newest', 'oldest', 'worst'];
 // Said by the page itself, not by a field.
 const HIDDEN = ['order', 'limit', 'after', 'min_seq', 'wait'];

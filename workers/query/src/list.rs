@@ -18,6 +18,8 @@ use statement::{Field, Statement};
 
 /// Rows of one answer, at most.
 pub(crate) const MOST: u64 = 200;
+/// The state of a saga whose next message was set aside: which ones is asked of the broker.
+pub(crate) const PARKED: &str = "parked";
 /// What a count stops at.
 const COUNTED: u64 = 10_000;
 
@@ -37,7 +39,12 @@ const WHY: Parameter = Parameter {
 
 /// The parameters of a list, besides the view's own filters.
 const PARAMETERS: &[Parameter] = &[
-    Parameter { name: "state", about: "open, cancelling, completed or cancelled", example: "open" },
+    Parameter {
+        name: "state",
+        about: "open, parked, cancelling, completed or cancelled; those that are parked are open, \
+                too",
+        example: "open",
+    },
     Parameter { name: "waits_for", about: "The worker whose turn it is", example: "ship-order" },
     Parameter { name: "reason", about: "Why it was turned around", example: "out-of-stock" },
     Parameter { name: "refused_at", about: "The slot that turned it around", example: "payment" },
@@ -111,13 +118,17 @@ impl List {
         now: Timestamp,
     ) -> Result<Self, Problem> {
         let workers = flow.steps.iter().map(|step| step.worker).collect();
-        one_of(question, "state", vec!["open", "cancelling", "completed", "cancelled"])?;
+        one_of(question, "state", vec!["open", PARKED, "cancelling", "completed", "cancelled"])?;
         one_of(question, "waits_for", workers)?;
         one_of(question, "refused_at", flow.refusable().collect())?;
         let tags = view.filters.iter().map(|filter| Field::Tag(filter.name));
         let columns = ["state", "waits_for", "reason", "refused_at"].map(Field::Column);
         let given = tags.chain(columns).filter_map(|field| {
-            let value = question.text(field.name())?;
+            let value = match question.text(field.name())? {
+                // No row says what was set aside.
+                PARKED if field.name() == "state" => "open",
+                value => value,
+            };
             Some((field, value.to_owned()))
         });
         let filters: Vec<_> = given.collect();
@@ -201,7 +212,8 @@ fn order(question: &Question, filters: &[(Field, String)]) -> Result<Order, Prob
     let rest = ["since", "until", "older_than"].into_iter();
     let mut rest = rest.filter(|name| question.text(name).is_some());
     let other = other.next().or_else(|| rest.next());
-    let is_worst = question.text("why").is_some() && other.is_none();
+    let for_a_reason = question.text("why").is_some() || question.text("state") == Some(PARKED);
+    let is_worst = for_a_reason && other.is_none();
     match (question.text("order"), other) {
         (None, _) if is_worst => Ok(Order::Worst),
         (None | Some("newest"), _) => Ok(Order::Newest),
@@ -332,6 +344,7 @@ mod tests {
         assert_eq!(order("why=retrying"), Order::Worst);
         assert_eq!(order("why=retrying&state=open&waits_for=ship-order"), Order::Worst);
         assert_eq!(order("why=retrying&customer=c"), Order::Newest);
+        assert_eq!(order("state=parked"), Order::Worst);
         assert_eq!(order("why=retrying&older_than=1h"), Order::Newest);
         assert_eq!(order("why=retrying&order=oldest"), Order::Oldest);
         assert_eq!(order("state=open"), Order::Newest);

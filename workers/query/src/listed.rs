@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::api::{Api, unavailable};
 use crate::found::Found;
 use crate::held::{Hands, Which};
-use crate::list::{List, MOST, Page, counted};
+use crate::list::{List, MOST, PARKED, Page, counted};
 use crate::question::{Question, bad};
 use crate::why::TOOL;
 
@@ -39,9 +39,9 @@ const AT_ONCE: usize = 16;
 /// A list, as it was asked for.
 pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Problem> {
     let now = api.now()?;
-    let (which, code) = (Which::of(question)?, code(question)?);
+    let (which, codes) = (Which::of(question)?, codes(question)?);
     let (mut round, mut set_aside) = (None, BTreeSet::new());
-    if code.is_some() {
+    if codes.is_some() {
         // Before the look, so that nobody is asked about what has not happened.
         api.reached(question).await?;
         round = Some(Round::look(&*api.broker, api.flow).await.map_err(no_answer)?);
@@ -55,11 +55,11 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
     // What some reasons are of is known without looking at every saga that waits.
     let mut among: Option<BTreeSet<&str>> =
         hands.as_ref().zip(which).map(|(hands, which)| hands.sagas(which));
-    let of_code = match code {
-        Some(Code::Retrying | Code::Held | Code::UndoBlocked) => {
+    let of_code = match codes.as_deref() {
+        Some([Code::Retrying | Code::Held | Code::UndoBlocked]) => {
             hands.as_ref().map(|hands| hands.sagas(Which::Any))
         }
-        Some(Code::Parked | Code::UnknownVersion) => {
+        Some(codes) if codes.iter().all(|code| ASIDE.contains(code)) => {
             Some(set_aside.iter().map(SagaId::as_str).collect())
         }
         Some(_) | None => None,
@@ -70,10 +70,10 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
     };
     let list = List::of(api.flow, api.view, question, among.as_ref(), now)?;
     let mut answer = Map::new();
-    let (mut page, place) = match code.zip(round) {
+    let (mut page, place) = match codes.zip(round) {
         None => api.rows(question, move |rows| list.read(rows, now)).await?,
-        Some((code, round)) => {
-            let mut walk = Walk { api, code, round, set_aside: &set_aside, looked_at: 0 };
+        Some((codes, round)) => {
+            let mut walk = Walk { api, codes, round, set_aside: &set_aside, looked_at: 0 };
             let (page, place) = walk.page(list).await?;
             let looked_at = json!({ "rows": walk.looked_at, "all": page.next.is_none() });
             answer.insert("looked_at".to_owned(), looked_at);
@@ -94,11 +94,18 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
     Ok(answer.into())
 }
 
-/// The reason that is asked for; `None` if none is.
-fn code(question: &Question) -> Result<Option<Code>, Problem> {
-    let Some(text) = question.text("why") else { return Ok(None) };
+/// Why a saga waits that is parked.
+const ASIDE: [Code; 2] = [Code::Parked, Code::UnknownVersion];
+
+/// The reasons of which one is asked for; `None` if none is.
+fn codes(question: &Question) -> Result<Option<Vec<Code>>, Problem> {
+    let is_parked = question.text("state") == Some(PARKED);
+    let Some(text) = question.text("why") else {
+        return Ok(is_parked.then(|| ASIDE.to_vec()));
+    };
     let known = Code::WAITING.into_iter().find(|code| code.name() == text);
-    known.map(Some).ok_or_else(|| {
+    let fits = |code: &Code| !is_parked || ASIDE.contains(code);
+    known.map(|code| Some(Some(code).filter(fits).into_iter().collect())).ok_or_else(|| {
         let names = Code::WAITING.map(Code::name).join(", ");
         bad("why", &format!("must be one of {names}"), Some("retrying"))
     })
@@ -116,7 +123,7 @@ async fn sagas_set_aside(api: &Api) -> Result<BTreeSet<SagaId>, Problem> {
 /// Looks at one saga after the other.
 struct Walk<'a> {
     api: &'a Api,
-    code: Code,
+    codes: Vec<Code>,
     round: Round,
     set_aside: &'a BTreeSet<SagaId>,
     looked_at: u64,
@@ -156,7 +163,7 @@ impl Walk<'_> {
                     let story = story::retell(api.flow, &id, lines, &parked);
                     let why = self.round.decide(&*api.broker, &story, TOOL).await;
                     let why = why.map_err(no_answer)?;
-                    if why.code == self.code {
+                    if self.codes.contains(&why.code) {
                         rows.push(row(&found, &why, now));
                     }
                 }
@@ -198,6 +205,9 @@ fn no_answer(error: Unavailable) -> Problem {
 
 fn row(found: &Found, why: &Why, now: Timestamp) -> Value {
     let mut row = found.json(now);
+    if ASIDE.contains(&why.code) {
+        row["state"] = PARKED.into();
+    }
     row["why"] = json!({ "code": why.code, "sentence": why.sentence });
     row
 }

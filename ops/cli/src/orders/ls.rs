@@ -29,7 +29,7 @@ did not answer.";
 pub(crate) struct LsArgs {
     /// open, parked, cancelling, completed or cancelled; those that are parked are open, too
     #[arg(long, value_name = "STATE", hide_possible_values = true)]
-    #[arg(value_parser = ["open", PARKED, "cancelling", "completed", "cancelled"])]
+    #[arg(value_parser = ["open", "parked", "cancelling", "completed", "cancelled"])]
     state: Option<String>,
     /// The worker whose turn it is
     #[arg(long, value_name = "WORKER")]
@@ -79,9 +79,6 @@ pub(crate) struct LsArgs {
     #[arg(long)]
     json: bool,
 }
-
-/// The state of an order whose next message was set aside, and the code of why it waits.
-const PARKED: &str = "parked";
 
 /// Rows of one answer.
 const PAGE: usize = 200;
@@ -137,13 +134,8 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
 
 fn question(args: &LsArgs) -> Map<String, Value> {
     let mut question = Map::new();
-    // No row says what was set aside; why an order waits does.
-    let is_parked = args.state.as_deref() == Some(PARKED) && args.why.is_none();
-    if is_parked {
-        question.insert("why".to_owned(), PARKED.into());
-    }
     for (name, value) in [
-        ("state", if is_parked { &None } else { &args.state }),
+        ("state", &args.state),
         ("waits_for", &args.waits_for),
         ("reason", &args.reason),
         ("refused_at", &args.refused_at),

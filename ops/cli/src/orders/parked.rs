@@ -24,7 +24,7 @@ pub(super) async fn mark(
     rows: &mut [Value],
 ) -> anyhow::Result<()> {
     let (flow, broker) = (tool.flow, &connection.broker);
-    let waits = |row: &&Value| row["state"] == "open";
+    let waits = |row: &&Value| row["state"] == "open" || row["state"] == "parked";
     let ids = rows.iter().filter(waits).filter_map(|row| SagaId::parse(row["id"].as_str()?).ok());
     let ids: Vec<_> = ids.collect();
     let mut set_aside = BTreeSet::new();
