@@ -40,9 +40,7 @@ async fn a_lost_answer_is_asked_for_again_of_the_same_log_alone_and_not_too_ofte
     assert!(matches!(written, Ok(Resolved::Written)));
     let published = desk.log.kept().published.clone();
     assert_eq!(published.len(), 21);
-    let waits: Vec<_> =
-        published.windows(2).map(|two| (two[1] - two[0]).get_milliseconds()).collect();
-    assert!(waits.iter().all(|wait| *wait > 0), "{waits:?}");
+    assert!(published.windows(2).all(|two| two[0] < two[1]), "{published:?}");
     let took = published[20].duration_since(published[0]);
     assert!(took > jiff::SignedDuration::from_secs(10), "it waits longer each time: {took:?}");
     let (desk, _) = charged();
