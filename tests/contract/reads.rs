@@ -10,6 +10,7 @@ use crate::under_test::UnderTest;
 contract!(
     an_empty_slot_reads_as_none,
     a_slot_reads_as_it_was_written,
+    the_newest_of_all_that_match_a_filter_is_read,
     headers_that_nobody_can_read_do_not_hurt_a_leader_read,
     a_message_cannot_pass_for_that_of_another_slot,
     a_story_comes_in_stream_order,
@@ -41,6 +42,18 @@ async fn a_slot_reads_as_it_was_written(test: UnderTest) {
     let shown = test.broker.last_of_many(test.flow.stream, vec![slot.subject().to_owned()]).await;
     let shown = shown.unwrap().remove(0);
     assert_eq!((shown.stored_at, shown.headers), (read.stored_at, read.headers));
+}
+
+async fn the_newest_of_all_that_match_a_filter_is_read(test: UnderTest) {
+    let test = test.with_stream().await;
+    for (slot, id) in [("payment", "s1"), ("payment", "s2"), ("inventory", "s3")] {
+        test.write(slot, id).await;
+    }
+    let filter = test.flow.filter("payment");
+    let read = test.broker.last(test.flow.stream, &filter).await.unwrap().unwrap();
+    assert_eq!((read.subject, read.sequence), (test.slot("payment", "s2").subject().into(), 2));
+    let filter = test.flow.filter("shipment");
+    assert!(test.broker.last(test.flow.stream, &filter).await.unwrap().is_none());
 }
 
 async fn headers_that_nobody_can_read_do_not_hurt_a_leader_read(test: UnderTest) {

@@ -19,8 +19,8 @@ mod permit;
 #[cfg(test)]
 mod tests;
 
-use limiter::Answer;
 pub use limiter::Limiter;
+use limiter::{Answer, Room};
 pub use permit::Permit;
 
 /// When the broker, which missed our in-progress acks, is to deliver again what waits here already.
@@ -98,6 +98,20 @@ impl Gate {
         let used_up =
             |one: &Arc<Limiter>| one.look(|replica| replica.machine().has_used_up(message));
         self.limiters.iter().any(used_up)
+    }
+
+    /// From now on the loop of this durable looks ahead when [`Rooms::ahead`] says so.
+    pub fn looks_ahead(&self) {
+        for limiter in &self.limiters {
+            limiter.drive(|replica, _| replica.looks_ahead());
+        }
+    }
+
+    /// The permit of a message ahead of its turn, which does not wait for it. Only with one
+    /// dependency: what waits for two is not called on the spot.
+    pub fn try_ahead(&self, message: Message) -> Option<Permit> {
+        let [only] = &self.limiters[..] else { return None };
+        only.try_ahead(message).map(|slot| Permit::new(message, vec![slot]))
     }
 
     /// How many messages may be pulled, now and whenever that changes.
@@ -214,16 +228,22 @@ impl Drop for Expected {
 /// How many messages a durable may pull: the least that one of its dependencies allows, and no
 /// pull at all while it is zero.
 #[derive(Debug)]
-pub struct Rooms(Vec<watch::Receiver<u32>>);
+pub struct Rooms(Vec<watch::Receiver<Room>>);
 
 impl Rooms {
     /// How many now; `None` where the step requires no dependency. Exact whenever it is asked.
     pub fn now(&mut self) -> Option<usize> {
-        let room = self.0.iter_mut().map(|room| *room.borrow_and_update()).min()?;
+        let room = self.0.iter_mut().map(|room| room.borrow_and_update().messages).min()?;
         Some(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
-    /// Waits until the gate opens or shuts, or half of its slots are free, or no longer are.
+    /// Whether a message ahead of its turn is wanted.
+    pub fn ahead(&self) -> bool {
+        self.0.iter().any(|room| room.borrow().ahead)
+    }
+
+    /// Waits until the gate opens or shuts, or half of its slots are free, or no longer are, or a
+    /// message ahead of its turn is wanted, or no longer is.
     /// Cancel safe.
     pub async fn changed(&mut self) {
         let changes = self.0.iter_mut().map(|room| Box::pin(room.changed()));

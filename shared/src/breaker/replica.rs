@@ -36,6 +36,10 @@ pub struct Replica {
     more: BTreeSet<u16>,
     /// A message was pulled and has not come here yet.
     expects: bool,
+    /// When there are more than was pulled, single calls are also of those ([`Self::try_ahead`]).
+    looks_ahead: bool,
+    /// The latest call was of such a message.
+    was_ahead: bool,
     calls: Tally,
     effects: Vec<Effect>,
 }
@@ -71,6 +75,8 @@ impl Replica {
             leaving: BTreeMap::new(),
             more: BTreeSet::new(),
             expects: false,
+            looks_ahead: false,
+            was_ahead: false,
             calls: Tally::default(),
             effects: Vec::new(),
         }
@@ -123,6 +129,11 @@ impl Replica {
         self.expects = expects;
     }
 
+    /// From now on the loop of a subscription looks ahead when [`Self::wants_ahead`] says so.
+    pub fn looks_ahead(&mut self) {
+        self.looks_ahead = true;
+    }
+
     /// What happens next to a message in hand; call it until it says `None`.
     pub fn next(&mut self, now: Duration) -> Option<Next> {
         if let Some((id, delay)) = self.leaving.pop_first() {
@@ -138,6 +149,7 @@ impl Replica {
         match self.choose(now) {
             Some(id) => {
                 let message = self.held.remove(&id)?;
+                self.was_ahead = false;
                 Some(Next::Call(self.machine.start(message, now)))
             }
             None => {
@@ -163,7 +175,16 @@ impl Replica {
         self.held.insert(message.id, message);
         let is_its_turn = self.choose(now) == Some(message.id);
         self.held.remove(&message.id);
+        self.was_ahead &= !is_its_turn;
         is_its_turn.then(|| self.machine.start(message, now))
+    }
+
+    /// Starts this message, which was not pulled, if one is wanted now. When many in a row fail for
+    /// reasons of their own, one from behind them shows that the dependency answers.
+    pub fn try_ahead(&mut self, message: Message, now: Duration) -> Option<Ticket> {
+        let is_wanted = self.wants_ahead(now);
+        self.was_ahead |= is_wanted;
+        is_wanted.then(|| self.machine.start(message, now))
     }
 
     /// Ends a call. A message to be held is not held again before [`Self::hold`].

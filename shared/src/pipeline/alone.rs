@@ -73,6 +73,8 @@ pub(crate) async fn check(
         Direction::Undo if ago >= UNDO_EVERY => return Ok(()),
         Direction::Run | Direction::Undo if starts < STARTS => return Ok(()),
         Direction::Undo => {}
+        // It is parked once it is delivered.
+        Direction::Run if earlier.is_ahead() => {}
         Direction::Run => earlier.begins_anew(worker).await,
     }
     let what = format!("none of its last {starts} runs came to an end, and it ran alone");

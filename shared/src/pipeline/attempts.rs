@@ -179,6 +179,7 @@ impl<'w> Attempt<'w> {
             noted.failed(context.attempt(), &why);
         }
         let turn = match permit.finish(class) {
+            Verdict::Hold(_) if turn.is_ahead() => return Err(deny(hand, Denied::AHEAD).await),
             Verdict::Hold(message) => turn.again(message),
             Verdict::GiveBack { delay, charged } => {
                 let denied = Denied::GiveBack { delay, charged, why: Why::CutOff };
@@ -220,7 +221,9 @@ async fn deny(mut hand: InHand<'_>, denied: Denied) -> Ending {
     match denied {
         Denied::UsedUp => used_up(),
         Denied::GiveBack { delay, charged, why } => {
-            hand.earlier.given_back(hand.worker, charged).await;
+            if why != Why::Ahead {
+                hand.earlier.given_back(hand.worker, charged).await;
+            }
             Ending::GiveBack(delay, why)
         }
     }

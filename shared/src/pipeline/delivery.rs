@@ -17,7 +17,7 @@ use super::worker::{GiveBack, Why, Worker};
 use crate::broker::{Delivered, Settle, Stored};
 use crate::ids::Direction;
 use crate::log::parked::Verdict;
-use crate::{BadData, SagaId, failpoint, telemetry};
+use crate::{BadData, Reason, SagaId, failpoint, telemetry};
 
 /// A message that no client can read comes again this late, because each delivery of it ends the
 /// connection of its durable.
@@ -36,6 +36,16 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// Whether a message that was handled ahead of its delivery ends as if nothing had been. Only a
+    /// decision counts, and an effect that no slot records.
+    fn waits_for_delivery(&self) -> bool {
+        match self {
+            Self::NotOurs(_) | Self::GiveBack(..) => true,
+            Self::Park(bad) => bad.reason != Reason::OrphanEffect,
+            Self::Committed(_) => false,
+        }
+    }
+
     fn word(&self) -> &'static str {
         match self {
             Self::Committed(_) => "committed",
@@ -127,6 +137,7 @@ impl Delivery {
         let (ended, deliveries) = (ending.word(), self.delivered.deliveries);
         tracing::debug!(durable = self.durable, saga = %self.saga, sequence, deliveries, ended);
         match ending {
+            _ if self.turn.is_ahead() && ending.waits_for_delivery() => {}
             Ending::Committed(Committed { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::NotOurs(NotOurs { .. }) => self.settle(worker, Settle::Ack).await,
             Ending::GiveBack(delay, why) => {

@@ -94,6 +94,11 @@ impl<'d> Earlier<'d> {
         self.record.charged
     }
 
+    /// Whether the message is handled before it is delivered.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.delivery.turn.is_ahead()
+    }
+
     /// Whether it may be the message that ended its workers. It stays so for all attempts of this
     /// delivery, because the second may kill where the first did not.
     pub(crate) fn is_suspicious(&self) -> bool {

@@ -4,6 +4,8 @@
 //! A message that waits here is held: it takes no place, in-progress acks keep it ours, and an
 //! outage costs it neither a delivery nor an attempt.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::delivery::Ending;
@@ -18,6 +20,9 @@ use crate::{BadData, Reason, SagaId};
 pub(crate) struct Turn {
     gate: Gate,
     message: Message,
+    /// Of a message that is handled before it is delivered, and neither waits here nor stays:
+    /// whether a call was made for it.
+    ahead: Option<Arc<AtomicBool>>,
     /// Until it first asks.
     expected: Option<Expected>,
 }
@@ -30,11 +35,26 @@ pub(crate) enum Denied {
     GiveBack { delay: Duration, charged: u32, why: Why },
 }
 
+impl Denied {
+    /// Its delivery is still to come.
+    pub(crate) const AHEAD: Self =
+        Self::GiveBack { delay: Duration::ZERO, charged: 0, why: Why::Ahead };
+}
+
 impl Turn {
     /// `number` tells the messages of one durable apart: the stream sequence.
     pub(crate) fn of(gate: &Gate, number: u64) -> Self {
         let expected = Some(gate.expects_one());
-        Self { gate: gate.clone(), message: gate.pulled(number), expected }
+        Self { gate: gate.clone(), message: gate.pulled(number), ahead: None, expected }
+    }
+
+    /// That of a message that is still to be delivered; `called` hears whether a call is made.
+    pub(crate) fn ahead(gate: &Gate, number: u64, called: Arc<AtomicBool>) -> Self {
+        Self { ahead: Some(called), ..Self::of(gate, number) }
+    }
+
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.ahead.is_some()
     }
 
     /// The same message, of which this many failures were written down earlier; `undo` if its call
@@ -44,12 +64,14 @@ impl Turn {
             expected.comes();
         }
         self.gate.remember(self.message.id, charged);
-        self.again(Message { undo, ..self.message })
+        let again = self.again(Message { undo, ..self.message });
+        // What this process did itself it takes back itself.
+        Self { ahead: again.ahead.filter(|_| !undo), ..again }
     }
 
     /// The same message after an attempt.
     pub(crate) fn again(&self, message: Message) -> Self {
-        Self { gate: self.gate.clone(), message, expected: None }
+        Self { gate: self.gate.clone(), message, ahead: self.ahead.clone(), expected: None }
     }
 
     /// Failures that count against the message.
@@ -70,6 +92,11 @@ impl Turn {
         saga: &SagaId,
         noted: &mut Option<Noted<'w>>,
     ) -> Result<Permit, Denied> {
+        if let Some(called) = &self.ahead {
+            let permit = self.gate.try_ahead(self.message).ok_or(Denied::AHEAD)?;
+            called.store(true, Relaxed);
+            return Ok(permit);
+        }
         if let Some(permit) = self.gate.try_permit(self.message) {
             return Ok(permit);
         }

@@ -89,9 +89,12 @@ pub(crate) enum Why {
     Panicked,
     /// The stream of parked messages is full.
     Full,
+    /// It was handled before it was delivered, and nothing came of it.
+    Ahead,
 }
 
 impl Why {
+    /// Those of deliveries, which metrics count.
     pub(crate) const ALL: [Self; 9] = [
         Self::Stopping,
         Self::HeldLong,
@@ -116,6 +119,7 @@ impl Why {
             Self::Twice => "twice",
             Self::Panicked => "panicked",
             Self::Full => "full",
+            Self::Ahead => "ahead",
         }
     }
 }

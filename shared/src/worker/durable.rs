@@ -1,6 +1,7 @@
 //! The loop of one durable: asks for no more messages than can start now, and handles every
 //! delivery until it is settled.
 
+mod ahead;
 mod in_hand;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::flow::{Durable, Role};
 use crate::pipeline::{Delivery, GiveBack, Released, Turn, Why, Worker, park, retry};
 use crate::process::shutdown::Stop;
 use crate::{BadData, Reason, telemetry};
+use ahead::Ahead;
 use in_hand::{InHand, MEASURED};
 
 /// Between two in-progress acks, whatever `ack_wait` somebody has set.
@@ -46,21 +48,27 @@ pub(super) async fn serve(
     // Looked up once, because this is the hot path.
     let took = metrics::histogram!(telemetry::HANDLING, "durable" => durable.name.clone());
     let name: Arc<str> = durable.name.as_str().into();
-    let begin = |delivered: Delivered| {
+    let begin = |delivered: Delivered, turn: Turn| {
         let label = Label::of(&name, &delivered);
-        let handling = start(&worker, &durable, delivered, &gate, &handle);
+        let handling = start(&worker, &durable, delivered, turn, &handle);
         attend(worker.clone(), label, took.clone(), handling, Duration::MAX)
     };
     let mut in_hand = InHand::default();
+    let mut ahead = Ahead::of(&worker, &durable, &gate);
     let mut tick = interval(MEASURED);
     let (mut rooms, mut more) = (gate.rooms(), false);
     let mut asked = pin!(shutdown.asked());
     loop {
         while in_hand.try_next() {}
+        if let Some(found) = ahead.next(&worker, &gate, &rooms).await {
+            let handling = begin(found.delivered, found.turn);
+            in_hand.spawn(handling.map(|()| drop(found.handled)));
+        }
         let room = rooms.now();
         let is_gated = room.is_some();
         let places_left = places.saturating_sub(in_hand.len().saturating_sub(gate.waiting()));
         let free = room.map_or(places_left, |room| room.min(places_left));
+        let free = if ahead.is_out() { 0 } else { free };
         pulse.asks(free > 0);
         tokio::select! {
             biased;
@@ -68,11 +76,13 @@ pub(super) async fn serve(
             true = in_hand.next(), if places_left <= places / 2 => {}
             _ = tick.tick() => in_hand.measure(&name),
             () = rooms.changed() => {}
+            () = ahead.ends() => {}
             () = gate.waits(), if is_gated && places_left == 0 => {}
             Some(order) = pulse.order(), if free > 0 => match order {
                 Order::PullAnew => pull_anew(&worker, &durable, &mut pull).await,
                 Order::Handle(delivered, handled) => {
-                    let handling = begin(delivered);
+                    let turn = Turn::of(&gate, delivered.message.sequence);
+                    let handling = begin(delivered, turn);
                     in_hand.spawn(handling.map(|()| drop(handled)));
                 }
             },
@@ -84,7 +94,8 @@ pub(super) async fn serve(
                         more = delivered.pending > 0;
                         gate.more(more);
                     }
-                    in_hand.spawn(begin(delivered));
+                    let turn = Turn::of(&gate, delivered.message.sequence);
+                    in_hand.spawn(begin(delivered, turn));
                 }
                 Pulled::Deleted => {
                     let why = format!("durable {} was deleted", durable.name);
@@ -136,7 +147,7 @@ fn start(
     worker: &Arc<Worker>,
     durable: &Durable,
     mut delivered: Delivered,
-    gate: &Gate,
+    turn: Turn,
     handle: &Handler,
 ) -> Handling {
     let (worker, role, durable) = (worker.clone(), durable.role, durable.name.clone());
@@ -152,7 +163,7 @@ fn start(
         );
     }
     let released = (role == Role::Released).then(|| Released::by(&mut delivered));
-    let (subject, sequence) = (&delivered.message.subject, delivered.message.sequence);
+    let subject = &delivered.message.subject;
     let named = match role {
         Role::Released => worker.flow.parse_released(subject),
         Role::Forward | Role::Undo | Role::Closing | Role::Cancel | Role::Deadline(_) => {
@@ -160,10 +171,7 @@ fn start(
         }
     };
     match named {
-        Some((_, saga)) => {
-            let turn = Turn::of(gate, sequence);
-            handle(worker, Delivery { delivered, saga, durable, released, turn })
-        }
+        Some((_, saga)) => handle(worker, Delivery { delivered, saga, durable, released, turn }),
         None => Box::pin(set_aside(worker, durable, delivered)),
     }
 }

@@ -4,7 +4,7 @@
 //! sleeping, the same run for the same seed.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use quadrille::breaker::class::Class;
@@ -72,6 +72,8 @@ pub(crate) struct Simulation {
     /// The replica to kill when the key next enters this phase.
     pub(crate) kill_on: Option<(Phase, bool)>,
     undo_every: u64,
+    /// Replica and message of each call for a message that is still in the queue.
+    ahead: BTreeSet<(usize, u64)>,
 }
 
 pub(crate) struct Setup {
@@ -111,6 +113,7 @@ impl Simulation {
             lives: 0,
             kill_on: None,
             undo_every: 10,
+            ahead: BTreeSet::new(),
         };
         for replica in 0..setup.replicas {
             let seat = simulation.seat(replica);
@@ -126,7 +129,8 @@ impl Simulation {
     fn seat(&mut self, replica: usize) -> Seat {
         self.lives += 1;
         let name = format!("{replica}-{}", self.lives);
-        let replica = Replica::new(name, self.settings, self.rng.u64(..));
+        let mut replica = Replica::new(name, self.settings, self.rng.u64(..));
+        replica.looks_ahead();
         Seat { replica, life: self.lives, wakes: None, calling: Vec::new() }
     }
 
@@ -245,7 +249,10 @@ impl Simulation {
     fn kill(&mut self, replica: usize) {
         let seat = self.seat(replica);
         let dead = std::mem::replace(&mut self.seats[replica], seat);
-        let in_hand = dead.replica.held().map(|held| held.id).chain(dead.calling);
+        // What was called ahead of its turn is in the queue.
+        let calling =
+            dead.calling.into_iter().filter(|id| !self.ahead.remove(&(replica, id.number)));
+        let in_hand = dead.replica.held().map(|held| held.id).chain(calling);
         for id in in_hand.collect::<Vec<_>>() {
             self.at(ACK_WAIT, Event::Queue(id.number, true));
         }
@@ -270,6 +277,7 @@ impl Simulation {
         let now = self.now;
         let offered = !self.queue.is_empty();
         loop {
+            self.look_ahead(replica);
             let seat = &mut self.seats[replica];
             seat.replica.more(0, !self.queue.is_empty());
             while seat.replica.room(now) > 0 {
@@ -305,6 +313,25 @@ impl Simulation {
         }
     }
 
+    /// Calls for the newest message or for any, if one ahead of its turn is wanted.
+    fn look_ahead(&mut self, replica: usize) {
+        let now = self.now;
+        let wants = self.seats[replica].replica.wants_ahead(now);
+        if !wants || self.queue.len() < 2 {
+            return;
+        }
+        let last = self.queue.len() - 1;
+        let at = if self.rng.bool() { last } else { self.rng.usize(..=last) };
+        let number = self.queue[at];
+        if number.is_multiple_of(self.undo_every) {
+            return;
+        }
+        let message = Message::new(MessageId { source: 0, number }, false, now);
+        let ticket = self.seats[replica].replica.try_ahead(message, now).expect("it is wanted");
+        self.ahead.insert((replica, number));
+        self.call(replica, ticket);
+    }
+
     fn call(&mut self, replica: usize, ticket: Ticket) {
         self.counts.calls += 1;
         self.busy += 1;
@@ -336,7 +363,17 @@ impl Simulation {
         let message = ticket.message();
         let seat = &mut self.seats[replica];
         seat.calling.retain(|id| *id != message.id);
-        match seat.replica.finish(ticket, class, now) {
+        let verdict = seat.replica.finish(ticket, class, now);
+        if self.ahead.remove(&(replica, message.id.number)) {
+            let waits = self.queue.iter().position(|number| *number == message.id.number);
+            if let (Verdict::Settle, Some(at)) = (verdict, waits) {
+                self.queue.remove(at);
+                self.counts.good += 1;
+                self.counts.answered_at.push(now);
+            }
+            return self.pump(replica);
+        }
+        match verdict {
             Verdict::Settle => {
                 self.counts.good += 1;
                 self.counts.answered_at.push(now);

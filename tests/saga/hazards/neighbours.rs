@@ -172,3 +172,28 @@ async fn h41_two_hundred_payments_that_stay_processing_delay_no_good_order() {
     assert_nobody_doubted(&stack);
     assert_eq!(stack.raw.messages("ORDERS_PARKED").await, 0);
 }
+
+/// The service fails for the first three hundred that wait, one after the other, which looks like
+/// an outage: only what comes after them says otherwise.
+#[tokio::test]
+async fn h41_three_hundred_orders_that_always_fail_keep_no_good_one_waiting() {
+    let stack = stack_with(2).await;
+    let mut failing = Vec::new();
+    for at in 0..300 {
+        let id = saga(&format!("fails-{at}"));
+        let mut order = order(Fate::Completes, at);
+        order.payment_method = "pm_card_broken500".parse().expect("a reference");
+        stack.place(&id, &order).await.expect("a new order");
+        failing.push(id);
+    }
+    let mut good = Vec::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    while good.len() < 80 {
+        ticks.tick().await;
+        good.extend(stack.place_all(&format!("good-{}", good.len()), &[Fate::Completes]).await);
+    }
+    stack.closed(&good).await;
+    for id in &failing {
+        assert_eq!(holds(&stack, id, "payment").await, None, "{id} was never answered");
+    }
+}

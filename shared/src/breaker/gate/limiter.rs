@@ -21,11 +21,20 @@ pub struct Limiter {
     name: String,
     started: Instant,
     state: Mutex<State>,
-    pub(super) room: watch::Sender<u32>,
+    pub(super) room: watch::Sender<Room>,
     changed: Notify,
     /// Messages that were pulled and have not asked for a permit yet.
     expected: AtomicUsize,
-    is_probing: AtomicBool,
+    waits_for_expected: AtomicBool,
+}
+
+/// What may be pulled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Room {
+    /// New messages, in the order of the durable.
+    pub(super) messages: u32,
+    /// Whether one ahead of its turn is wanted.
+    pub(super) ahead: bool,
 }
 
 #[derive(Debug)]
@@ -64,10 +73,10 @@ impl Limiter {
             name: name.into(),
             started,
             state: Mutex::new(state),
-            room: watch::Sender::new(0),
+            room: watch::Sender::default(),
             changed: Notify::new(),
             expected: AtomicUsize::new(0),
-            is_probing: AtomicBool::new(false),
+            waits_for_expected: AtomicBool::new(false),
         };
         limiter.act(|_, _| ());
         Arc::new(limiter)
@@ -149,8 +158,8 @@ impl Limiter {
 
     pub(super) fn one_came(self: &Arc<Self>) {
         let was_the_last = self.expected.fetch_sub(1, Ordering::Relaxed) == 1;
-        // Without the lock on the way of every message: only a prober waits for this.
-        if was_the_last && self.is_probing.load(Ordering::Relaxed) {
+        // Without the lock on the way of every message: only single calls and probes wait for this.
+        if was_the_last && self.waits_for_expected.load(Ordering::Relaxed) {
             self.drive(|_, _| ());
         }
     }
@@ -166,12 +175,13 @@ impl Limiter {
         let mut state = self.lock();
         let now = self.now();
         let result = input(&mut state, now);
-        let room = state.replica.room(now);
-        self.is_probing.store(state.replica.machine().is_probing(), Ordering::Relaxed);
+        let messages = state.replica.room(now);
+        let room = Room { messages, ahead: state.replica.wants_ahead(now) };
+        self.waits_for_expected.store(state.replica.waits_for_expected(), Ordering::Relaxed);
         // Every call changes the room; who pulls is woken only where that changes what it does.
         let half = state.replica.settings().concurrency / 2;
         self.room.send_if_modified(|old| {
-            let level = |room: u32| (room > 0, room > half);
+            let level = |room: Room| (room.messages > 0, room.messages > half, room.ahead);
             level(std::mem::replace(old, room)) != level(room)
         });
         let sooner = match (state.replica.wakes_at(now), state.armed) {
@@ -228,6 +238,11 @@ impl Limiter {
 
     pub(super) fn try_call(self: &Arc<Self>, message: Message) -> Option<Slot> {
         let ticket = self.act(|state, now| state.replica.try_start(message, now))?;
+        Some(Slot::new(self.clone(), ticket))
+    }
+
+    pub(super) fn try_ahead(self: &Arc<Self>, message: Message) -> Option<Slot> {
+        let ticket = self.act(|state, now| state.replica.try_ahead(message, now))?;
         Some(Slot::new(self.clone(), ticket))
     }
 }

@@ -21,10 +21,34 @@ impl Replica {
         room.saturating_sub(u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 
+    /// Whether one call may now show whether the dependency answers, and a message ahead of its turn
+    /// is to be asked for it. Single calls are by turn every other time; an undo in hand goes first.
+    pub fn wants_ahead(&self, now: Duration) -> bool {
+        let allowed = || self.held.values().filter(|held| held.not_before <= now);
+        let new_undo = || allowed().any(|held| held.is_first_try() && held.undo);
+        self.looks_ahead
+            && match self.machine.offer(now) {
+                Offer::Nothing | Offer::Free { .. } => false,
+                Offer::Single { .. } => !self.was_ahead && !new_undo(),
+                Offer::Probe { first: true, .. } => allowed().next().is_none(),
+                Offer::Probe { first: false, .. } => !new_undo(),
+            }
+    }
+
+    /// Whether somebody here waits for a message that is on its way.
+    pub fn waits_for_expected(&self) -> bool {
+        let doubts = self.machine.doubting_since().is_some();
+        self.machine.is_probing() || self.looks_ahead && doubts
+    }
+
     pub(super) fn choose(&self, now: Duration) -> Option<MessageId> {
         let allowed = || self.held.values().filter(|held| held.not_before <= now);
         let untried = || allowed().filter(|held| held.is_first_try());
         let late = |since: Duration| now >= since + NEW_WORK_FIRST;
+        // One ahead of its turn goes before them, and needs a moment to be found and to come here.
+        let comes = |since| self.expects || !self.more.is_empty() && !late(since);
+        let waits = |since| self.wants_ahead(now) && comes(since);
+        let new = |since| untried().filter(move |held| held.undo || !waits(since));
         match self.machine.offer(now) {
             Offer::Nothing => None,
             Offer::Free { retries, .. } => {
@@ -36,14 +60,14 @@ impl Replica {
                 due.min_by_key(by_turn).map(|held| held.id)
             }
             Offer::Single { since } => {
-                first(untried()).or_else(|| late(since).then(|| first(allowed())).flatten())
+                first(new(since)).or_else(|| late(since).then(|| first(allowed())).flatten())
             }
             Offer::Probe { first: true, since } => {
                 first(allowed()).or_else(|| late(since).then(|| first(untried())).flatten())
             }
             Offer::Probe { first: false, since } => {
                 let left = || allowed().filter(|held| !self.had_its_turn(held));
-                first(untried()).or_else(|| late(since).then(|| first(left())).flatten())
+                first(new(since)).or_else(|| late(since).then(|| first(left())).flatten())
             }
         }
     }

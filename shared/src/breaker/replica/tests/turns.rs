@@ -214,3 +214,84 @@ fn what_decided_nothing_is_probed_after_what_may_decide_though_it_is_an_undo() {
     bench.probing();
     assert_eq!(bench.ticket().unwrap().message().id, id(2));
 }
+
+/// A doubting replica with a message in hand from before its doubt; there are more.
+fn looks_ahead() -> Bench {
+    let mut bench = flowing();
+    bench.replica.looks_ahead();
+    bench.replica.more(0, true);
+    bench.doubt();
+    bench.pull(1);
+    bench.wait(0.06);
+    bench
+}
+
+impl Bench {
+    fn ahead(&mut self, number: u64) -> Option<Ticket> {
+        self.replica.try_ahead(Message::new(id(number), false, self.now), self.now)
+    }
+}
+
+#[test]
+fn a_single_call_is_of_a_message_ahead_of_its_turn_and_what_is_in_hand_waits_for_it() {
+    let mut bench = looks_ahead();
+    assert!(bench.replica.wants_ahead(bench.now));
+    assert!(bench.start_all().is_empty());
+    let ticket = bench.ahead(9).expect("it is wanted");
+    assert!(!bench.replica.wants_ahead(bench.now), "one at a time");
+    bench.finish(ticket, Class::Answered);
+    assert!(bench.ahead(10).is_none(), "the doubt is over");
+    assert_eq!(bench.start_all(), [1]);
+}
+
+#[test]
+fn single_calls_are_by_turn_every_other_time() {
+    let mut bench = looks_ahead();
+    let failed = bench.ahead(9).expect("it is wanted");
+    bench.finish(failed, Class::Failed);
+    bench.wait(1.0);
+    assert!(bench.ahead(10).is_none(), "now it is the turn of what is in hand");
+    let failed = bench.ticket().expect("at once");
+    assert_eq!(failed.message().id, id(1));
+    bench.finish(failed, Class::Failed);
+    bench.wait(1.0);
+    assert!(bench.ahead(10).is_some());
+}
+
+#[test]
+fn an_undo_in_hand_goes_before_a_message_ahead_of_its_turn() {
+    let mut bench = looks_ahead();
+    bench.pull_undo(2);
+    assert!(!bench.replica.wants_ahead(bench.now));
+    assert_eq!(bench.start_all(), [2]);
+}
+
+#[test]
+fn what_is_in_hand_does_not_wait_long_for_a_message_ahead_of_its_turn() {
+    let mut bench = looks_ahead();
+    let wakes_at = bench.replica.wakes_at(bench.now).expect("by itself");
+    assert!(wakes_at <= bench.now + NEW_WORK_FIRST);
+    bench.now = wakes_at;
+    assert_eq!(bench.start_all(), [1]);
+}
+
+#[test]
+fn what_is_in_hand_waits_for_no_other_message_when_there_are_no_more() {
+    let mut bench = looks_ahead();
+    bench.replica.more(0, false);
+    assert_eq!(bench.start_all(), [1]);
+}
+
+#[test]
+fn all_probes_but_the_first_are_of_messages_ahead_of_their_turn() {
+    let mut bench = looks_ahead();
+    bench.probing();
+    assert!(bench.ahead(9).is_none(), "the first probe is of what is in hand");
+    let failed = bench.ticket().expect("the first probe");
+    bench.finish(failed, Class::Failed);
+    for number in 8..10 {
+        let answered = bench.ahead(number).expect("it is wanted");
+        bench.finish(answered, Class::Answered);
+    }
+    assert_eq!(writes(&mut bench).last(), Some(&Phase::Flowing));
+}
