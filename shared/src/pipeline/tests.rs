@@ -1,5 +1,6 @@
 //! One delivery from its start to its settlement, on a log in memory.
 
+mod ahead;
 mod released;
 mod waits;
 mod write;
