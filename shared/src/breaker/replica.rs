@@ -38,8 +38,8 @@ pub struct Replica {
     expects: bool,
     /// When there are more than was pulled, single calls are also of those ([`Self::try_ahead`]).
     looks_ahead: bool,
-    /// The latest call was of such a message.
-    was_ahead: bool,
+    /// The latest calls, one after the other, were of such messages.
+    ahead_in_a_row: u32,
     calls: Tally,
     effects: Vec<Effect>,
 }
@@ -76,7 +76,7 @@ impl Replica {
             more: BTreeSet::new(),
             expects: false,
             looks_ahead: false,
-            was_ahead: false,
+            ahead_in_a_row: 0,
             calls: Tally::default(),
             effects: Vec::new(),
         }
@@ -149,7 +149,7 @@ impl Replica {
         match self.choose(now) {
             Some(id) => {
                 let message = self.held.remove(&id)?;
-                self.was_ahead = false;
+                self.ahead_in_a_row = 0;
                 Some(Next::Call(self.machine.start(message, now)))
             }
             None => {
@@ -175,15 +175,17 @@ impl Replica {
         self.held.insert(message.id, message);
         let is_its_turn = self.choose(now) == Some(message.id);
         self.held.remove(&message.id);
-        self.was_ahead &= !is_its_turn;
-        is_its_turn.then(|| self.machine.start(message, now))
+        is_its_turn.then(|| {
+            self.ahead_in_a_row = 0;
+            self.machine.start(message, now)
+        })
     }
 
     /// Starts this message, which was not pulled, if one is wanted now. When many in a row fail for
     /// reasons of their own, one from behind them shows that the dependency answers.
     pub fn try_ahead(&mut self, message: Message, now: Duration) -> Option<Ticket> {
         let is_wanted = self.wants_ahead(now);
-        self.was_ahead |= is_wanted;
+        self.ahead_in_a_row += u32::from(is_wanted);
         is_wanted.then(|| self.machine.start(message, now))
     }
 

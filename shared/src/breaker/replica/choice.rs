@@ -22,14 +22,14 @@ impl Replica {
     }
 
     /// Whether one call may now show whether the dependency answers, and a message ahead of its turn
-    /// is to be asked for it. Single calls are by turn every other time; an undo in hand goes first.
+    /// is to be asked for it. Every third single call is by turn, and an undo in hand goes first.
     pub fn wants_ahead(&self, now: Duration) -> bool {
         let allowed = || self.held.values().filter(|held| held.not_before <= now);
         let new_undo = || allowed().any(|held| held.is_first_try() && held.undo);
         self.looks_ahead
             && match self.machine.offer(now) {
                 Offer::Nothing | Offer::Free { .. } => false,
-                Offer::Single { .. } => !self.was_ahead && !new_undo(),
+                Offer::Single { .. } => self.ahead_in_a_row < 2 && !new_undo(),
                 Offer::Probe { first: true, .. } => allowed().next().is_none(),
                 Offer::Probe { first: false, .. } => !new_undo(),
             }

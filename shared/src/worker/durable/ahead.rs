@@ -31,7 +31,7 @@ const NEWEST: u64 = 8;
 
 /// In so many of 256 cases it is any message that waits: otherwise many new ones that fail would
 /// hide the others.
-const ANY: u8 = 64;
+const ANY: u8 = 32;
 
 /// It may be the message that ends its worker, and nobody counts how often it is tried: so it runs
 /// alone, and its start is written down.

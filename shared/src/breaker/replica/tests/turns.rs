@@ -245,11 +245,13 @@ fn a_single_call_is_of_a_message_ahead_of_its_turn_and_what_is_in_hand_waits_for
 }
 
 #[test]
-fn single_calls_are_by_turn_every_other_time() {
+fn every_third_single_call_is_by_turn() {
     let mut bench = looks_ahead();
-    let failed = bench.ahead(9).expect("it is wanted");
-    bench.finish(failed, Class::Failed);
-    bench.wait(1.0);
+    for number in 8..10 {
+        let failed = bench.ahead(number).expect("it is wanted");
+        bench.finish(failed, Class::Failed);
+        bench.wait(1.0);
+    }
     assert!(bench.ahead(10).is_none(), "now it is the turn of what is in hand");
     let failed = bench.ticket().expect("at once");
     assert_eq!(failed.message().id, id(1));
