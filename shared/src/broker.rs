@@ -88,8 +88,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Tells the broker about a delivery; if that is lost, the broker delivers the message again.
     fn settle<'a>(&'a self, receipt: &'a Receipt, settle: Settle) -> BoxFuture<'a, ()>;
 
-    /// The last message of a subject or a filter, from the leader. `None` does not prove that nothing is
-    /// stored, because an old leader may answer.
+    /// The last message of a subject or a filter, from the leader. `None` does not prove that
+    /// nothing is stored, because an old leader may answer.
     fn last<'a>(
         &'a self,
         stream: &'a str,

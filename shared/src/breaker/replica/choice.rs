@@ -21,8 +21,8 @@ impl Replica {
         room.saturating_sub(u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 
-    /// Whether one call may now show whether the dependency answers, and a message ahead of its turn
-    /// is to be asked for it. Every third single call is by turn, and an undo in hand goes first.
+    /// Whether one call may now show whether the dependency answers, and it is to be of a message
+    /// ahead of its turn. Every third single call is by turn, and an undo in hand goes first.
     pub fn wants_ahead(&self, now: Duration) -> bool {
         let allowed = || self.held.values().filter(|held| held.not_before <= now);
         let new_undo = || allowed().any(|held| held.is_first_try() && held.undo);

@@ -1,11 +1,11 @@
 //! What a service that may be away is tried with: not only the message whose turn it is.
 //!
-//! A durable delivers in the order of the log. When many messages in a row fail for reasons of their
-//! own, single calls in that order would take the service for dead until all of them had their turn.
-//! So single calls are also of a message from behind them: one of the newest, or any that waits, by
-//! chance, so that seldom two replicas try the same. It is read from the log and handled ahead of
-//! its delivery, with the same keys and the same slot. Only a decision is kept: after anything else
-//! it waits for its delivery, as if nothing had been.
+//! A durable delivers in the order of the log. When many messages in a row fail for reasons of
+//! their own, single calls in that order would take the service for dead until all of them had
+//! their turn. So single calls are also of a message from behind them: one of the newest, or any
+//! that waits, by chance, so that seldom two replicas try the same. It is read from the log and
+//! handled ahead of its delivery, with the same keys and the same slot. Only a decision is kept:
+//! after anything else it waits for its delivery, as if nothing had been.
 //!
 //! Left out is a step that opens its saga, because only a delivery tells whether a client's message
 //! can be read; a step with a pivot, because an order that waits can still be cancelled; and a step
