@@ -6,6 +6,7 @@ use futures::StreamExt as _;
 use quadrille::broker::{BatchMessage, Broker as _, Published, Unknown};
 use serde_json::json;
 use tests::eventually::{eventually, within_patience};
+use tests::server::Server;
 
 use crate::under_test::{UnderTest, answered};
 
@@ -15,7 +16,6 @@ contract!(
     h04_a_full_log_is_full_or_taken_as_its_slot_says,
     an_event_over_the_limit_is_too_large,
     a_subject_without_a_stream_has_no_answer,
-    requests_that_are_never_answered_leave_nothing_behind,
     wrong_configuration_and_forged_headers_are_refused,
     a_stored_message_with_an_id_is_a_duplicate_on_a_cluster_only,
 );
@@ -110,11 +110,21 @@ async fn a_subject_without_a_stream_has_no_answer(test: UnderTest) {
 }
 
 /// The client would keep each of them until its answer comes. Whoever hears a request and is silent
-/// is here another client; a full disk is so, too.
-async fn requests_that_are_never_answered_leave_nothing_behind(test: UnderTest) {
+/// is here another client; a full disk is so, too. On one server, because in a cluster the others
+/// learn a moment later who listens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_never_answered_leave_nothing_behind() {
+    let server = Server::start().await;
+    let test = UnderTest::at(vec![server.url()]).await;
     let filter = format!("{}.payment.*", test.flow.subjects);
     let mut heard = test.raw.client.subscribe(filter).await.unwrap();
-    test.raw.client.flush().await.unwrap();
+    // Without a listener the answer is at once that there is none.
+    test.raw
+        .client
+        .publish(format!("{}.payment.ready", test.flow.subjects), "".into())
+        .await
+        .unwrap();
+    within_patience("the server knows who listens", heard.next()).await.unwrap();
     let silent = async |id: &str| {
         let answer = test.broker.publish_once(&test.slot("payment", id), Bytes::new()).await;
         assert!(matches!(answer, Published::Unknown(Unknown::NoAnswer(_))), "{answer:?}");
