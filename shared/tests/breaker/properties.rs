@@ -97,6 +97,8 @@ impl Bench {
     }
 
     fn finish(&mut self, ticket: Ticket, class: Class) {
+        // What is due by time alone is no doing of the ticket.
+        self.replica.tick(self.now);
         let is_old = ticket.epoch() != self.replica.machine().epoch();
         let before = (self.replica.machine().state().clone(), self.replica.machine().limit());
         let charged = self.replica.machine().charged_total();
