@@ -285,7 +285,8 @@ mod tests {
         let mut watch = tokio::task::JoinSet::new();
         watch.spawn(watchdog.unwrap().watch());
         for deliveries in [3, 4] {
-            let Some(Order::Handle(delivered, done)) = orders.order().await else {
+            let order = tokio::time::timeout(100 * EVERY, orders.order()).await;
+            let Ok(Some(Order::Handle(delivered, done))) = order else {
                 panic!("the message is handed out");
             };
             assert_eq!((delivered.message.sequence, delivered.deliveries), (2, deliveries));
