@@ -185,7 +185,7 @@ impl<'w> Attempt<'w> {
                 let denied = Denied::GiveBack { delay, charged, why: Why::CutOff };
                 return Err(deny(hand, denied).await);
             }
-            Verdict::Park(Parking::Attempts) => return Err(used_up()),
+            Verdict::Park(Parking::Attempts) => return Err(used_up(Some(&why))),
             Verdict::Park(Parking::Bad) => return Err(bad_message(why)),
             Verdict::Settle if class == Class::Bad => return Err(bad_message(why)),
             // No breaker has a say: the step requires no service, or an undo says what it cannot.
@@ -219,7 +219,7 @@ fn bad_message(why: String) -> Ending {
 /// Writes down what the next delivery is to know, and lets go of the message.
 async fn deny(mut hand: InHand<'_>, denied: Denied) -> Ending {
     match denied {
-        Denied::UsedUp => used_up(),
+        Denied::UsedUp { last_error } => used_up(last_error.as_deref()),
         Denied::GiveBack { delay, charged, why } => {
             if why != Why::Ahead {
                 hand.earlier.given_back(hand.worker, charged).await;

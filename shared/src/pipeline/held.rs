@@ -13,7 +13,7 @@ use crate::SagaId;
 use crate::breaker::MessageId;
 
 /// Longest error that is kept, in characters.
-const MAX_ERROR: usize = 200;
+pub(super) const MAX_ERROR: usize = 200;
 
 /// The notes of a process.
 #[derive(Debug, Default)]
@@ -75,6 +75,11 @@ impl Noted<'_> {
             note.last_error = Some(one_line(why, MAX_ERROR));
             note.next_try = None;
         });
+    }
+
+    /// Of the last attempt that failed.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.held.lock().get(&self.message).and_then(|note| note.last_error.clone())
     }
 
     pub(crate) fn waits_until(&self, next_try: Instant) {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::delivery::Ending;
-use super::held::Noted;
+use super::held::{MAX_ERROR, Noted, one_line};
 use super::worker::{Why, Worker};
 use crate::breaker::Message;
 use crate::breaker::gate::{Admission, Expected, Gate, Permit, TWICE};
@@ -29,8 +29,8 @@ pub(crate) struct Turn {
 
 /// There is no permit for this message in this process.
 pub(crate) enum Denied {
-    /// It failed as often as it may.
-    UsedUp,
+    /// It failed as often as it may, last like this if that was in this process.
+    UsedUp { last_error: Option<String> },
     /// Back to the broker with this delay, and with the failures that count against it.
     GiveBack { delay: Duration, charged: u32, why: Why },
 }
@@ -115,7 +115,10 @@ impl Turn {
         };
         match admission {
             Admission::Call(permit) => Ok(permit),
-            Admission::Park(_) => Err(Denied::UsedUp),
+            Admission::Park(_) => {
+                let last_error = noted.as_ref().and_then(Noted::last_error);
+                Err(Denied::UsedUp { last_error })
+            }
             Admission::GiveBack { delay, charged } => {
                 Err(Denied::GiveBack { delay, charged, why: why(delay) })
             }
@@ -138,7 +141,10 @@ fn why(delay: Duration) -> Why {
 }
 
 /// A message that its service never answers, though it answers for others.
-pub(super) fn used_up() -> Ending {
-    let what = "its service gave no answer in all its attempts, and answered for other messages";
+pub(super) fn used_up(last_error: Option<&str>) -> Ending {
+    let mut what = "its service failed at each attempt, and answered for other messages".to_owned();
+    if let Some(last) = last_error {
+        what += &format!("; the last error: {}", one_line(last, MAX_ERROR));
+    }
     Ending::Park(BadData::new(Reason::AttemptsUsedUp, "", what))
 }

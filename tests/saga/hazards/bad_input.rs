@@ -120,6 +120,45 @@ async fn a_bad_order_is_set_aside_with_its_reason_and_place_and_no_other_waits()
 }
 
 #[tokio::test]
+async fn a_subject_that_names_no_saga_is_set_aside_and_no_order_waits() {
+    let stack = Stack::running(1).await;
+    // The stream takes any token in the place of an id.
+    let subject = "orders.placed.näh";
+    stack.raw.publish(subject, &[], &changed(|_| ())).await.unwrap();
+    let good = stack.place_all("good", &[Fate::Completes]).await;
+    stack.closed(&good).await;
+    stack.quiet().await;
+    let parked = stack.history().await.parked;
+    assert_eq!(parked.len(), 1);
+    assert_eq!(parked[0].subject, "parked.orders.reserve-inventory.-");
+    let parked: Value = serde_json::from_slice(&parked[0].payload).unwrap();
+    assert_eq!((&parked["subject"], &parked["reason"]), (&json!(subject), &json!("invalid-id")));
+}
+
+#[tokio::test]
+async fn no_event_repeats_the_names_and_addresses_that_an_order_may_have() {
+    let stack = Stack::running(1).await;
+    let body = changed(|body| {
+        for field in ["name", "email", "note"] {
+            body[field] = json!("Jane Canary");
+        }
+        body["ship_to"]["street"] = json!("Canary Row 1");
+        body["lines"][0]["engraving"] = json!("Canary");
+    });
+    stack.raw.publish("orders.placed.jane", &[], &body).await.unwrap();
+    stack.closed(&[saga("jane")]).await;
+    let history = stack.history().await;
+    let stored: Vec<_> = history.log.iter().chain(&history.stock).collect();
+    let telling: Vec<_> = stored
+        .iter()
+        .filter(|one| String::from_utf8_lossy(&one.payload).contains("Canary"))
+        .map(|one| one.subject.as_str())
+        .collect();
+    assert!(stored.len() > 6);
+    assert_eq!(telling, ["orders.placed.jane"]);
+}
+
+#[tokio::test]
 async fn h18_a_full_parked_stream_holds_up_no_good_order_and_loses_no_bad_one() {
     let topology = Topology { ack_wait: ACK_WAIT, ..Topology::new(&FLOW, Profile::Dev) };
     let mut stack = Stack::bare_with(Topology { parked_max_bytes: 4_096, ..topology }).await;

@@ -153,6 +153,8 @@ async fn h41_a_message_that_always_fails_is_parked_alone_and_pauses_nobody() {
     .await;
     let parked: Value = serde_json::from_slice(&stack.history().await.parked[0].payload).unwrap();
     assert_eq!(parked["reason"], "attempts-used-up");
+    let message = parked["message"].as_str().unwrap();
+    assert!(message.contains("; the last error: ") && message.contains("503"), "{message}");
     assert_eq!(parked["subject"], "orders.inventory.poison-0");
     assert_eq!(parked["deliveries"], 1);
     let poison = "poison-0".parse().unwrap();
