@@ -39,6 +39,12 @@ pub(crate) const QUESTIONS: &[Question] = &[
     // In an order that has the fewest rows at its end.
     Question("orders.list", "state=open refused_at=payment"),
     Question("orders.list", "limit=200 {after}"),
+    // What no rows have, but the stream of parked messages and the workers.
+    Question("orders.list", "state=parked"),
+    Question("orders.list", "held=retrying"),
+    Question("orders.list", "why=retrying"),
+    Question("orders.list", "why=parked"),
+    Question("orders.list", "why=no-worker"),
     Question("orders.counts", ""),
     Question("orders.steps", "window=1h"),
     Question("orders.find", "q=order-{n}"),

@@ -56,6 +56,9 @@ struct Args {
     nats_server: PathBuf,
 }
 
+/// Orders that wait for a human.
+const SET_ASIDE: u64 = 100;
+
 /// More than an order's events take.
 const ORDER_BYTES: u64 = 8 << 10;
 
@@ -78,6 +81,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     eprintln!("bench: writing {} orders", args.orders);
     let story = |order| orders::story(order, args.orders);
     stories::write(&broker, args.orders, u64::MAX, story).await?;
+    orders::set_aside(&broker, args.orders, SET_ASIDE).await?;
     let state = broker.state(FLOW.stream).await?.context("there is a log")?;
     eprintln!("bench: building the rows from {} events", state.last_sequence);
     let folder = Folder::new("quadrille-bench-");

@@ -1,6 +1,12 @@
 //! Orders of every fate.
 
+use anyhow::ensure;
 use bench::stories::{Event, completed, reserved};
+use quadrille::SagaId;
+use quadrille::broker::{Broker, Published};
+use quadrille::log::parked;
+use quadrille::nats::NatsBroker;
+use schemas::order_fulfilment::FLOW;
 use serde_json::json;
 
 /// Orders at the end of the log of which some are still on their way.
@@ -29,4 +35,27 @@ pub(crate) fn story(order: u64, orders: u64) -> Vec<Event> {
         story.truncate((order % 7 + 1) as usize);
     }
     story
+}
+
+/// Sets aside the openings of this many orders that are still open, as the first worker would.
+pub(crate) async fn set_aside(broker: &NatsBroker, orders: u64, count: u64) -> anyhow::Result<()> {
+    let open = orders.saturating_sub(OPEN)..orders;
+    // Of these only the opening is there.
+    for order in open.filter(|order| order % 7 == 0 && order % 10 != 0).take(count.try_into()?) {
+        let id = SagaId::parse(&format!("order-{order}"))?;
+        let durable = "reserve-inventory";
+        let opening = FLOW.slot("placed", &id);
+        let stored = broker.last(FLOW.stream, opening.subject()).await?;
+        let sequence = stored.map(|stored| stored.sequence);
+        let entry = json!({
+            "parked_at": "2026-11-25T12:00:01Z", "durable": durable, "reason": "invalid-field",
+            "pointer": "/lines/0/quantity", "message": "expected a whole number", "deliveries": 1,
+            "subject": opening.subject(), "sequence": sequence, "headers": [],
+            "stored_at": "2026-11-25T12:00:00Z", "payload_base64": "",
+        });
+        let subject = parked::subject(&FLOW, durable, Some(&id));
+        let published = broker.publish(&subject, entry.to_string().into()).await;
+        ensure!(matches!(published, Published::Stored { .. }), "{subject}: {published:?}");
+    }
+    Ok(())
 }
