@@ -3,7 +3,7 @@
 //!
 //! The gate drives it with tokio's clock and the simulation with its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::class::{Class, Tally};
@@ -18,6 +18,9 @@ mod tests;
 
 /// New work gets this long to arrive before a message that failed is called in its place.
 pub(super) const NEW_WORK_FIRST: Duration = Duration::from_millis(200);
+
+/// So many of the messages that were called ahead of their turn are remembered.
+const CALLED_AHEAD: usize = 64;
 
 /// What is given back for want of room does not come straight back.
 const LEAST_DELAY: Duration = Duration::from_secs(1);
@@ -40,6 +43,8 @@ pub struct Replica {
     looks_ahead: bool,
     /// The latest calls, one after the other, were of such messages.
     ahead_in_a_row: u32,
+    /// The latest of such messages: one that fails by itself is not to count again and again.
+    called_ahead: VecDeque<MessageId>,
     calls: Tally,
     effects: Vec<Effect>,
 }
@@ -77,6 +82,7 @@ impl Replica {
             expects: false,
             looks_ahead: false,
             ahead_in_a_row: 0,
+            called_ahead: VecDeque::new(),
             calls: Tally::default(),
             effects: Vec::new(),
         }
@@ -181,12 +187,18 @@ impl Replica {
         })
     }
 
-    /// Starts this message, which was not pulled, if one is wanted now. When many in a row fail for
-    /// reasons of their own, one from behind them shows that the dependency answers.
+    /// Starts this message, which was not pulled, if one is wanted now and this one had no turn yet.
+    /// When many in a row fail for reasons of their own, one from behind them shows that the
+    /// dependency answers.
     pub fn try_ahead(&mut self, message: Message, now: Duration) -> Option<Ticket> {
-        let is_wanted = self.wants_ahead(now);
-        self.ahead_in_a_row += u32::from(is_wanted);
-        is_wanted.then(|| self.machine.start(message, now))
+        let had_its_turn = self.had_its_turn(&message) || self.called_ahead.contains(&message.id);
+        if had_its_turn || !self.wants_ahead(now) {
+            return None;
+        }
+        self.ahead_in_a_row += 1;
+        self.called_ahead.truncate(CALLED_AHEAD - 1);
+        self.called_ahead.push_front(message.id);
+        Some(self.machine.start(message, now))
     }
 
     /// Ends a call. A message to be held is not held again before [`Self::hold`].

@@ -73,7 +73,7 @@ pub(crate) async fn check(
         Direction::Undo if ago >= UNDO_EVERY => return Ok(()),
         Direction::Run | Direction::Undo if starts < STARTS => return Ok(()),
         Direction::Undo => {}
-        // It is parked once it is delivered.
+        // It is parked at its second delivery: at the first, nothing is read of it.
         Direction::Run if earlier.is_ahead() => {}
         Direction::Run => earlier.begins_anew(worker).await,
     }

@@ -161,6 +161,7 @@ impl<'w> Attempt<'w> {
         let (worker, saga) = (self.hand.worker.name(), &self.hand.delivery.saga);
         telemetry::attempt_answered(worker, saga, self.context.attempt());
         let _settles: Verdict = self.permit.finish(Class::Answered);
+        self.turn.called();
         self.running.end(self.hand.worker, &mut self.hand.earlier).await;
     }
 
@@ -178,7 +179,9 @@ impl<'w> Attempt<'w> {
         if let Some(noted) = &noted {
             noted.failed(context.attempt(), &why);
         }
-        let turn = match permit.finish(class) {
+        let verdict = permit.finish(class);
+        turn.called();
+        let turn = match verdict {
             Verdict::Hold(_) if turn.is_ahead() => return Err(deny(hand, Denied::AHEAD).await),
             Verdict::Hold(message) => turn.again(message),
             Verdict::GiveBack { delay, charged } => {
@@ -221,7 +224,8 @@ async fn deny(mut hand: InHand<'_>, denied: Denied) -> Ending {
     match denied {
         Denied::UsedUp { last_error } => used_up(last_error.as_deref()),
         Denied::GiveBack { delay, charged, why } => {
-            if why != Why::Ahead {
+            // Its deliveries are still to come, and none of them has ended.
+            if !hand.earlier.is_ahead() {
                 hand.earlier.given_back(hand.worker, charged).await;
             }
             Ending::GiveBack(delay, why)

@@ -21,7 +21,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// A message that came this often without an end of its earlier deliveries may have killed its
 /// worker. Two are not enough, because a deploy that kills twice is no rarity.
-const SUSPICIOUS: u64 = 3;
+pub(crate) const SUSPICIOUS: u64 = 3;
 
 /// What is written down of a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,9 @@
 //! outage costs it neither a delivery nor an attempt.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::delivery::Ending;
 use super::held::{MAX_ERROR, Noted, one_line};
@@ -20,11 +21,19 @@ use crate::{BadData, Reason, SagaId};
 pub(crate) struct Turn {
     gate: Gate,
     message: Message,
-    /// Of a message that is handled before it is delivered, and neither waits here nor stays:
-    /// whether a call was made for it.
-    ahead: Option<Arc<AtomicBool>>,
+    /// Of a message that is handled before it is delivered, and neither waits here nor stays: its
+    /// call.
+    ahead: Option<Arc<watch::Sender<CallAhead>>>,
     /// Until it first asks.
     expected: Option<Expected>,
+}
+
+/// The call of a message that is handled before it is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallAhead {
+    NotYet,
+    Made,
+    Ended,
 }
 
 /// There is no permit for this message in this process.
@@ -48,9 +57,9 @@ impl Turn {
         Self { gate: gate.clone(), message: gate.pulled(number), ahead: None, expected }
     }
 
-    /// That of a message that is still to be delivered; `called` hears whether a call is made.
-    pub(crate) fn ahead(gate: &Gate, number: u64, called: Arc<AtomicBool>) -> Self {
-        Self { ahead: Some(called), ..Self::of(gate, number) }
+    /// That of a message that is still to be delivered; `call` hears of its call.
+    pub(crate) fn ahead(gate: &Gate, number: u64, call: watch::Sender<CallAhead>) -> Self {
+        Self { ahead: Some(Arc::new(call)), ..Self::of(gate, number) }
     }
 
     pub(crate) fn is_ahead(&self) -> bool {
@@ -92,9 +101,9 @@ impl Turn {
         saga: &SagaId,
         noted: &mut Option<Noted<'w>>,
     ) -> Result<Permit, Denied> {
-        if let Some(called) = &self.ahead {
+        if let Some(call) = &self.ahead {
             let permit = self.gate.try_ahead(self.message).ok_or(Denied::AHEAD)?;
-            called.store(true, Relaxed);
+            call.send_replace(CallAhead::Made);
             return Ok(permit);
         }
         if let Some(permit) = self.gate.try_permit(self.message) {
@@ -122,6 +131,13 @@ impl Turn {
             Admission::GiveBack { delay, charged } => {
                 Err(Denied::GiveBack { delay, charged, why: why(delay) })
             }
+        }
+    }
+
+    /// The call has ended; its message may be long in hand yet.
+    pub(crate) fn called(&self) {
+        if let Some(call) = &self.ahead {
+            call.send_replace(CallAhead::Ended);
         }
     }
 

@@ -1,5 +1,6 @@
 //! One worker of a trip, on a log in memory: what it makes of a message, without a server.
 
+mod bank;
 mod steps;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::pipeline::{Delivery, Held, Limits, Turn, Worker};
 use crate::process::shutdown::shutdown;
 use crate::{KeyNamespace, SagaId, telemetry};
 
+pub(crate) use bank::{bank, doubted};
 pub(crate) use steps::*;
 
 pub(crate) static FLOW: Flow = Flow {

@@ -84,7 +84,15 @@ impl Memory {
     pub(crate) fn newest(&self, stream: &str, subject: &str) -> Option<Stored> {
         let kept = self.kept();
         let messages = kept.messages.get(stream)?;
-        messages.iter().rfind(|stored| stored.subject == subject).cloned()
+        messages.iter().rfind(|stored| fits(subject, stored)).cloned()
+    }
+}
+
+/// Whether a message is on a subject, or on one of those of a filter.
+fn fits(filter: &str, stored: &Stored) -> bool {
+    match filter.strip_suffix('*') {
+        Some(before) => stored.subject.starts_with(before),
+        None => stored.subject == filter,
     }
 }
 
@@ -153,12 +161,8 @@ impl Broker for Memory {
         from: u64,
         most: usize,
     ) -> Read<'a, Page> {
-        let fits = |stored: &Stored| match filter.strip_suffix('*') {
-            Some(before) => stored.subject.starts_with(before),
-            None => stored.subject == filter,
-        };
         let messages = self.messages(stream).into_iter();
-        let messages = messages.filter(|stored| stored.sequence >= from && fits(stored));
+        let messages = messages.filter(|stored| stored.sequence >= from && fits(filter, stored));
         self.kept().asked.push(filter.to_owned());
         let most = if self.kept().lags { 0 } else { most };
         let page = Page { messages: messages.take(most).collect(), left: 0 };

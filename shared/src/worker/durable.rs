@@ -61,8 +61,7 @@ pub(super) async fn serve(
     loop {
         while in_hand.try_next() {}
         if let Some(found) = ahead.next(&worker, &gate, &rooms).await {
-            let handling = begin(found.delivered, found.turn);
-            in_hand.spawn(handling.map(|()| drop(found.handled)));
+            in_hand.spawn(begin(found.delivered, found.turn));
         }
         let room = rooms.now();
         let is_gated = room.is_some();

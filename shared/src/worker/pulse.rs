@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use crate::broker::{Delivered, DurableState, Pause, Receipt};
 use crate::flow::Durable;
-use crate::pipeline::Worker;
+use crate::pipeline::{SUSPICIOUS, Worker};
 use crate::process::health::Troubles;
 use crate::telemetry::{self, Repeats};
 use passed::{Passed, Search};
@@ -30,8 +30,8 @@ use passed::{Passed, Search};
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// It may have been delivered before, and may have ended its worker each time: so from the first on
-/// it counts as one that runs alone, and whose starts are written down.
-const DELIVERED_BEFORE: u32 = 2;
+/// (`times` is 1) it counts as one that runs alone, and whose starts are written down.
+const DELIVERED_BEFORE: u64 = SUSPICIOUS - 1;
 
 /// What the loop of a durable tells its watchdog, and hears from it.
 pub(super) struct Pulse {
@@ -145,7 +145,7 @@ impl Watchdog {
         for Passed { message, times } in missed {
             let delivered = Delivered {
                 message,
-                deliveries: u64::from(DELIVERED_BEFORE + times),
+                deliveries: DELIVERED_BEFORE + u64::from(times),
                 pending: 0,
                 receipt: Receipt::none(),
                 unreadable: None,

@@ -14,11 +14,13 @@ pub enum Offer {
         free: u32,
         retries: u32,
     },
-    /// One, of a message never tried before one that failed; allowed since this time.
+    /// One, allowed since this time: of a message that the log has behind those in hand, if there
+    /// is one, else of one never tried before one that failed.
     Single {
         since: Duration,
     },
-    /// One probe. The `first` is of what is in hand, all others of what was never tried.
+    /// One probe. The `first` is of what is in hand, all others of what this replica has not
+    /// tried.
     Probe {
         first: bool,
         since: Duration,

@@ -83,9 +83,9 @@ impl Replica {
         }
     }
 
-    fn had_its_turn(&self, held: &Message) -> bool {
+    pub(super) fn had_its_turn(&self, message: &Message) -> bool {
         match self.machine.state() {
-            State::Probing(probe) => probe.has_tried(held.id),
+            State::Probing(probe) => probe.has_tried(message.id),
             State::Flowing | State::Doubting(_) | State::Shut => false,
         }
     }

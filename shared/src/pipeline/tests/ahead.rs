@@ -1,44 +1,31 @@
 //! A message that is handled ahead of its delivery, while the bank may be away.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::*;
-use crate::breaker::Settings;
-use crate::breaker::class::Class;
-use crate::breaker::fleet::Entry as Key;
-use crate::breaker::gate::{Admission, Gate, Limiter};
-use crate::testing::desk::Calls;
-
-/// The gate of a bank, open.
-fn bank() -> Gate {
-    let limiter = Limiter::new("bank", "me", Settings::default(), Instant::now());
-    limiter.seen(Key::default(), 0);
-    let gate = Gate::new(0, false, vec![limiter]);
-    gate.looks_ahead();
-    gate
-}
-
-/// A bank that gave no answer to eight messages, and may be asked again.
-async fn doubted() -> Gate {
-    let gate = bank();
-    for number in 100..108 {
-        let Admission::Call(permit) = gate.permit(gate.pulled(number)).await else { panic!() };
-        let _holds = permit.finish(Class::Failed);
-    }
-    advance(SECOND / 10).await;
-    gate
-}
+use crate::breaker::gate::Gate;
+use crate::testing::desk::{Calls, bank, doubted};
 
 /// Handles a booking ahead of its delivery, and says whether the bank was called.
 async fn ahead(desk: &Desk, booked: &Stored, gate: &Gate, step: Charge) -> bool {
-    let called = Arc::<AtomicBool>::default();
-    let mut delivery = desk.delivery(booked.clone(), 3);
-    delivery.turn = Turn::ahead(gate, booked.sequence, called.clone());
+    let (delivery, call) = undelivered(desk, booked, gate);
     let part = Undoable(step);
     handle(&desk.worker, &part, delivery).await;
-    assert_eq!(part.0.calls.made().len(), usize::from(called.load(Relaxed)));
-    called.load(Relaxed)
+    let is_called = *call.borrow() == CallAhead::Ended;
+    assert_eq!(part.0.calls.made().len(), usize::from(is_called));
+    is_called
+}
+
+fn undelivered(
+    desk: &Desk,
+    booked: &Stored,
+    gate: &Gate,
+) -> (Delivery, watch::Receiver<CallAhead>) {
+    let (call, hears) = watch::channel(CallAhead::NotYet);
+    let mut delivery = desk.delivery(booked.clone(), SUSPICIOUS);
+    delivery.turn = Turn::ahead(gate, booked.sequence, call);
+    (delivery, hears)
 }
 
 fn fails(error: StepError) -> Charge {
@@ -91,13 +78,40 @@ async fn a_message_that_ends_its_worker_ahead_of_its_delivery_is_tried_three_tim
             },
             false => step,
         };
-        let called = Arc::<AtomicBool>::default();
-        let mut delivery = desk.delivery(booked.clone(), 3);
-        delivery.turn = Turn::ahead(&gate, booked.sequence, called.clone());
+        let (delivery, call) = undelivered(&desk, &booked, &gate);
         let part = Undoable(step);
         let handled = std::panic::AssertUnwindSafe(handle(&desk.worker, &part, delivery));
         let died = futures::FutureExt::catch_unwind(handled).await.is_err();
-        assert_eq!((died, called.load(Relaxed)), (dies, dies));
+        let is_called = *call.borrow() != CallAhead::NotYet;
+        assert_eq!((died, is_called), (dies, dies));
     }
     assert_eq!((desk.says("card"), parked(&desk)), (None, Vec::new()));
+}
+
+/// Its refund may fail for ever, and nothing else would be pulled meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_call_ahead_has_ended_though_what_it_did_cannot_be_taken_back() {
+    let (desk, booked) = booked();
+    let gate = doubted().await;
+    let refusal = meanwhile(&desk, "card", ("confirm-trip", "card.refused.v1"));
+    let mut step = Charge { keeps_all: true, ..Charge::default() };
+    step.calls.meanwhile = Some(refusal);
+    let (delivery, call) = undelivered(&desk, &booked, &gate);
+    let part = Undoable(step);
+    let handled = timeout(600 * SECOND, handle(&desk.worker, &part, delivery)).await;
+    assert!(handled.is_err(), "it is taken back until the bank does it");
+    assert_eq!(part.0.calls.made(), ["run", "undo what is recorded"]);
+    assert_eq!(*call.borrow(), CallAhead::Ended);
+}
+
+/// What is written down is how its deliveries ended, and there was none.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_of_a_call_ahead_that_a_stopping_replica_gives_back() {
+    let (desk, booked) = booked();
+    let gate = doubted().await;
+    let (delivery, _call) = undelivered(&desk, &booked, &gate);
+    let _another = desk.worker.runs.read().await;
+    desk.worker.stopper.stop(Stop::Asked);
+    handle(&desk.worker, &Undoable(Charge::default()), delivery).await;
+    assert!(desk.log.kept().bucket.is_empty(), "{:?}", desk.log.kept().bucket);
 }

@@ -55,6 +55,8 @@ type Answers<T> = Mutex<VecDeque<Result<T, StepError>>>;
 pub(crate) struct Charge {
     pub(crate) calls: Calls,
     pub(crate) answers: Answers<Outcome<Charged, ChargeRefused>>,
+    /// The bank never takes a charge back.
+    pub(crate) keeps_all: bool,
 }
 
 /// Buys the ticket; asked what it did, it says that it did nothing.
@@ -95,6 +97,9 @@ impl Undo for Charge {
             Evidence::Unknown => "undo what may be",
         };
         self.calls.make(knows);
+        if self.keeps_all {
+            return Err(StepError::try_again("away"));
+        }
         Ok(Refunded { reason: knows.to_owned() })
     }
 

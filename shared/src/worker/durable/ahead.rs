@@ -11,17 +11,15 @@
 //! can be read; a step with a pivot, because an order that waits can still be cancelled; and a step
 //! that requires several services.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::breaker::gate::{Gate, Rooms};
 use crate::broker::{Delivered, Pause, Receipt, Stored, Unavailable};
 use crate::flow::{Durable, Role};
-use crate::pipeline::{Turn, Worker};
+use crate::pipeline::{CallAhead, SUSPICIOUS, Turn, Worker};
 
 /// Nobody waits longer for the broker: then the usual order will do.
 const ANSWER_TIME: Duration = Duration::from_millis(250);
@@ -33,10 +31,6 @@ const NEWEST: u64 = 8;
 /// hide the others.
 const ANY: u8 = 32;
 
-/// It may be the message that ends its worker, and nobody counts how often it is tried: so it runs
-/// alone, and its start is written down.
-const DELIVERED_BEFORE: u64 = 3;
-
 /// A pause of the durable by a replica has ended by now, but for the way of an answer.
 const PAUSE_ENDS: Duration = Duration::from_secs(1);
 
@@ -45,7 +39,9 @@ const PAUSE_ENDS: Duration = Duration::from_secs(1);
 pub(super) struct Ahead {
     /// `None` where nothing is handled ahead.
     source: Option<Source>,
-    out: Option<Out>,
+    /// The call of a message that is handled ahead, until it ends: what comes after the call takes
+    /// its place among all others, because it may take back, and that has no end.
+    out: Option<watch::Receiver<CallAhead>>,
     /// The last one led to no call, so the next call is by turn.
     rests: bool,
 }
@@ -57,19 +53,10 @@ struct Source {
     filter: String,
 }
 
-/// A message that is being handled ahead.
-#[derive(Debug)]
-struct Out {
-    ended: oneshot::Receiver<()>,
-    called: Arc<AtomicBool>,
-}
-
 /// A message to be handled ahead of its delivery.
 pub(super) struct Found {
     pub(super) delivered: Delivered,
     pub(super) turn: Turn,
-    /// Dropped once it was handled.
-    pub(super) handled: oneshot::Sender<()>,
 }
 
 impl Ahead {
@@ -108,25 +95,27 @@ impl Ahead {
             self.rests = true;
             return None;
         };
-        let called = Arc::<AtomicBool>::default();
-        let turn = Turn::ahead(gate, message.sequence, called.clone());
-        let (handled, ended) = oneshot::channel();
-        self.out = Some(Out { ended, called });
-        let (deliveries, receipt) = (DELIVERED_BEFORE, Receipt::none());
+        let (call, out) = watch::channel(CallAhead::NotYet);
+        let turn = Turn::ahead(gate, message.sequence, call);
+        self.out = Some(out);
+        // It may be the message that ends its worker, and nobody counts how often it is tried: so
+        // it runs alone, and its start is written down.
+        let (deliveries, receipt) = (SUSPICIOUS, Receipt::none());
         let delivered = Delivered { message, deliveries, pending: 0, receipt, unreadable: None };
-        Some(Found { delivered, turn, handled })
+        Some(Found { delivered, turn })
     }
 
-    /// Whether a message is being handled ahead, and no other one is pulled for the same call.
+    /// Whether a call is for a message ahead of its delivery, and no other one is pulled for it.
     pub(super) fn is_out(&self) -> bool {
         self.out.is_some()
     }
 
-    /// Waits until the message that is out was handled. Cancel safe.
+    /// Waits until that call has ended, or is not made. Cancel safe.
     pub(super) async fn ends(&mut self) {
         let Some(out) = &mut self.out else { return std::future::pending().await };
-        let _ = (&mut out.ended).await;
-        self.rests = !out.called.load(Relaxed);
+        // Whoever makes it may be gone.
+        let _: Result<_, _> = out.wait_for(|call| *call == CallAhead::Ended).await;
+        self.rests = *out.borrow() == CallAhead::NotYet;
         self.out = None;
     }
 }
@@ -155,5 +144,106 @@ impl Source {
         };
         let page = broker.read_matching(stream, filter, from, 1).await?;
         Ok(page.messages.into_iter().next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::DurableState;
+    use crate::testing::desk::{Desk, FLOW, doubted};
+
+    /// A desk where five bookings wait to be charged for, but for those that were delivered.
+    fn five(delivered: u64) -> Desk {
+        let desk = Desk::of("charge-card");
+        for _ in 0..5 {
+            desk.log.store(FLOW.stream, "trips.hotel.T1", "{}".into());
+        }
+        desk.log.kept().durable = Some(DurableState {
+            pending: 5 - delivered,
+            in_hand: delivered,
+            most_in_hand: 100,
+            redelivered: 0,
+            pulls: 1,
+            delivered,
+            settled: 0,
+            ack_wait: Duration::from_secs(30),
+            pause: Pause::Off,
+        });
+        desk
+    }
+
+    fn ahead(desk: &Desk, gate: &Gate) -> Ahead {
+        Ahead::of(&desk.worker, &desk.durable(Role::Forward), gate)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_message_is_drawn_that_waits_and_none_that_was_delivered() {
+        let desk = five(2);
+        let ahead = ahead(&desk, &doubted().await);
+        let mut drawn = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let message = ahead.source.as_ref().unwrap().draw(&desk.worker).await.unwrap();
+            drawn.insert(message.unwrap().sequence);
+        }
+        assert_eq!(drawn, [3, 4, 5].into());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_drawn_where_an_operator_pauses_or_the_next_pull_has_all() {
+        let desk = five(2);
+        let ahead = ahead(&desk, &doubted().await);
+        let source = ahead.source.as_ref().unwrap();
+        let change = |change: &dyn Fn(&mut DurableState)| {
+            change(desk.log.kept().durable.as_mut().unwrap());
+        };
+        let draws = async || source.draw(&desk.worker).await.unwrap().is_some();
+        let paused = |remaining| Pause::On { until: desk.log.now(), remaining };
+        change(&|state| state.pause = paused(Duration::from_secs(60)));
+        assert!(!draws().await);
+        change(&|state| state.pause = paused(Duration::from_millis(500)));
+        assert!(draws().await, "a pause of the fleet that ends now");
+        change(&|state| state.pending = 1);
+        assert!(!draws().await);
+        change(&|state| (state.pending, state.delivered) = (3, 5));
+        assert!(!draws().await, "the broker's answers are of two moments");
+        desk.log.kept().durable = None;
+        assert!(!draws().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_is_out_at_a_time_and_after_one_that_needed_no_call_it_is_the_turn_of_others() {
+        let desk = five(2);
+        let gate = doubted().await;
+        let mut ahead = ahead(&desk, &gate);
+        let rooms = gate.rooms();
+        let found = ahead.next(&desk.worker, &gate, &rooms).await.expect("one is wanted");
+        assert_eq!(found.delivered.deliveries, SUSPICIOUS, "it runs alone");
+        assert!(ahead.is_out());
+        assert!(ahead.next(&desk.worker, &gate, &rooms).await.is_none());
+        drop(found);
+        ahead.ends().await;
+        assert!(!ahead.is_out());
+        assert!(ahead.next(&desk.worker, &gate, &rooms).await.is_none(), "it rests");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_call_the_next_one_is_drawn_while_the_message_is_still_in_hand() {
+        let desk = five(2);
+        let gate = doubted().await;
+        let mut ahead = ahead(&desk, &gate);
+        let rooms = gate.rooms();
+        let found = ahead.next(&desk.worker, &gate, &rooms).await.expect("one is wanted");
+        found.turn.called();
+        ahead.ends().await;
+        assert!(ahead.next(&desk.worker, &gate, &rooms).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_opens_a_saga_or_has_a_pivot_is_never_ahead() {
+        for worker in ["book-hotel", "buy-ticket"] {
+            let desk = Desk::of(worker);
+            assert!(ahead(&desk, &doubted().await).source.is_none(), "{worker}");
+        }
     }
 }

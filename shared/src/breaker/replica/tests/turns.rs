@@ -260,6 +260,17 @@ fn every_third_single_call_is_by_turn() {
     assert!(bench.ahead(10).is_some());
 }
 
+/// It may be its own fault, and would pause the fleet.
+#[test]
+fn no_message_is_called_twice_ahead_of_its_turn() {
+    let mut bench = looks_ahead();
+    let failed = bench.ahead(9).expect("it is wanted");
+    bench.finish(failed, Class::Failed);
+    bench.wait(1.0);
+    assert!(bench.ahead(9).is_none());
+    assert!(bench.ahead(8).is_some());
+}
+
 #[test]
 fn an_undo_in_hand_goes_before_a_message_ahead_of_its_turn() {
     let mut bench = looks_ahead();
@@ -291,6 +302,7 @@ fn all_probes_but_the_first_are_of_messages_ahead_of_their_turn() {
     assert!(bench.ahead(9).is_none(), "the first probe is of what is in hand");
     let failed = bench.ticket().expect("the first probe");
     bench.finish(failed, Class::Failed);
+    assert!(bench.ahead(1).is_none(), "it had its turn");
     for number in 8..10 {
         let answered = bench.ahead(number).expect("it is wanted");
         bench.finish(answered, Class::Answered);
