@@ -187,7 +187,7 @@ impl Replica {
         })
     }
 
-    /// Starts this message, which was not pulled, if one is wanted now and this one had no turn yet.
+    /// Starts this message, which was not pulled, if one is wanted now and it had no turn yet.
     /// When many in a row fail for reasons of their own, one from behind them shows that the
     /// dependency answers.
     pub fn try_ahead(&mut self, message: Message, now: Duration) -> Option<Ticket> {
