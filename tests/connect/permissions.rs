@@ -36,15 +36,15 @@ struct Guarded {
 }
 
 impl Guarded {
-    /// Everything, each with its own login.
-    async fn open() -> Self {
+    /// Everything, each with its own login, on a server with this line in its configuration, too.
+    async fn open(line: &str) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/nats/permissions.conf");
         let passwords = USERS.map(|user| {
             let variable = user.to_uppercase().replace('-', "_");
             format!("{variable}_PASSWORD: {user}-secret\n")
         });
         let logins = std::fs::read_to_string(file).unwrap();
-        let server = server(&format!("{}{logins}", passwords.concat())).await;
+        let server = server(&format!("{line}\n{}{logins}", passwords.concat())).await;
         let folder = Folder::new("quadrille-");
         let sandbox = Sandbox::start(&program(Build::Shipped, "sandbox"), &folder).await;
         let sandbox = sandbox.unwrap_or_else(|error| panic!("{error:#}"));
@@ -109,6 +109,39 @@ impl Guarded {
         assert!(said.contains("\"token\""), "{said}");
     }
 
+    /// An order that completes, one that is undone, one that is set aside and tried again, and one
+    /// that is set aside and given up.
+    async fn works(&self, raw: &Raw) {
+        self.order(raw, "fine", "pm_card_visa").await;
+        self.ends("fine", "completed").await;
+        self.order(raw, "declined", "pm_card_chargeDeclined").await;
+        self.ends("declined", "cancelled").await;
+        set_faults(&self.sandbox, &json!({ "error_rate": 1, "error_status": 400 })).await;
+        self.order(raw, "mended", "pm_card_visa").await;
+        self.is_set_aside("mended").await;
+        set_faults(&self.sandbox, &json!({})).await;
+        self.operates("parked retry mended --reason mended --write").await;
+        self.ends("mended", "completed").await;
+        let operator = self.raw("operator").await;
+        operator.publish("orders.placed.junk", &[], "{}").await.unwrap();
+        self.is_set_aside("junk").await;
+        self.operates("parked discard junk --reason unreadable --write").await;
+        self.ends("junk", "cancelled").await;
+    }
+
+    async fn is_set_aside(&self, id: &str) {
+        eventually(&format!("{id} is set aside"), async || {
+            let listed = self.as_user("reader", "parked ls --json").await.json();
+            (listed[0]["sagas"][0] == id).then_some(())
+        })
+        .await;
+    }
+
+    async fn operates(&self, line: &str) {
+        let said = self.as_user("operator", line).await;
+        assert_eq!(said.code, Some(0), "{line}: {}", said.stderr);
+    }
+
     /// What the server has refused so far.
     fn refused(&self) -> Vec<String> {
         let said = self.server.process.said();
@@ -118,12 +151,9 @@ impl Guarded {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_process_does_its_work_with_the_least_permissions_and_nobody_does_anothers() {
-    let shop = Guarded::open().await;
+    let shop = Guarded::open("").await;
     let raw = shop.raw("shop").await;
-    shop.order(&raw, "fine", "pm_card_visa").await;
-    shop.ends("fine", "completed").await;
-    shop.order(&raw, "declined", "pm_card_chargeDeclined").await;
-    shop.ends("declined", "cancelled").await;
+    shop.works(&raw).await;
 
     // An outage: the workers pause each other through bucket and server, and begin again.
     set_faults(&shop.sandbox, &json!({ "error_rate": 1 })).await;
@@ -137,32 +167,19 @@ async fn every_process_does_its_work_with_the_least_permissions_and_nobody_does_
     .await;
     let why = shop.as_user("reader", "why away-0").await;
     assert!(why.stdout.contains("payment-gateway is not working"), "{}{}", why.stdout, why.stderr);
-    // A wish to cancel, and a message that is set aside and released.
-    let cancelled = shop.as_user("operator", "cancel away-8").await;
-    assert_eq!(cancelled.code, Some(0), "{}", cancelled.stderr);
+    // A wish to cancel.
+    shop.operates("cancel away-8").await;
     set_faults(&shop.sandbox, &json!({})).await;
     for at in 0..8 {
         shop.ends(&format!("away-{at}"), "completed").await;
     }
-    let operator = shop.raw("operator").await;
-    operator.publish("orders.placed.junk", &[], "{}").await.unwrap();
-    eventually("junk is set aside", async || {
-        let listed = shop.as_user("reader", "parked ls --json").await.json();
-        (listed[0]["sagas"][0] == "junk").then_some(())
-    })
-    .await;
-    let discarded = "parked discard junk --reason unreadable --write";
-    let discarded = shop.as_user("operator", discarded).await;
-    assert_eq!(discarded.code, Some(0), "{}", discarded.stderr);
-    shop.ends("junk", "cancelled").await;
 
     // What people ask for.
     for line in ["orders ls", "orders find fine", "open", "trace fine", "stock show", "parked ls"] {
         let said = shop.as_user("reader", line).await;
         assert_eq!(said.code, Some(0), "{line}: {}", said.stderr);
     }
-    let counted = shop.as_user("operator", "stock receive ROSE-RED=5").await;
-    assert_eq!(counted.code, Some(0), "{}", counted.stderr);
+    shop.operates("stock receive ROSE-RED=5").await;
     assert_eq!(shop.refused(), Vec::<String>::new(), "every permission is there");
 
     // What is not theirs.
@@ -179,4 +196,13 @@ async fn every_process_does_its_work_with_the_least_permissions_and_nobody_does_
             .then_some(())
     })
     .await;
+}
+
+/// Without its permission each message would come again, for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_acknowledgements_of_newer_servers_every_process_does_its_work_too() {
+    let shop = Guarded::open("feature_flags { js_ack_fc_v2: true }").await;
+    let raw = shop.raw("shop").await;
+    shop.works(&raw).await;
+    assert_eq!(shop.refused(), Vec::<String>::new(), "every permission is there");
 }

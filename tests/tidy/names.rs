@@ -1,7 +1,10 @@
-//! One name end to end: a worker's row, folder, package, binary and compose service; and one
-//! version of the server.
+//! One name end to end: a worker's row, folder, package, binary, compose service and permissions;
+//! and one version of the server.
+
+use std::collections::BTreeSet;
 
 use schemas::CONTRACTS;
+use schemas::order_fulfilment::FLOW;
 
 use crate::tree::{assert_tidy, names, read, root};
 
@@ -34,6 +37,48 @@ fn every_row_of_a_flow_is_a_package_a_program_and_a_service() {
         if !compose.contains(&service) || !compose.contains(&format!("command: [{worker}]")) {
             findings.push(format!("docker-compose.yml:1: add the service {worker}, which runs it"));
         }
+    }
+    assert_tidy(&findings);
+}
+
+/// Too few, and its messages come again for ever; too many, and it settles what is another's.
+#[test]
+fn the_example_login_of_a_worker_may_use_its_durables_and_no_others() {
+    let path = "ops/nats/permissions.conf";
+    let text = read(path).text;
+    let mut findings = Vec::new();
+    for row in FLOW.steps {
+        let needed = FLOW.durables(Some(row.worker)).into_iter().flat_map(|durable| {
+            let (stream, name) = (durable.stream, durable.name);
+            [
+                format!("$JS.API.CONSUMER.INFO.{stream}.{name}"),
+                format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"),
+                // The form of the server's default today, and that of 2.16.
+                format!("$JS.ACK.{stream}.{name}.>"),
+                format!("$JS.ACK.*.*.{stream}.{name}.>"),
+                format!("$KV.attempts.{name}.*"),
+                format!("parked.{}.{name}.*", FLOW.subjects),
+            ]
+        });
+        let needed: BTreeSet<_> = needed.collect();
+        let login = text.split_once(&format!("{{ user: {},", row.worker));
+        let login = login.map_or("", |(_, rest)| rest);
+        let login = login.split_once("subscribe: [").map_or(login, |(publish, _)| publish);
+        let of_durables = [
+            "$JS.API.CONSUMER.INFO.",
+            "$JS.API.CONSUMER.MSG.",
+            "$JS.ACK.",
+            "$KV.attempts.",
+            "parked.",
+        ];
+        let given = login.split('"').skip(1).step_by(2);
+        let given = given.filter(|one| of_durables.iter().any(|of| one.starts_with(of)));
+        let given: BTreeSet<_> = given.map(str::to_owned).collect();
+        let name = row.worker;
+        let lacks = needed.difference(&given).map(|one| format!("{path}:1: {name} lacks {one}"));
+        findings.extend(lacks);
+        let more = given.difference(&needed);
+        findings.extend(more.map(|one| format!("{path}:1: {name} has no need of {one}")));
     }
     assert_tidy(&findings);
 }
