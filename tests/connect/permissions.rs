@@ -49,6 +49,8 @@ impl Guarded {
         let sandbox = Sandbox::start(&program(Build::Shipped, "sandbox"), &folder).await;
         let sandbox = sandbox.unwrap_or_else(|error| panic!("{error:#}"));
         let mut shop = Self { server, folder, sandbox, workers: Vec::new() };
+        let plan = shop.as_user("reader", "topology plan").await;
+        assert_eq!(plan.code, Some(2), "{}", plan.stderr);
         let made = shop.as_user("provision", "topology apply --write").await;
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         let (url, query) = (&shop.sandbox.url, shop.folder.file("query").display().to_string());
