@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::Slot;
 use crate::broker::{
-    Broker, DurableState, Entry, Page, Published, Receipt, Settle, Stored, StreamState,
+    Broker, Care, DurableState, Entry, Page, Published, Receipt, Settle, Stored, StreamState,
     Unavailable, Unknown,
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Kept {
     pub(crate) asked: Vec<String>,
     /// Replicas show nothing; the leader does.
     pub(crate) lags: bool,
-    /// The bucket and the stream of parked messages give no answer.
+    /// The bucket, the stream of parked messages and pages of the leader give no answer.
     pub(crate) is_silent: bool,
     /// Reads from any replica that get no answer.
     pub(crate) unread: u32,
@@ -74,6 +74,11 @@ impl Memory {
         let stored = Stored { subject, sequence, stored_at, headers: Vec::new(), payload };
         messages.push(stored.clone());
         stored
+    }
+
+    /// A power cut, or an older copy of its store: only so many are left.
+    pub(crate) fn lose_all_but(&self, stream: &str, left: usize) {
+        self.kept().messages.get_mut(stream).unwrap().truncate(left);
     }
 
     /// All that a stream holds.
@@ -152,6 +157,16 @@ impl Broker for Memory {
         let found = filters.iter().filter_map(|subject| self.newest(stream, subject));
         let found = if lags { Vec::new() } else { found.collect() };
         async { Ok(found) }.boxed()
+    }
+
+    fn read_page<'a>(&'a self, stream: &'a str, from: u64, most: usize, _: Care) -> Read<'a, Page> {
+        let messages = self.messages(stream).into_iter();
+        let messages = messages.filter(|stored| stored.sequence >= from).take(most).collect();
+        let page = match self.kept().is_silent {
+            true => Err(Unavailable("silent".to_owned())),
+            false => Ok(Page { messages, left: 0 }),
+        };
+        async { page }.boxed()
     }
 
     fn read_matching<'a>(

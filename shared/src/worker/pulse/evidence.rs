@@ -2,7 +2,7 @@
 //! something. What no rule here knows counts as ended, so only positive evidence runs a message.
 
 use crate::SagaId;
-use crate::broker::{Stored, Unavailable};
+use crate::broker::{Care, Stored, Unavailable};
 use crate::flow::{Durable, Role};
 use crate::log::parked::{self, Entry as ParkedEntry, Verdict};
 use crate::log::slots::{self, Entry};
@@ -58,6 +58,20 @@ pub(super) async fn is_undone(
         }
         Role::Deadline(_) => Ok(false),
     }
+}
+
+/// Whether the leader has this very message: a log may lose its end, and come to hold another
+/// message of the same sequence.
+pub(super) async fn is_in_the_log(
+    worker: &Worker,
+    durable: &Durable,
+    message: &Stored,
+) -> Result<bool, Unavailable> {
+    let Stored { subject, sequence, stored_at, .. } = message;
+    let page = worker.broker.read_page(&durable.stream, *sequence, 1, Care::Careful).await?;
+    Ok(page.messages.first().is_some_and(|found| {
+        (&found.subject, &found.sequence, &found.stored_at) == (subject, sequence, stored_at)
+    }))
 }
 
 fn saga(worker: &Worker, durable: &Durable, message: &Stored) -> Option<SagaId> {
