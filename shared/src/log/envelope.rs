@@ -7,6 +7,7 @@ mod outgoing;
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -40,6 +41,8 @@ pub struct Envelope<'m> {
     pub source: Cow<'m, str>,
     pub cause: Option<Cause>,
     pub traceparent: Option<Cow<'m, str>>,
+    /// When its writer says that it wrote it; only a worker's is by the broker's clock.
+    pub time: Option<Timestamp>,
     /// See [`Occasion::seal`].
     pub seal: Option<Uuid>,
     /// The JSON of the event's `data`.
@@ -60,6 +63,8 @@ struct Structured<'m> {
     source: Cow<'m, str>,
     #[serde(borrow, default)]
     subject: Option<Cow<'m, str>>,
+    #[serde(borrow, default)]
+    time: Option<&'m RawValue>,
     #[serde(borrow, default)]
     causationid: Option<Cow<'m, str>>,
     #[serde(default)]
@@ -113,6 +118,7 @@ impl<'m> Envelope<'m> {
                 source: Cow::Borrowed(source),
                 cause: cause(header("ce-causationid"), header("ce-causationseq")),
                 traceparent: header("traceparent").map(Cow::Borrowed),
+                time: None,
                 seal: None,
                 data: payload,
                 at: "",
@@ -127,6 +133,7 @@ impl<'m> Envelope<'m> {
             source: Cow::Borrowed(CLIENT),
             cause: None,
             traceparent: header("traceparent").map(Cow::Borrowed),
+            time: None,
             seal: None,
             data: payload,
             at: "",
@@ -166,6 +173,7 @@ impl<'m> Envelope<'m> {
             source: read.source,
             cause,
             traceparent: read.traceparent,
+            time: read.time.and_then(|time| serde_json::from_str(time.get()).ok()),
             seal: read.causationseal.and_then(|seal| serde_json::from_str(seal.get()).ok()),
             data: data.get(),
             at: "/data",

@@ -14,6 +14,8 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::decode::Trigger;
 use super::delivery::Ending;
 use super::retry;
@@ -25,6 +27,12 @@ use crate::{BadData, Reason, Slot, ids};
 /// A trigger that is already old at its first delivery gets a second look after this time, because
 /// the node that answered may be a leader that does not know yet that it was replaced.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
+
+/// A publish is repeated until it is answered, and a broker that was away may have lost the end of
+/// its log, and with it the cause. So a seal counts only on an event that was stored within this
+/// time after it was written. One that was stored as long before it was written shows that the
+/// writer's estimate of the broker's clock is wrong, so its seal does not count either.
+const STORED_WITHIN: SignedDuration = SignedDuration::from_secs(3);
 
 /// Lets a trigger pass if its cause is in the log.
 pub(crate) async fn check<On>(worker: &Worker, trigger: &Trigger<On>) -> Result<(), Ending> {
@@ -69,7 +77,9 @@ fn is_sealed<On>(worker: &Worker, trigger: &Trigger<On>, cause: &Cause) -> bool 
     let slot = worker.slot(worker.row.on, &trigger.saga);
     let right = worker.seal(slot.subject(), cause.sequence);
     let is_right = right.is_some_and(|right| trigger.seal == Some(right));
-    is_right && cause.sequence < trigger.this.sequence
+    let took = trigger.written_at.map(|written_at| trigger.stored_at.duration_since(written_at));
+    let is_prompt = took.is_some_and(|took| took.abs() < STORED_WITHIN);
+    is_right && is_prompt && cause.sequence < trigger.this.sequence
 }
 
 /// Whether this is the id that the cause must have; `false` if the flow does not determine that id.
@@ -92,6 +102,7 @@ fn event_id(worker: &Worker, slot: &Slot, stored: &Stored) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use uuid::Uuid;
 
     use super::*;
@@ -107,13 +118,17 @@ mod tests {
 
     /// What becomes of a booking, stored as 3, whose cause is not in the log.
     async fn sealed(desk: &Desk, sequence: u64, seal: Option<Uuid>) -> bool {
+        sealed_at(desk, sequence, seal, desk.log.now()).await
+    }
+
+    /// The same, if the worker that wrote it says that it did so then.
+    async fn sealed_at(desk: &Desk, sequence: u64, seal: Option<Uuid>, time: Timestamp) -> bool {
         // The first two messages are another saga's.
         for slot in ["card", "ticket"] {
             desk.bare(slot, "{}");
         }
         let cause = Some(Cause { id: "never".to_owned(), sequence });
-        let occasion =
-            Occasion { cause, traceparent: None, time: desk.log.now(), seal, work: None };
+        let occasion = Occasion { cause, traceparent: None, time, seal, work: None };
         let booked = desk.write("hotel", ("book-hotel", "hotel.booked.v1"), &occasion);
         let delivery = desk.delivery(booked, 1);
         let trigger = decode::<Booked>(&desk.worker, &delivery).ok().unwrap();
@@ -152,6 +167,18 @@ mod tests {
             vec![Incarnation { created, ..other.worker.incarnations[0].clone() }];
         let of_a_later_log = of(&other, "hotel", 2);
         assert!(!sealed(&desk(), 2, of_a_later_log).await, "of a log that was made later");
+    }
+
+    /// While its publish was repeated, the broker may have lost its cause, and stored others.
+    #[tokio::test(start_paused = true)]
+    async fn a_seal_counts_only_on_an_event_that_was_stored_soon_after_it_was_written() {
+        let most = STORED_WITHIN.as_nanos();
+        for (took, counts) in [(most - 1, true), (most, false), (1 - most, true), (-most, false)] {
+            let desk = Desk::of("charge-card");
+            let seal = desk.worker.seal(&subject(&desk, "hotel"), 2);
+            let time = desk.log.now() - SignedDuration::from_nanos_i128(took);
+            assert_eq!(sealed_at(&desk, 2, seal, time).await, counts, "{took}");
+        }
     }
 
     /// A log that came back shorter stores an event before what it names as its cause.

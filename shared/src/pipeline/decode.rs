@@ -39,6 +39,8 @@ pub(crate) struct Trigger<On> {
     /// What caused the trigger.
     pub(crate) cause: Option<Cause>,
     pub(crate) seal: Option<Uuid>,
+    /// When its writer wrote it, by the writer's estimate of the broker's clock.
+    pub(crate) written_at: Option<Timestamp>,
     pub(crate) traceparent: Option<String>,
     pub(crate) stored_at: Timestamp,
     /// By this process.
@@ -81,6 +83,7 @@ pub(crate) fn decode<On: Event>(
         this: Cause { id: envelope.id, sequence: message.sequence },
         cause: envelope.cause,
         seal: envelope.seal,
+        written_at: envelope.time,
         traceparent: envelope.traceparent.map(|text| text.into_owned()),
         stored_at: message.stored_at,
         received: Instant::now(),

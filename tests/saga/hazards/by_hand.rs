@@ -47,7 +47,8 @@ pub(crate) async fn try_write(
     publish(stack, id, author, event, occasion(cause)).await
 }
 
-/// As a worker of the log of `keys`, to which the message stored as `sealed` was delivered.
+/// As a worker of the log of `keys`, to which the message stored as `sealed` was delivered, and
+/// which wrote the event at `time`.
 pub(crate) async fn write_sealed(
     stack: &Stack,
     id: &SagaId,
@@ -55,8 +56,10 @@ pub(crate) async fn write_sealed(
     event: (&'static str, Value),
     cause: Cause,
     (keys, made, subject, sealed): (KeyNamespace, i128, &str, u64),
+    time: Timestamp,
 ) {
-    let occasion = Occasion { seal: Some(keys.seal(made, subject, sealed)), ..occasion(cause) };
+    let seal = Some(keys.seal(made, subject, sealed));
+    let occasion = Occasion { seal, time, ..occasion(cause) };
     let stored = publish(stack, id, author, event, occasion).await;
     assert!(matches!(stored, Published::Stored { .. }), "{stored:?}");
 }

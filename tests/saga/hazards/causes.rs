@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use quadrille::KeyNamespace;
 use quadrille::broker::Broker as _;
 use quadrille::log::envelope::Cause;
@@ -87,7 +88,8 @@ async fn h20_no_parcel_goes_for_a_payment_whose_cause_was_in_another_log() {
 }
 
 /// As whoever copies events from one log to another, or restores a log that is shorter than the
-/// one its workers saw.
+/// one its workers saw; and as a worker whose event is stored late, when the log may have become
+/// shorter meanwhile.
 #[tokio::test]
 async fn h55_no_parcel_goes_for_a_payment_with_the_seal_of_another_log_or_another_cause() {
     let mut stack = Stack::bare().await;
@@ -102,16 +104,19 @@ async fn h55_no_parcel_goes_for_a_payment_with_the_seal_of_another_log_or_anothe
         ("other-cause", (keys, made, "other-cause", 2), 1),
         ("other-order", (keys, made, "other-log", 1), 1),
         ("shorter-log", (keys, made, "shorter-log", later), later),
+        ("late", (keys, made, "late", 1), 1),
     ];
     // The first message of the log is the cause of none of them.
     stack.place(&saga("real"), &order(Fate::Completes, 0)).await.unwrap();
     for (id, (keys, made, of, sealed), sequence) in cases {
         let (id, seal) = (saga(id), (keys, made, &*subject(of), sealed));
         let cause = Cause { id: "never".into(), sequence };
-        write_sealed(&stack, &id, PAYMENT, ("payment.charged.v1", charged()), cause, seal).await;
+        let ago = Duration::from_secs(if id.as_str() == "late" { 10 } else { 0 });
+        let (event, time) = (("payment.charged.v1", charged()), Timestamp::now() - ago);
+        write_sealed(&stack, &id, PAYMENT, event, cause, seal, time).await;
     }
     eventually("all are set aside", async || {
-        (stack.raw.messages("ORDERS_PARKED").await == 5).then_some(())
+        (stack.raw.messages("ORDERS_PARKED").await == 6).then_some(())
     })
     .await;
     for parked in stack.history().await.parked {
