@@ -116,15 +116,7 @@ async fn a_subject_without_a_stream_has_no_answer(test: UnderTest) {
 async fn requests_that_are_never_answered_leave_nothing_behind() {
     let server = Server::start().await;
     let test = UnderTest::at(vec![server.url()]).await;
-    let filter = format!("{}.payment.*", test.flow.subjects);
-    let mut heard = test.raw.client.subscribe(filter).await.unwrap();
-    // Without a listener the answer is at once that there is none.
-    test.raw
-        .client
-        .publish(format!("{}.payment.ready", test.flow.subjects), "".into())
-        .await
-        .unwrap();
-    within_patience("the server knows who listens", heard.next()).await.unwrap();
+    let mut heard = unanswered(&test).await;
     let silent = async |id: &str| {
         let answer = test.broker.publish_once(&test.slot("payment", id), Bytes::new()).await;
         assert!(matches!(answer, Published::Unknown(Unknown::NoAnswer(_))), "{answer:?}");
@@ -139,13 +131,50 @@ async fn requests_that_are_never_answered_leave_nothing_behind() {
             continue;
         }
         inboxes += 1;
-        let inbox = request.reply.expect("whoever asks names its inbox");
-        eventually("nobody waits for an answer", async || {
-            let late = test.raw.client.request(inbox.clone(), "late".into()).await;
-            late.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders).then_some(())
-        })
-        .await;
+        nobody_waits(&test, request).await;
     }
+}
+
+/// As a caller with less patience than a request has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_their_callers_give_up_leave_nothing_behind() {
+    let server = Server::start().await;
+    let test = UnderTest::at(vec![server.url()]).await;
+    let mut heard = unanswered(&test).await;
+    for at in 0..10 {
+        let slot = test.slot("payment", &format!("s{at}"));
+        let request = tokio::select! {
+            answer = test.broker.publish_once(&slot, Bytes::new()) => panic!("{answer:?}"),
+            request = heard.next() => request.unwrap(),
+        };
+        // The first one says that there may be more.
+        if at > 0 {
+            nobody_waits(&test, request).await;
+        }
+    }
+}
+
+/// Hears each request to write a payment, and answers none.
+async fn unanswered(test: &UnderTest) -> async_nats::Subscriber {
+    let filter = format!("{}.payment.*", test.flow.subjects);
+    let mut heard = test.raw.client.subscribe(filter).await.unwrap();
+    // Without a listener the answer is at once that there is none.
+    test.raw
+        .client
+        .publish(format!("{}.payment.ready", test.flow.subjects), "".into())
+        .await
+        .unwrap();
+    within_patience("the server knows who listens", heard.next()).await.unwrap();
+    heard
+}
+
+async fn nobody_waits(test: &UnderTest, request: async_nats::Message) {
+    let inbox = request.reply.expect("whoever asks names its inbox");
+    eventually("nobody waits for an answer", async || {
+        let late = test.raw.client.request(inbox.clone(), "late".into()).await;
+        late.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders).then_some(())
+    })
+    .await;
 }
 
 async fn wrong_configuration_and_forged_headers_are_refused(test: UnderTest) {

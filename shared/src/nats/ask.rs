@@ -18,7 +18,22 @@ const WARY: Duration = Duration::from_secs(10);
 /// When the last request of this process was given up.
 static GIVEN_UP: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// `None` if there is no answer within `patience`.
+/// Notes that a request is given up when it is dropped before its answer: by this module, or by a
+/// caller with less patience.
+struct Waits {
+    is_answered: bool,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let now = Some(Instant::now());
+            *GIVEN_UP.lock().expect("no code panics while it holds the lock") = now;
+        }
+    }
+}
+
+/// `None` if there is no answer within `patience`. A caller may have less.
 pub(super) async fn ask(
     client: &Client,
     subject: &str,
@@ -31,10 +46,8 @@ pub(super) async fn ask(
         Some(_) | None => request,
     };
     let request = client.send_request(subject.to_owned(), request.timeout(None));
+    let mut waits = Waits { is_answered: false };
     let answer = timeout(patience, request).await.ok();
-    if answer.is_none() {
-        let now = Some(Instant::now());
-        *GIVEN_UP.lock().expect("no code panics while it holds the lock") = now;
-    }
+    waits.is_answered = answer.is_some();
     answer
 }
