@@ -52,6 +52,15 @@ async fn each_says_so(query: &Query, list: &Value, code: &str) {
     }
 }
 
+/// State and reason of an order, as a list or the search shows it.
+async fn shown(query: &Query, path: &str, id: &str) -> [Value; 2] {
+    let list = query.ok(path).await;
+    let rows = list["orders"].as_array().or(list["found"].as_array());
+    let row = rows.unwrap().iter().map(|row| row.get("saga").unwrap_or(row));
+    let row = row.into_iter().find(|row| row["id"] == id).expect("it is listed");
+    ["state", "reason"].map(|name| row[name].clone())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_whose_worker_tries_again_are_listed_with_attempt_error_and_next_try() {
     let mut stack = Stack::bare().await;
@@ -130,6 +139,18 @@ async fn orders_are_listed_by_why_they_wait_and_by_whose_hand_they_are_in() {
     assert_eq!(list["orders"][0]["state"], "parked");
     assert_eq!(list["orders"][0]["id"], "bad-1", "{list}");
     each_says_so(&query, &list, "parked").await;
+    // Whichever list shows it.
+    for path in ["/orders", "/orders?state=open", "/orders?state=open&order=worst", "/find?q=bad-1"]
+    {
+        eventually(&format!("{path} says parked"), async || {
+            (shown(&query, path, "bad-1").await == ["parked", "invalid-field"]).then_some(())
+        })
+        .await;
+        let list = query.ok(path).await;
+        let listed = list.get("orders").and_then(Value::as_array).into_iter().flatten();
+        let mut others = listed.filter(|row| row["id"] != "bad-1");
+        assert!(others.all(|row| row["state"] == "open"), "{list}");
+    }
 
     let first = query.ok("/orders?why=no-worker&limit=2&state=open").await;
     assert_eq!(first["orders"].as_array().unwrap().len(), 2, "{first}");
@@ -171,4 +192,9 @@ async fn orders_are_listed_by_why_they_wait_and_by_whose_hand_they_are_in() {
     let (table, note) = quadrille(&stack, "orders ls --why no-worker").await;
     assert_eq!(table.matches("no-worker").count(), 3, "{table}");
     assert!(note.contains("looked at"), "{note}");
+
+    // The rows alone, while nobody says what was set aside.
+    stack.server.process.pause();
+    assert_eq!(shown(&query, "/orders", "bad-1").await, [json!("open"), Value::Null]);
+    stack.server.process.resume();
 }

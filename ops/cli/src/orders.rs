@@ -2,7 +2,6 @@
 //! from its projection of the log. `trace` reads the log itself, and needs no query worker.
 
 mod ls;
-mod parked;
 mod query;
 
 use std::process::ExitCode;
@@ -82,10 +81,7 @@ pub(crate) async fn run(command: OrdersCommand, tool: &Tool) -> anyhow::Result<E
 async fn find(text: &str, json: bool, tool: &Tool) -> anyhow::Result<ExitCode> {
     let connection = tool.connect().await?;
     let found = ask(&connection.broker, "orders.find", &json!({ "q": text })).await?;
-    let mut hits = found["found"].as_array().cloned().unwrap_or_default();
-    for hit in &mut hits {
-        parked::mark(&connection, tool, std::slice::from_mut(&mut hit["saga"])).await?;
-    }
+    let hits = found["found"].as_array().cloned().unwrap_or_default();
     if json {
         hits.iter().try_for_each(output::json)?;
     } else if !hits.is_empty() {

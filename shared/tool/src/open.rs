@@ -108,10 +108,7 @@ async fn ids(broker: &NatsBroker, flow: &Flow, slot: &str) -> Result<Vec<SagaId>
 }
 
 /// Reads many stories at once; two requests for about a dozen of them.
-///
-/// # Errors
-/// When the broker does not answer, or has no log.
-pub async fn stories(
+async fn stories(
     broker: &NatsBroker,
     flow: &Flow,
     sagas: &[SagaId],
@@ -166,7 +163,7 @@ fn worst_first(flow: &Flow, stories: &[Story], now: Timestamp) -> Vec<Row> {
 }
 
 /// What turned it around, or why its next message was set aside.
-pub fn reason(story: &Story) -> Option<String> {
+fn reason(story: &Story) -> Option<String> {
     match (story.state.phase, &story.state.turned_by) {
         (Phase::Parked, _) => story.parked.last().map(|parked| parked.reason.clone()),
         (_, turned) => turned.as_ref().map(|turn| turn.reason.clone()),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::operation::Operation;
 use crate::question::{Question, bad};
 use crate::view::View;
-use crate::{Settings, changes, find, flow, held, listed, one, steps, stock, why};
+use crate::{Settings, aside, changes, find, flow, held, listed, one, steps, stock, why};
 
 /// Everything that an operation needs.
 pub(crate) struct Api {
@@ -73,7 +73,8 @@ impl Api {
         };
         let now = self.now()?;
         let query = move |rows: &Connection| find::find(rows, &text, now);
-        let ((found, more), place) = self.rows(question, query).await?;
+        let ((mut found, more), place) = self.rows(question, query).await?;
+        aside::mark(self, found.iter_mut().map(|hit| &mut hit["saga"])).await;
         Ok(json!({ "found": found, "more": more, "as_of": self.as_of(Some(place)) }))
     }
 

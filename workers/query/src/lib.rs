@@ -17,6 +17,7 @@ mod one;
 mod why;
 mod find;
 mod held;
+mod aside;
 mod listed;
 mod steps;
 mod flow;

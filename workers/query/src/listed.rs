@@ -4,15 +4,15 @@
 //! other, in the order of the list, from its rows and from one look at all workers, as it is for a
 //! single one; so an answer is of some rows at most, and says of how many.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use quadrille::SagaId;
-use quadrille::broker::{Stored, Unavailable};
+use quadrille::broker::Unavailable;
+use quadrille::log::parked;
+use quadrille::log::story::{self, Story};
 use quadrille::log::token::Token;
-use quadrille::log::{parked, story};
 use quadrille::service::problem::Problem;
 use quadrille::topology::parked_stream_name;
 use quadrille::why::{Code, Round, Why};
@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::api::{Api, unavailable};
+use crate::aside;
 use crate::found::Found;
 use crate::held::{Hands, Which};
 use crate::list::{List, MOST, PARKED, Page, counted};
@@ -33,8 +34,6 @@ const LOOKED_AT: u64 = 1_000;
 /// How long one answer takes, about: while the rows are behind, each saga may need a look of its
 /// own.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Requests for what was set aside, at once.
-const AT_ONCE: usize = 16;
 
 /// A list, as it was asked for.
 pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Problem> {
@@ -71,7 +70,11 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
     let list = List::of(api.flow, api.view, question, among.as_ref(), now)?;
     let mut answer = Map::new();
     let (mut page, place) = match codes.zip(round) {
-        None => api.rows(question, move |rows| list.read(rows, now)).await?,
+        None => {
+            let (mut page, place) = api.rows(question, move |rows| list.read(rows, now)).await?;
+            aside::mark(api, page.rows.iter_mut()).await;
+            (page, place)
+        }
         Some((codes, round)) => {
             let mut walk = Walk { api, codes, round, set_aside: &set_aside, looked_at: 0 };
             let (page, place) = walk.page(list).await?;
@@ -151,7 +154,8 @@ impl Walk<'_> {
             };
             let ((told, more), place) = api.rows(&Question::default(), query).await?;
             let ids = told.iter().filter_map(|(_, told)| Some(&told.as_ref()?.0));
-            let mut parked = self.parked(ids.cloned().collect()).await?;
+            let ids = ids.filter(|id| self.set_aside.contains(id));
+            let mut parked = aside::read(api, ids.cloned().collect()).await.map_err(no_answer)?;
             let count = told.len();
             let mut last = None;
             for (at, (found, told)) in told.into_iter().enumerate() {
@@ -164,7 +168,7 @@ impl Walk<'_> {
                     let why = self.round.decide(&*api.broker, &story, TOOL).await;
                     let why = why.map_err(no_answer)?;
                     if self.codes.contains(&why.code) {
-                        rows.push(row(&found, &why, now));
+                        rows.push(row(&found, &story, &why, now));
                     }
                 }
                 let is_enough = rows.len() as u64 == limit || began.elapsed() >= LONGEST;
@@ -184,29 +188,14 @@ impl Walk<'_> {
     }
 }
 
-impl Walk<'_> {
-    /// What was set aside of these sagas, and brought back, by saga.
-    async fn parked(&self, ids: Vec<SagaId>) -> Result<BTreeMap<SagaId, Vec<Stored>>, Problem> {
-        let Self { api, set_aside, .. } = *self;
-        let stream = &parked_stream_name(api.flow);
-        let read = |id: SagaId| async move {
-            let filters = parked::filters(api.flow, &id);
-            let read = api.broker.last_of_many(stream, filters).await.map_err(no_answer)?;
-            Ok::<_, Problem>((id, read))
-        };
-        let ids = ids.into_iter().filter(|id| set_aside.contains(id));
-        futures::stream::iter(ids.map(read)).buffer_unordered(AT_ONCE).try_collect().await
-    }
-}
-
 fn no_answer(error: Unavailable) -> Problem {
     unavailable(&error.to_string())
 }
 
-fn row(found: &Found, why: &Why, now: Timestamp) -> Value {
+fn row(found: &Found, story: &Story, why: &Why, now: Timestamp) -> Value {
     let mut row = found.json(now);
-    if ASIDE.contains(&why.code) {
-        row["state"] = PARKED.into();
+    if ASIDE.contains(&why.code) && row["state"] == "open" {
+        aside::show(&mut row, story);
     }
     row["why"] = json!({ "code": why.code, "sentence": why.sentence });
     row

@@ -16,6 +16,11 @@ pub(crate) const EVENTS: &[Parameter] = &[Parameter {
     example: "4711",
 }];
 
+/// Of a list, and of what the search finds.
+const ROWS: &str = "Rows as of `as_of`. The state of one that is open is parked, and its reason \
+    why, where its next message was set aside and waits for a human: that is asked of the broker, \
+    and if it does not answer within a second, the state stays open.";
+
 /// OpenAPI 3.1.
 pub(crate) fn document(view: &View, read_only: bool) -> Value {
     let mut paths = Map::new();
@@ -116,12 +121,13 @@ fn responses(kind: &str, schema: &Value) -> Value {
 fn schema(operation: Operation, view: &View) -> Value {
     let object = json!({ "type": "object" });
     let list = json!({ "type": "array", "items": object });
+    let found = json!({ "type": "array", "items": object, "description": ROWS });
     let as_of = json!({ "$ref": "#/components/schemas/AsOf" });
     let nullable = json!({ "type": ["string", "null"] });
     let (required, properties) = match operation {
         Operation::List => (
             vec![view.many, "next", "as_of"],
-            json!({ view.many: list, "next": nullable, "count": object, "asked": list,
+            json!({ view.many: found, "next": nullable, "count": object, "asked": list,
                 "not_named": { "type": "integer" }, "looked_at": object, "as_of": as_of }),
         ),
         Operation::Get => (
@@ -142,7 +148,7 @@ fn schema(operation: Operation, view: &View) -> Value {
         ),
         Operation::Find => (
             vec!["found", "more", "as_of"],
-            json!({ "found": list, "more": { "type": "boolean" }, "as_of": as_of }),
+            json!({ "found": found, "more": { "type": "boolean" }, "as_of": as_of }),
         ),
         Operation::Counts => (vec!["counts", "as_of"], json!({ "counts": list, "as_of": as_of })),
         Operation::Steps => (

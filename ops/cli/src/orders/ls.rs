@@ -8,7 +8,7 @@ use quadrille_tool::Tool;
 use quadrille_tool::output::{self, duration};
 use serde_json::{Map, Value};
 
-use super::{ask, parked, place, quiet, word};
+use super::{ask, place, quiet, word};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -105,7 +105,6 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         }
     };
     rows.truncate(args.limit);
-    parked::mark(&connection, tool, &mut rows).await?;
     if args.json {
         rows.iter().try_for_each(output::json)?;
     } else if !rows.is_empty() {
