@@ -6,6 +6,7 @@ use async_nats::{Client, Request, RequestErrorKind};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until};
 
 use super::ask::ask;
 use crate::broker::Unavailable;
@@ -85,6 +86,22 @@ pub(super) async fn request<T: DeserializeOwned>(
     }
 }
 
+/// A cluster that says that nobody serves a request may do so again a moment later.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Asks twice, because a cluster that has just come together loses an answer now and then, or
+/// knows nobody who gives it. The second time is at least [`AGAIN_AFTER`] after the first one.
+pub(super) async fn twice<T>(ask: impl AsyncFn() -> Answer<T>) -> Answer<T> {
+    let again_at = Instant::now() + AGAIN_AFTER;
+    match ask().await {
+        Answer::None(_) => {
+            sleep_until(again_at).await;
+            ask().await
+        }
+        answer => answer,
+    }
+}
+
 impl<T> Answer<T> {
     /// `None` if one of `codes` says that there is none; any other error counts as no answer.
     pub(super) fn found(self, codes: &[u64]) -> Result<Option<T>, Unavailable> {
@@ -100,5 +117,43 @@ impl<T> Answer<T> {
 impl From<ApiError> for Unavailable {
     fn from(error: ApiError) -> Self {
         Self(format!("{} ({})", error.description, error.err_code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// When each time was that it was asked, if an answer is lost after so long.
+    async fn asked(lost_after: Duration) -> Vec<Duration> {
+        let (began, times) = (Instant::now(), Mutex::new(Vec::new()));
+        let answer = twice(async || {
+            times.lock().unwrap().push(began.elapsed());
+            sleep(lost_after).await;
+            Answer::<()>::None(Unavailable("lost".to_owned()))
+        });
+        assert!(matches!(answer.await, Answer::None(_)));
+        times.into_inner().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_serves_nobody_now_is_asked_again_a_moment_later() {
+        assert_eq!(asked(Duration::ZERO).await, [Duration::ZERO, AGAIN_AFTER]);
+        assert_eq!(asked(ANSWER_TIME).await, [Duration::ZERO, ANSWER_TIME], "it waited already");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_answered_is_asked_once() {
+        let times = Mutex::new(0);
+        let answer = twice(async || {
+            *times.lock().unwrap() += 1;
+            Answer::Ok(())
+        });
+        assert!(matches!(answer.await, Answer::Ok(())));
+        assert_eq!(times.into_inner().unwrap(), 1);
     }
 }

@@ -153,17 +153,13 @@ pub async fn apply(broker: &NatsBroker, plan: &[Change]) -> Result<(), Provision
     Ok(())
 }
 
-/// Asks twice, because a cluster that has just come together loses an answer now and then.
+/// Each change may be sent again.
 async fn send(broker: &NatsBroker, object: &str, action: &Action) -> Result<(), ProvisionError> {
     #[derive(Deserialize)]
     struct Done {}
     let body = action.body.to_string();
     let ask = async || api::request(&broker.client, action.subject.clone(), body.clone()).await;
-    let answer = match ask().await {
-        Answer::None(_) => ask().await,
-        answer => answer,
-    };
-    match answer {
+    match api::twice(ask).await {
         Answer::Ok(Done {}) => Ok(()),
         Answer::Error(error) => {
             Err(ProvisionError::Rejected { object: object.to_owned(), reason: error.to_string() })
