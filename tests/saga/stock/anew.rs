@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use quadrille::broker::Broker as _;
+use quadrille::step::StepError;
 use reserve_inventory::shelf::Shelf;
 use reserve_inventory::stock::{Held, Stock, StockLog};
 use schemas::order_fulfilment::FLOW;
 use schemas::stock::STREAM;
+use serde_json::json;
 
 use super::completed::{clear, complete, level, make_anew};
-use super::{Shelves, connect, hold, order, pieces, release};
+use super::{LOG, Shelves, connect, hold, order, pieces, release};
 
 #[tokio::test]
 async fn no_order_is_refused_because_the_stock_was_made_anew() {
@@ -45,7 +47,7 @@ async fn an_id_that_is_used_again_in_another_log_holds_its_own_pieces() {
     release(&shelves.stock, released).await;
     assert_eq!(level(&shelves, "ROSE-RED").await, (98, 94));
 
-    make_anew(&shelves, FLOW.stream).await;
+    let raw = make_anew(&shelves, FLOW.stream).await;
     let broker = Arc::new(connect(&shelves.server).await);
     let log = broker.inspect(&FLOW, "reserve-inventory").await.expect("it is there");
     let another = Arc::new(StockLog::new(broker.clone(), log.keys.expect("drawn")));
@@ -60,12 +62,24 @@ async fn an_id_that_is_used_again_in_another_log_holds_its_own_pieces() {
     assert_eq!(level(&shelves, "ROSE-RED").await, (98, 98 - 3 * 3));
     assert_eq!(level(&shelves, "VASE").await, (99, 99));
     // Who has not heard of the newer log yet takes nothing from it.
-    let late = shelves.stock.release(&order(open)).await;
-    assert!(format!("{late:?}").contains("another one now"), "{late:?}");
+    let late = why_not_released(&shelves.stock, open).await;
+    assert!(late.contains("another one now"), "{late}");
     assert_eq!(level(&shelves, "ROSE-RED").await, (98, 98 - 3 * 3));
     complete(&shelves, completed).await;
     Shelf::new(broker, another.clone()).catch_up().await.expect("nothing is in the way");
     assert_eq!(level(&shelves, "ROSE-RED").await, (95, 89));
     release(&another, open).await;
     assert_eq!(shelves.free().await["ROSE-RED"], 92);
+    // And where nobody can tell which log it is, that is said.
+    raw.change_stream(FLOW.stream, json!({ "metadata": { "team": "shop" } })).await.expect("taken");
+    let unknown = why_not_released(&shelves.stock, open).await;
+    let way_out = format!("topology apply --keys {LOG} --write");
+    assert!(unknown.contains(&way_out), "{unknown}");
+}
+
+async fn why_not_released(stock: &StockLog, at: usize) -> String {
+    match stock.release(&order(at)).await {
+        Err(StepError::TryAgain { source, .. }) => source.to_string(),
+        released => panic!("{released:?}"),
+    }
 }

@@ -16,6 +16,7 @@ use quadrille::SagaId;
 use quadrille::broker::Unavailable;
 use quadrille::step::StepError;
 use schemas::Sku;
+use schemas::order_fulfilment::FLOW;
 use schemas::stock::STREAM;
 
 pub use books::{Counts, Hold, No, Piece, Pieces};
@@ -83,6 +84,14 @@ pub enum Trouble {
          the log; ask again"
     )]
     Behind { read: u64, of: u64 },
+    #[error("the log of the orders is another one now")]
+    OtherOrders,
+    #[error(
+        "the stream {stream} has no namespace of idempotency keys any more, so nobody can tell \
+         which log it is. Set it again: `quadrille topology apply --keys {0} --write`",
+        stream = FLOW.stream
+    )]
+    NoKeys(String),
     #[error("a hold is too large for the stream of the stock")]
     TooLarge,
     #[error("{0} had a level, and has none now: is it another stream {STREAM}?")]

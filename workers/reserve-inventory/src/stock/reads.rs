@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use quadrille::broker::Unavailable;
 use schemas::order_fulfilment::FLOW;
 use schemas::stock::{hold_subject, receipt_subject, sku_subject};
 
@@ -50,10 +49,11 @@ impl StockLog {
     /// replica that has not heard yet of a newer one.
     async fn orders_are_still_those(&self) -> Result<(), Trouble> {
         let keys = self.broker.inspect(&FLOW, "reserve-inventory").await?.keys;
-        if keys.is_some_and(|keys| keys.to_string() == self.log) {
-            return Ok(());
+        match keys.map(|keys| keys.to_string()) {
+            Some(keys) if keys == self.log => Ok(()),
+            Some(_) => Err(Trouble::OtherOrders),
+            None => Err(Trouble::NoKeys(self.log.clone())),
         }
-        Err(Unavailable("the log of the orders is another one now".to_owned()).into())
     }
 
     async fn read_levels(&self, books: &mut Books, wants: &[&Want]) -> Result<(), Trouble> {
