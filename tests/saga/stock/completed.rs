@@ -19,8 +19,9 @@ use reserve_inventory::stock_service;
 use schemas::order_fulfilment::FLOW;
 use schemas::stock::{HOLDS, STREAM};
 use serde_json::{Value, json};
-use tests::eventually::within_patience;
+use tests::eventually::{eventually, within_patience};
 use tests::raw::Raw;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use super::lossy::LossyBroker;
@@ -150,6 +151,52 @@ async fn h54_what_is_counted_is_right_whatever_orders_do_while_it_is_counted() {
     clear(&shelves).await;
     assert_eq!(level(&shelves, "ROSE-RED").await, (3, 3));
     assert_eq!(shelves.free().await["ROSE-RED"], 3);
+}
+
+/// Who sets 10 waits for the shelf, gives up and sets 12.
+#[tokio::test]
+async fn what_is_set_first_does_not_land_after_what_is_set_next() {
+    let shelves = Shelves::with(&[("ROSE-RED", 5)]).await;
+    let (prefix, endpoints) = (stock_service::PREFIX, stock_service::ENDPOINTS);
+    let requests = shelves.broker.serve("stock", prefix, endpoints, Answers::One).await;
+    let stock = Arc::new(shelves.replicas(1, 0).await.remove(0));
+    let waits = LossyBroker::of(connect(&shelves.server).await, 0);
+    let broker = Arc::new(LossyBroker { first_state: Semaphore::new(0), ..waits });
+    let shelf = Arc::new(Shelf::new(broker.clone(), stock.clone()));
+    let service = stock_service::serve(requests.expect("the server answers"), stock, shelf);
+    let set = async |pieces| {
+        roses(&shelves, "set", json!({ "sku": "ROSE-RED", "stocked": pieces })).await
+    };
+    let answered = Notify::new();
+    let asked = async {
+        let next = async {
+            eventually("the first one waits", async || {
+                (broker.states.load(Relaxed) > 0).then_some(())
+            })
+            .await;
+            let second = async {
+                set(12).await.expect("nothing is held");
+                answered.notify_one();
+            };
+            let release = async {
+                // What is shown does not wait; and it was asked for behind the second one.
+                roses(&shelves, "show", json!({ "sku": "ROSE-RED" })).await.expect("it is there");
+                if broker.states.load(Relaxed) > 1 {
+                    answered.notified().await;
+                }
+                broker.first_state.add_permits(1);
+            };
+            tokio::join!(second, release);
+        };
+        // On a slow machine it may have waited too long.
+        let (first, ()) = tokio::join!(set(10), next);
+        assert!(matches!(first, Ok(_) | Err(503)), "{first:?}");
+        assert_eq!(level(&shelves, "ROSE-RED").await, (12, 12));
+    };
+    tokio::select! {
+        () = asked => {}
+        () = service => panic!("the service ended"),
+    }
 }
 
 #[tokio::test]

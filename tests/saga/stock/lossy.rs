@@ -13,6 +13,7 @@ use quadrille::broker::{
 };
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, Slot};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 
 pub(crate) struct LossyBroker {
@@ -23,12 +24,17 @@ pub(crate) struct LossyBroker {
     pub(crate) old_states: AtomicU32,
     /// Pages that were read from the first message of a stream.
     pub(crate) first_pages: AtomicU32,
+    /// States that were asked for.
+    pub(crate) states: AtomicU32,
+    /// The first of them is told only then.
+    pub(crate) first_state: Semaphore,
 }
 
 impl LossyBroker {
     pub(crate) fn of(broker: NatsBroker, loses_one_in: u32) -> Self {
-        let (old_states, first_pages) = Default::default();
-        Self { broker, loses_one_in, old_states, first_pages }
+        let (old_states, first_pages, states) = Default::default();
+        let first_state = Semaphore::new(1);
+        Self { broker, loses_one_in, old_states, first_pages, states, first_state }
     }
 
     fn loses(&self) -> bool {
@@ -108,7 +114,11 @@ impl Broker for LossyBroker {
         &'a self,
         stream: &'a str,
     ) -> BoxFuture<'a, Result<Option<StreamState>, Unavailable>> {
+        let is_first = self.states.fetch_add(1, Relaxed) == 0;
         async move {
+            if is_first {
+                self.first_state.acquire().await.expect("never closed").forget();
+            }
             let mut state = self.broker.state(stream).await?;
             let less = |left: u32| left.checked_sub(1);
             if let Some(state) = state

@@ -11,7 +11,7 @@ use schemas::Sku;
 use schemas::stock::{
     COUNT, Count, DELIST, Delist, MOST_SKUS, RECEIVE, Receive, SET, SHOW, Set, Show, Shown,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::shelf::Shelf;
 use crate::stock::{Counts, Level, No, Pieces, StockLog, Trouble};
@@ -26,14 +26,17 @@ impl From<Level> for Shown {
     }
 }
 
-/// Requests answered at once: one that waits for the shelf keeps no other waiting.
+/// Requests in hand at once, so that what is shown need not wait for one that waits for the shelf.
 const AT_ONCE: usize = 16;
 
-/// Answers requests until no more can arrive.
+/// Answers requests until no more can arrive. Those that write take turns as they came: one that
+/// waits for the shelf may have been given up by its client, and must not undo what was set later.
 pub async fn serve(mut requests: mpsc::Receiver<Request>, stock: Arc<StockLog>, shelf: Arc<Shelf>) {
     let requests = stream::poll_fn(|context| requests.poll_recv(context));
+    let turns = Mutex::new(());
     let answered = requests.for_each_concurrent(AT_ONCE, async |request| {
         let endpoint = request.subject.rsplit('.').next().unwrap_or_default();
+        let _turn = if endpoint == SHOW { None } else { Some(turns.lock().await) };
         let answer = answer(&stock, &shelf, endpoint, &request.payload).await;
         request.respond(answer);
     });
