@@ -61,7 +61,7 @@ pub(super) struct Read {
     pub(super) raw_headers: Vec<u8>,
 }
 
-/// The last message of an exact subject.
+/// The last message of a subject or a filter.
 pub(super) async fn last_raw(
     client: &Client,
     stream: &str,
