@@ -1,5 +1,7 @@
 //! What the server answers to a publish, and what that means.
 
+use std::time::Duration;
+
 use async_nats::RequestErrorKind;
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -7,6 +9,7 @@ use quadrille::broker::{BatchMessage, Broker as _, Published, Unknown};
 use serde_json::json;
 use tests::eventually::{eventually, within_patience};
 use tests::server::Server;
+use tokio::time::timeout;
 
 use crate::under_test::{UnderTest, answered};
 
@@ -171,8 +174,10 @@ async fn unanswered(test: &UnderTest) -> async_nats::Subscriber {
 async fn nobody_waits(test: &UnderTest, request: async_nats::Message) {
     let inbox = request.reply.expect("whoever asks names its inbox");
     eventually("nobody waits for an answer", async || {
-        let late = test.raw.client.request(inbox.clone(), "late".into()).await;
-        late.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders).then_some(())
+        // One that the server hands to an inbox which is just given up has no answer.
+        let late = test.raw.client.request(inbox.clone(), "late".into());
+        let Ok(Err(error)) = timeout(Duration::from_secs(1), late).await else { return None };
+        (error.kind() == RequestErrorKind::NoResponders).then_some(())
     })
     .await;
 }

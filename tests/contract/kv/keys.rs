@@ -159,9 +159,11 @@ async fn a_deleted_key_counts_as_none(test: UnderTest) {
     let subject = format!("$KV.{BREAKERS}.{key}");
     for operation in [("KV-Operation", "DEL"), ("KV-Operation", "PURGE")] {
         stored(&test.broker, &key, 0, "1", None).await;
+        // The bucket keeps one message a key, and a watch may not see what is no longer there.
+        tells(&mut watch, &["key=1"]).await;
         let headers = [operation, ("Nats-Rollup", "sub")];
         test.raw.publish(&subject, &headers, "").await.unwrap();
-        tells(&mut watch, &["key=1", "key gone"]).await;
+        tells(&mut watch, &["key gone"]).await;
         assert_eq!(entry(&test.broker, &key).await, None);
     }
     stored(&test.broker, &key, 0, "2", None).await;
