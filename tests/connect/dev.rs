@@ -11,7 +11,7 @@ use serde_json::Value;
 use tests::eventually::eventually;
 use tests::raw::Raw;
 use tokio::process::Command;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::shop::quadrille;
 
@@ -24,11 +24,12 @@ fn dev(folder: &Folder, more: &[&str]) -> Process {
     Process::start("dev", command, folder.path()).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-async fn addresses(folder: &Folder) -> Value {
-    eventually("it says where it listens", async || {
+async fn addresses(folder: &Folder, running: &Process) -> Value {
+    let told = eventually("it says where it listens", async || {
         serde_json::from_slice(&std::fs::read(folder.file("data/dev.json")).ok()?).ok()
-    })
-    .await
+    });
+    let told = timeout(Duration::from_secs(55), told).await;
+    told.unwrap_or_else(|_| panic!("it does not say where it listens: {}", running.said()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,7 +38,7 @@ async fn a_second_run_has_the_ports_of_the_first() {
     let mut seen = Vec::new();
     for _ in 0..2 {
         let mut running = dev(&folder, &["--no-demo"]);
-        let mut addresses = addresses(&folder).await;
+        let mut addresses = addresses(&folder, &running).await;
         let worker = &addresses["workers"]["charge-customer"];
         let url = worker.as_str().expect("an address").to_owned();
         let health = Client::new(&url, None, Duration::from_secs(5)).unwrap();
@@ -54,7 +55,7 @@ async fn a_second_run_has_the_ports_of_the_first() {
 async fn a_demo_that_is_interrupted_says_so_with_its_exit_code() {
     let folder = Folder::new("quadrille-");
     let mut running = dev(&folder, &["--demo-only"]);
-    addresses(&folder).await;
+    addresses(&folder, &running).await;
     let status = running.shut_down().await;
     assert_eq!(status.code(), Some(143), "{}", running.said());
     assert!(running.said().contains("interrupted before all orders had ended"));
@@ -65,7 +66,7 @@ async fn a_demo_that_is_interrupted_says_so_with_its_exit_code() {
 async fn what_a_newcomer_does_wrong_is_told_at_once_and_by_one_name_everywhere() {
     let folder = Folder::new("quadrille-");
     let running = dev(&folder, &["--no-demo"]);
-    let addresses = addresses(&folder).await;
+    let addresses = addresses(&folder, &running).await;
     eventually("it runs", async || running.said().contains("Quadrille is running").then_some(()))
         .await;
     let at = running.said();
