@@ -107,9 +107,22 @@ impl Raw {
         sent.await.expect("the connection is up");
     }
 
+    /// A request that changes nothing, and so may be asked again while there is no answer: a
+    /// cluster may be between two leaders.
+    async fn look(&self, verb: &str) -> Value {
+        eventually(&format!("{verb} is answered"), async || {
+            match self.api(verb, Value::Null).await {
+                Ok(answer) => Some(answer),
+                Err(error) if error.is::<RequestError>() => None,
+                Err(error) => panic!("{error}"),
+            }
+        })
+        .await
+    }
+
     /// The stream's settings and state.
     pub async fn stream(&self, name: &str) -> Value {
-        self.api(&format!("STREAM.INFO.{name}"), Value::Null).await.expect("the stream exists")
+        self.look(&format!("STREAM.INFO.{name}")).await
     }
 
     /// Number of messages in a stream.
@@ -119,8 +132,7 @@ impl Raw {
 
     /// The durable's settings and state.
     pub async fn durable(&self, stream: &str, name: &str) -> Value {
-        let verb = format!("CONSUMER.INFO.{stream}.{name}");
-        self.api(&verb, Value::Null).await.expect("the durable exists")
+        self.look(&format!("CONSUMER.INFO.{stream}.{name}")).await
     }
 
     /// Changes settings of a live stream, as an operator would.
