@@ -8,6 +8,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use quadrille::SagaId;
 use quadrille::ids::shown;
 use quadrille_tool::output::{BAD, GOOD, Style, Ui, WAITS};
 use serde_json::Value;
@@ -115,12 +116,19 @@ impl News {
                 what: format!("{service} works again"),
                 look: String::new(),
             }),
-            _ if line["level"] == "ERROR" => news(
-                format!("error {} {message}", log.worker),
-                BAD,
-                format!("{} logs an error: {message}", log.worker),
-                log.path.display().to_string(),
-            ),
+            _ if line["level"] == "ERROR" => {
+                let id = line["saga"].as_str().filter(|id| SagaId::parse(id).is_ok());
+                let order = id.map(|id| format!(" about order {id}")).unwrap_or_default();
+                news(
+                    format!("error {} {message}", log.worker),
+                    BAD,
+                    format!("{} logs an error{order}: {message}", log.worker),
+                    match id {
+                        Some(id) => format!("`{tool} why {id}`"),
+                        None => log.path.display().to_string(),
+                    },
+                )
+            }
             _ => None,
         }
     }
@@ -172,6 +180,9 @@ mod tests {
         let error = said(&error).unwrap();
         assert!(error.contains("ship-order logs an error: undo-blocked"), "{error}");
         assert!(error.ends_with("; logs/ship-order.log"), "{error}");
+        let error = json!({ "level": "ERROR", "message": "undo-blocked", "saga": "A1" });
+        let about = "ship-order logs an error about order A1: undo-blocked; `quadrille why A1`";
+        assert_eq!(said(&error).as_deref(), Some(about));
         assert_eq!(said(&json!({ "level": "WARN", "message": "trying again" })), None);
     }
 
