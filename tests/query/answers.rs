@@ -131,6 +131,8 @@ async fn counts_and_steps_say_who_waits_for_whom() {
     assert_eq!(workers, ["reserve-inventory", "charge-customer", "ship-order", "complete-order"]);
     assert_eq!(steps[1]["waiting"]["count"], 1, "{steps}");
     assert_eq!((&steps[0]["done"], &steps[0]["refused"]), (&json!(4), &json!(1)), "{steps}");
+    // Its `go` is no outcome.
+    assert_eq!((&steps[2]["done"], &steps[2]["refused"]), (&json!(1), &json!(1)), "{steps}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,9 +23,10 @@ pub(crate) fn steps(
 ) -> rusqlite::Result<Value> {
     let since = now.as_microsecond().saturating_sub(i64::try_from(window.as_micros()).unwrap_or(0));
     let mut recent = rows.prepare_cached(
-        "SELECT source, kind, wait_us + work_us, stored_at FROM events \
+        "SELECT source, kind, wait_us + work_us, stored_at, slot FROM events \
          WHERE sequence > (SELECT coalesce(max(sequence), 0) FROM events) - ?1 AND slot <> ?2",
     )?;
+    let pivots: Vec<_> = flow.steps.iter().filter_map(|row| Some(row.pivot?.slot)).collect();
     // The signal repeats what the refusal has said.
     let mut decided: BTreeMap<String, Decided> = BTreeMap::new();
     let mut events = recent.query(params![EVENTS, flow.turns.slot])?;
@@ -36,8 +37,13 @@ pub(crate) fn steps(
         if stored_at < since {
             continue;
         }
+        // Passing the pivot is no outcome yet; the step's own follows.
+        let (kind, slot): (String, String) = (event.get(1)?, event.get(4)?);
+        if kind == "forward" && pivots.contains(&&*slot) {
+            continue;
+        }
         let of = decided.entry(event.get(0)?).or_default();
-        match event.get::<_, String>(1)?.as_str() {
+        match kind.as_str() {
             "forward" => of.done += 1,
             "refusal" => of.refused += 1,
             "undo" => of.undone += 1,
