@@ -80,6 +80,28 @@ async fn a_broker_is_made_ready_and_what_is_not_named_is_kept() {
 }
 
 #[tokio::test]
+async fn a_size_that_is_not_made_smaller_is_told_with_the_reason_and_the_way() {
+    let stack = Stack::bare().await;
+    let log = stack.raw.stream("ORDERS").await["config"]["max_bytes"].clone();
+    stack.raw.publish("orders.placed.A1", &[], &"x".repeat(3_000)).await.unwrap();
+    for line in ["plan", "apply", "apply --write"] {
+        let said = quadrille(&stack.server, &format!("topology {line} --max-bytes 1MiB")).await;
+        let why = "stream ORDERS is not made smaller (1MiB was asked, it has";
+        let way = "`nats stream edit ORDERS --max-bytes 1048576`";
+        for part in [why, "because its size may have been raised", way] {
+            assert!(said.stderr.contains(part), "{line}: {part}: {}", said.stderr);
+        }
+        assert_eq!(said.code, Some(0), "it is as it should be: {}", said.stderr);
+    }
+    assert_eq!(stack.raw.stream("ORDERS").await["config"]["max_bytes"], log);
+    let said = quadrille(&stack.server, "topology plan --max-bytes 2KiB --json").await.json();
+    let concerns = said["concerns"].to_string();
+    assert!(concerns.contains("because it holds 3"), "{concerns}");
+    let kept = quadrille(&stack.server, "topology plan").await;
+    assert!(!kept.stderr.contains("not made smaller"), "nobody asked: {}", kept.stderr);
+}
+
+#[tokio::test]
 async fn a_log_on_a_cluster_is_made_larger_and_keeps_its_copies() {
     let nodes = Cluster::start(3).await.into_nodes();
     for apply in ["--profile cluster", "--max-bytes 2GiB"] {
@@ -92,6 +114,8 @@ async fn a_log_on_a_cluster_is_made_larger_and_keeps_its_copies() {
     let said = "ORDERS: num_replicas is 3, but must be 1; it then survives fewer lost nodes";
     assert_eq!(fewer.code, Some(2));
     assert!(fewer.stdout.contains(said), "{}", fewer.stdout);
+    let buckets = "bucket breakers keeps its 3 copies, because another flow";
+    assert!(fewer.stderr.contains(buckets), "{}", fewer.stderr);
 }
 
 #[tokio::test]

@@ -234,6 +234,8 @@ async fn update_stream(
     for found in stream_changes(spec, live) {
         match found {
             Lasting::Refuse(sentence) => changes.push(Change::refuse(&object, sentence)),
+            // It is one of the `concerns`.
+            Lasting::Leave { .. } => {}
             Lasting::Update { key, value, sentence } => {
                 config.insert(key.to_owned(), value);
                 sentences.push(sentence);

@@ -31,10 +31,13 @@ Examples:
   {tool} topology apply --profile single --ack-wait 1m --write
   {tool} topology apply --max-bytes 64GiB --write
 
-What the call does not name stays as it is where it exists: copies, ack wait and sizes. A stream
-that is not this flow's is never touched. Nothing is ever deleted, and while one change is refused
-none is made. Exit codes: 0 the broker is as it should be; 2 changes are pending (without --write);
-1 refused, or failed in part: it is safe to apply again.";
+What the call does not name stays as it is where it exists: copies, ack wait and sizes. A size is
+made smaller only while its stream never held anything; otherwise the call says so, and how to do it
+with a stock client. A stream that is not this flow's is never touched. Nothing is ever deleted, and
+while one change is refused none is made.
+
+Exit codes: 0 the broker is as it should be; 2 changes are pending (without --write); 1 refused, or
+failed in part: it is safe to apply again.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,12 +1,14 @@
 //! What an operator should know about a broker that is as the flow needs it: no plan mends it.
 
 use super::NatsBroker;
+use super::changes::{Lasting, stream_changes};
 use crate::broker::{Pause, Unavailable};
 use crate::nats::inspect;
 use crate::topology::Topology;
 
-/// One sentence each: a stream that is nearly full, a durable that is paused, and one that stands
-/// behind the end of its stream, because the stream came back shorter.
+/// One sentence each: a size or a number of copies that was asked for and is not given, because
+/// what exists is kept on purpose; a stream that is nearly full, a durable that is paused, and one
+/// that stands behind the end of its stream, because the stream came back shorter.
 ///
 /// # Errors
 /// When the broker does not answer.
@@ -15,7 +17,7 @@ pub async fn concerns(
     topology: &Topology,
 ) -> Result<Vec<String>, Unavailable> {
     let (client, names) = (&broker.client, &broker.names);
-    let mut concerns = Vec::new();
+    let mut concerns = not_given(broker, topology).await?;
     for usual in topology.streams() {
         let spec = names.stream_spec(usual);
         let Some(state) = inspect::state(client, &spec.name, &spec.name).await? else { continue };
@@ -53,4 +55,23 @@ pub async fn concerns(
         }
     }
     Ok(concerns)
+}
+
+/// What was asked for, and stays as it is.
+async fn not_given(broker: &NatsBroker, topology: &Topology) -> Result<Vec<String>, Unavailable> {
+    let mut left = Vec::new();
+    for usual in topology.streams().into_iter().chain(topology.buckets()) {
+        let keeps_bytes = topology.keeps_bytes(&usual);
+        let spec = broker.names.stream_spec(usual);
+        let Some(live) = inspect::stream(&broker.client, &spec.name).await? else { continue };
+        for found in stream_changes(&spec, &live) {
+            match found {
+                Lasting::Leave { key: "max_bytes", .. } if keeps_bytes => {}
+                Lasting::Leave { key: "num_replicas", .. } if topology.keep.replicas => {}
+                Lasting::Leave { sentence, .. } => left.push(sentence),
+                Lasting::Update { .. } | Lasting::Refuse(_) => {}
+            }
+        }
+    }
+    Ok(left)
 }
