@@ -2,7 +2,7 @@
 
 use quadrille::SagaId;
 use serde_json::{Value, json};
-use tests::stack::{Fate, Stack};
+use tests::stack::{Build, Fate, Stack, program};
 
 use super::quadrille;
 
@@ -60,6 +60,37 @@ async fn a_real_run_is_sound_and_a_forged_event_is_not() {
 }
 
 #[tokio::test]
+async fn a_payment_that_is_refused_before_any_charge_is_sound_and_a_forgotten_decline_is_not() {
+    let stack = Stack::running(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    stack.place_all("paid", &[Fate::Completes]).await;
+    for (id, odd) in [
+        ("nope", "--payment-method pm_card_nope"),
+        ("stranger", "--customer cus_unknown"),
+        ("declined", "--payment-method pm_card_chargeDeclined"),
+    ] {
+        let placed = quadrille(&stack.server, &format!("place --id {id} --sku TULIP {odd}")).await;
+        assert_eq!(placed.code, Some(0), "{}", placed.stderr);
+    }
+    let ids = ["paid-0", "nope", "stranger", "declined"].map(|id| SagaId::parse(id).unwrap());
+    stack.closed(&ids).await;
+    stack.quiet().await;
+    let file = ledger(&stack, folder.path()).await;
+    let line = format!("audit --ledger {file} --at-rest");
+    let said = quadrille(&stack.server, &line).await;
+    assert_eq!(said.code, Some(0), "{}", said.stdout);
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let forgets = lines.lines().filter(|line| !line.contains("\"declined\""));
+    std::fs::write(&file, forgets.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let said = quadrille(&stack.server, &line).await;
+    let text = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flagged = "recorded: order declined: payment.refused.v1 (generic_decline) is recorded";
+    for part in [flagged, "broken: 1 violation: ", "first ask whether the ledger is whole"] {
+        assert!(text.contains(part), "{part}: {}", said.stdout);
+    }
+}
+
+#[tokio::test]
 async fn a_mistyped_subject_is_named_with_what_to_do_about_it() {
     let stack = Stack::bare().await;
     stack.place_all("typed", &[Fate::Completes]).await;
@@ -67,8 +98,10 @@ async fn a_mistyped_subject_is_named_with_what_to_do_about_it() {
     let said = quadrille(&stack.server, "audit").await;
     assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
     let named = r#"order X: nothing reads "orders.palced.X" (sequence 2)"#;
-    for part in [named, "`quadrille place`", "Remove a message", "broken: 1 violation: "] {
-        assert!(said.stdout.contains(part), "{part}: {}", said.stdout);
+    let text = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let again = format!("`{} place`", program(Build::Shipped, "quadrille").display());
+    for part in [named, &again, "Remove a message", "broken: 1 violation: "] {
+        assert!(text.contains(part), "{part}: {}", said.stdout);
     }
 }
 

@@ -128,6 +128,18 @@ fn money(id: &str, order: &Order, found: &mut Verdict) {
     found.demand(currencies.all(|used| used == currency), Invariant::Money, id, what);
 }
 
+/// Of an amount that no gateway can take, so that none is asked.
+const NOT_CHARGEABLE: &str = "amount-not-chargeable";
+
+/// Whether a payment was refused before there was anything to decline: no ledger has a line of it.
+/// The gateway then names the parameter of the order that it does not accept behind its code, as in
+/// `resource_missing (customer)`; a decline of a charge is a code alone.
+fn is_before_any_charge(reason: &str) -> bool {
+    let named = reason.strip_suffix(')').and_then(|reason| reason.rsplit_once(" ("));
+    reason == NOT_CHARGEABLE
+        || named.is_some_and(|(code, parameter)| !code.is_empty() && !parameter.is_empty())
+}
+
 /// What the log says was done was done.
 fn recorded(id: &str, order: &Order, found: &mut Verdict) {
     let all = [
@@ -143,7 +155,8 @@ fn recorded(id: &str, order: &Order, found: &mut Verdict) {
             continue;
         };
         // Where an operator gave the message up, nobody was asked.
-        if told.reason.as_deref() == Some("discarded") {
+        let reason = told.reason.as_deref().unwrap_or_default();
+        if reason == "discarded" || name == "declined" && is_before_any_charge(reason) {
             continue;
         }
         // Where nothing was owed, the gateway was not asked.
@@ -153,7 +166,10 @@ fn recorded(id: &str, order: &Order, found: &mut Verdict) {
                 let named = effect.label.as_ref().or(effect.intent.as_ref());
                 told.effect.is_none() || told.effect.as_ref() == named
             });
-        let what = || format!("{event_type} is recorded, and the ledger has no such {name}");
+        let why = told.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let what = || {
+            format!("{event_type}{why} is recorded, and the ledger has no line \"{name}\" of it")
+        };
         found.demand(happened, Invariant::Recorded, id, what);
     }
 }

@@ -1,21 +1,50 @@
 //! What an audit prints: progress to stderr, the verdict to stdout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use quadrille_tool::output::{self, BAD, GOOD, Ui};
+use quadrille_tool::output::{self, BAD, GOOD, Ui, wrapped};
 use tokio::time::Instant;
 
 use super::verdict::{Invariant, Verdict};
 
-/// What to do about messages that do not fit.
-const NOT_READ: &str = "\
-what breaks `contract` was written by none of the workers: find its writer. What nothing reads does
-no harm: an order under a mistyped subject is placed again with `quadrille place`. To take a
-message out of the log, see \"Remove a message\" in ops/replay.md
-";
+/// What to do about what breaks an invariant; one for several that have the same cause.
+const fn advice(of: Invariant) -> &'static str {
+    match of {
+        Invariant::Contract => {
+            "what breaks `contract` was written by none of the workers: find its writer. What \
+             nothing reads does no harm: an order under a mistyped subject is placed again with \
+             `quadrille place`. To take a message out of the log, see \"Remove a message\" in \
+             ops/replay.md"
+        }
+        Invariant::Recorded | Invariant::Money | Invariant::Parcels | Invariant::Effects => {
+            "where log and ledger differ, first ask whether the ledger is whole, from its first \
+             line, and of the services that the workers of this log call. If so, `quadrille trace \
+             ID` says what an order's workers recorded, and the lines of the ledger that name it \
+             say what happened: settle the difference with the customer, and find out which is \
+             wrong"
+        }
+        Invariant::Ending => "`quadrille why ID` says what an open order waits for, and what to do",
+        Invariant::Stock => {
+            "`quadrille stock show` says what the inventory worker believes; count the shelf, and \
+             enter it with `quadrille stock count`, once it is known which order held what"
+        }
+        Invariant::Parked => {
+            "a parked message that is not what the log has was not set aside by a worker: \
+             `quadrille parked ls` lists it; find its writer"
+        }
+        Invariant::Slots | Invariant::Causes | Invariant::Completed | Invariant::Cancelled => {
+            "no worker leaves such a log behind: a message was taken out of it, or written by \
+             another hand. `quadrille trace ID` says who wrote what and when; a backup from before \
+             shows what is missing"
+        }
+    }
+}
+
+/// Cells in a line of advice where no terminal says how many it has.
+const LINE: usize = 100;
 
 /// Progress of reading, over all passes.
 pub(super) struct Progress {
@@ -85,12 +114,12 @@ fn text(verdict: &Verdict, ui: Ui) -> String {
     for (why, names) in not_checked {
         text.push_str(&format!("not checked, or not for all: {}: {why}\n", names.join(", ")));
     }
-    if verdict.broken.contains_key(&Invariant::Contract) {
+    let advice: BTreeSet<_> = verdict.broken.keys().map(|broken| advice(*broken)).collect();
+    for advice in advice {
+        let advice = ui.as_called(advice);
         // A terminal breaks the lines where it is wide enough.
-        match ui.width {
-            Some(_) => text.push_str(&format!("{}\n", NOT_READ.trim_end().replace('\n', " "))),
-            None => text.push_str(NOT_READ),
-        }
+        let lines = ui.width.map_or_else(|| wrapped(&advice, LINE), |_| advice.clone());
+        text.push_str(&format!("{lines}\n"));
     }
     let Verdict { messages, orders, completed, cancelled, open, parked, effects, .. } = verdict;
     let first = match verdict.sound {

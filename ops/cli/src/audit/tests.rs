@@ -126,6 +126,23 @@ fn what_the_outside_world_did_otherwise_breaks_its_invariant() {
 }
 
 #[test]
+fn a_payment_that_is_refused_before_any_charge_needs_no_line_in_the_ledger() {
+    let before = ["resource_missing (customer)", "resource_missing (payment_method)"];
+    let before = before.into_iter().chain(["amount_too_small (amount)", "amount-not-chargeable"]);
+    for reason in before {
+        breaks(&[], |it| it.refuse_payment("poor", reason));
+    }
+    for reason in ["insufficient_funds", "authentication_required", "(customer)", "x ()", ""] {
+        breaks(&[Invariant::Recorded], |it| it.refuse_payment("poor", reason));
+    }
+    breaks(&[], |it| {
+        it.refuse_payment("poor", "insufficient_funds");
+        it.effect("poor", "intent-created", ("charge-customer", Run, "create"));
+        it.effect("poor", "declined", ("charge-customer", Run, "confirm"));
+    });
+}
+
+#[test]
 fn a_parked_message_without_its_bytes_breaks_its_invariant() {
     let parked = |it: &mut History, payload: &str, reason: &str| {
         it.lose("orders.closed.far");

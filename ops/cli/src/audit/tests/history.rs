@@ -186,6 +186,21 @@ impl History {
         it
     }
 
+    /// An order that is cancelled because of its payment, which the ledger does not know.
+    pub(super) fn refuse_payment(&mut self, order: &str, reason: &str) {
+        self.place(order);
+        self.reserve(order);
+        let refused = ("payment.refused.v1", "charge-customer");
+        self.tell(order, "payment", refused, "inventory", json!({ "reason": reason }));
+        let signal = ("order.refused.v1", "charge-customer");
+        self.tell(order, "refused", signal, "inventory", json!({}));
+        let voided = ("payment.voided.v1", "charge-customer");
+        self.tell(order, "payment-undo", voided, "refused", json!({}));
+        self.release(order, "payment-undo");
+        self.close(order, "order.cancelled.v1", "inventory-undo");
+        self.hold(order, true);
+    }
+
     pub(super) fn message(&mut self, subject: &str) -> &mut Stored {
         self.log.iter_mut().find(|message| message.subject == subject).unwrap()
     }
