@@ -93,6 +93,52 @@ fn a_test_waits_for_a_condition_and_never_for_long_enough() {
     assert_tidy(&findings);
 }
 
+/// The operator's commands that advice names.
+const COMMANDS: [&str; 16] = [
+    "dev",
+    "place",
+    "trace",
+    "why",
+    "open",
+    "cancel",
+    "parked",
+    "topology",
+    "breaker",
+    "stock",
+    "orders",
+    "rebuild",
+    "audit",
+    "export",
+    "replay",
+    "completions",
+];
+
+/// Otherwise `Ui::as_called` does not find it, and a user whose program is not on PATH cannot paste
+/// it. Help, whose lines are not indented so far, names the program by its name.
+#[test]
+fn a_command_in_an_advice_stands_where_it_is_called_as_the_user_calls_it() {
+    let mut findings = Vec::new();
+    let texts = files(&[".rs"]).into_iter().filter(|file| {
+        let of_the_tool = ["ops/cli/src/", "shared/tool/src/"];
+        of_the_tool.iter().any(|folder| file.path.starts_with(folder)) && !file.is_test()
+    });
+    for file in texts {
+        let code = file.lines().take_while(|(_, line)| *line != "#[cfg(test)]");
+        for (number, line) in code.filter(|(_, line)| line.starts_with("    ")) {
+            let is_bare = |command: &&str| {
+                let (named, alone) = (format!("quadrille {command}"), format!("`{command} "));
+                let called = ["`", "| "].map(|before| format!("{before}{named}"));
+                let found = |text: &str| line.matches(text).count();
+                found(&named) > called.iter().map(|text| found(text)).sum() || found(&alone) > 0
+            };
+            if !line.trim_start().starts_with("//") && COMMANDS.iter().any(&is_bare) {
+                findings.push(format!("{}:{number}: say `quadrille COMMAND …`", file.path));
+            }
+        }
+    }
+    assert_tidy(&findings);
+}
+
 #[test]
 fn nothing_is_left_to_do() {
     let marks = [concat!("TO", "DO"), concat!("FIX", "ME")];

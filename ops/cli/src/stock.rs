@@ -148,7 +148,8 @@ fn parse_counted(text: &str) -> Result<Counted, String> {
          the state, which says from when on completed orders are taken off what you counted",
     )?;
     let Item { sku, stocked: pieces } = parse_item(item)?;
-    let state = state.parse().map_err(|error| format!("STATE {error}, from `stock show`"))?;
+    let state =
+        state.parse().map_err(|error| format!("STATE {error}, from `quadrille stock show`"))?;
     Ok(Counted { sku, pieces, state })
 }
 

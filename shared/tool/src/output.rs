@@ -66,9 +66,10 @@ impl Ui {
         self.tool.rsplit('/').next().unwrap_or(self.tool)
     }
 
-    /// Prints one line to stderr; several where a terminal there is narrower.
+    /// Prints one line to stderr, in which commands are [as called](Self::as_called); several where
+    /// a terminal there is narrower.
     pub fn note(self, text: impl Display) {
-        self.verbatim(within(std::io::stderr(), &text.to_string()));
+        self.verbatim(within(std::io::stderr(), &self.as_called(&text.to_string())));
     }
 
     /// Prints one line to stderr as it is, because it is to be pasted.
@@ -82,16 +83,21 @@ impl Ui {
         let name = self.on_stderr.paint(BAD, format!("{}:", self.name()));
         match error.downcast_ref::<Advised>() {
             Some(Advised { error, advice }) => {
-                self.note(format!("{name} {error:#}\n  {}", self.as_called(advice)));
+                self.note(format!("{name} {error:#}\n  {advice}"));
             }
             None => self.note(format!("{name} {error:#}")),
         }
     }
 
-    /// `advice`, in which each command of this tool begins as the user has begun this one: what
-    /// stands between backticks can be pasted, wherever the program is.
+    /// `advice`, in which each command of this tool begins as the user has begun this one, be it
+    /// the second of a pipe: what stands between backticks can be pasted, wherever the program is.
+    /// `{tool}` is the name, too, for what does not know it.
     pub fn as_called(self, advice: &str) -> String {
-        advice.replace(&format!("`{} ", self.name()), &format!("`{} ", self.tool))
+        let advice = advice.replace("{tool}", self.name());
+        ["`", "| "].iter().fold(advice, |advice, before| {
+            let [named, called] = [self.name(), self.tool].map(|tool| format!("{before}{tool} "));
+            advice.replace(&named, &called)
+        })
     }
 }
 
@@ -218,6 +224,10 @@ mod tests {
         let called = "`target/release/trip open` lists them, not `strip open`; trip itself is no \
                       command";
         assert_eq!(ui.as_called(advice), called);
+        assert_eq!(ui.as_called(called), called, "once is enough");
+        let pipe = "`gunzip -c trip | trip book -`; `{tool} why A1`";
+        let called = "`gunzip -c trip | target/release/trip book -`; `target/release/trip why A1`";
+        assert_eq!(ui.as_called(pipe), called);
     }
 
     #[test]

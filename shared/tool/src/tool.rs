@@ -103,7 +103,7 @@ fn with_names_of(flow: &Flow, line: clap::Command) -> clap::Command {
 
 /// The id of a saga, for a command that looks for one.
 pub(crate) fn id(text: &str) -> Result<SagaId, String> {
-    let hint = "a message under any other id was set aside: `parked ls` lists it";
+    let hint = "a message under any other id was set aside: `{tool} parked ls` lists it";
     SagaId::parse(text).map_err(|error| format!("{error}; {hint}"))
 }
 

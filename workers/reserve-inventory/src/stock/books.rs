@@ -109,7 +109,7 @@ pub enum No {
     Junk(Sku),
     #[error(
         "{0} was set, counted, received or delisted since that state: see what is there now \
-         (`stock show`), and count it again"
+         (`quadrille stock show`), and count it again"
     )]
     Edited(Sku),
     #[error("the receipt {0} is of a delivery of other pieces: give this one another receipt")]

@@ -76,7 +76,7 @@ fn say_junk(subject: &str) {
     tracing::error!(
         stream = STREAM,
         subject,
-        "no stock record: its orders wait; count the pieces and set them with `stock set`"
+        "no stock record: its orders wait; count the pieces and set them with `quadrille stock set`"
     );
 }
 

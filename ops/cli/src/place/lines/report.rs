@@ -133,7 +133,6 @@ impl Report {
             self.ui.note("the file of --rejects has every one, with its mistakes and its text");
         }
         if let Some((line, why)) = &self.tally.stopped_at {
-            let why = self.ui.as_called(why);
             self.ui.note(format!(
                 "stopped at line {line}, because {why}; run the same command again once that is \
                  mended: what is in the log is found there, not placed twice"
