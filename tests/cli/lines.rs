@@ -83,6 +83,24 @@ fn read(file: &Path) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn one_order_over_several_lines_is_told_once_with_the_command_that_places_it() {
+    let stack = Stack::bare().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("order.json");
+    let pretty: Value = serde_json::from_str(&line("P1")).unwrap();
+    std::fs::write(&file, format!("{pretty:#}\n")).unwrap();
+    let said = quadrille(&stack.server, &format!("place --lines {}", file.display())).await;
+    assert_eq!((said.code, said.stderr.lines().count()), (Some(2), 2), "{}", said.stderr);
+    let name = program(Build::Shipped, "quadrille");
+    let command = format!("place {}", file.display());
+    let advice = format!("nothing was sent: `{} {command}` places it", name.display());
+    for part in ["is one order over several lines", &advice] {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    }
+    assert_eq!(quadrille(&stack.server, &command).await.code, Some(0), "the advice is right");
+}
+
+#[tokio::test]
 async fn every_line_gets_a_receipt_or_its_mistakes_and_a_second_run_places_nothing() {
     let stack = Stack::bare().await;
     let folder = tempfile::tempdir().unwrap();

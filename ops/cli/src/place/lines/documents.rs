@@ -2,6 +2,7 @@
 //! array. It reads a piece at a time, so a file may be larger than memory; a document that no order
 //! can be as long as is counted, not kept.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead};
 
 use anyhow::{anyhow, bail};
@@ -47,6 +48,9 @@ impl Fault {
     }
 }
 
+/// Bytes in which an order over several lines is looked for.
+const MOST_PRETTY: usize = 64 * 1024;
+
 /// What a file begins with if it is something else than JSON in UTF-8.
 const OTHERS: [(&[u8], &str, &str); 9] = [
     (b"\x1f\x8b", "compressed with gzip", "gunzip -c"),
@@ -69,6 +73,8 @@ pub(super) struct Documents<R> {
     read: u64,
     line: u64,
     form: Form,
+    /// Read already, to see whether they are one order.
+    ahead: VecDeque<Document>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +90,8 @@ impl<R: BufRead> Documents<R> {
     /// Looks at how the file begins. `name` is what the user calls it.
     ///
     /// # Errors
-    /// When it is compressed, in UTF-16, or cannot be read; names what it is.
+    /// When it is compressed, in UTF-16, an order over several lines, or cannot be read; names what
+    /// it is.
     pub(super) fn open(mut input: R, name: &str) -> anyhow::Result<Self> {
         let first = input.fill_buf()?;
         if let Some((_, what, command)) = OTHERS.iter().find(|other| first.starts_with(other.0)) {
@@ -94,15 +101,43 @@ impl<R: BufRead> Documents<R> {
             );
             return Err(anyhow!("{name} is {what}, not lines of JSON in UTF-8").advise(advice));
         }
-        let mut documents = Self { input, read: 0, line: 1, form: Form::Lines };
+        let (form, ahead) = (Form::Lines, VecDeque::new());
+        let mut documents = Self { input, read: 0, line: 1, form, ahead };
         if documents.input.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
             documents.skip(BYTE_ORDER_MARK.len());
         }
-        if documents.skip_space()? == Some(b'[') {
-            documents.take()?;
-            documents.form = Form::Array(0);
+        match documents.skip_space()? {
+            Some(b'[') => {
+                documents.take()?;
+                documents.form = Form::Array(0);
+            }
+            Some(b'{') if documents.begins_over_several_lines()? => {
+                let more = documents.skip_space()?.is_some();
+                return Err(over_several_lines(name, more));
+            }
+            _ => {}
         }
         Ok(documents)
+    }
+
+    /// Whether the first document of the file is one over several lines, as `jq` prints it. Its
+    /// lines are kept if not, because each of them is then a line alone.
+    fn begins_over_several_lines(&mut self) -> io::Result<bool> {
+        let mut text = Vec::new();
+        while text.len() < MOST_PRETTY {
+            let Some(line) = self.next_line()? else { break };
+            text.extend_from_slice(&line.text);
+            text.push(b'\n');
+            // The second line says whether the first one is torn.
+            let may_end = self.ahead.len() < 2 || line.text.ends_with(b"}");
+            self.ahead.push_back(line);
+            match may_end.then(|| serde_json::from_slice::<serde::de::IgnoredAny>(&text)) {
+                Some(Ok(_)) => return Ok(self.ahead.len() > 1),
+                Some(Err(error)) if !error.is_eof() => break,
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(false)
     }
 
     /// The next document; `None` at the end.
@@ -110,6 +145,9 @@ impl<R: BufRead> Documents<R> {
     /// # Errors
     /// When the file cannot be read on.
     pub(super) fn next(&mut self) -> anyhow::Result<Option<Document>> {
+        if let Some(document) = self.ahead.pop_front() {
+            return Ok(Some(document));
+        }
         let document = match self.form {
             Form::Lines => self.next_line(),
             Form::Array(item) => self.next_item(item),
@@ -201,6 +239,17 @@ impl<R: BufRead> Documents<R> {
     }
 }
 
+/// What is said of a file that begins with an order over several lines, and perhaps goes on.
+fn over_several_lines(name: &str, more: bool) -> anyhow::Error {
+    let file = if name == "-" { "FILE" } else { name };
+    let (what, way) = match more {
+        false => ("is one order", format!("`quadrille place {file}` places it")),
+        true => ("has orders", format!("`jq -c . {file} | quadrille place --lines -` places them")),
+    };
+    anyhow!("{name} {what} over several lines, not one order a line")
+        .advise(format!("nothing was sent: {way}"))
+}
+
 /// A document that is being read.
 struct Kept {
     line: u64,
@@ -283,6 +332,23 @@ mod tests {
             [text(1, 0, "{\"a\":\n \"],\\\"\"}"), text(3, 1, "{\"b\":[1,{}]}"), text(3, 2, "7")];
         assert_eq!(seen, expected);
         assert_eq!(split("[]"), []);
+    }
+
+    #[test]
+    fn an_order_over_several_lines_is_named_and_a_torn_first_line_stops_nothing() {
+        let pretty = "{\n  \"a\": {\n    \"b\": \"}\"\n  }\n}\n";
+        let said = |text: &str| Documents::open(text.as_bytes(), "x.json").map(|_| ()).unwrap_err();
+        assert_eq!(
+            said(pretty).to_string(),
+            "x.json is one order over several lines, not one order a line"
+        );
+        let said = said(&format!("{pretty}\n{pretty}")).to_string();
+        assert_eq!(said, "x.json has orders over several lines, not one order a line");
+        let torn = split("{\"a\":1,\n{\"b\":2}\n7\n");
+        let numbers: Vec<_> = torn.iter().map(|(line, _, text)| (*line, text.as_str())).collect();
+        assert_eq!(numbers, [(1, "{\"a\":1,"), (2, "{\"b\":2}"), (3, "7")]);
+        let long = format!("{{\n{}", "\"x\":\n1,\n".repeat(20_000));
+        assert_eq!(documents(long.as_bytes()).len(), 40_001);
     }
 
     #[test]
