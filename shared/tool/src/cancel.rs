@@ -13,13 +13,14 @@ use quadrille::log::story::{Phase, Story};
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, SagaId};
 use serde::Serialize;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, sleep};
 
 use crate::breaker::parse_reason;
 use crate::connect::Connection;
 use crate::output::{self, Advise, QUIET};
 use crate::tool::{Tool, who};
 use crate::trace::{not_opened, read};
+use crate::wait;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,8 +32,8 @@ A saga can be cancelled until it passes its pivot. Then everything that was done
 what may have been done, too: until that is over the saga reads cancelling, afterwards cancelled.
 Asking twice is harmless. Where there is no such saga, nothing is stored.
 
-Exit codes: 0 asked (with --wait: cancelled); 1 it is too late, there is no such saga, or the broker
-does not answer.";
+Exit codes: 0 asked (with --wait: cancelled); 1 it is too late, there is no such saga, the broker
+does not answer, or (with --wait) it has not ended within a minute: it is still being cancelled.";
 
 /// How long a publish without an answer is repeated.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -59,7 +60,7 @@ pub struct CancelArgs {
     /// The user, where `--by` is not given
     #[arg(long, env = "USER", hide = true)]
     user: Option<String>,
-    /// Wait until the saga is cancelled, or cannot be
+    /// Wait until the saga is cancelled, or cannot be, for a minute at most
     #[arg(long)]
     wait: bool,
     /// Print JSON
@@ -169,19 +170,17 @@ async fn wait(
 ) -> anyhow::Result<ExitCode> {
     let (flow, saga, broker) = (tool.flow, &args.id, &connection.broker);
     let began = Instant::now();
-    let mut tick = interval(LOOK_EVERY);
     let mut told = String::new();
-    loop {
-        tick.tick().await;
+    let ended = wait::until(LOOK_EVERY, async || {
         // A broker that is away now may come back: the wish is stored.
-        let Ok(story) = read(broker, flow, saga).await else { continue };
+        let Ok(story) = read(broker, flow, saga).await else { return Ok(None) };
         if story.state.phase == Phase::Cancelled {
             let sentence = format!("{saga}: cancelled; nothing is held, charged or owed\n");
             say(args, Phase::Cancelled, asked, None, &sentence)?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Some(ExitCode::SUCCESS));
         }
         if story.is_past_its_pivot(flow) {
-            return refused(args, &story, asked, "too-late", connection, tool);
+            return refused(args, &story, asked, "too-late", connection, tool).map(Some);
         }
         let waits = story.state.waits_for.as_ref().map_or("", |waits| &waits.worker);
         let now = match story.state.turned_by.is_some() {
@@ -192,7 +191,18 @@ async fn wait(
             tool.ui.note(tool.ui.on_stderr.paint(QUIET, &now));
             told = now;
         }
+        Ok(None)
+    });
+    if let Some(code) = ended.await? {
+        return Ok(code);
     }
+    if args.json {
+        let phase = read(broker, flow, saga).await?.state.phase;
+        say(args, phase, asked, None, "")?;
+    }
+    let became = ("has not ended", false);
+    wait::tell(broker, flow, saga, became, began.elapsed(), tool.ui).await?;
+    Ok(ExitCode::FAILURE)
 }
 
 /// Says why it cannot be cancelled.

@@ -9,11 +9,11 @@ use quadrille::log::open::{self, Opened, When};
 use quadrille::log::story::Phase;
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, SagaId};
-use quadrille_tool::output::{self, Advise, QUIET, Ui, duration};
-use quadrille_tool::{trace, why};
+use quadrille_tool::output::{self, Advise, Ui};
+use quadrille_tool::{trace, wait};
 use schemas::order_fulfilment::FLOW;
 use serde::{Serialize, Serializer};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::order::Order;
 
@@ -62,8 +62,7 @@ pub(crate) async fn place(broker: &dyn Broker, order: &Order) -> anyhow::Result<
     put(broker, order).await.map_err(|error| explain(order, error))
 }
 
-/// How long an order is awaited, and how often it is looked at.
-const WAIT: Duration = Duration::from_secs(60);
+/// How often an order that is awaited is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Waits until a saga has ended, and says how, and why if it is not completed; the exit code tells
@@ -78,29 +77,18 @@ pub(super) async fn wait(
     ui: Ui,
 ) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
-    loop {
-        let phase = trace::read(broker, flow, id).await?.state.phase;
-        let took = duration(began.elapsed().as_secs_f64() * 1e3);
-        let said = match phase {
-            Phase::Completed => format!("{id} completed after {took}"),
-            Phase::Cancelled => format!("{id} cancelled after {took}"),
-            Phase::Parked => format!("{id} was set aside after {took}"),
-            _ if began.elapsed() > WAIT => format!("{id} has not ended after {took}"),
-            _ => {
-                sleep(LOOK).await;
-                continue;
-            }
-        };
-        let more = format!("`{} trace {id}` tells its story", ui.tool);
-        if phase != Phase::Completed {
-            ui.note(why::sentence(&why::ask(broker, flow, id, ui.tool).await?.1));
-        }
-        ui.note(ui.on_stderr.paint(QUIET, format!("{said}; {more}")));
-        return Ok(match phase {
-            Phase::Completed => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        });
-    }
+    let ended = wait::until(LOOK, async || {
+        Ok(match trace::read(broker, flow, id).await?.state.phase {
+            Phase::Completed => Some("completed"),
+            Phase::Cancelled => Some("cancelled"),
+            Phase::Parked => Some("was set aside"),
+            Phase::Open | Phase::Cancelling | Phase::Unknown => None,
+        })
+    });
+    let became = ended.await?.unwrap_or("has not ended");
+    let is_completed = became == "completed";
+    wait::tell(broker, flow, id, (became, is_completed), began.elapsed(), ui).await?;
+    Ok(if is_completed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// As [`place`], with the bare error.
