@@ -127,6 +127,13 @@ async fn a_replay_ends_as_the_log_and_dials_no_real_service() {
         (&json!("payment"), &json!(count - 1))
     );
 
+    // The payment has another id than in the log, which no difference is.
+    fs::write(&log, &exported).unwrap();
+    let line = format!("replay again-4 --log {} --step", log.display());
+    let said = replay(folder.path(), &line, &gateway).await;
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("  payment\n") && !said.stdout.contains('≠'), "{}", said.stdout);
+
     let none = replayed(&exported, "--from 999999").await;
     assert_eq!(none.code, Some(2));
     assert!(none.stderr.contains("no order that was placed in this range"), "{}", none.stderr);

@@ -176,6 +176,37 @@ pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     raw(&format!("{}\n", serde_json::to_string(value)?))
 }
 
+/// JSON with spaces behind commas and colons, so that a terminal's lines can be broken there.
+pub fn spaced(value: &serde_json::Value) -> String {
+    struct Spaced;
+    impl serde_json::ser::Formatter for Spaced {
+        fn begin_array_value<W>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()>
+        where
+            W: ?Sized + std::io::Write,
+        {
+            if first { Ok(()) } else { writer.write_all(b", ") }
+        }
+
+        fn begin_object_key<W>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()>
+        where
+            W: ?Sized + std::io::Write,
+        {
+            if first { Ok(()) } else { writer.write_all(b", ") }
+        }
+
+        fn begin_object_value<W>(&mut self, writer: &mut W) -> std::io::Result<()>
+        where
+            W: ?Sized + std::io::Write,
+        {
+            writer.write_all(b": ")
+        }
+    }
+    let mut text = Vec::new();
+    let mut into = serde_json::Serializer::with_formatter(&mut text, Spaced);
+    serde::Serialize::serialize(value, &mut into).expect("a value always serialises");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// Ends this process with what the parser of the command line says, in lines that fit.
 pub(crate) fn leave(error: &clap::Error, ui: Ui) -> ! {
     let is_seen = match error.use_stderr() {
@@ -228,6 +259,12 @@ mod tests {
         let pipe = "`gunzip -c trip | trip book -`; `{tool} why A1`";
         let called = "`gunzip -c trip | target/release/trip book -`; `target/release/trip why A1`";
         assert_eq!(ui.as_called(pipe), called);
+    }
+
+    #[test]
+    fn json_can_be_broken_into_lines_behind_each_comma_and_colon() {
+        let value = serde_json::json!({ "a": [1, "x,y:z"], "b": {} });
+        assert_eq!(spaced(&value), r#"{"a": [1, "x,y:z"], "b": {}}"#);
     }
 
     #[test]

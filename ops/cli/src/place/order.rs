@@ -18,6 +18,7 @@ use schemas::order_fulfilment::events::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// The parts of a sample order that can be chosen.
 #[derive(Debug, Clone, Args)]
@@ -127,20 +128,15 @@ fn mistakes(text: &str, bad: &BadData) -> Vec<String> {
         let shape = parts.collect::<Vec<_>>().join("/");
         let told = format!("  {place}: {} ({})", bad.message, bad.reason.code());
         let example = sample.pointer(&shape).filter(|_| !shape.is_empty());
-        let example = example.map(|it| format!("\n    such as {}", spaced(it)));
+        // Of a list one element is enough.
+        let one = |it: &Value| match it.as_array().and_then(|list| list.first()) {
+            Some(first) => json!([first]),
+            None => it.clone(),
+        };
+        let example = example.map(|it| format!("\n    such as {}", output::spaced(&one(it))));
         output::wrapped(&format!("{told}{}", example.unwrap_or_default()), LINE)
     };
     found.into_iter().map(line).collect()
-}
-
-/// JSON that can be broken into lines; of a list one element is enough. Only for our own sample,
-/// whose texts hold neither quotes nor commas.
-fn spaced(example: &serde_json::Value) -> String {
-    let text = match example.as_array().and_then(|list| list.first()) {
-        Some(first) => format!("[{first}]"),
-        None => example.to_string(),
-    };
-    text.replace(",\"", ", \"").replace("\":", "\": ")
 }
 
 fn invalid(what: &str, text: &str, bad: &BadData) -> anyhow::Error {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::compare::compare;
+use super::compare::{compare, counts};
 use super::report::{Report, sides};
 use super::stage::{Pace, Stage};
 use super::tale::{Missing, Tale, Tales};
@@ -91,7 +91,9 @@ pub(super) async fn step_by_step(
             for (slot, _) in slots.into_iter().filter(|(slot, _)| shown.insert(slot.as_str())) {
                 // At the end of stdin the rest is shown without waiting.
                 let _ = keys.recv().await;
-                output::data(&sides(slot, tale.events.get(slot), now.get(slot)))?;
+                let (recorded, now) = (tale.events.get(slot), now.get(slot));
+                let differ = counts(tale, slot, recorded, now);
+                output::data(&sides(slot, recorded, now, differ))?;
             }
             report.add(tale, compare(tale, &now))?;
         }

@@ -23,23 +23,28 @@ pub(super) struct Difference {
 /// The first difference in the order of the log; `None` if it ended in the same way, or if the log
 /// ends before the order does.
 pub(super) fn compare(tale: &Tale, now: &BTreeMap<String, Told>) -> Option<Difference> {
-    let mut recorded: Vec<_> = tale.events.iter().filter(|(slot, _)| decides(slot)).collect();
+    let mut recorded: Vec<_> = tale.events.iter().collect();
     recorded.sort_by_key(|(_, told)| told.sequence);
-    for (slot, told) in recorded {
-        let there = now.get(slot.as_str());
-        if there.is_none_or(|there| differ(told, there)) {
-            let (recorded, now) = (Some(told.clone()), there.cloned());
-            return Some(Difference { slot: slot.clone(), recorded, now });
-        }
-    }
-    // Where the log ends within the story, the replay may go further.
-    if !tale.is_closed() {
-        return None;
-    }
-    let mut more: Vec<_> = now.iter().filter(|(slot, _)| decides(slot)).collect();
+    let mut more: Vec<_> =
+        now.iter().filter(|(slot, _)| !tale.events.contains_key(*slot)).collect();
     more.sort_by_key(|(_, told)| told.sequence);
-    let (slot, told) = more.into_iter().find(|(slot, _)| !tale.events.contains_key(*slot))?;
-    Some(Difference { slot: slot.clone(), recorded: None, now: Some(told.clone()) })
+    let slots = recorded.into_iter().chain(more).map(|(slot, _)| slot);
+    let found = slots.map(|slot| (slot, tale.events.get(slot), now.get(slot)));
+    let mut differ = found.filter(|(slot, recorded, now)| counts(tale, slot, *recorded, *now));
+    let (slot, recorded, now) = differ.next()?;
+    Some(Difference { slot: slot.clone(), recorded: recorded.cloned(), now: now.cloned() })
+}
+
+/// Whether what the log and what the replay has in a slot counts as a difference.
+pub(super) fn counts(tale: &Tale, slot: &str, recorded: Option<&Told>, now: Option<&Told>) -> bool {
+    decides(slot)
+        && match (recorded, now) {
+            (Some(recorded), Some(now)) => differ(recorded, now),
+            (Some(_), None) => true,
+            // Where the log ends within the story, the replay may go further.
+            (None, Some(_)) => tale.is_closed(),
+            (None, None) => false,
+        }
 }
 
 /// Whether a slot holds a decision of a step. A signal only wakes, and any writer will do.
@@ -111,6 +116,22 @@ mod tests {
         );
         let shorter = compare(&recorded, &by_slot(&[charged(5, "pi_1")])).unwrap();
         assert_eq!((shorter.slot.as_str(), shorter.now), ("closed", None));
+    }
+
+    #[test]
+    fn what_counts_as_no_difference_is_not_marked_as_one() {
+        let dispatched = |label: &str| told(7, "shipment.dispatched.v1", json!({ "label": label }));
+        let signal = told(8, "order.refused.v1", json!({}));
+        let closed = ("closed", told(9, "order.completed.v1", json!({})));
+        let recorded = tale(&[("shipment", dispatched("lbl_1")), closed]);
+        let (one, other) = (dispatched("lbl_1"), dispatched("lbl_2"));
+        assert!(!counts(&recorded, "shipment", Some(&one), Some(&other)), "a service draws it");
+        assert!(!counts(&recorded, "refused", None, Some(&signal)), "a signal decides nothing");
+        assert!(counts(&recorded, "shipment", Some(&one), Some(&signal)));
+        assert!(
+            counts(&recorded, "payment", None, Some(&one))
+                && !counts(&tale(&[]), "payment", None, Some(&one))
+        );
     }
 
     #[test]

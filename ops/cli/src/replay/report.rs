@@ -54,7 +54,7 @@ impl Report {
             }));
         }
         if self.differences.len() < SHOWN {
-            let sides = sides(&slot, recorded.as_ref(), now.as_ref());
+            let sides = sides(&slot, recorded.as_ref(), now.as_ref(), true);
             self.differences.push(format!("order {}\n{sides}", tale.id));
         }
         Ok(())
@@ -104,12 +104,42 @@ fn document(told: &Told) -> Value {
     json!({ "type": told.event_type, "source": told.source, "data": told.data })
 }
 
-/// Two events beside each other: first the log's, then that of the replay.
-pub(super) fn sides(slot: &str, recorded: Option<&Told>, now: Option<&Told>) -> String {
+/// Two events beside each other: first the log's, then that of the replay; marked where they differ.
+pub(super) fn sides(
+    slot: &str,
+    recorded: Option<&Told>,
+    now: Option<&Told>,
+    differ: bool,
+) -> String {
     let line = |told: Option<&Told>| match told {
-        Some(told) => format!("{} by {}  {}", told.event_type, told.source, told.data),
+        Some(Told { event_type, source, data, .. }) => {
+            format!("{event_type} by {source}  {}", output::spaced(data))
+        }
         None => "nothing".to_owned(),
     };
-    let mark = if line(recorded) == line(now) { ' ' } else { '≠' };
+    let mark = if differ { '≠' } else { ' ' };
     format!("{mark} {slot}\n    log     {}\n    replay  {}\n", line(recorded), line(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_events_fit_a_terminal_and_are_marked_where_they_count_as_different() {
+        let told = |payment: &str| Told {
+            sequence: 3,
+            event_type: "payment.charged.v1".into(),
+            source: "charge-customer".into(),
+            data: json!({ "amount": { "amount": 3000, "currency": "EUR" }, "payment": payment,
+                "pieces": 12, "ship_to": { "country": "DE", "postcode": "10115" } }),
+        };
+        let (log, now) = (told("pi_1"), told("pi_2"));
+        let same = sides("payment", Some(&log), Some(&now), false);
+        assert!(!same.contains('≠'), "{same}");
+        let shown = output::wrapped(&sides("payment", Some(&log), None, true), 80);
+        assert!(shown.starts_with("≠ payment\n"), "{shown}");
+        let wide: Vec<_> = shown.lines().filter(|line| line.chars().count() > 80).collect();
+        assert_eq!(wide, Vec::<&str>::new());
+    }
 }
