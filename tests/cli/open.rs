@@ -50,7 +50,7 @@ async fn what_is_open_is_listed_by_its_wait_without_any_query_worker() {
     for line in ["trace #1001", "why #1001"] {
         let said = quadrille(&stack.server, line).await;
         assert_eq!(said.code, Some(2));
-        assert!(said.stderr.contains("`parked ls` lists it"), "{}", said.stderr);
+        assert!(said.stderr.contains("quadrille parked ls` lists it"), "{}", said.stderr);
     }
     let said = quadrille(&stack.server, "open --limit 2").await;
     assert!(said.stdout.contains("A1   open    ship-order"), "{}", said.stdout);

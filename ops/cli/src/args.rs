@@ -54,6 +54,9 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+    use clap::error::ErrorKind;
+
     use super::*;
 
     fn each(command: &clap::Command, path: &str, check: &mut impl FnMut(&str, &clap::Command)) {
@@ -82,6 +85,33 @@ mod tests {
         });
     }
 
+    /// What is said of a line whose value cannot be read; `None` where any text would do.
+    fn told_of(line: &[&str]) -> Option<String> {
+        let error = super::line("quadrille").try_get_matches_from(line).err()?;
+        let wrong = [ErrorKind::ValueValidation, ErrorKind::InvalidValue];
+        wrong.contains(&error.kind()).then(|| error.to_string())
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_told_with_what_is_expected() {
+        let mut count = 0;
+        each(&line("quadrille"), "", &mut |path, command| {
+            let path: Vec<_> = path.split(' ').collect();
+            for argument in command.get_arguments().filter(|it| it.get_action().takes_values()) {
+                let flag = argument.get_long().map(|long| format!("--{long}"));
+                // The value of a flag, or as many as there are places.
+                let values = ["x\u{7}"; 3].into_iter().take(if flag.is_some() { 1 } else { 3 });
+                let given = flag.iter().map(String::as_str).chain(values);
+                let line: Vec<_> = path.iter().copied().chain(given).collect();
+                let Some(told) = told_of(&line) else { continue };
+                let expects = ["such as ", "as in ", "[possible values: ", "one of ", " 1 to "];
+                assert!(expects.iter().any(|part| told.contains(part)), "{line:?}: {told}");
+                count += 1;
+            }
+        });
+        assert!(count >= 30, "only {count} were found");
+    }
+
     #[test]
     fn every_example_can_be_parsed() {
         let mut count = 0;
@@ -96,6 +126,8 @@ mod tests {
                 }
                 let words = std::iter::once("quadrille").chain(line.split_whitespace());
                 let parsed = super::line("quadrille").try_get_matches_from(words);
+                // A parser of another type than its field's is found only as the field is filled.
+                let parsed = parsed.and_then(|matches| Command::from_arg_matches(&matches));
                 assert!(parsed.is_ok(), "{path}: {line}: {}", parsed.expect_err("it failed"));
                 count += 1;
             }

@@ -15,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   quadrille export A123 > A123.jsonl                        one order
   quadrille export --from 4000 --to 5000 > some.jsonl       all orders placed in a range
+  quadrille export --since 2h > new.jsonl                   all placed in the last two hours
   quadrille export --log backup/ A123                       out of a backup: see `replay --help`
   quadrille export A123 | jq -r .subject
 

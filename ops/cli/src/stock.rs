@@ -138,7 +138,9 @@ pub(crate) enum StockCommand {
 fn parse_item(text: &str) -> Result<Item, String> {
     let (sku, pieces) = text.rsplit_once('=').ok_or("expected SKU=PIECES, as in ROSE-RED=1000")?;
     let sku = Sku::parse(sku).map_err(|error| error.to_string())?;
-    let stocked = pieces.parse().map_err(|_| "PIECES is a whole number of zero or more")?;
+    let stocked = pieces
+        .parse()
+        .map_err(|_| "PIECES is a whole number of zero or more, as in ROSE-RED=1000")?;
     Ok(Item { sku, stocked })
 }
 

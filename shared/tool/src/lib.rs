@@ -38,6 +38,7 @@ pub mod cancel;
 pub mod parked;
 pub mod breaker;
 
+pub mod values;
 pub mod wait;
 pub mod connect;
 pub mod output;

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::output::{self, Advise, QUIET, Ui, duration};
 use crate::tool::Tool;
 use crate::trace::server_time;
+use crate::values::rows;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,7 +38,7 @@ Exit codes: 0 answered, whatever is open; 1 there is no log, or the broker does 
 #[command(after_help = EXAMPLES)]
 pub struct OpenArgs {
     /// Rows, at most
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = rows)]
     limit: usize,
     /// Print JSON, one line for each
     #[arg(long)]

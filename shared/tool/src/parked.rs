@@ -18,6 +18,7 @@ use quadrille::SagaId;
 use crate::breaker::parse_reason;
 use crate::tool::{Tool, who};
 use crate::topology::WriteFlag;
+use crate::values;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,10 +139,10 @@ struct Selection {
     #[arg(long)]
     all: bool,
     /// None that was parked later: a sequence, as the call without --write prints it
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = values::sequence)]
     up_to: Option<u64>,
     /// At most so many, the oldest first
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::rows)]
     limit: Option<usize>,
 }
 
@@ -173,7 +174,8 @@ pub struct RetryArgs {
     #[command(flatten)]
     actor: Actor,
     /// At most so many a second
-    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "R")]
+    #[arg(value_parser = values::whole(1..=10_000_u32, "1 to 10000 a second, such as 100"))]
     rate: Option<u32>,
     /// Release them, and do not wait for what becomes of them
     #[arg(long)]

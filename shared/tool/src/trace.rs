@@ -3,7 +3,6 @@
 
 mod render;
 
-use std::num::NonZeroU64;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -21,6 +20,7 @@ use serde::Serialize;
 use crate::connect::Connection;
 use crate::output::{self, Advise};
 use crate::tool::Tool;
+use crate::values::sequence;
 use crate::why;
 
 use render::but_for_what_waits;
@@ -55,8 +55,8 @@ pub struct TraceArgs {
     #[arg(required = true, value_name = "ID", value_parser = crate::tool::id)]
     ids: Vec<SagaId>,
     /// Tell the story as it was when the log ended with this sequence
-    #[arg(long, value_name = "SEQ")]
-    at: Option<NonZeroU64>,
+    #[arg(long, value_name = "SEQ", value_parser = sequence)]
+    at: Option<u64>,
     /// Print JSON, one document a line for each saga
     #[arg(long)]
     json: bool,
@@ -71,12 +71,12 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let connection = tool.connect().await?;
     let broker = &connection.broker;
     let now = match args.at {
-        Some(at) => time_of(broker, flow, at.get()).await?,
+        Some(at) => time_of(broker, flow, at).await?,
         None => server_time(broker, flow).await?,
     };
     let mut code = ExitCode::SUCCESS;
     for (at, saga) in args.ids.iter().enumerate() {
-        let read = read_at(broker, flow, saga, args.at.map(|at| (at.get(), now))).await;
+        let read = read_at(broker, flow, saga, args.at.map(|at| (at, now))).await;
         let story = read.map_err(|error| {
             error.advise(format!("`{} topology plan` says whether the log is there", ui.tool))
         })?;

@@ -13,6 +13,7 @@ use quadrille::process::health;
 use quadrille::topology::{Keep, Profile, Topology};
 use quadrille_tool::output::{Advise, Ui};
 use quadrille_tool::topology::{Permission, apply};
+use quadrille_tool::values::whole;
 use schemas::order_fulfilment::FLOW;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -36,16 +37,16 @@ much free with --data DIR; --reset begins with an empty folder";
 #[derive(Debug, Args)]
 pub(super) struct StackArgs {
     /// Port of the broker; without it, the last run's or a free one
-    #[arg(long)]
+    #[arg(long, value_parser = port)]
     port: Option<u16>,
     /// Port of the sandbox; without it, the last run's or a free one
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     sandbox_port: Option<u16>,
     /// Port of the service that takes orders over HTTP; without it, the last run's or a free one
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     command_port: Option<u16>,
     /// Port of the service that answers questions; without it, the last run's or a free one
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     query_port: Option<u16>,
     #[command(flatten)]
     server: ServerArgs,
@@ -57,6 +58,10 @@ impl StackArgs {
         let (port, sandbox_port, command_port, query_port) = (None, None, None, None);
         Self { port, sandbox_port, command_port, query_port, server: server.clone() }
     }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    whole(0..=u16::MAX, "a port such as 4222")(text)
 }
 
 /// Everything, started or not.

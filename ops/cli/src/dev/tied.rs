@@ -15,6 +15,7 @@ use rustix::process::getppid;
 pub(crate) struct TiedArgs {
     /// The process to die with: the one that starts this command
     #[arg(long, value_name = "PID")]
+    #[arg(value_parser = quadrille_tool::values::whole(1..=i32::MAX, "a process id such as 4711"))]
     to: i32,
     /// What to become, and its arguments
     #[arg(required = true, last = true)]

@@ -4,8 +4,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::Timestamp;
 use quadrille_tool::Tool;
 use quadrille_tool::output::{self, duration};
+use quadrille_tool::values::{moment, rows};
 use serde_json::{Map, Value};
 
 use super::{ask, place, quiet, word};
@@ -56,12 +58,12 @@ pub(crate) struct LsArgs {
     /// Waits for this reason now, as `quadrille why` says it: retrying, breaker-paused, no-worker
     #[arg(long, value_name = "CODE")]
     why: Option<String>,
-    /// Placed then or later: 2026-11-25T12:00:00Z
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    /// Placed then or later: 2026-11-25T12:00:00Z, or how long ago: 2m, 1h, 3d
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Timestamp>,
     /// Placed before then
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
     /// Placed longer ago than this: 10m, 24h, 7d
     #[arg(long, value_name = "TIME")]
     older_than: Option<String>,
@@ -70,7 +72,7 @@ pub(crate) struct LsArgs {
     #[arg(value_parser = ["newest", "oldest", "worst"])]
     order: Option<String>,
     /// Rows, at most
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = rows)]
     limit: usize,
     /// Wait until the rows are of this place: a token or a sequence
     #[arg(long, value_name = "TOKEN")]
@@ -133,6 +135,7 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
 
 fn question(args: &LsArgs) -> Map<String, Value> {
     let mut question = Map::new();
+    let [since, until] = [args.since, args.until].map(|time| time.map(|time| time.to_string()));
     for (name, value) in [
         ("state", &args.state),
         ("waits_for", &args.waits_for),
@@ -143,8 +146,8 @@ fn question(args: &LsArgs) -> Map<String, Value> {
         ("country", &args.country),
         ("held", &args.held),
         ("why", &args.why),
-        ("since", &args.since),
-        ("until", &args.until),
+        ("since", &since),
+        ("until", &until),
         ("older_than", &args.older_than),
         ("order", &args.order),
         ("min_seq", &args.min_seq),

@@ -15,6 +15,7 @@ use quadrille::broker::Broker;
 use quadrille::log::open::When;
 use quadrille::nats::NatsBroker;
 use quadrille_tool::output::{Ui, duration};
+use quadrille_tool::values::whole;
 use tokio::time::{Instant, sleep_until};
 
 use super::one::{Receipt, place};
@@ -26,7 +27,7 @@ use crate::dev::stop_signal;
 pub(super) struct Many {
     /// Place this many orders, with ids PREFIX-1, PREFIX-2, …
     #[arg(long, value_name = "N", conflicts_with = "id", group = "many")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = whole(1..=u32::MAX, "a number of orders such as 1000"))]
     count: Option<u32>,
     /// Orders a second; without it, as fast as the broker stores them
     #[arg(long, value_name = "R", requires = "count", value_parser = rate)]
@@ -37,13 +38,13 @@ pub(super) struct Many {
     pub(super) prefix: Option<String>,
     /// Orders that may wait for their answer at once
     #[arg(long, value_name = "N", default_value = "256", requires = "many")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = whole(1..=u32::MAX, "a number of orders such as 256"))]
     pub(super) in_flight: u32,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.001..=1e6).contains(rate));
-    rate.ok_or_else(|| "expected 0.001 to 1000000 orders a second".to_owned())
+    rate.ok_or_else(|| "expected 0.001 to 1000000 orders a second, such as 200".to_owned())
 }
 
 /// What was asked for, checked.

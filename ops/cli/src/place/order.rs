@@ -11,6 +11,7 @@ use quadrille::ids::Reference;
 use quadrille::log::open::{Opening, Sender};
 use quadrille::{BadData, Currency, Event, Money, SagaId};
 use quadrille_tool::output::{self, Advise};
+use quadrille_tool::values::whole;
 use schemas::Sku;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::{
@@ -28,9 +29,11 @@ pub(crate) struct Sample {
     pub(crate) sku: String,
     /// Pieces of it
     #[arg(long, value_name = "N", default_value = "12")]
+    #[arg(value_parser = whole(0..=u32::MAX, "a number of pieces such as 12"))]
     pub(crate) quantity: u32,
     /// Price of one piece, in minor units (cents)
     #[arg(long, value_name = "MINOR", default_value = "250")]
+    #[arg(value_parser = whole(i64::MIN..=i64::MAX, "minor units (cents) such as 250"))]
     pub(crate) price: i64,
     /// Currency of the price: ISO 4217
     #[arg(long, default_value = "EUR")]

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use quadrille::SagaId;
 use quadrille::broker::Stored;
 use quadrille_tool::Tool;
+use quadrille_tool::values::{moment, sequence};
 use schemas::order_fulfilment::FLOW;
 
 use super::Recorded;
@@ -21,16 +22,16 @@ pub(crate) struct Selection {
     #[arg(value_name = "ID")]
     ids: Vec<SagaId>,
     /// Orders placed at this sequence of the log or later
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = sequence)]
     from: Option<u64>,
     /// Orders placed at this sequence or earlier
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = sequence)]
     to: Option<u64>,
-    /// Orders placed at this time or later: 2026-01-02T12:00:00Z
-    #[arg(long, value_name = "TIME")]
+    /// Orders placed at this time or later: 2026-01-02T12:00:00Z, or how long ago: 2m, 1h, 3d
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
-    /// Orders placed at this time or earlier
-    #[arg(long, value_name = "TIME")]
+    /// Orders placed at this time, or so long ago, or earlier
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
     /// A recorded log, a file or a folder, in place of that of the broker
     #[arg(long, value_name = "LOG")]

@@ -104,7 +104,7 @@ fn document(told: &Told) -> Value {
     json!({ "type": told.event_type, "source": told.source, "data": told.data })
 }
 
-/// Two events beside each other: first the log's, then that of the replay; marked where they differ.
+/// Two events beside each other: first the log's, then that of the replay; marked if they differ.
 pub(super) fn sides(
     slot: &str,
     recorded: Option<&Told>,

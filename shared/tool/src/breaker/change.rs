@@ -60,13 +60,11 @@ impl Word {
 
 pub(crate) fn parse_reason(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if text.is_empty() || text.chars().count() > LONGEST_REASON {
-        return Err(format!("must have 1 to {LONGEST_REASON} characters"));
+    let fits = (1..=LONGEST_REASON).contains(&text.chars().count());
+    match fits && !text.contains(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected one line of 1 to {LONGEST_REASON} characters")),
     }
-    if text.contains(char::is_control) {
-        return Err("must be one line".to_owned());
-    }
-    Ok(text.to_owned())
 }
 
 fn parse_time(text: &str) -> Result<Duration, String> {
