@@ -194,4 +194,7 @@ pub struct Shown {
     /// No more of it is sold, until some is received or counted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub delisted: bool,
+    /// The receipt of the [`Receive`] that this answers was added before, so nothing was added now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeated: bool,
 }

@@ -171,10 +171,15 @@ async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
     let called = program(Build::Shipped, "quadrille").display().to_string();
     let called = format!("`{called} stock show` prints the state");
     assert!(bare.stderr.contains(&called), "as the user has called it: {}", bare.stderr);
-    let receive = "stock receive --receipt d1 TULIP=10 --json";
-    for _ in 0..2 {
-        let received = quadrille(&stack.server, receive).await.json();
-        assert_eq!(received[0]["stocked"], 100);
+    assert!(!counted.stdout.contains("state"), "it has none, so no column: {}", counted.stdout);
+    let receive = "stock receive --receipt d1 TULIP=10";
+    for before in [false, true] {
+        let received = quadrille(&stack.server, &format!("{receive} --json")).await;
+        assert_eq!(received.json()[0]["stocked"], 100);
+        let told =
+            received.stderr.contains("this receipt was entered before, so nothing was added");
+        assert_eq!((told, received.stderr.contains("had 90, has 100")), (before, !before));
+        assert_eq!(received.json()[0]["repeated"] == true, before);
     }
     let delisted = quadrille(&stack.server, "stock delist TULIP").await;
     assert!(delisted.stderr.contains("has 0: 0 to sell"), "{}", delisted.stderr);

@@ -19,6 +19,9 @@ Examples:
   quadrille breaker show                 which outside services give no answer
   quadrille stock show --json            what is in stock, for a script
 
+place, cancel and stock change what their name says, at once. topology, parked, breaker and rebuild
+say first what they would do, and do it with --write.
+
 Exit codes: 0 done; 1 failed, or something is not as it should be; 2 wrong usage, or changes are
 pending (topology).";
 

@@ -22,7 +22,9 @@ Examples:
   quadrille stock show
   quadrille stock receive ROSE-RED=1000 VASE-GLASS=500     a delivery came in
   quadrille stock count ROSE-RED=998@1000-48213            998 lay there at the state that show said
-  quadrille stock delist ROSE-RED                          sell no more of it";
+  quadrille stock delist ROSE-RED                          sell no more of it
+
+All but show change the stock at once, as `place` places an order: there is no --write.";
 
 const RECEIVE: &str = "\
 Examples:
@@ -30,7 +32,7 @@ Examples:
   quadrille stock receive --receipt delivery-4711 ROSE-RED=1000
 
 Adds the pieces. If the answer is lost, repeat the command with the receipt that it printed: one
-receipt is added once.";
+receipt is added once, and the command says so if it was added before.";
 
 const DELIST: &str = "\
 Examples:
@@ -183,7 +185,11 @@ pub(crate) async fn run(command: StockCommand, tool: &Tool) -> anyhow::Result<Ex
     let before = show(broker, &skus).await?;
     let after = ask(broker, endpoint, &question).await?;
     print(&after, json)?;
-    tool.ui.note(changed(&before, &after));
+    if after.iter().any(|shown| shown.repeated) {
+        tool.ui.note("this receipt was entered before, so nothing was added now");
+    } else {
+        tool.ui.note(changed(&before, &after));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -260,17 +266,17 @@ fn text(shown: &[Shown]) -> String {
         return "nothing was ever stocked\n".to_owned();
     }
     let row = |shown: &Shown| {
-        let Shown { sku, stocked, free, held, state, delisted } = shown;
+        let Shown { sku, stocked, free, held, state, delisted, .. } = shown;
         let delisted = if *delisted { "delisted" } else { "" };
         let state = state.as_ref().map(State::to_string).unwrap_or_default();
         let numbers = [stocked, free, held].map(u64::to_string);
         let words = [state, delisted.to_owned()];
         [sku.to_string()].into_iter().chain(numbers).chain(words).collect()
     };
-    output::table(
-        &["sku", " stocked", " free", " held", "state", ""],
-        &shown.iter().map(row).collect::<Vec<_>>(),
-    )
+    // Only what `stock show` prints has states.
+    let state = if shown.iter().any(|shown| shown.state.is_some()) { "state" } else { "" };
+    let headings = ["sku", " stocked", " free", " held", state, ""];
+    output::table(&headings, &shown.iter().map(row).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@
 //!
 //! A tool that has more commands puts a [`Verb`] among them, and starts with [`run`].
 //!
-//! It reads by default. A command that changes something says so in its name or needs a flag. Data
+//! It reads by default. A command that changes something says so in its name (`cancel`), or, where
+//! there is a plan to read first (`topology apply`, `parked retry`), needs `--write`. Data
 //! goes to stdout, the rest to stderr. Nothing here is for one saga alone: the flow says what there
 //! is.
 

@@ -22,7 +22,7 @@ impl From<Level> for Shown {
     fn from(level: Level) -> Self {
         let held = level.held();
         let Level { sku, stocked, free, delisted, .. } = level;
-        Self { sku, stocked, free, held, state: None, delisted }
+        Self { sku, stocked, free, held, state: None, delisted, repeated: false }
     }
 }
 
@@ -51,16 +51,17 @@ async fn answer(
     endpoint: &str,
     payload: &[u8],
 ) -> Result<Bytes, ServiceError> {
-    let skus = match endpoint {
-        SET => set(stock, shelf, payload).await?,
-        COUNT => count(stock, payload).await?,
+    let (skus, repeated) = match endpoint {
+        SET => (set(stock, shelf, payload).await?, false),
+        COUNT => (count(stock, payload).await?, false),
         RECEIVE => receive(stock, payload).await?,
-        DELIST => delist(stock, payload).await?,
+        DELIST => (delist(stock, payload).await?, false),
         SHOW => return show(stock, shelf, payload).await,
         _ => return Err(bad("there are set, count, receive, delist and show")),
     };
     let levels = stock.show(&skus).await.map_err(unavailable)?;
-    Ok(told(&levels.into_iter().map(Shown::from).collect::<Vec<_>>()))
+    let shown = levels.into_iter().map(|level| Shown { repeated, ..Shown::from(level) });
+    Ok(told(&shown.collect::<Vec<_>>()))
 }
 
 async fn show(stock: &StockLog, shelf: &Shelf, payload: &[u8]) -> Result<Bytes, ServiceError> {
@@ -114,7 +115,9 @@ async fn count(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceErro
     Ok(skus)
 }
 
-async fn receive(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {
+/// And whether the delivery was added before. Requests that write take turns, so only another
+/// replica could add it between the two.
+async fn receive(stock: &StockLog, payload: &[u8]) -> Result<(Vec<Sku>, bool), ServiceError> {
     let form = r#"must be {"receipt": …, "items": [{"sku": …, "pieces": …}, …]}"#;
     let Receive { receipt, items } = serde_json::from_slice(payload).map_err(|_| bad(form))?;
     if !(1..=64).contains(&receipt.len()) {
@@ -126,8 +129,9 @@ async fn receive(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceEr
         return Err(bad("items must be 1 to 1,000 of different SKUs"));
     }
     let skus = pieces.keys().cloned().collect();
+    let repeated = stock.has_receipt(&receipt).await.map_err(unavailable)?;
     stock.receive(pieces, receipt).await.map_err(unavailable)?.map_err(refused)?;
-    Ok(skus)
+    Ok((skus, repeated))
 }
 
 async fn delist(stock: &StockLog, payload: &[u8]) -> Result<Vec<Sku>, ServiceError> {

@@ -2,6 +2,7 @@
 
 use quadrille::SagaId;
 use schemas::Sku;
+use schemas::stock::{STREAM, receipt_subject};
 
 use super::Trouble;
 use super::books::{Counts, Pieces, Want};
@@ -42,6 +43,14 @@ impl StockLog {
     /// [`Trouble`] if that could not be found out.
     pub async fn receive(&self, pieces: Pieces, receipt: String) -> Answer {
         self.ask(Want::Receive { pieces, receipt }).await
+    }
+
+    /// Whether a delivery under this receipt was added before.
+    ///
+    /// # Errors
+    /// [`Trouble`] if that could not be found out.
+    pub async fn has_receipt(&self, receipt: &str) -> Result<bool, Trouble> {
+        Ok(self.broker.last(STREAM, &receipt_subject(receipt)).await?.is_some())
     }
 
     /// Sells no more of these SKUs: only what orders hold stays, until they end.
