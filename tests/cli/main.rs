@@ -49,6 +49,20 @@ async fn quadrille(server: &Server, line: &str) -> Said {
 }
 
 #[tokio::test]
+async fn a_hidden_command_is_offered_by_no_error() {
+    // Once a variable names a broker, a line without anything is one without a command.
+    for (line, offers) in [("", "[subcommands: dev, place,"), ("tie", "unrecognized")] {
+        let said = Command::new(program(Build::Shipped, "quadrille"))
+            .env_clear()
+            .env("QUADRILLE_NATS__URL", "nats://127.0.0.1:1")
+            .args(line.split_whitespace())
+            .output();
+        let said = String::from_utf8(said.await.expect("it runs").stderr).unwrap();
+        assert!(said.contains(offers) && !said.contains("tied"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_broker_is_made_ready_and_what_is_not_named_is_kept() {
     let server = Server::start().await;
     let early = quadrille(&server, "place --id A1 --json").await;

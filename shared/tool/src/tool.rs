@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quadrille::{Flow, SagaId};
 
@@ -69,7 +69,8 @@ pub fn run<C: Subcommand>(
     let name = name();
     let line = with_names_of(flow, line(name));
     let ui = |no_color| Ui::new(as_typed(name), no_color);
-    let leave = |error: clap::Error| -> ! { output::leave(&error, ui(false)) };
+    let leave =
+        |error: clap::Error| -> ! { output::leave(&without_hidden(error, &line), ui(false)) };
     let matches = line.clone().try_get_matches().unwrap_or_else(|error| leave(error));
     let on_the_line = Target::of_the_line(&matches);
     let parsed = Line::<C>::from_arg_matches(&matches).and_then(|parsed| {
@@ -91,6 +92,21 @@ pub fn run<C: Subcommand>(
         ui.error(&error);
         ExitCode::FAILURE
     })
+}
+
+/// The error without the names of hidden commands, which it would offer like any other.
+fn without_hidden(mut error: clap::Error, line: &clap::Command) -> clap::Error {
+    let is_shown =
+        |name: &String| line.find_subcommand(name).is_none_or(|command| !command.is_hide_set());
+    for offers in [ContextKind::ValidSubcommand, ContextKind::SuggestedSubcommand] {
+        if let Some(ContextValue::Strings(mut names)) = error.remove(offers) {
+            names.retain(is_shown);
+            if !names.is_empty() {
+                error.insert(offers, ContextValue::Strings(names));
+            }
+        }
+    }
+    error
 }
 
 /// The variables of the flow's own names are the workers'; they hold its saga.

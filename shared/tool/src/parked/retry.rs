@@ -167,16 +167,17 @@ async fn release(
             looked = Instant::now();
         }
         if said.elapsed() >= SAY_EVERY {
-            tell(report, tool);
+            tell(report, &follow, tool);
             said = Instant::now();
         }
     }
     if args.no_wait { Ok(()) } else { until_settled(broker, &mut follow, report, tool).await }
 }
 
-fn tell(report: &Report, tool: &Tool) {
+fn tell(report: &Report, follow: &Follow, tool: &Tool) {
     let Report { released, settled, left, .. } = report;
-    let text = format!("released {released}, settled {settled}, left {left}");
+    let waits = follow.waits();
+    let text = format!("released {released}, settled {settled}, left {left}{waits}");
     tool.ui.note(tool.ui.on_stderr.paint(QUIET, text));
 }
 
@@ -193,7 +194,7 @@ async fn until_settled(
             return Ok(());
         }
         if said.elapsed() >= SAY_EVERY {
-            tell(report, tool);
+            tell(report, follow, tool);
             said = Instant::now();
         }
         sleep(LOOK_EVERY).await;
@@ -214,6 +215,18 @@ impl Follow {
         let flow = tool.flow;
         let parked = parked::subject(flow, &case.durable, case.saga.as_ref());
         self.on_their_way.insert(parked, (release, case.decisive(flow)));
+    }
+
+    /// For what it waits: `; waits for book-hotel to settle T1 (and 2 more); …`.
+    fn waits(&self) -> String {
+        let Some(first) = self.on_their_way.keys().next() else { return String::new() };
+        let mut tokens = first.rsplit('.');
+        let (id, durable) = (tokens.next().unwrap_or("-"), tokens.next().unwrap_or("-"));
+        let more = match self.on_their_way.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        format!("; waits for {durable} to settle {id}{more}; --no-wait does not wait")
     }
 
     /// Fails as soon as one was parked again.
@@ -264,5 +277,22 @@ fn again(subject: &str, payload: &[u8]) -> String {
             format!("{id}: {}{at}{}: {}", parked.reason, parked.pointer, parked.message)
         }
         Err(_) => id.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_says_what_is_waited_for() {
+        let mut follow = Follow { from: 1, on_their_way: BTreeMap::new() };
+        assert_eq!(follow.waits(), "");
+        let way = |id: &str| (format!("parked.eu.shop.charge-customer-undo.{id}"), (1, Vec::new()));
+        follow.on_their_way.extend([way("A1")]);
+        let alone = "; waits for charge-customer-undo to settle A1; --no-wait does not wait";
+        assert_eq!(follow.waits(), alone);
+        follow.on_their_way.extend([way("A2"), way("A3")]);
+        assert!(follow.waits().contains("settle A1 (and 2 more); "), "{}", follow.waits());
     }
 }
