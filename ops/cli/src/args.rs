@@ -116,6 +116,26 @@ mod tests {
     }
 
     #[test]
+    fn the_script_that_starts_dev_knows_its_options_and_refuses_others_before_the_build() {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../dev");
+        let said = std::process::Command::new(script).arg("--bogus").output().expect("it runs");
+        let said = (said.status.code(), String::from_utf8_lossy(&said.stderr).into_owned());
+        assert!(said.0 == Some(2) && said.1.contains("no option --bogus"), "{said:?}");
+        let line = line("quadrille");
+        let dev = line.find_subcommand("dev").expect("it is there");
+        // Of those that every command has, the ones that do not name a broker.
+        let all = ["no_color", "flow_stream", "flow_prefix"];
+        let all = line.get_arguments().filter(|it| all.contains(&it.get_id().as_str()));
+        let own = dev.get_arguments().filter(|it| !it.is_hide_set()).chain(all);
+        let mut own: Vec<_> = own.filter_map(|it| Some(format!("--{}", it.get_long()?))).collect();
+        let known = said.1.split("there are: ").nth(1).unwrap_or_default();
+        let mut known: Vec<_> = known.split_whitespace().collect();
+        own.sort();
+        known.sort_unstable();
+        assert_eq!(own, known, "OPTIONS of ops/dev");
+    }
+
+    #[test]
     fn every_example_can_be_parsed() {
         let mut count = 0;
         each(&line("quadrille"), "", &mut |path, command| {
