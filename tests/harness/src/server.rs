@@ -52,7 +52,10 @@ impl Server {
         let program = settings.program.clone().map_or_else(binaries::nats_server, Ok)?;
         let folder = Folder::new("nats-server-");
         let store = folder.file("jetstream");
-        let text = format!("jetstream {{ store_dir: {store:?} }}\n{}\n", settings.lines);
+        // By default three quarters of what is free on the disk, and a stream reserves its whole
+        // limit at once: with 2 GB free no log could be made, however little the tests write.
+        let room = "max_file_store: 1TB";
+        let text = format!("jetstream {{ store_dir: {store:?}, {room} }}\n{}\n", settings.lines);
         std::fs::write(configuration(&folder), text)?;
         let any = Ports { clients: -1, monitoring: -1 };
         let (process, ports) = launch(&program, any, &folder).await?;
