@@ -109,8 +109,9 @@ build() {
     shift
   done
   command+=("$@")
-  # Line by line, because otherwise a log file stays empty for minutes.
-  if [ -t 2 ]; then "${command[@]}"; else "${command[@]}" 2>&1 | awk '!/^ *Finished / { print; fflush() }' >&2; fi
+  # Line by line, because otherwise a log file stays empty for minutes. (Not awk: Debian's reads whole blocks.)
+  if [ -t 2 ]; then "${command[@]}"
+  else "${command[@]}" 2>&1 | { grep --line-buffered -v '^ *Finished ' || :; } >&2; fi
 }
 
 # Builds all that the tests start, and says where it is. Cargo keeps both variants side by side and only links the
