@@ -39,7 +39,7 @@ pub enum Code {
     Parked,
     /// The same, because no worker that runs knows the version of an event.
     UnknownVersion,
-    /// The slot that comes next holds an event that counts for nothing.
+    /// The slot that comes next holds what no worker wrote, or an event that is not known here.
     AlienEvent,
     /// The durable that would deliver its next message does not exist.
     NoDurable,
@@ -151,7 +151,7 @@ pub struct Service {
 
 /// Decides what was seen. `tool` is the name of the operator's tool, for what it can do.
 pub fn decide(flow: &Flow, story: &Story, seen: &Seen, tool: &str) -> Why {
-    let reason = reason::reason(story, seen);
+    let reason = reason::reason(flow, story, seen);
     words::say(flow, story, seen, &reason, tool)
 }
 

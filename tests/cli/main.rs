@@ -8,6 +8,7 @@ mod bad_day;
 mod breaker;
 mod held;
 mod lines;
+mod occupied;
 mod open;
 mod parked;
 mod recipes;

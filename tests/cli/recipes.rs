@@ -158,3 +158,46 @@ async fn a_persons_data_are_taken_out_and_the_rest_goes_on() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_message_that_takes_a_slot_is_taken_out_and_its_order_goes_on() {
+    let Some(client) = stock_client() else { return };
+    let mut stack = Stack::running(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let slots = ["inventory", "payment", "pivot", "shipment", "closed", "payment-undo"];
+    let mut ids = Vec::new();
+    for slot in slots {
+        stack.raw.publish(&format!("orders.{slot}.{slot}"), &[], "junk").await.unwrap();
+        let fate = if slot == "payment-undo" { Fate::Declined } else { Fate::Completes };
+        ids.push(quadrille::SagaId::parse(slot).unwrap());
+        stack.place(ids.last().unwrap(), &tests::stack::order(fate, 0)).await.unwrap();
+    }
+    for slot in slots {
+        eventually(&format!("it stands still at {slot}"), async || {
+            let why = quadrille(&stack.server, &format!("why {slot} --json")).await.json();
+            (why["code"] == "alien-event").then_some(())
+        })
+        .await;
+    }
+    stack.workers.clear();
+    let runbook = include_str!("../../ops/runbooks/occupied-slot.md");
+    let exclude = "--exclude-subject 'orders.payment.A123'";
+    assert!(runbook.contains(exclude));
+    let all = slots.map(|slot| exclude.replace("payment.A123", &format!("{slot}.{slot}")));
+    for recipe in recipes("Remove a message") {
+        let recipe = recipe.replace("rm ORDERS", "rm ORDERS --force");
+        let recipe = recipe.replace("--exclude-subject 'orders.*.A123'", &all.join(" "));
+        run(&client, &stack, folder.path(), &recipe).await;
+    }
+    for row in schemas::order_fulfilment::FLOW.steps {
+        stack.start(Launch::of(row.worker)).await;
+    }
+    for slot in &slots[..5] {
+        let retry = format!("parked retry {slot} --reason free --write");
+        let said = quadrille(&stack.server, &retry).await;
+        assert_eq!(said.code, Some(0), "{retry}: {}{}", said.stdout, said.stderr);
+    }
+    stack.closed_within(&ids, std::time::Duration::from_secs(40)).await.unwrap();
+    let listed = quadrille(&stack.server, "parked ls --json").await.json();
+    assert_eq!(listed, serde_json::json!([]));
+}

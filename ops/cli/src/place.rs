@@ -18,6 +18,7 @@ use quadrille::broker::Broker;
 use quadrille_tool::Tool;
 use quadrille_tool::connect::Connection;
 use quadrille_tool::output::{self, Advise};
+use quadrille_tool::trace;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::full_sample;
 
@@ -111,6 +112,13 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
             many::run(&connection.broker, &template, &plan, args.json, tool.ui).await
         }
         Wanted::One(order) => {
+            let story =
+                trace::read(&connection.broker, tool.flow, order.opening.slot.saga()).await?;
+            if let Some(spent) = story.occupied(tool.flow).filter(|one| !one.is_opened) {
+                let (id, what) = (&story.id, spent.what());
+                tool.ui.error(&anyhow!("nothing was sent: order {id} could not end; {what}"));
+                return Ok(ExitCode::FAILURE);
+            }
             let receipt = place(&connection.broker, &order).await?;
             receipt.print(args.json)?;
             if args.wait {

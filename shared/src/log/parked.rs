@@ -22,12 +22,25 @@ pub fn filter_all(flow: &Flow) -> String {
     format!("parked.{}.*.*", flow.subjects)
 }
 
+/// Reasons that may pass: a worker, a service or an operator may mend what they are about.
+const PASSING: [Reason; 10] = [
+    Reason::MalformedHeader,
+    Reason::UnknownType,
+    Reason::UnknownVersion,
+    Reason::WrongSource,
+    Reason::NoCause,
+    Reason::BadMessage,
+    Reason::AttemptsUsedUp,
+    Reason::CrashLoop,
+    Reason::OrphanEffect,
+    Reason::FencedOff,
+];
+
 /// Whether an event that opens a saga will be set aside however often it is tried, because what is
-/// wrong is in its bytes, which nobody can change.
+/// wrong is in its bytes, which nobody can change. An event's own rules are of that sort.
 pub fn is_for_good(flow: &Flow, parked: &Parked) -> bool {
     let slot = flow.parse_subject(&parked.subject).map(|(slot, _)| slot);
-    let lasting = [Reason::NotJson, Reason::TooLarge, Reason::InvalidField];
-    slot == Some(flow.opens.slot) && lasting.iter().any(|lasting| lasting.code() == parked.reason)
+    slot == Some(flow.opens.slot) && PASSING.iter().all(|passing| passing.code() != parked.reason)
 }
 
 /// The filters of a saga's parked messages and of their releases, as a

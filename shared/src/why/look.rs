@@ -38,8 +38,8 @@ pub async fn look(
         let (story, seen) = once(broker, flow, saga).await?;
         // Between the two reads of the slot the saga went on; and what was set aside in between
         // looks as if it had never been delivered.
-        let again =
-            seen.slot_taken == Some(true) || looks == 1 && super::reason::is_lost(&story, &seen);
+        let again = seen.slot_taken == Some(true)
+            || looks == 1 && super::reason::is_lost(flow, &story, &seen);
         if !again || looks == LOOKS {
             return Ok((story, seen));
         }

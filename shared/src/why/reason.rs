@@ -8,7 +8,7 @@ use crate::breaker::fleet::{self, Mode};
 use crate::broker::{Pause, StreamState};
 use crate::flow::Role;
 use crate::log::parked::Parked;
-use crate::log::story::{Kind, Phase, Story};
+use crate::log::story::{Kind, Line, Occupied, Phase, Story};
 use crate::topology::EVENT_BYTES;
 use crate::worker::held::Held;
 
@@ -25,7 +25,8 @@ pub(super) enum Reason<'s> {
     Ended(Phase),
     NotOpened,
     Parked(&'s Parked),
-    Alien { slot: &'s str, sequence: u64 },
+    Occupied(Occupied),
+    Newer { slot: &'s str },
     NoDurable,
     NotDelivered,
     LogFull(&'s StreamState),
@@ -42,14 +43,19 @@ pub(super) enum Reason<'s> {
 }
 
 /// The first that fits; what helps to know comes before what only follows from it.
-pub(super) fn reason<'s>(story: &'s Story, seen: &'s Seen) -> Reason<'s> {
+pub(super) fn reason<'s>(flow: &Flow, story: &'s Story, seen: &'s Seen) -> Reason<'s> {
     match story.state.phase {
         phase @ (Phase::Completed | Phase::Cancelled) => return Reason::Ended(phase),
         Phase::Unknown => return Reason::NotOpened,
         Phase::Open | Phase::Parked | Phase::Cancelling => {}
     }
-    if let Some(alien) = alien(story) {
-        return alien;
+    if let Some(occupied) = story.occupied(flow) {
+        return Reason::Occupied(occupied);
+    }
+    let next = story.state.waits_for.as_ref().map(|waits| waits.slot.as_str());
+    let is_alien = |line: &&Line| line.kind == Kind::Alien && Some(&*line.slot) == next;
+    if let Some(line) = story.events.iter().find(is_alien) {
+        return Reason::Newer { slot: &line.slot };
     }
     let Some(awaited) = &seen.awaited else { return Reason::Unknown };
     let parked = |entry: &&Parked| {
@@ -80,14 +86,6 @@ fn waits(held: &Held) -> Reason<'_> {
         Some(_) => Reason::Retrying(held),
         None => Reason::Held(held),
     }
-}
-
-/// What counts for nothing, in the slot that is awaited: nobody can write there any more.
-fn alien(story: &Story) -> Option<Reason<'_>> {
-    let awaited = story.state.waits_for.as_ref().map(|waits| waits.slot.as_str());
-    let mut aliens = story.events.iter().filter(|line| line.kind == Kind::Alien);
-    let line = aliens.find(|line| awaited.is_none_or(|slot| slot == line.slot))?;
-    Some(Reason::Alien { slot: &line.slot, sequence: line.sequence })
 }
 
 /// What no replica holds.
@@ -128,8 +126,8 @@ fn at_the_broker<'s>(seen: &'s Seen, awaited: &Awaited) -> Reason<'s> {
 }
 
 /// Whether no delivery is to come of what is awaited.
-pub(super) fn is_lost(story: &Story, seen: &Seen) -> bool {
-    matches!(reason(story, seen), Reason::NotDelivered)
+pub(super) fn is_lost(flow: &Flow, story: &Story, seen: &Seen) -> bool {
+    matches!(reason(flow, story, seen), Reason::NotDelivered)
 }
 
 pub(super) fn is_near(from: Timestamp, until: Timestamp, now: Timestamp) -> bool {
@@ -147,7 +145,7 @@ impl Reason<'_> {
                 Code::UnknownVersion
             }
             Self::Parked(_) => Code::Parked,
-            Self::Alien { .. } => Code::AlienEvent,
+            Self::Occupied(_) | Self::Newer { .. } => Code::AlienEvent,
             Self::NoDurable => Code::NoDurable,
             Self::NotDelivered => Code::StepNotDelivered,
             Self::LogFull(_) => Code::LogFull,

@@ -13,7 +13,7 @@ use crate::SagaId;
 use crate::breaker::fleet::{Mode, Reason};
 use crate::broker::{Pause, Stored};
 use crate::log::story;
-use seen::{TRIGGER, at, event, held, parked, paused, report, reserved, seen, turned};
+use seen::{TRIGGER, at, event, held, parked, paused, report, reserved, seen, stored, turned};
 
 fn why(events: &[Stored], set_aside: &[Stored], change: impl FnOnce(&mut Seen)) -> Why {
     let story = story::tell(&FLOW, &SagaId::parse("A1").unwrap(), events, set_aside);
@@ -258,7 +258,40 @@ fn a_slot_that_somebody_else_took_is_named() {
     events.push(event("payment", "mallory", "payment.charged.v1", 9));
     let alien = why(&events, &[], |_| {});
     assert_eq!(alien.code, Code::AlienEvent);
-    assert!(alien.sentence.contains("nats stream get ORDERS 9"), "{}", alien.sentence);
+    let said = "its slot payment is taken by message 9, which no worker wrote";
+    assert!(alien.sentence.contains(said), "{}", alien.sentence);
+    assert!(alien.sentence.contains("ops/runbooks/occupied-slot.md"), "{}", alien.sentence);
+    // The step behind a pivot needs that, too; and it has set its own trigger aside because of it.
+    events[2] = event("payment", "charge-customer", "payment.charged.v1", TRIGGER);
+    events.push(event("pivot", "mallory", "order.go.v1", 9));
+    let text = String::from_utf8(parked("wrong-source").payload.to_vec()).unwrap();
+    let payload = text.replace("\"charge-customer\"", "\"ship-order\"").into();
+    let pivot = why(&events, &[Stored { payload, ..parked("") }], |_| {});
+    assert_eq!(pivot.code, Code::AlienEvent);
+    assert!(pivot.sentence.contains("its slot pivot is taken"), "{}", pivot.sentence);
+    assert!(!pivot.sentence.contains("parked retry"), "{}", pivot.sentence);
+    // A newer version of its own worker is no stranger.
+    events[3] = event("pivot", "ship-order", "order.go.v1", 9);
+    events.push(event("shipment", "ship-order", "shipment.dispatched.v2", 10));
+    let newer = why(&events, &[], |_| {});
+    assert!(newer.sentence.contains("a newer ship-order wrote it"), "{}", newer.sentence);
+}
+
+#[test]
+fn an_id_whose_slot_is_taken_before_its_saga_is_opened_is_spent() {
+    for slot in ["inventory", "payment", "pivot", "shipment", "closed", "payment-undo"] {
+        let why = why(&[stored(slot, 4, serde_json::json!("junk"))], &[], |_| {});
+        assert_eq!(why.code, Code::NotOpened);
+        let spent = format!("this id is spent: its slot {slot} is taken by message 4, which no");
+        assert!(why.sentence.contains(&spent), "{}", why.sentence);
+        assert!(why.sentence.contains("take another id"), "{}", why.sentence);
+        assert!(!why.sentence.contains("ublish"), "it could never end: {}", why.sentence);
+    }
+    // A signal only wakes, and a wish waits for its saga.
+    for slot in ["refused", "cancel"] {
+        let why = why(&[stored(slot, 4, serde_json::json!("junk"))], &[], |_| {});
+        assert!(!why.sentence.contains("spent"), "{slot}: {}", why.sentence);
+    }
 }
 
 #[test]
@@ -280,12 +313,21 @@ fn a_saga_has_time_by_its_flow_until_it_passes_its_pivot_or_turns_around() {
 #[test]
 fn what_opens_a_saga_and_no_worker_takes_is_to_be_given_up() {
     let opening = event("placed", "shop", "order.placed.v1", TRIGGER);
-    let mut set_aside = parked("invalid-field");
-    let text = String::from_utf8(set_aside.payload.to_vec()).unwrap();
-    let text = text.replace("charge-customer", "reserve-inventory");
-    set_aside.payload = text.replace("orders.inventory.A1", "orders.placed.A1").into();
-    let advised = |entry: Stored| why(std::slice::from_ref(&opening), &[entry], |_| {}).sentence;
-    let sentence = advised(set_aside);
-    assert!(sentence.contains("parked discard A1 --reason"), "{sentence}");
-    assert!(!sentence.contains("parked retry"), "trying it again changes nothing: {sentence}");
+    let advised = |reason: &str| {
+        let mut set_aside = parked(reason);
+        let text = String::from_utf8(set_aside.payload.to_vec()).unwrap();
+        let text = text.replace("charge-customer", "reserve-inventory");
+        set_aside.payload = text.replace("orders.inventory.A1", "orders.placed.A1").into();
+        why(std::slice::from_ref(&opening), &[set_aside], |_| {}).sentence
+    };
+    // A rule of the event's own is about its bytes, too.
+    for reason in ["not-json", "invalid-field", "id-mismatch", "mixed-currencies"] {
+        let sentence = advised(reason);
+        assert!(sentence.contains("parked discard A1 --reason"), "{sentence}");
+        assert!(sentence.contains("its id is spent"), "{sentence}");
+        assert!(!sentence.contains("parked retry"), "trying it again changes nothing: {sentence}");
+    }
+    for reason in ["malformed-header", "attempts-used-up", "crash-loop"] {
+        assert!(advised(reason).contains("parked retry A1"), "{reason}");
+    }
 }

@@ -70,9 +70,11 @@ impl Words<'_> {
         let (worker, durable) = self.names();
         let (tool, (stream, at)) = (self.tool, self.seen.place(self.flow));
         match reason {
-            Reason::Ended(_) | Reason::NotOpened | Reason::Parked(_) | Reason::Alien { .. } => {
-                self.of_the_log(reason)
-            }
+            Reason::Ended(_)
+            | Reason::NotOpened
+            | Reason::Parked(_)
+            | Reason::Occupied(_)
+            | Reason::Newer { .. } => self.of_the_log(reason),
             Reason::UndoBlocked(_) | Reason::Paused { .. } | Reason::Retrying(_) => {
                 self.of_a_service(reason)
             }
@@ -136,12 +138,15 @@ impl Words<'_> {
         let (tool, stream) = (self.tool, self.flow.stream);
         match reason {
             Reason::Parked(entry) => self.of_parked(entry, reason.code()),
-            Reason::Alien { slot, sequence } => said(
-                format!(
-                    "waits for {worker}, but the slot {slot} holds an event that does not count"
-                ),
+            Reason::Occupied(occupied) => said(
+                format!("waits for {worker}, but {}", occupied.what()),
+                "nothing happens by itself, and no retry and no cancellation can end it",
+                occupied.way_out(),
+            ),
+            Reason::Newer { slot } => said(
+                format!("waits for {worker}, but {slot} holds an event that is not known here"),
                 "nothing happens by itself",
-                format!("`nats stream get {stream} {sequence}` shows who wrote what"),
+                format!("a newer {worker} wrote it: let the other workers be of its version, too"),
             ),
             Reason::Ended(Phase::Completed) => nothing("is completed, and waits for nothing"),
             Reason::Ended(_) => self.of_a_cancelled_one(),

@@ -32,8 +32,9 @@ A saga can be cancelled until it passes its pivot. Then everything that was done
 what may have been done, too: until that is over the saga reads cancelling, afterwards cancelled.
 Asking twice is harmless. Where there is no such saga, nothing is stored.
 
-Exit codes: 0 asked (with --wait: cancelled); 1 it is too late, there is no such saga, the broker
-does not answer, or (with --wait) it has not ended within a minute: it is still being cancelled.";
+Exit codes: 0 asked (with --wait: cancelled); 1 it is too late, there is no such saga, a slot of it is
+taken by what no worker wrote, the broker does not answer, or (with --wait) it has not ended within
+a minute: it is still being cancelled.";
 
 /// How long a publish without an answer is repeated.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -75,7 +76,7 @@ struct Answer<'a> {
     state: Phase,
     /// Of the wish, in the log; `None` where none was needed.
     asked: Option<u64>,
-    /// Why it cannot be cancelled: `too-late` or `not-found`.
+    /// Why it cannot be cancelled: `too-late`, `not-found` or `slot-occupied`.
     refused: Option<&'static str>,
 }
 
@@ -95,6 +96,9 @@ pub async fn run(args: &CancelArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     }
     if before.state.phase == Phase::Unknown && is_no_saga(broker, tool.flow, saga).await? {
         return refused(args, &before, None, "not-found", &connection, tool);
+    }
+    if before.occupied(tool.flow).is_some_and(|occupied| occupied.is_opened) {
+        return refused(args, &before, None, "slot-occupied", &connection, tool);
     }
     let asked = match before.state.turned_by {
         Some(_) => None,
@@ -182,6 +186,9 @@ async fn wait(
         if story.is_past_its_pivot(flow) {
             return refused(args, &story, asked, "too-late", connection, tool).map(Some);
         }
+        if story.occupied(flow).is_some() {
+            return refused(args, &story, asked, "slot-occupied", connection, tool).map(Some);
+        }
         let waits = story.state.waits_for.as_ref().map_or("", |waits| &waits.worker);
         let now = match story.state.turned_by.is_some() {
             false => format!("{saga}: asked; waits for {}", flow.closing().worker),
@@ -218,10 +225,13 @@ fn refused(
         say(args, story.state.phase, asked, Some(refused), "")?;
     }
     let (id, phase) = (&story.id, story.state.phase);
-    let error = match (refused, phase) {
-        ("not-found", _) => not_opened(connection, tool.flow, id),
-        (_, Phase::Completed) => anyhow!("{id} is completed: it cannot be cancelled any longer"),
-        (_, _) => anyhow!("{id} has passed its pivot: it cannot be cancelled any longer")
+    let error = match (story.occupied(tool.flow), refused, phase) {
+        (Some(occupied), "slot-occupied", _) => {
+            anyhow!("{id} cannot be taken back: {}", occupied.what()).advise(occupied.way_out())
+        }
+        (_, "not-found", _) => not_opened(connection, tool.flow, story),
+        (_, _, Phase::Completed) => anyhow!("{id} is completed: it cannot be cancelled any longer"),
+        (_, _, _) => anyhow!("{id} has passed its pivot: it cannot be cancelled any longer")
             .advise(format!("`{} trace {id}` says what it waits for", tool.ui.tool)),
     };
     tool.ui.error(&error);

@@ -7,6 +7,7 @@ mod cases;
 mod list;
 mod show;
 mod plan;
+mod left_out;
 mod retry;
 mod discard;
 

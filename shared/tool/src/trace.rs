@@ -83,7 +83,7 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         // Other events alone, whatever they say, were written by who may not.
         if story.events.iter().all(|line| line.slot != flow.opens.slot) {
             code = ExitCode::FAILURE;
-            ui.error(&not_opened(&connection, flow, saga));
+            ui.error(&not_opened(&connection, flow, &story));
         }
         let waits = match story.state.phase {
             Phase::Open | Phase::Parked | Phase::Cancelling => true,
@@ -113,11 +113,13 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
 }
 
 /// What there is to say of a saga that is not in the log.
-pub(crate) fn not_opened(connection: &Connection, flow: &Flow, saga: &SagaId) -> anyhow::Error {
+pub(crate) fn not_opened(connection: &Connection, flow: &Flow, story: &Story) -> anyhow::Error {
     let stream = connection.broker.names().stream(flow.stream);
-    let (what, url) = (flow.saga, &connection.url);
+    let (what, url, saga) = (flow.saga, &connection.url, &story.id);
+    let spent = story.occupied(flow).map(|occupied| occupied.what());
+    let advice = "upper and lower case differ in ids; is it the right broker?";
     anyhow!("no {what} {saga} was opened in the log {stream} at {url}")
-        .advise("upper and lower case differ in ids; is it the right broker?")
+        .advise(spent.unwrap_or_else(|| advice.to_owned()))
 }
 
 /// A story, and why it does not go on.

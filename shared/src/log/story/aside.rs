@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Line, Story};
+use super::{Kind, Line, Story};
+use crate::flow::Row;
 use crate::log::parked::{Parked, Release};
 use crate::{Flow, Reason};
 
@@ -35,8 +36,7 @@ impl Story {
     pub fn became(&self, flow: &Flow, entry: &Parked) -> Became<'_> {
         let comes = self.coming.iter().find(|coming| coming.parked == *entry);
         let row = flow.row(&entry.durable);
-        let holds = |slot: &str| self.events.iter().any(|line| line.slot == slot);
-        let decided = row.is_some_and(|row| holds(row.slot) || holds(flow.closing().slot));
+        let decided = row.is_some_and(|row| self.decides(row) || self.decides(flow.closing()));
         // Of an effect that no slot records, the decision is the cause and not the end.
         let is_orphan = entry.reason == Reason::OrphanEffect.code();
         match comes {
@@ -45,6 +45,13 @@ impl Story {
             Some(coming) if decided => Became::Settled(Some(coming)),
             Some(coming) => Became::Comes(coming),
         }
+    }
+
+    /// Whether the slot of this step holds its decision, be it of a version that is not known here:
+    /// what no worker wrote decides nothing.
+    fn decides(&self, row: &Row) -> bool {
+        let own = |line: &Line| line.kind != Kind::Alien || line.source == row.worker;
+        self.events.iter().any(|line| line.slot == row.slot && own(line))
     }
 
     /// Its messages in slots that the flow table does not have: nobody reads them.

@@ -41,8 +41,8 @@ fn a_message_that_nobody_reads_is_named_with_the_subject_that_was_meant() {
     }
     let strange = said("nosuch");
     assert!(strange.contains("publish what opens it under orders.placed.A1"), "{strange}");
-    let unopened = said("payment");
-    assert!(unopened.contains("under orders.payment.A1 counts for nothing"), "{unopened}");
+    let unopened = said("cancel-refused");
+    assert!(unopened.contains("under orders.cancel-refused.A1 counts for nothing"), "{unopened}");
 }
 
 #[test]

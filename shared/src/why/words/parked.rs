@@ -19,7 +19,7 @@ impl Words<'_> {
             }
             _ if parked::is_for_good(self.flow, entry) => format!(
                 "{shows}, and it stays as it is; `{tool} parked discard {id} --reason unreadable \
-                 --write` closes it, and a mended one may come under another id"
+                 --write` closes it, and its id is spent: a mended one needs another id"
             ),
             _ => format!("{shows}; mend the cause, then {retries}"),
         };

@@ -9,6 +9,17 @@ impl Words<'_> {
         let (flow, id) = (self.flow, &self.story.id);
         let subject = |slot: &str| format!("{}.{slot}.{id}", flow.subjects);
         let (stray, at) = (subject(&line.slot), line.sequence);
+        if let Some(occupied) = self.story.occupied(flow) {
+            let what = format!("was never opened, and {}", occupied.what());
+            return said(
+                what,
+                "",
+                format!(
+                    "`nats stream get {} {}` shows what it holds",
+                    flow.stream, occupied.sequence
+                ),
+            );
+        }
         let is_known = flow.events().iter().any(|(slot, _)| *slot == line.slot);
         let what = match is_known {
             true => format!("was never opened, so message {at} under {stray} counts for nothing"),

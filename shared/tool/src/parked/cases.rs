@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use quadrille::broker::{Broker, Care, Stored};
 use quadrille::flow::Row;
 use quadrille::log::parked::{Audit, Entry, Parked, Release};
+use quadrille::log::story::{self, Kind, Line};
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, Reason, SagaId};
 use serde::Serialize;
@@ -273,7 +274,7 @@ async fn settle(broker: &NatsBroker, flow: &Flow, cases: &mut [Case]) -> anyhow:
     Ok(())
 }
 
-/// Those of these subjects of the log that hold something.
+/// Those of these subjects of the log that hold a decision: what no worker wrote is none.
 ///
 /// # Errors
 /// When the broker does not answer.
@@ -286,7 +287,14 @@ pub(super) async fn decided(
     for some in subjects.chunks(SLOTS) {
         let read = broker.last_of_many(flow.stream, some.to_vec()).await;
         let read = read.context("the log cannot be read")?;
-        found.extend(read.into_iter().map(|stored| stored.subject));
+        let decides = |stored: &Stored| {
+            let Some((slot, saga)) = flow.parse_subject(&stored.subject) else { return false };
+            let events = story::lines(flow, &saga, std::slice::from_ref(stored));
+            let worker = flow.decides(slot).map(|row| row.worker);
+            let own = |line: &Line| line.kind != Kind::Alien || Some(&*line.source) == worker;
+            events.iter().any(own)
+        };
+        found.extend(read.into_iter().filter(decides).map(|stored| stored.subject));
     }
     Ok(found)
 }

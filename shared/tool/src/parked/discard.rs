@@ -7,9 +7,11 @@ use anyhow::{anyhow, bail};
 use quadrille::SagaId;
 use quadrille::broker::{Broker, Published};
 use quadrille::event::runtime::CancelRequested;
+use quadrille::flow::Row;
 use quadrille::log::cancel;
 use quadrille::log::open::{self, When};
 use quadrille::log::parked::{Audit, Release, Verdict};
+use quadrille::log::story::Occupied;
 use quadrille::nats::NatsBroker;
 use serde::Serialize;
 
@@ -18,6 +20,7 @@ use super::cases::{self, Case};
 use super::plan::{audit_subject, document, plan, send};
 use crate::output::{self, Advise, QUIET};
 use crate::tool::Tool;
+use crate::trace::read;
 
 /// How long a publish without an answer is repeated.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -36,6 +39,18 @@ enum Way {
     OnlyRetry,
     /// Its step has decided, or the saga has ended.
     Settled,
+    /// A slot that it needs to end is taken by what no worker wrote.
+    Occupied,
+}
+
+impl Way {
+    /// Whether something is to be done at all.
+    fn is_open(self) -> bool {
+        match self {
+            Self::Cancel | Self::Refuse | Self::Close => true,
+            Self::OnlyRetry | Self::Settled | Self::Occupied => false,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -58,24 +73,26 @@ pub(super) async fn run(args: &DiscardArgs, tool: &Tool) -> anyhow::Result<ExitC
     let plan = plan(cases, &args.selection, tool)?;
     let mut code = ExitCode::SUCCESS;
     for case in &plan.settled {
-        say(case, Way::Settled, false, args, tool)?;
+        say(case, (Way::Settled, None), false, args, tool)?;
         code = ExitCode::FAILURE;
     }
+    let mut would = 0;
     for case in &plan.cases {
-        let way = way(broker, case, tool).await?;
-        let acts = permission.is_some() && way != Way::OnlyRetry;
+        let (way, occupied) = way(broker, case, tool).await?;
+        let acts = permission.is_some() && way.is_open();
         if acts {
             act(broker, case, way, args, tool).await?;
         }
-        say(case, way, acts, args, tool)?;
-        if way == Way::OnlyRetry {
+        say(case, (way, occupied), acts, args, tool)?;
+        would += usize::from(way.is_open());
+        if !way.is_open() {
             code = ExitCode::FAILURE;
         }
     }
     if plan.cases.is_empty() && plan.settled.is_empty() && !args.json {
         output::data("nothing to discard\n")?;
     }
-    if permission.is_none() && !plan.cases.is_empty() {
+    if permission.is_none() && would > 0 {
         plan.advise("discard", &args.selection, &args.actor, tool);
         return Ok(ExitCode::from(2));
     }
@@ -84,7 +101,7 @@ pub(super) async fn run(args: &DiscardArgs, tool: &Tool) -> anyhow::Result<ExitC
 
 fn say(
     case: &Case,
-    way: Way,
+    (way, occupied): (Way, Option<Occupied>),
     written: bool,
     args: &DiscardArgs,
     tool: &Tool,
@@ -98,14 +115,20 @@ fn say(
         (Way::Cancel, false) => format!("{saga}: its cancellation would be asked for"),
         (Way::Refuse, true) => format!("{saga}: {durable} is told to refuse it"),
         (Way::Refuse, false) => format!("{saga}: {durable} would be told to refuse it"),
-        (Way::Close, true) => format!("{saga}: closed; {}", why_closed(case)),
-        (Way::Close, false) => format!("{saga}: would be closed; {}", why_closed(case)),
+        (Way::Close, true) => format!("{saga}: closed; {}", why_closed(case, occupied)),
+        (Way::Close, false) => format!("{saga}: would be closed; {}", why_closed(case, occupied)),
         (Way::OnlyRetry, _) => {
             let slot = case.row(tool.flow).map_or("the slot before", |row| row.on);
             tool.ui.error(
                 &anyhow!("{saga} cannot be discarded: {slot} is decided, and the saga goes on")
                     .advise(format!("`{} parked retry {saga}` is what is left", tool.ui.tool)),
             );
+            return Ok(());
+        }
+        (Way::Occupied, _) => {
+            let Some(occupied) = occupied else { return Ok(()) };
+            let what = format!("{saga} cannot be discarded: {}", occupied.what());
+            tool.ui.error(&anyhow!(what).advise(occupied.way_out()));
             return Ok(());
         }
         (Way::Settled, _) => {
@@ -123,21 +146,40 @@ fn say(
     Ok(())
 }
 
-fn why_closed(case: &Case) -> &'static str {
+fn why_closed(case: &Case, occupied: Option<Occupied>) -> String {
     if case.is_orphan_effect() {
-        "what happened outside is yours to mend, and the saga goes its own way"
-    } else {
-        "it never was a saga"
+        return "what happened outside is yours to mend, and the saga goes its own way".to_owned();
     }
+    let spent = occupied.map(|occupied| format!("; {}", occupied.what()));
+    format!("it never was a saga{}", spent.unwrap_or_default())
 }
 
-async fn way(broker: &NatsBroker, case: &Case, tool: &Tool) -> anyhow::Result<Way> {
+async fn way(
+    broker: &NatsBroker,
+    case: &Case,
+    tool: &Tool,
+) -> anyhow::Result<(Way, Option<Occupied>)> {
     let (Some(saga), Some(row)) = (&case.saga, case.row(tool.flow)) else {
-        return Ok(Way::Close);
+        return Ok((Way::Close, None));
     };
     if case.is_orphan_effect() {
-        return Ok(Way::Close);
+        return Ok((Way::Close, None));
     }
+    let occupied = read(broker, tool.flow, saga).await?.occupied(tool.flow);
+    let way = match &occupied {
+        Some(occupied) if occupied.is_opened => Way::Occupied,
+        Some(_) => Way::Close,
+        None => way_of_a_step(broker, saga, row, tool).await?,
+    };
+    Ok((way, occupied))
+}
+
+async fn way_of_a_step(
+    broker: &NatsBroker,
+    saga: &SagaId,
+    row: &Row,
+    tool: &Tool,
+) -> anyhow::Result<Way> {
     let holds = async |slot: &'static str| {
         let slot = tool.flow.slot(slot, saga);
         let stored = broker.last(tool.flow.stream, slot.subject()).await;
@@ -177,7 +219,8 @@ async fn act(
             let subject = tool.flow.released(&case.durable, saga);
             send(broker, &subject, serde_json::to_vec(&release)?, tool).await?;
         }
-        (Way::Cancel | Way::Refuse | Way::Close | Way::OnlyRetry | Way::Settled, _) => {}
+        (Way::Cancel | Way::Refuse | Way::Close, _) => {}
+        (Way::OnlyRetry | Way::Settled | Way::Occupied, _) => return Ok(()),
     }
     let audit = Audit {
         verb: "discard".to_owned(),

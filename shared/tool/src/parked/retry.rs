@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::RetryArgs;
 use super::cases::{self, Case};
+use super::left_out;
 use super::plan::{Plan, audit_subject, document, plan, send};
 use crate::output::{self, Advise, QUIET};
 use crate::tool::Tool;
@@ -37,6 +38,9 @@ struct Report {
     settled: usize,
     /// Of those released, parked again: the saga, and why.
     parked_again: Vec<String>,
+    /// What to do about the first of these.
+    #[serde(skip)]
+    advice: String,
     /// Of the plan, not released.
     left: usize,
     written: bool,
@@ -51,8 +55,8 @@ pub(super) async fn run(args: &RetryArgs, tool: &Tool) -> anyhow::Result<ExitCod
     let broker = &connection.broker;
     let cases = cases::read(broker, tool.flow, |_| false, tool.ui).await?;
     let mut plan = plan(cases, &args.selection, tool)?;
-    without_a_step(&mut plan, tool);
-    in_vain(&plan, tool);
+    let is_blocked = left_out::take(&mut plan, broker, tool).await?;
+    left_out::in_vain(&plan, tool);
     for case in &plan.settled {
         let (id, durable) = (case.id(), &case.durable);
         let what = "has decided, or the saga has ended; nothing is changed";
@@ -74,7 +78,11 @@ pub(super) async fn run(args: &RetryArgs, tool: &Tool) -> anyhow::Result<ExitCod
         if permission.is_none() {
             plan.advise("retry", &args.selection, &args.actor, tool);
         }
-        return Ok(if would { ExitCode::from(2) } else { ExitCode::SUCCESS });
+        return Ok(match would {
+            true => ExitCode::from(2),
+            false if is_blocked => ExitCode::FAILURE,
+            false => ExitCode::SUCCESS,
+        });
     }
     report.written = true;
     let ended = release(broker, args, &plan, &mut report, tool).await;
@@ -85,35 +93,7 @@ pub(super) async fn run(args: &RetryArgs, tool: &Tool) -> anyhow::Result<ExitCod
         output::data(&format!("released {released}, of which {settled} settled; {left} left\n"))?;
     }
     ended?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Leaves out what no step can run on.
-fn without_a_step(plan: &mut Plan, tool: &Tool) {
-    plan.cases.retain(|case| {
-        let can = case.saga.is_some() && case.row(tool.flow).is_some();
-        if !can {
-            let (subject, durable) = (&case.parked().subject, &case.durable);
-            tool.ui.note(format!("{subject}: no step of {durable} can run on it: only discard"));
-        }
-        can
-    });
-}
-
-/// Says of which it is known already that they will be parked again.
-fn in_vain(plan: &Plan, tool: &Tool) {
-    let mut lasting =
-        plan.cases.iter().filter(|case| parked::is_for_good(tool.flow, case.parked()));
-    let Some(first) = lasting.next() else { return };
-    let (id, reason, called) = (first.id(), &first.parked().reason, tool.ui.tool);
-    let more = match lasting.count() {
-        0 => String::new(),
-        more => format!(" (and {more} more)"),
-    };
-    tool.ui.note(format!(
-        "{id}{more}: retrying cannot help, because its own bytes are wrong ({reason}); `{called} \
-         parked discard {id} --reason unreadable --write` gives it up"
-    ));
+    Ok(if is_blocked { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn release(
@@ -248,7 +228,11 @@ impl Follow {
                 let release = self.on_their_way.get(&message.subject).map(|(release, _)| *release);
                 if release.is_some_and(|release| message.sequence > release) {
                     self.on_their_way.remove(&message.subject);
-                    report.parked_again.push(again(&message.subject, &message.payload));
+                    let (what, advice) = again(&message.subject, &message.payload, tool);
+                    report.parked_again.push(what);
+                    if report.advice.is_empty() {
+                        report.advice = advice;
+                    }
                 }
             }
         }
@@ -261,22 +245,26 @@ impl Follow {
         }
         match report.parked_again.first() {
             None => Ok(()),
-            Some(first) => Err(anyhow!("parked again: {first}").advise(
-                "mend the cause, then run the command without --write: what was parked again is in \
-                 the next set",
-            )),
+            Some(first) => Err(anyhow!("parked again: {first}").advise(&report.advice)),
         }
     }
 }
 
-fn again(subject: &str, payload: &[u8]) -> String {
+/// What was parked again, and what to do about it.
+fn again(subject: &str, payload: &[u8], tool: &Tool) -> (String, String) {
     let id = subject.rsplit('.').next().unwrap_or_default();
+    let mend = "mend the cause, then run the command without --write: what was parked again is in \
+                the next set";
     match serde_json::from_slice::<Entry>(payload) {
         Ok(Entry { parked, .. }) => {
             let at = if parked.pointer.is_empty() { "" } else { " at " };
-            format!("{id}: {}{at}{}: {}", parked.reason, parked.pointer, parked.message)
+            let what = format!("{id}: {}{at}{}: {}", parked.reason, parked.pointer, parked.message);
+            match parked::is_for_good(tool.flow, &parked) {
+                true => (what, left_out::give_up(id, tool)),
+                false => (what, mend.to_owned()),
+            }
         }
-        Err(_) => id.to_owned(),
+        Err(_) => (id.to_owned(), mend.to_owned()),
     }
 }
 

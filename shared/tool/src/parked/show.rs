@@ -14,6 +14,7 @@ use super::cases::{self, Case, Noted, Parking, Standing};
 use super::list::nothing_of;
 use crate::output::{self, BAD, STRONG, WAITS};
 use crate::tool::Tool;
+use crate::trace::read;
 
 pub(super) async fn show(args: &ShowArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let connection = tool.connect().await?;
@@ -32,6 +33,13 @@ pub(super) async fn show(args: &ShowArgs, tool: &Tool) -> anyhow::Result<ExitCod
                 true => output::json(&Shown::of(case))?,
                 false => output::data(&text(case, tool))?,
             }
+        }
+        if let Some(occupied) = read(&connection.broker, tool.flow, saga).await?.occupied(tool.flow)
+            && !found.is_empty()
+        {
+            let way_out = occupied.is_opened.then(|| format!("; {}", occupied.way_out()));
+            let (what, way_out) = (occupied.what(), way_out.unwrap_or_default());
+            tool.ui.note(format!("{} {saga}: {what}{way_out}", tool.flow.saga));
         }
     }
     Ok(code)

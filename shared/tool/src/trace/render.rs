@@ -94,7 +94,7 @@ fn row(line: &Line) -> Vec<String> {
         mark.to_owned(),
         // To the millisecond, because people compare the times of two lines.
         line.stored_at.strftime("%H:%M:%S%.3f").to_string(),
-        line.since_opened_ms.map_or_else(|| "-".to_owned(), |ms| format!("+{}", duration(ms))),
+        line.since_opened_ms.map_or_else(|| "-".to_owned(), since),
         line.source.clone(),
         event(line),
         format!("#{}", line.sequence),
@@ -103,6 +103,12 @@ fn row(line: &Line) -> Vec<String> {
         // Something was done, however little of it the clocks can tell.
         line.work_ms.map_or_else(|| "-".to_owned(), |ms| at_least(ms, 0.1)),
     ]
+}
+
+/// Since the opening; what was written before it is not of the saga.
+fn since(milliseconds: f64) -> String {
+    let sign = if milliseconds < 0.0 { '-' } else { '+' };
+    format!("{sign}{}", duration(milliseconds.abs()))
 }
 
 /// A time of which less than `least` cannot be told.

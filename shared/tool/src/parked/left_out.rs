@@ -1,0 +1,76 @@
+//! What a retry leaves out, because no step could run on it or nothing could come of it, and what it
+//! says of the rest.
+
+use quadrille::Reason;
+use quadrille::broker::Broker;
+use quadrille::log::parked;
+use quadrille::nats::NatsBroker;
+
+use super::cases::Case;
+use super::plan::Plan;
+use crate::tool::Tool;
+use crate::trace::read;
+
+/// Takes it out of the plan, and says why; true if a saga stays blocked by it.
+///
+/// # Errors
+/// When the broker does not answer.
+pub(super) async fn take(
+    plan: &mut Plan,
+    broker: &NatsBroker,
+    tool: &Tool,
+) -> anyhow::Result<bool> {
+    let mut is_blocked = false;
+    for case in std::mem::take(&mut plan.cases) {
+        let (subject, sequence) = (&case.parked().subject, case.parked().sequence);
+        let (Some(saga), Some(_)) = (&case.saga, case.row(tool.flow)) else {
+            let durable = &case.durable;
+            tool.ui.note(format!("{subject}: no step of {durable} can run on it: only discard"));
+            continue;
+        };
+        // The leader is asked, because what a replica does not find proves nothing.
+        let stored = broker.last(tool.flow.stream, subject).await?;
+        if stored.is_none_or(|stored| stored.sequence != sequence) {
+            let gone = format!("message {sequence} is no longer in the log");
+            tool.ui.note(format!("{subject}: {gone}, so there is nothing to try again"));
+            continue;
+        }
+        if case.parked().reason == Reason::WrongSource.code()
+            && let Some(occupied) = read(broker, tool.flow, saga).await?.occupied(tool.flow)
+        {
+            let way_out = occupied.is_opened.then(|| format!("; {}", occupied.way_out()));
+            let (what, way_out) = (occupied.what(), way_out.unwrap_or_default());
+            tool.ui.note(format!("{saga}: no retry helps: {what}{way_out}"));
+            is_blocked = true;
+            continue;
+        }
+        plan.cases.push(case);
+    }
+    Ok(is_blocked)
+}
+
+/// Says of which it is known already that they will be parked again, unless a newer worker takes
+/// what the present one does not.
+pub(super) fn in_vain(plan: &Plan, tool: &Tool) {
+    let mut lasting = plan.cases.iter().filter(|case| is_for_good(case, tool));
+    let Some(first) = lasting.next() else { return };
+    let (id, reason) = (first.id(), &first.parked().reason);
+    let more = match lasting.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let give_up = give_up(id, tool);
+    tool.ui.note(format!(
+        "{id}{more}: its own bytes are wrong ({reason}), so it is parked again unless its worker is \
+         a newer one that takes them; {give_up}"
+    ));
+}
+
+fn is_for_good(case: &Case, tool: &Tool) -> bool {
+    parked::is_for_good(tool.flow, case.parked())
+}
+
+/// What is left to do about a message whose own bytes are wrong.
+pub(super) fn give_up(id: &str, tool: &Tool) -> String {
+    format!("`{} parked discard {id} --reason unreadable --write` gives it up", tool.ui.tool)
+}

@@ -1,0 +1,95 @@
+//! Slots that a stock client has written: what every command says of such an order, before it is
+//! placed and afterwards, and the one way out. The way itself is a recipe for the stock client, and
+//! walked in `recipes`.
+
+use quadrille::SagaId;
+use quadrille::broker::Broker;
+use serde_json::json;
+use tests::eventually::eventually;
+use tests::stack::{Fate, Stack, order};
+
+use super::{Said, quadrille};
+
+impl Said {
+    fn all(&self) -> String {
+        let Self { code, stdout, stderr } = self;
+        format!("{code:?}: {stdout}{stderr}")
+    }
+}
+
+#[tokio::test]
+async fn every_command_says_that_an_id_is_spent_whose_slot_is_taken_before_it_is_placed() {
+    let stack = Stack::running(1).await;
+    stack.raw.publish("orders.payment.S1", &[], "junk").await.unwrap();
+    eventually("the next step has set it aside", async || {
+        let listed = quadrille(&stack.server, "parked ls --json").await.json();
+        (!listed.as_array()?.is_empty()).then_some(())
+    })
+    .await;
+    let spent = "this id is spent: its slot payment is taken by message 1, which no worker wrote; \
+                 take another id";
+    let show = "parked show S1";
+    let retry = "parked retry S1 --reason x --write";
+    let discard = "parked discard S1 --reason x --write";
+    let lines =
+        [("why S1", 1), ("trace S1", 1), (show, 0), ("cancel S1", 1), (retry, 1), (discard, 0)];
+    for (line, code) in lines.into_iter().chain([("place --id S1", 1)]) {
+        let said = quadrille(&stack.server, line).await;
+        assert_eq!(said.code, Some(code), "{line}: {}", said.all());
+        // As a terminal of 80 columns has it.
+        let text = said.all().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(spent), "{line}: {text}");
+        for wrong in ["ublish", "settled", "asked", "mend the cause"] {
+            assert!(!text.contains(wrong), "{line} says {wrong:?}: {text}");
+        }
+    }
+    let wish = stack.broker.last("ORDERS", "orders.cancel.S1").await.unwrap();
+    assert_eq!(
+        (wish, stack.broker.last("ORDERS", "orders.placed.S1").await.unwrap()),
+        (None, None)
+    );
+}
+
+#[tokio::test]
+async fn every_command_says_what_is_in_the_way_of_an_open_order_and_names_one_way_out() {
+    let stack = Stack::running(1).await;
+    for slot in ["payment", "pivot", "closed", "inventory-undo"] {
+        let subject = format!("orders.{slot}.{slot}");
+        stack.raw.publish(&subject, &[], "junk").await.unwrap();
+        let fate = if slot == "inventory-undo" { Fate::Declined } else { Fate::Completes };
+        stack.place(&SagaId::parse(slot).unwrap(), &order(fate, 0)).await.unwrap();
+    }
+    for slot in ["payment", "pivot", "closed", "inventory-undo"] {
+        let taken = format!("its slot {slot} is taken by message ");
+        eventually(&format!("it stands still at {slot}"), async || {
+            let why = quadrille(&stack.server, &format!("why {slot} --json")).await.json();
+            let said = why["sentence"].as_str()?.contains(&taken);
+            (why["code"] == "alien-event" && said).then_some(())
+        })
+        .await;
+        // What cannot be taken back is past its pivot; what is taken back is not parked.
+        let (mut lines, is_undo) = (vec![("why", 0), ("trace", 0)], slot == "inventory-undo");
+        if slot != "closed" {
+            lines.extend([("cancel", 1), ("cancel --wait", 1)]);
+        }
+        if !is_undo {
+            let retry = ("parked retry --reason x --write", 1);
+            lines.extend([("parked show", 0), ("parked discard --reason x --write", 1), retry]);
+        }
+        for (line, code) in lines {
+            let said = quadrille(&stack.server, &format!("{line} {slot}")).await;
+            let text = said.all().split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(said.code, Some(code), "{line}: {text}");
+            assert!(text.contains(&taken), "{line}: {text}");
+            assert!(text.contains("ops/runbooks/occupied-slot.md"), "{line}: {text}");
+            for wrong in ["settled", "asked,", "is asked for", "mend the cause"] {
+                assert!(!text.contains(wrong), "{line} says {wrong:?}: {text}");
+            }
+        }
+        let wish = stack.broker.last("ORDERS", &format!("orders.cancel.{slot}")).await.unwrap();
+        assert_eq!(wish, None, "a wish that cannot be granted is not stored");
+        let refused = quadrille(&stack.server, &format!("cancel {slot} --json")).await.json();
+        let why = if slot == "closed" { "too-late" } else { "slot-occupied" };
+        assert_eq!(refused["refused"], json!(why));
+    }
+}
