@@ -60,8 +60,9 @@ fn every_stall_has_its_code_and_its_way_out() {
                 seen.replicas = vec![report(vec![held("charge-customer", Some("503"), 0)])];
             },
             Code::Retrying,
-            "attempt 3 failed: 503",
-            "the next try comes at 2026-01-02 12:01:10",
+            "attempt 3 failed: 503; the next try comes at 2026-01-02 12:01:10",
+            "no other order fails at charge-customer; ask payment-gateway about this order, or \
+             `quadrille cancel A1` takes it back",
         ),
         (
             &open,

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp, Unit};
 
 mod ended;
 mod parked;
+mod retry;
 mod stray;
 mod worker;
 
@@ -19,9 +20,9 @@ pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, 
     let id = story.id.as_str();
     let words = Words { flow, story, seen, tool };
     let (mut what, next, advice) = words.of(reason);
-    // A message that was set aside waits since then, and its words say it.
-    let is_parked = matches!(reason, Reason::Parked(_));
-    if let (Some(waits), true) = (&story.state.waits_for, has_since(reason) && !is_parked) {
+    // What was set aside waits since then, and the words of this and of a retry say since when.
+    let says_it = matches!(reason, Reason::Parked(_) | Reason::Retrying(_));
+    if let (Some(waits), true) = (&story.state.waits_for, has_since(reason) && !says_it) {
         let long = lasted(waits.since, seen.now);
         what = format!("{what}, since {} ({long})", clock(waits.since));
     }
@@ -163,7 +164,7 @@ impl Words<'_> {
 
     /// What has to do with an outside service.
     fn of_a_service(&self, reason: &Reason<'_>) -> Said {
-        let (worker, durable) = self.names();
+        let (worker, _) = self.names();
         let tool = self.tool;
         match reason {
             Reason::UndoBlocked(held) => said(
@@ -206,17 +207,7 @@ impl Words<'_> {
                     format!("mend {name}; `{tool} breaker show {name}` says more"),
                 )
             }
-            Reason::Retrying(held) => said(
-                format!(
-                    "waits for {worker}, whose attempt {} failed: {}",
-                    held.attempt,
-                    error(held)
-                ),
-                next_try(held),
-                format!(
-                    "if it goes on, `{tool} breaker show` says whether {durable} is alone with it"
-                ),
-            ),
+            Reason::Retrying(held) => self.of_a_retry(held),
             _ => nothing(""),
         }
     }

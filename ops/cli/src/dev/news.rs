@@ -1,5 +1,5 @@
 //! What whoever runs `dev` should hear of its workers, from their logs: that a message was set
-//! aside, that a breaker paused them, that one logs an error. One line each, with the command that
+//! aside or tried long in vain, that a breaker paused them, that one logs an error. One line each, with the command that
 //! says more, and ever less often while it goes on.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,10 @@ const CHUNK: u64 = 256 * 1024;
 
 /// Longest text of a log that is shown.
 const MAX_TEXT: usize = 120;
+
+/// Attempts at one order, after which it is news: half a minute of them or more. Workers log each power of
+/// two, so each order is told of once.
+const LONG: u32 = 8;
 
 /// A log, and how far it was read.
 struct Log {
@@ -116,6 +120,16 @@ impl News {
                 what: format!("{service} works again"),
                 look: String::new(),
             }),
+            // Nothing else tells of it, because such an order may be tried for ever.
+            "could not find out, trying again" if line["attempt"] == LONG => {
+                let (saga, why) = (text("saga"), text("why"));
+                news(
+                    format!("retrying {}", log.worker),
+                    WAITS,
+                    format!("{} has tried order {saga} {LONG} times in vain: {why}", log.worker),
+                    format!("`{tool} why {saga}`"),
+                )
+            }
             _ if line["level"] == "ERROR" => {
                 let id = line["saga"].as_str().filter(|id| SagaId::parse(id).is_ok());
                 let order = id.map(|id| format!(" about order {id}")).unwrap_or_default();
@@ -183,7 +197,14 @@ mod tests {
         let error = json!({ "level": "ERROR", "message": "undo-blocked", "saga": "A1" });
         let about = "ship-order logs an error about order A1: undo-blocked; `quadrille why A1`";
         assert_eq!(said(&error).as_deref(), Some(about));
-        assert_eq!(said(&json!({ "level": "WARN", "message": "trying again" })), None);
+        let tried = |attempt: u32| {
+            json!({ "level": "WARN", "message": "could not find out, trying again", "saga": "A1",
+                "attempt": attempt, "why": "the service answers 429" })
+        };
+        let long = "ship-order has tried order A1 8 times in vain: the service answers 429; \
+                    `quadrille why A1`";
+        assert_eq!(said(&tried(8)).as_deref(), Some(long));
+        assert_eq!([4, 16].map(|attempt| said(&tried(attempt))), [None, None]);
     }
 
     #[test]

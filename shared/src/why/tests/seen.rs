@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::super::*;
+use crate::breaker::FleetMode;
 use crate::breaker::fleet::{Phase, Reason};
 use crate::broker::{Incarnation, Pause, Stored};
-use crate::worker::held::Held;
+use crate::worker::held::{Breaker, Held};
 
 pub(super) fn at(seconds: i64) -> Timestamp {
     let noon: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
@@ -105,6 +106,22 @@ pub(super) fn held(durable: &str, last_error: Option<&str>, charged: u32) -> Hel
         last_error: last_error.map(str::to_owned),
         since: at(1),
         next_try: Some(at(70)),
+    }
+}
+
+pub(super) fn breaker(doubting_since: Option<Timestamp>) -> Breaker {
+    Breaker {
+        dependency: "payment-gateway".into(),
+        phase: Phase::Flowing,
+        gate_open: true,
+        doubting_since,
+        cut_off: false,
+        limit: 64,
+        out: 0,
+        held: 1,
+        on_its_own: false,
+        fleet: FleetMode::On,
+        forced: None,
     }
 }
 
