@@ -32,9 +32,9 @@ A saga can be cancelled until it passes its pivot. Then everything that was done
 what may have been done, too: until that is over the saga reads cancelling, afterwards cancelled.
 Asking twice is harmless. Where there is no such saga, nothing is stored.
 
-Exit codes: 0 asked (with --wait: cancelled); 1 it is too late, there is no such saga, a slot of it is
-taken by what no worker wrote, the broker does not answer, or (with --wait) it has not ended within
-a minute: it is still being cancelled.";
+Exit codes: 0 asked (with --wait: cancelled); 1 it is too late, there is no such saga, a slot of it
+is taken by what no worker wrote, the broker does not answer, or (with --wait) it has not ended
+within a minute: it is still being cancelled.";
 
 /// How long a publish without an answer is repeated.
 const PATIENCE: Duration = Duration::from_secs(15);
