@@ -6,7 +6,6 @@
 pub mod order_fulfilment;
 pub mod stock;
 pub mod generated;
-pub mod text;
 mod sku;
 
 use quadrille_vocabulary::{Contract, Flow};

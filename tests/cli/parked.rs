@@ -250,3 +250,34 @@ async fn an_effect_that_no_slot_records_waits_for_a_human_though_its_order_is_cl
     waiting(&stack, 0).await;
     assert_eq!(ending(&stack, &id).await, "order.completed.v1");
 }
+
+#[tokio::test]
+async fn what_is_wrong_in_its_own_bytes_is_to_be_given_up_whichever_command_says_it() {
+    let stack = Stack::running(1).await;
+    let mut mixed = serde_json::to_value(order(Fate::Completes, 0)).unwrap();
+    let mut line = mixed["lines"][0].clone();
+    line["unit_price"]["currency"] = json!("USD");
+    mixed["lines"].as_array_mut().unwrap().push(line);
+    stack.raw.publish("orders.placed.mixed", &[], &mixed.to_string()).await.unwrap();
+    assert_eq!(waiting(&stack, 1).await[0]["reason"], "mixed-currencies");
+    for line in
+        ["why mixed", "parked retry mixed --reason x", "parked retry mixed --reason x --write"]
+    {
+        let said = quadrille(&stack.server, line).await;
+        let text = format!("{}{}", said.stdout, said.stderr);
+        assert!(
+            text.contains("parked discard mixed --reason unreadable --write`"),
+            "{line}: {text}"
+        );
+        for wrong in ["mend the cause", "without --write"] {
+            assert!(!text.contains(wrong), "{line}: {text}");
+        }
+    }
+    let raw = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4d, 0x8e, 0xbd, 0x0a];
+    stack.raw.client.publish("orders.placed.packed", raw.into()).await.unwrap();
+    waiting(&stack, 2).await;
+    let shown = quadrille(&stack.server, "parked show packed").await.stdout;
+    assert!(shown.contains("gzip and not JSON: unpack it first"), "{shown}");
+    assert!(shown.contains("14 bytes that are no text: 1f 8b 08"), "{shown}");
+    assert!(!shown.contains('\u{fffd}'), "{shown}");
+}

@@ -166,6 +166,13 @@ async fn only_over_http(desk: &Desk) {
     ] {
         let answer = desk.http("POST", "/orders", &headers, order.as_bytes()).await;
         assert_eq!(answer.status, status, "13, 14: {headers:?}: {answer:?}");
+        let is_encoded = headers.iter().any(|(name, _)| *name == "Content-Encoding");
+        assert_eq!(answer.json()["detail"].to_string().contains("gunzip"), is_encoded);
+    }
+    for (bytes, named) in [(&b"\x1f\x8b\x08\0\0"[..], "gzip"), (b"\xff\xfe{\0", "UTF-16")] {
+        let answer = desk.post(bytes).await;
+        let told = answer.json()["errors"][0]["message"].to_string();
+        assert!(answer.status == 400 && told.contains(named), "{told}");
     }
     let mut keyed = good(None);
     keyed["customer"] = json!("cus_1001");

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::event::text;
 use crate::ids::event_id;
 use crate::{BadData, Event, Flow, Reason, SagaId};
 
@@ -96,10 +97,9 @@ impl<'m> Envelope<'m> {
         expected: &str,
         message: &'m Stored,
     ) -> Result<Self, BadData> {
-        let payload = std::str::from_utf8(&message.payload)
-            .map_err(|_| BadData::new(Reason::NotJson, "", "not UTF-8"))?;
-        // Files from Excel, PowerShell and .NET begin with a byte order mark.
-        let payload = payload.strip_prefix('\u{feff}').unwrap_or(payload);
+        // Files from Excel, PowerShell and .NET begin with a byte order mark, which it takes.
+        let payload =
+            text::of(&message.payload).map_err(|what| BadData::new(Reason::NotJson, "", what))?;
         let header = |name: &str| {
             message.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
         };
@@ -237,4 +237,33 @@ fn is_short(id: &str, at: &str) -> Result<(), BadData> {
 
 fn cause(id: Option<&str>, sequence: Option<&str>) -> Option<Cause> {
     Some(Cause { id: id?.to_owned(), sequence: sequence?.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::order_fulfilment::FLOW;
+
+    use super::*;
+
+    /// A stock client sends what a file holds, whatever that is.
+    #[test]
+    fn what_is_no_text_is_named() {
+        let saga = SagaId::parse("A1").unwrap();
+        let said = |payload: &'static [u8]| {
+            let stored = Stored {
+                subject: "orders.placed.A1".into(),
+                sequence: 1,
+                stored_at: Timestamp::UNIX_EPOCH,
+                headers: Vec::new(),
+                payload: payload.into(),
+            };
+            let read = Envelope::read(&FLOW, "placed", &saga, "order.placed.v1", &stored);
+            read.map(|read| read.data.to_owned())
+        };
+        let bad = |what: &str| Err(BadData::new(Reason::NotJson, "", what));
+        assert_eq!(said(b"\x1f\x8b\x08\0"), bad("gzip and not JSON: unpack it first (gunzip)"));
+        assert!(said(b"\xff\xfe{\0").unwrap_err().message.contains("iconv"));
+        assert_eq!(said(b"{\xe4}"), bad("not UTF-8"));
+        assert_eq!(said("\u{feff}{}".as_bytes()), Ok("{}".to_owned()));
+    }
 }

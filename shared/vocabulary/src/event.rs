@@ -9,6 +9,7 @@ mod no_json;
 mod objects;
 mod parse;
 pub mod runtime;
+pub mod text;
 
 pub use kind::Kind;
 pub use mistakes::{MOST_MISTAKES, Mistake, Of};

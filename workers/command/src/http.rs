@@ -154,9 +154,7 @@ fn check_media(headers: &HeaderMap) -> Result<(), Problem> {
         return Err(problems::wrong_media("send an order with Content-Type: application/json"));
     }
     match one(headers, &header::CONTENT_ENCODING)? {
-        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
-            Err(problems::wrong_media("send an order without any Content-Encoding"))
-        }
+        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => Err(problems::compressed()),
         Some(_) | None => Ok(()),
     }
 }

@@ -80,7 +80,7 @@ async fn place(request: &Request, intake: &Intake) -> Result<Vec<u8>, Problem> {
         return Err(problems::wrong_media("send an order as application/json"));
     }
     if header(request, "content-encoding")?.is_some() {
-        return Err(problems::wrong_media("send an order without any encoding"));
+        return Err(problems::compressed());
     }
     if body.len() > MAX_BODY_BYTES {
         return Err(problems::too_large(format!("a request has at most {MAX_BODY_BYTES} bytes")));

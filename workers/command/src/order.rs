@@ -5,7 +5,7 @@
 //! decides under which id, and which status a mistake has.
 
 use quadrille::broker::Stored;
-use quadrille::event::{self, Kind, Of, RawValue, no_json};
+use quadrille::event::{self, Kind, Of, RawValue, no_json, text};
 use quadrille::log::open::Opening;
 use quadrille::service::problem::{Mistake, Problem};
 use quadrille::{BadData, Event, Reason, SagaId};
@@ -58,8 +58,8 @@ impl Order {
     /// # Errors
     /// 400, 413 or 422, with every mistake.
     pub fn read(asked: &Asked<'_>) -> Result<Self, Problem> {
-        let text = schemas::text::of(asked.body)
-            .map_err(|what| refused(&BadData::new(Reason::NotJson, "", what), ""))?;
+        let text = text::of(asked.body)
+            .map_err(|what| problems::unreadable(vec![mistake("", what, None)]))?;
         if fields(text) > MOST_FIELDS {
             let what = format!("an order has at most {MOST_FIELDS} fields");
             return Err(problems::unreadable(vec![mistake("", what, None)]));

@@ -42,6 +42,14 @@ pub(crate) fn wrong_media(detail: impl Into<String>) -> Problem {
     Problem::new(415, "wrong-media-type", "not application/json", detail)
 }
 
+/// By its header, whatever its bytes are.
+pub(crate) fn compressed() -> Problem {
+    wrong_media(
+        "a body is read as it is, and not unpacked: unpack what is compressed (gunzip for gzip), \
+         and send it without Content-Encoding; nothing was stored",
+    )
+}
+
 pub(crate) fn too_slow() -> Problem {
     let detail = "the body did not arrive in time; send it again, nothing was stored";
     Problem::new(408, "too-slow", "the request did not arrive in time", detail)

@@ -181,7 +181,7 @@ impl Placing<'_> {
         }
         let invalid = |bad| Box::new(Reject::invalid(document, bad));
         let no_text = |what| invalid(BadData::new(Reason::NotJson, "", what));
-        let text = schemas::text::of(&document.text).map_err(no_text)?;
+        let text = quadrille::event::text::of(&document.text).map_err(no_text)?;
         let template = parse(text).map_err(invalid)?;
         let id = match (template.named(), self.prefix) {
             (Some(id), _) => id,

@@ -96,7 +96,7 @@ pub(crate) fn template(file: Option<&Path>, sample: &Sample) -> anyhow::Result<T
     let Some(file) = file else { return Ok(Template::Bare(sample.placed()?.to_data())) };
     let bytes = read_input(file)?;
     let name = file.display().to_string();
-    let text = schemas::text::of(&bytes).map_err(|what| anyhow!("{name} is {what}"))?;
+    let text = quadrille::event::text::of(&bytes).map_err(|what| anyhow!("{name} is {what}"))?;
     parse(text).map_err(|bad| invalid(&name, text, &bad))
 }
 

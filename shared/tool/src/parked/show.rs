@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
+use quadrille::event::text;
 use quadrille::log::parked::{Audit, Release, Verdict};
 use serde::Serialize;
 use serde_json::Value;
@@ -130,6 +131,13 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
+/// What a terminal can show of bytes that are no text: how many, and the first of them.
+fn no_text(bytes: &[u8]) -> String {
+    let first: Vec<_> = bytes.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    let rest = if bytes.len() > first.len() { " …" } else { "" };
+    format!("{} bytes that are no text: {}{rest}", bytes.len(), first.join(" "))
+}
+
 /// Bytes as text: all but printable ASCII is escaped, and a line ends where one ends in them.
 fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().replace("\\n", "\\n\n")
@@ -192,9 +200,11 @@ fn text(case: &Case, tool: &Tool) -> String {
         text.push_str(&paint.paint(BAD, format!("  {pointer} is {value}")));
         text.push('\n');
     }
-    let payload = match &shown.payload {
-        Value::String(raw) => plain(raw),
-        json => serde_json::to_string_pretty(json).unwrap_or_default(),
+    let bytes = BASE64_STANDARD.decode(shown.payload_base64).unwrap_or_default();
+    let payload = match (&shown.payload, text::of(&bytes)) {
+        (Value::String(_), Err(_)) => no_text(&bytes),
+        (Value::String(raw), Ok(_)) => plain(raw),
+        (json, _) => serde_json::to_string_pretty(json).unwrap_or_default(),
     };
     payload.lines().for_each(|line| text.push_str(&format!("    {line}\n")));
     text
@@ -203,6 +213,13 @@ fn text(case: &Case, tool: &Tool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_one_line_that_fits() {
+        let long = no_text(&[0x1f; 200_000]);
+        assert!(long.starts_with("200000 bytes that are no text: 1f 1f") && long.len() <= 76);
+        assert_eq!(no_text(&[0x1f, 0x8b]), "2 bytes that are no text: 1f 8b");
+    }
 
     #[test]
     fn the_bytes_of_headers_are_shown_and_do_nothing_to_a_terminal() {
