@@ -52,6 +52,33 @@ async fn a_second_run_has_the_ports_of_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_run_says_what_the_first_has_left_set_aside_or_paused() {
+    let folder = Folder::new("quadrille-");
+    let mut first = dev(&folder, &["--no-demo"]);
+    let url = addresses(&folder, &first).await["nats"].as_str().expect("a URL").to_owned();
+    let welcome = "Quadrille is running";
+    eventually("it runs", async || first.said().contains(welcome).then_some(())).await;
+    assert!(!first.said().contains("already"), "{}", first.said());
+    let raw = Raw::connect(std::slice::from_ref(&url)).await;
+    raw.publish("orders.placed.left", &[], "junk").await.unwrap();
+    eventually("it is set aside", async || {
+        let said = first.said();
+        said.contains("set order left aside").then_some(())
+    })
+    .await;
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(600);
+    raw.pause("ORDERS", "ship-order", soon).await;
+    assert!(first.shut_down().await.success(), "{}", first.said());
+    let second = dev(&folder, &["--no-demo"]);
+    eventually("it says what is left", async || {
+        let said = second.said();
+        let aside = said.contains("1 message is set aside already, of left; `");
+        (aside && said.contains("ship-order is paused already; `")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demo_that_is_interrupted_says_so_with_its_exit_code() {
     let folder = Folder::new("quadrille-");
     let mut running = dev(&folder, &["--demo-only"]);

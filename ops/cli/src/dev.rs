@@ -7,6 +7,7 @@ mod folder;
 mod stack;
 mod own_broker;
 mod demo;
+mod already;
 mod news;
 
 mod child;
@@ -149,6 +150,7 @@ async fn session(
         demo::play(stack.running()?, Orders::OthersToo, args.json, ui).await?;
     }
     welcome(stack, ui)?;
+    already::tell(&stack.running()?.broker, &ourselves(), ui).await?;
     // Tasks of their own watch the children, and restart them.
     news::tell(stack.logs_of_workers(), &ourselves(), ui).await;
     std::future::pending().await

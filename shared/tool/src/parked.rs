@@ -14,9 +14,11 @@ mod discard;
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, Subcommand};
-use quadrille::SagaId;
+use quadrille::nats::NatsBroker;
+use quadrille::{Flow, SagaId};
 
 use crate::breaker::parse_reason;
+use crate::output::Ui;
 use crate::tool::{Tool, who};
 use crate::topology::WriteFlag;
 use crate::values;
@@ -213,4 +215,15 @@ pub async fn run(command: &ParkedCommand, tool: &Tool) -> anyhow::Result<ExitCod
         ParkedCommand::Retry(args) => retry::run(args, tool).await,
         ParkedCommand::Discard(args) => discard::run(args, tool).await,
     }
+}
+
+/// What waits for a human: the sagas' ids, or the subjects of messages that name none, in the order
+/// in which they were set aside.
+///
+/// # Errors
+/// When the broker does not answer, or has no such stream.
+pub async fn waiting(broker: &NatsBroker, flow: &Flow, ui: Ui) -> anyhow::Result<Vec<String>> {
+    let cases = cases::read(broker, flow, |_| false, ui).await?;
+    let waits = cases.all.iter().filter(|case| case.standing == cases::Standing::Parked);
+    Ok(waits.map(cases::Case::name).collect())
 }
