@@ -115,6 +115,7 @@ async fn what_a_newcomer_does_wrong_is_told_at_once_and_by_one_name_everywhere()
     };
     for line in ["why wrong", "trace wrong", "parked show wrong"] {
         let said = said(line).await;
+        assert!(!said.contains("missing field"), "in the words of the field: {line}: {said}");
         for mistake in ["reference must be", "/ship_to is missing", "/lines/0/unit_price"] {
             assert_eq!(said.matches(mistake).count(), 1, "{line}, once {mistake}: {said}");
         }

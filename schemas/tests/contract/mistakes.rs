@@ -113,6 +113,29 @@ fn a_mistake_in_what_an_order_costs_is_told_alone(
     assert!(message.contains(words), "{message}");
 }
 
+/// What a worker sets aside says all that the edge would have said, in the same words.
+#[test]
+fn one_sentence_tells_every_mistake_with_its_pointer() {
+    let data = with(&[
+        ("/lines/0/unit_price/amount", json!("250")),
+        ("/customer", json!(7)),
+        ("/ship_to/postcode", json!(10115)),
+    ]);
+    let bad = OrderPlaced::from_data("order.placed.v1", &data).unwrap_err();
+    let mistakes = PLACED.mistakes(&data, &full_sample());
+    let all = bad.clone().told_with(&mistakes);
+    assert_eq!((&all.pointer, all.reason), (&mistakes[0].bad.pointer, bad.reason));
+    for mistake in &mistakes {
+        assert!(all.message.contains(&mistake.bad.message), "{}", all.message);
+        assert!(!mistake.bad.message.contains("invalid type"), "{}", mistake.bad.message);
+    }
+    for mistake in &mistakes[1..] {
+        let told = format!("{} {}", mistake.bad.pointer, mistake.bad.message);
+        assert!(all.message.contains(&told), "{}", all.message);
+    }
+    assert_eq!(bad.clone().told_with(&[]), bad);
+}
+
 #[test]
 fn discounts_above_all_the_rest_are_one_mistake() {
     let found = told(&summed(|order| {

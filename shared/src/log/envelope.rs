@@ -184,7 +184,7 @@ impl<'m> Envelope<'m> {
     ///
     /// # Errors
     /// [`Reason::UnknownVersion`] or [`Reason::UnknownType`] when it is not one of `E`'s types, and
-    /// what [`Event::from_data`] finds, with each other mistake that [`Event::mistakes`] tells; the
+    /// what [`Event::from_data`] finds, or every mistake that [`Event::mistakes`] tells; the
     /// pointer is that within the payload.
     pub fn event<E: Event>(&self, saga: &SagaId) -> Result<E, BadData> {
         if !E::TYPES.contains(&self.event_type.as_ref()) {
@@ -195,7 +195,7 @@ impl<'m> Envelope<'m> {
             ));
         }
         let event = E::from_data(&self.event_type, self.data).map_err(|bad| {
-            let bad = bad.with_others(&E::mistakes(self.data));
+            let bad = bad.told_with(&E::mistakes(self.data));
             BadData { pointer: format!("{}{}", self.at, bad.pointer), ..bad }
         })?;
         match event.named_saga() {

@@ -1,6 +1,6 @@
 //! What whoever runs `dev` should hear of its workers, from their logs: that a message was set
-//! aside or tried long in vain, that a breaker paused them, that one logs an error. One line each, with the command that
-//! says more, and ever less often while it goes on.
+//! aside or tried long in vain, that a breaker paused them, that one logs an error. One line each,
+//! with the command that says more, and ever less often while it goes on.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,8 +22,8 @@ const CHUNK: u64 = 256 * 1024;
 /// Longest text of a log that is shown.
 const MAX_TEXT: usize = 120;
 
-/// Attempts at one order, after which it is news: half a minute of them or more. Workers log each power of
-/// two, so each order is told of once.
+/// Attempts at one order, after which it is news: half a minute of them or more. Workers log each
+/// power of two, so each order is told of once.
 const LONG: u32 = 8;
 
 /// A log, and how far it was read.

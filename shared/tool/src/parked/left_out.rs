@@ -1,5 +1,5 @@
-//! What a retry leaves out, because no step could run on it or nothing could come of it, and what it
-//! says of the rest.
+//! What a retry leaves out, because no step could run on it or nothing could come of it, and what
+//! it says of the rest.
 
 use quadrille::Reason;
 use quadrille::broker::Broker;
@@ -61,8 +61,8 @@ pub(super) fn in_vain(plan: &Plan, tool: &Tool) {
     };
     let give_up = give_up(id, tool);
     tool.ui.note(format!(
-        "{id}{more}: its own bytes are wrong ({reason}), so it is parked again unless its worker is \
-         a newer one that takes them; {give_up}"
+        "{id}{more}: its own bytes are wrong ({reason}), so it is parked again unless its worker \
+         is a newer one that takes them; {give_up}"
     ));
 }
 

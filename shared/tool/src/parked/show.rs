@@ -166,7 +166,8 @@ fn text(case: &Case, tool: &Tool) -> String {
         let what = format!(
             "  {at}  parked    {}{place}: {} (delivery {})\n",
             one.reason,
-            plain(one.message),
+            // A line for each further mistake, which begins with its pointer.
+            plain(one.message).replace("; /", ";\n    /").replace(" more: /", " more:\n    /"),
             one.deliveries
         );
         lines.push((one.parked, what));

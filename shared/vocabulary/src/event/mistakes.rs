@@ -107,18 +107,19 @@ impl Kind {
 }
 
 impl BadData {
-    /// The same with all that follows in `mistakes`, of which the first is this one; for a reader
-    /// to whom one sentence must say everything.
+    /// The first of `mistakes`, in their words, with all that follow; this one if there are none.
+    /// For a reader to whom one sentence must say everything.
     #[must_use]
-    pub fn with_others(mut self, mistakes: &[Mistake]) -> Self {
-        let told = mistakes.iter().skip(1).take(MOST_TOLD);
-        let told = told.map(|one| format!("{} {}", one.bad.pointer, one.bad.message));
-        let told = told.collect::<Vec<_>>().join(", ");
-        if let others @ 1.. = mistakes.len().saturating_sub(1) {
-            let rest = if others > MOST_TOLD { ", …" } else { "" };
-            self.message = format!("{}; and {others} more: {told}{rest}", self.message);
+    pub fn told_with(self, mistakes: &[Mistake]) -> Self {
+        let Some((first, others)) = mistakes.split_first() else { return self };
+        let mut all = first.bad.clone();
+        if !others.is_empty() {
+            let say = |one: &Mistake| format!("{} {}", one.bad.pointer, one.bad.message);
+            let told = others.iter().take(MOST_TOLD).map(say).collect::<Vec<_>>().join("; ");
+            let rest = if others.len() > MOST_TOLD { "; …" } else { "" };
+            all.message = format!("{}; and {} more: {told}{rest}", all.message, others.len());
         }
-        self
+        all
     }
 }
 
