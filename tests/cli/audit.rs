@@ -7,7 +7,7 @@ use tests::stack::{Build, Fate, Stack, program};
 use super::quadrille;
 
 /// The sandbox's ledger as the file that it is.
-async fn ledger(stack: &Stack, folder: &std::path::Path) -> String {
+pub(crate) async fn ledger(stack: &Stack, folder: &std::path::Path) -> String {
     let lines = stack.sandbox.get("/ledger").await;
     let lines = lines.as_array().expect("a list").iter().map(|line| format!("{line}\n"));
     let file = folder.join("ledger.jsonl");

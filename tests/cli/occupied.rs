@@ -93,3 +93,21 @@ async fn every_command_says_what_is_in_the_way_of_an_open_order_and_names_one_wa
         assert_eq!(refused["refused"], json!(why));
     }
 }
+
+#[tokio::test]
+async fn an_order_whose_pivot_is_free_is_taken_back_though_its_shipment_is_taken() {
+    let mut stack = Stack::bare().await;
+    stack.start_others("ship-order").await;
+    stack.fill_stock().await;
+    stack.raw.publish("orders.shipment.S2", &[], "junk").await.unwrap();
+    stack.place(&SagaId::parse("S2").unwrap(), &order(Fate::Completes, 0)).await.unwrap();
+    eventually("it stands still before its pivot", async || {
+        let why = quadrille(&stack.server, "why S2 --json").await.json();
+        let sentence = why["sentence"].as_str()?;
+        (why["code"] == "alien-event" && sentence.contains("cancel S2` takes it back"))
+            .then_some(())
+    })
+    .await;
+    let said = quadrille(&stack.server, "cancel S2 --wait").await;
+    assert_eq!(said.code, Some(0), "{}", said.all());
+}

@@ -200,4 +200,12 @@ async fn a_message_that_takes_a_slot_is_taken_out_and_its_order_goes_on() {
     stack.closed_within(&ids, std::time::Duration::from_secs(40)).await.unwrap();
     let listed = quadrille(&stack.server, "parked ls --json").await.json();
     assert_eq!(listed, serde_json::json!([]));
+    // Nothing was done twice: all is as in a log that never had the junk, but for its holes.
+    let ledger = super::audit::ledger(&stack, folder.path()).await;
+    let line = format!("audit --ledger {ledger} --at-rest --json");
+    let said = quadrille(&stack.server, &line).await.json();
+    let (completed, cancelled) = (said["completed"].clone(), said["cancelled"].clone());
+    assert_eq!((completed, cancelled), (5.into(), 1.into()), "{said}");
+    let broken: Vec<_> = said["broken"].as_object().unwrap().keys().collect();
+    assert_eq!(broken, ["slots"], "{said}");
 }

@@ -11,16 +11,21 @@ mod room;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
+use quadrille::Flow;
 use quadrille::broker::Broker;
+use quadrille::log::story::Occupied;
+use quadrille::nats::NatsBroker;
 use quadrille_tool::Tool;
 use quadrille_tool::connect::Connection;
 use quadrille_tool::output::{self, Advise};
 use quadrille_tool::trace;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::full_sample;
+use tokio::time::timeout;
 
 use lines::Lines;
 use many::{Many, Plan};
@@ -112,13 +117,8 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
             many::run(&connection.broker, &template, &plan, args.json, tool.ui).await
         }
         Wanted::One(order) => {
-            // Only a courtesy: whoever may place need not be allowed to read.
-            let id = order.opening.slot.saga();
-            let story = trace::read(&connection.broker, tool.flow, id).await.ok();
-            let occupied = story.and_then(|story| story.occupied(tool.flow));
-            if let Some(spent) = occupied.filter(|one| !one.is_opened) {
-                let what = spent.what();
-                tool.ui.error(&anyhow!("nothing was sent: order {id} could not end; {what}"));
+            if let Some(spent) = spent(&connection.broker, &order, tool.flow).await {
+                tool.ui.error(&anyhow!("nothing was sent: {}", spent.what()));
                 return Ok(ExitCode::FAILURE);
             }
             let receipt = place(&connection.broker, &order).await?;
@@ -132,6 +132,14 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// What lies in the slots of an order that is to be placed. Only a courtesy: where nobody answers
+/// in a second, or the placer may not read, there is nothing.
+async fn spent(broker: &NatsBroker, order: &Order, flow: &'static Flow) -> Option<Occupied> {
+    let read = trace::read(broker, flow, order.opening.slot.saga());
+    let story = timeout(Duration::from_secs(1), read).await.ok()?.ok()?;
+    story.occupied(flow).filter(|occupied| !occupied.is_opened)
 }
 
 /// What to place; a mistake in it is told before anything is sent.

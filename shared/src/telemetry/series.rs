@@ -151,26 +151,6 @@ pub(super) fn describe() {
     }
 }
 
-/// The reasons for which the runtime itself parks a message; a step's own rules add theirs.
-const REASONS: [Reason; 16] = [
-    Reason::NotJson,
-    Reason::TooLarge,
-    Reason::InvalidField,
-    Reason::InvalidId,
-    Reason::IdMismatch,
-    Reason::MalformedHeader,
-    Reason::UnknownType,
-    Reason::UnknownVersion,
-    Reason::WrongSource,
-    Reason::NoCause,
-    Reason::BadMessage,
-    Reason::AttemptsUsedUp,
-    Reason::CrashLoop,
-    Reason::OrphanEffect,
-    Reason::FencedOff,
-    Reason::Rule("other"),
-];
-
 /// All series of a worker exist from the start, at 0, so that the first event is an increase.
 pub(crate) fn start_series(worker: &'static str, durables: &[Durable]) {
     for name in [RETRIES, UNANSWERED, UNDO_BLOCKED] {
@@ -187,7 +167,7 @@ pub(crate) fn start_series(worker: &'static str, durables: &[Durable]) {
         }
         metrics::gauge!(IN_HAND, "durable" => name()).set(0.0);
         metrics::gauge!(OLDEST, "durable" => name()).set(0.0);
-        for reason in REASONS {
+        for reason in Reason::KNOWN.into_iter().chain([Reason::Rule("other")]) {
             let labels = [("durable", name()), ("reason", reason.code().to_owned())];
             metrics::counter!(PARKED, &labels).absolute(0);
         }

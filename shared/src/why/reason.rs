@@ -26,7 +26,7 @@ pub(super) enum Reason<'s> {
     NotOpened,
     Parked(&'s Parked),
     Occupied(Occupied),
-    Newer { slot: &'s str },
+    Newer(&'s Line),
     NoDurable,
     NotDelivered,
     LogFull(&'s StreamState),
@@ -52,10 +52,10 @@ pub(super) fn reason<'s>(flow: &Flow, story: &'s Story, seen: &'s Seen) -> Reaso
     if let Some(occupied) = story.occupied(flow) {
         return Reason::Occupied(occupied);
     }
-    let next = story.state.waits_for.as_ref().map(|waits| waits.slot.as_str());
-    let is_alien = |line: &&Line| line.kind == Kind::Alien && Some(&*line.slot) == next;
+    let next = story.next_slots(flow);
+    let is_alien = |line: &&Line| line.kind == Kind::Alien && next.contains(&&*line.slot);
     if let Some(line) = story.events.iter().find(is_alien) {
-        return Reason::Newer { slot: &line.slot };
+        return Reason::Newer(line);
     }
     let Some(awaited) = &seen.awaited else { return Reason::Unknown };
     let parked = |entry: &&Parked| {
@@ -145,7 +145,7 @@ impl Reason<'_> {
                 Code::UnknownVersion
             }
             Self::Parked(_) => Code::Parked,
-            Self::Occupied(_) | Self::Newer { .. } => Code::AlienEvent,
+            Self::Occupied(_) | Self::Newer(_) => Code::AlienEvent,
             Self::NoDurable => Code::NoDurable,
             Self::NotDelivered => Code::StepNotDelivered,
             Self::LogFull(_) => Code::LogFull,

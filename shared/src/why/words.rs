@@ -13,7 +13,7 @@ use super::looked::looked_at;
 use super::reason::{Reason, is_near, moment};
 use super::{Code, Seen, Why};
 use crate::Flow;
-use crate::log::story::{Phase, Story};
+use crate::log::story::{Line, Phase, Story};
 use crate::worker::held::Held;
 
 pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, tool: &str) -> Why {
@@ -75,7 +75,7 @@ impl Words<'_> {
             | Reason::NotOpened
             | Reason::Parked(_)
             | Reason::Occupied(_)
-            | Reason::Newer { .. } => self.of_the_log(reason),
+            | Reason::Newer(_) => self.of_the_log(reason),
             Reason::UndoBlocked(_) | Reason::Paused { .. } | Reason::Retrying(_) => {
                 self.of_a_service(reason)
             }
@@ -141,13 +141,27 @@ impl Words<'_> {
             Reason::Parked(entry) => self.of_parked(entry, reason.code()),
             Reason::Occupied(occupied) => said(
                 format!("waits for {worker}, but {}", occupied.what()),
-                "nothing happens by itself, and no retry and no cancellation can end it",
+                match occupied.can_be_stopped {
+                    true => {
+                        format!("no retry helps; `{tool} cancel {}` takes it back", self.story.id)
+                    }
+                    false => {
+                        "nothing happens by itself, and no retry and no cancellation can end it"
+                            .to_owned()
+                    }
+                },
                 occupied.way_out(),
             ),
-            Reason::Newer { slot } => said(
-                format!("waits for {worker}, but {slot} holds an event that is not known here"),
-                "nothing happens by itself",
-                format!("a newer {worker} wrote it: let the other workers be of its version, too"),
+            Reason::Newer(Line { slot, source, sequence, .. }) => said(
+                format!(
+                    "waits for {worker}, as far as this {tool} can read: {slot} holds message \
+                     {sequence} of {source}, which is not known here"
+                ),
+                "",
+                format!(
+                    "a newer {source} may have written it: look with a {tool} of its version, and \
+                     where workers set it aside, start theirs of that version, too"
+                ),
             ),
             Reason::Ended(Phase::Completed) => nothing("is completed, and waits for nothing"),
             Reason::Ended(_) => self.of_a_cancelled_one(),

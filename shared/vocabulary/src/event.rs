@@ -114,6 +114,48 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All but the rules of events.
+    pub const KNOWN: [Self; 15] = [
+        Self::NotJson,
+        Self::TooLarge,
+        Self::InvalidField,
+        Self::InvalidId,
+        Self::IdMismatch,
+        Self::MalformedHeader,
+        Self::UnknownType,
+        Self::UnknownVersion,
+        Self::WrongSource,
+        Self::NoCause,
+        Self::BadMessage,
+        Self::AttemptsUsedUp,
+        Self::CrashLoop,
+        Self::OrphanEffect,
+        Self::FencedOff,
+    ];
+
+    /// Whether it is about the payload's own bytes, which nobody can change. The others may pass: a
+    /// worker, a service or an operator may mend what they are about.
+    pub fn is_of_its_bytes(self) -> bool {
+        match self {
+            Self::NotJson
+            | Self::TooLarge
+            | Self::InvalidField
+            | Self::InvalidId
+            | Self::IdMismatch
+            | Self::Rule(_) => true,
+            Self::MalformedHeader
+            | Self::UnknownType
+            | Self::UnknownVersion
+            | Self::WrongSource
+            | Self::NoCause
+            | Self::BadMessage
+            | Self::AttemptsUsedUp
+            | Self::CrashLoop
+            | Self::OrphanEffect
+            | Self::FencedOff => false,
+        }
+    }
+
     /// The code in headers, metrics and listings: lower case with dashes, `not-json`.
     pub fn code(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Kind, Line, Story};
+use super::{Line, Story};
 use crate::flow::Row;
 use crate::log::parked::{Parked, Release};
 use crate::{Flow, Reason};
@@ -36,7 +36,8 @@ impl Story {
     pub fn became(&self, flow: &Flow, entry: &Parked) -> Became<'_> {
         let comes = self.coming.iter().find(|coming| coming.parked == *entry);
         let row = flow.row(&entry.durable);
-        let decided = row.is_some_and(|row| self.decides(row) || self.decides(flow.closing()));
+        let decided =
+            row.is_some_and(|row| self.decides(flow, row) || self.decides(flow, flow.closing()));
         // Of an effect that no slot records, the decision is the cause and not the end.
         let is_orphan = entry.reason == Reason::OrphanEffect.code();
         match comes {
@@ -49,9 +50,8 @@ impl Story {
 
     /// Whether the slot of this step holds its decision, be it of a version that is not known here:
     /// what no worker wrote decides nothing.
-    fn decides(&self, row: &Row) -> bool {
-        let own = |line: &Line| line.kind != Kind::Alien || line.source == row.worker;
-        self.events.iter().any(|line| line.slot == row.slot && own(line))
+    fn decides(&self, flow: &Flow, row: &Row) -> bool {
+        self.events.iter().any(|line| line.slot == row.slot && !line.is_foreign(flow))
     }
 
     /// Its messages in slots that the flow table does not have: nobody reads them.

@@ -155,11 +155,15 @@ impl Slots<'_> {
             return self.waits(&turn.by, flow.turns.slot, &turn.slot);
         }
         let mut woken_by = flow.turns.slot;
+        let place = |slot: &str| {
+            let is_it =
+                |step: &Row| step.slot == slot || step.pivot.is_some_and(|it| it.slot == slot);
+            flow.steps.iter().position(is_it)
+        };
         for step in flow.undoable().rev() {
-            // Steps after the one that was refused never began.
-            let Some(undo) = step.undo.filter(|_| self.holds(step.slot).is_some()) else {
-                continue;
-            };
+            // Steps after the one that was refused never began, whatever somebody put in their slots.
+            let began = self.holds(step.slot).is_some() && place(step.slot) <= place(&turn.slot);
+            let Some(undo) = step.undo.filter(|_| began) else { continue };
             if !self.undone(step) {
                 return self.waits(step.worker, undo.slot, woken_by);
             }

@@ -1,6 +1,6 @@
 //! What is told of a saga whose slot is taken by what no worker wrote.
 
-use super::seen::{TRIGGER, event, parked, reserved, stored};
+use super::seen::{TRIGGER, event, parked, reserved, stored, turned};
 use super::why;
 use crate::broker::Stored;
 use crate::why::Code;
@@ -27,7 +27,74 @@ fn a_slot_that_somebody_else_took_is_named() {
     events[3] = event("pivot", "ship-order", "order.go.v1", 9);
     events.push(event("shipment", "ship-order", "shipment.dispatched.v2", 10));
     let newer = why(&events, &[], |_| {});
-    assert!(newer.sentence.contains("a newer ship-order wrote it"), "{}", newer.sentence);
+    let said = "shipment holds message 10 of ship-order, which is not known here";
+    assert!(newer.sentence.contains(said), "{}", newer.sentence);
+}
+
+#[test]
+fn an_event_of_a_newer_worker_in_the_slot_of_another_is_no_strangers() {
+    for (slot, event_type) in [("pivot", "order.stop.v2"), ("payment", "payment.refused.v2")] {
+        let mut events = turned();
+        events.retain(|stored| ["placed", "inventory", "payment"].contains(&slot_of(stored)));
+        events.retain(|stored| slot_of(stored) != slot);
+        events.push(event(slot, "complete-order", event_type, 9));
+        let set_aside = parked("wrong-source");
+        let why = why(&events, &[set_aside], |_| {});
+        assert_eq!(why.code, Code::AlienEvent);
+        let said = "holds message 9 of complete-order, which is not known here";
+        assert!(why.sentence.contains(said), "{}", why.sentence);
+        assert!(!why.sentence.contains("no worker wrote"), "{}", why.sentence);
+        assert!(!why.sentence.contains("out of the log"), "{}", why.sentence);
+    }
+}
+
+#[test]
+fn every_slot_that_is_taken_is_named_and_first_the_one_in_the_way() {
+    let mut events = reserved();
+    events.push(event("payment-undo", "mallory", "x", 8));
+    events.push(event("payment", "mallory", "x", 9));
+    let said = why(&events, &[], |_| {}).sentence;
+    let taken = "its slots payment and payment-undo are taken by messages 9 and 8, which no worker";
+    assert!(said.contains(taken), "{said}");
+    assert!(said.contains("take messages 9 and 8 out of the log"), "{said}");
+}
+
+#[test]
+fn an_order_whose_pivot_is_free_can_be_taken_back_though_its_next_slot_is_taken() {
+    let mut events = reserved();
+    events.push(event("payment", "charge-customer", "payment.charged.v1", 8));
+    events.push(event("shipment", "mallory", "x", 9));
+    let said = why(&events, &[], |_| {}).sentence;
+    assert!(said.contains("`quadrille cancel A1` takes it back"), "{said}");
+    events.push(event("pivot", "ship-order", "order.go.v1", 10));
+    let said = why(&events, &[], |_| {}).sentence;
+    assert!(said.contains("no cancellation can end it"), "{said}");
+}
+
+#[test]
+fn what_lies_in_the_slots_of_a_step_that_never_began_is_in_nobodys_way() {
+    let mut events = reserved();
+    events[1] = event("inventory", "reserve-inventory", "inventory.refused.v1", 2);
+    for (slot, sequence) in [("payment", 3), ("payment-undo", 4)] {
+        events.push(event(slot, "mallory", "x", sequence));
+    }
+    events.push(event("refused", "reserve-inventory", "order.refused.v1", TRIGGER));
+    let why = why(&events, &[], |_| {});
+    assert_ne!(why.code, Code::AlienEvent, "{}", why.sentence);
+    assert_eq!(why.waits_for.unwrap().slot, "inventory-undo");
+}
+
+#[test]
+fn an_id_whose_opening_alone_was_taken_out_is_not_called_spent() {
+    let mut events = reserved();
+    events.remove(0);
+    events.push(event("payment", "mallory", "x", 9));
+    let said = why(&events, &[], |_| {}).sentence;
+    assert!(!said.contains("spent"), "{said}");
+}
+
+fn slot_of(stored: &Stored) -> &str {
+    stored.subject.split('.').nth(1).unwrap()
 }
 
 #[test]

@@ -16,7 +16,8 @@ impl Words<'_> {
                 "",
                 format!(
                     "`nats stream get {} {}` shows what it holds",
-                    flow.stream, occupied.sequence
+                    flow.stream,
+                    occupied.sequence()
                 ),
             );
         }

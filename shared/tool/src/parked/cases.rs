@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use quadrille::broker::{Broker, Care, Stored};
 use quadrille::flow::Row;
 use quadrille::log::parked::{Audit, Entry, Parked, Release};
-use quadrille::log::story::{self, Kind, Line};
+use quadrille::log::story;
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, Reason, SagaId};
 use serde::Serialize;
@@ -22,7 +22,7 @@ use crate::output::{Advise, QUIET, Ui};
 const PAGE: usize = 256;
 
 /// Slots in one request; an event may have 64 KB.
-const SLOTS: usize = 100;
+pub(super) const SLOTS: usize = 100;
 
 /// Everything on the stream of parked messages.
 pub(super) struct Cases {
@@ -288,11 +288,9 @@ pub(super) async fn decided(
         let read = broker.last_of_many(flow.stream, some.to_vec()).await;
         let read = read.context("the log cannot be read")?;
         let decides = |stored: &Stored| {
-            let Some((slot, saga)) = flow.parse_subject(&stored.subject) else { return false };
+            let Some((_, saga)) = flow.parse_subject(&stored.subject) else { return false };
             let events = story::lines(flow, &saga, std::slice::from_ref(stored));
-            let worker = flow.decides(slot).map(|row| row.worker);
-            let own = |line: &Line| line.kind != Kind::Alien || Some(&*line.source) == worker;
-            events.iter().any(own)
+            events.iter().any(|line| !line.is_foreign(flow))
         };
         found.extend(read.into_iter().filter(decides).map(|stored| stored.subject));
     }

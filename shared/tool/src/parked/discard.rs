@@ -151,7 +151,7 @@ fn why_closed(case: &Case, occupied: Option<Occupied>) -> String {
         return "what happened outside is yours to mend, and the saga goes its own way".to_owned();
     }
     let spent = occupied.map(|occupied| format!("; {}", occupied.what()));
-    format!("it never was a saga{}", spent.unwrap_or_default())
+    format!("no saga of this id was opened{}", spent.unwrap_or_default())
 }
 
 async fn way(
@@ -165,12 +165,19 @@ async fn way(
     if case.is_orphan_effect() {
         return Ok((Way::Close, None));
     }
-    let occupied = read(broker, tool.flow, saga).await?.occupied(tool.flow);
+    let story = read(broker, tool.flow, saga).await?;
+    let occupied = story.occupied(tool.flow);
     let way = match &occupied {
-        Some(occupied) if occupied.is_opened => Way::Occupied,
-        Some(_) => Way::Close,
-        None => way_of_a_step(broker, saga, row, tool).await?,
+        Some(occupied) if occupied.is_opened && !occupied.can_be_stopped => Way::Occupied,
+        Some(occupied) if !occupied.is_opened => Way::Close,
+        None if story.events.is_empty() => Way::Close,
+        Some(_) | None => way_of_a_step(broker, saga, row, tool).await?,
     };
+    // The leader is asked, because what a replica does not find proves nothing.
+    let opening = tool.flow.slot(tool.flow.opens.slot, saga);
+    if way == Way::Close && broker.last(tool.flow.stream, opening.subject()).await?.is_some() {
+        bail!("the replicas of the log do not agree on {saga} yet: ask again in a moment");
+    }
     Ok((way, occupied))
 }
 

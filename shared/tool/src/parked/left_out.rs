@@ -1,12 +1,14 @@
 //! What a retry leaves out, because no step could run on it or nothing could come of it, and what
 //! it says of the rest.
 
+use std::collections::HashSet;
+
 use quadrille::Reason;
 use quadrille::broker::Broker;
-use quadrille::log::parked;
+use quadrille::log::parked::is_for_good;
 use quadrille::nats::NatsBroker;
 
-use super::cases::Case;
+use super::cases::SLOTS;
 use super::plan::Plan;
 use crate::tool::Tool;
 use crate::trace::read;
@@ -21,6 +23,7 @@ pub(super) async fn take(
     tool: &Tool,
 ) -> anyhow::Result<bool> {
     let mut is_blocked = false;
+    let found = found(plan, broker, tool).await?;
     for case in std::mem::take(&mut plan.cases) {
         let (subject, sequence) = (&case.parked().subject, case.parked().sequence);
         let (Some(saga), Some(_)) = (&case.saga, case.row(tool.flow)) else {
@@ -29,18 +32,19 @@ pub(super) async fn take(
             continue;
         };
         // The leader is asked, because what a replica does not find proves nothing.
-        let stored = broker.last(tool.flow.stream, subject).await?;
-        if stored.is_none_or(|stored| stored.sequence != sequence) {
-            let gone = format!("message {sequence} is no longer in the log");
-            tool.ui.note(format!("{subject}: {gone}, so there is nothing to try again"));
+        if !found.contains(subject) && broker.last(tool.flow.stream, subject).await?.is_none() {
+            let (gone, name) =
+                (format!("message {sequence} is no longer in the log"), &tool.ui.tool);
+            tool.ui.note(format!(
+                "{subject}: {gone}, so there is nothing to try again; `{name} parked discard \
+                 {saga}` says what can be done"
+            ));
             continue;
         }
         if case.parked().reason == Reason::WrongSource.code()
             && let Some(occupied) = read(broker, tool.flow, saga).await?.occupied(tool.flow)
         {
-            let way_out = occupied.is_opened.then(|| format!("; {}", occupied.way_out()));
-            let (what, way_out) = (occupied.what(), way_out.unwrap_or_default());
-            tool.ui.note(format!("{saga}: no retry helps: {what}{way_out}"));
+            tool.ui.note(format!("{saga}: no retry helps: {}", occupied.sentence()));
             is_blocked = true;
             continue;
         }
@@ -49,10 +53,21 @@ pub(super) async fn take(
     Ok(is_blocked)
 }
 
+/// The subjects of what was set aside that are found in the log, by whichever replica answers.
+async fn found(plan: &Plan, broker: &NatsBroker, tool: &Tool) -> anyhow::Result<HashSet<String>> {
+    let subjects: Vec<_> = plan.cases.iter().map(|case| case.parked().subject.clone()).collect();
+    let mut found = HashSet::new();
+    for some in subjects.chunks(SLOTS) {
+        let read = broker.last_of_many(tool.flow.stream, some.to_vec()).await?;
+        found.extend(read.into_iter().map(|stored| stored.subject));
+    }
+    Ok(found)
+}
+
 /// Says of which it is known already that they will be parked again, unless a newer worker takes
 /// what the present one does not.
 pub(super) fn in_vain(plan: &Plan, tool: &Tool) {
-    let mut lasting = plan.cases.iter().filter(|case| is_for_good(case, tool));
+    let mut lasting = plan.cases.iter().filter(|case| is_for_good(tool.flow, case.parked()));
     let Some(first) = lasting.next() else { return };
     let (id, reason) = (first.id(), &first.parked().reason);
     let more = match lasting.count() {
@@ -64,10 +79,6 @@ pub(super) fn in_vain(plan: &Plan, tool: &Tool) {
         "{id}{more}: its own bytes are wrong ({reason}), so it is parked again unless its worker \
          is a newer one that takes them; {give_up}"
     ));
-}
-
-fn is_for_good(case: &Case, tool: &Tool) -> bool {
-    parked::is_for_good(tool.flow, case.parked())
 }
 
 /// What is left to do about a message whose own bytes are wrong.

@@ -38,9 +38,7 @@ pub(super) async fn show(args: &ShowArgs, tool: &Tool) -> anyhow::Result<ExitCod
         if let Some(occupied) = read(&connection.broker, tool.flow, saga).await?.occupied(tool.flow)
             && !found.is_empty()
         {
-            let way_out = occupied.is_opened.then(|| format!("; {}", occupied.way_out()));
-            let (what, way_out) = (occupied.what(), way_out.unwrap_or_default());
-            tool.ui.note(format!("{} {saga}: {what}{way_out}", tool.flow.saga));
+            tool.ui.note(format!("{} {saga}: {}", tool.flow.saga, occupied.sentence()));
         }
     }
     Ok(code)
