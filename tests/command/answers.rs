@@ -169,6 +169,23 @@ async fn a_wish_is_sent_once_more_only_if_it_came_in_vain() {
     stack.check().await;
 }
 
+/// What no worker can record is not promised.
+#[tokio::test]
+async fn a_wish_for_an_order_whose_slot_is_taken_is_refused_and_not_stored() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    stack.raw.publish("orders.inventory.taken", &[], "junk").await.unwrap();
+    let early = desk.http("POST", "/orders/taken/cancel", &[], b"").await;
+    assert!(early.status == 404, "{early:?}");
+    assert!(early.json()["detail"].to_string().contains("this id is spent"), "{early:?}");
+    stack.raw.publish("orders.placed.taken", &[], &good(None).to_string()).await.unwrap();
+    let answer = desk.http("POST", "/orders/taken/cancel", &[], b"").await;
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.json()["type"].to_string().contains(":slot-occupied"), "{answer:?}");
+    assert!(answer.json()["detail"].to_string().contains("occupied-slot.md"), "{answer:?}");
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 2, "no wish");
+}
+
 #[tokio::test]
 async fn a_wish_for_what_is_no_order_is_answered_and_not_stored() {
     let mut stack = Stack::bare().await;

@@ -119,8 +119,9 @@ impl Intake {
     /// as long as the broker does, because it makes an order end.
     ///
     /// # Errors
-    /// 409 for an order that is known to be past its pivot, 404 for one that is not in the log, 503
-    /// where nothing was stored and a later try may succeed, 504 where it is not known.
+    /// 409 for an order that is known to be past its pivot, or that no wish can end, 404 for one
+    /// that is not in the log, 503 where nothing was stored and a later try may succeed, 504 where
+    /// it is not known.
     pub async fn cancel(
         &self,
         saga: &SagaId,
@@ -137,6 +138,10 @@ impl Intake {
         if story.is_past_its_pivot(&FLOW) {
             return Err(problems::too_late(saga, story.state.phase == Phase::Completed));
         }
+        let occupied = story.occupied(&FLOW);
+        if let Some(occupied) = occupied.as_ref().filter(|occupied| occupied.is_opened) {
+            return Err(problems::occupied(saga, occupied));
+        }
         if story.state.phase == Phase::Unknown {
             // What room there is left is for orders to end in.
             if self.log.borrow().is_full {
@@ -144,7 +149,7 @@ impl Intake {
             }
             // A wish for what is no order would be looked after for half a minute.
             if is_known && self.is_no_order(saga).await {
-                return Err(problems::not_placed(saga));
+                return Err(problems::not_placed(saga, occupied.as_ref()));
             }
         }
         let cancels = FLOW.cancels().expect("the order flow has a cancellation");

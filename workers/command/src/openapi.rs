@@ -22,7 +22,7 @@ const CANCEL: &[(u16, &str)] = &[
     (400, "No order's id"),
     (404, "There is no such order in the log"),
     (408, "The body did not arrive in time"),
-    (409, "Too late: the order is with the carrier, or completed; nothing was changed"),
+    (409, "Too late, or another client has written into a slot of it; nothing was changed"),
     (413, "The body is too large"),
     (503, "Nothing was stored: the log is full, the broker is away, or too many commands at once"),
     (504, "It is not known whether the wish is stored; send it again"),

@@ -1,6 +1,7 @@
 //! Every problem that this worker answers with, each with what to do next.
 
 use quadrille::SagaId;
+use quadrille::log::story::Occupied;
 use quadrille::service::problem::{Mistake, Problem};
 
 /// Seconds until a full log is looked at again: an operator must act first.
@@ -126,12 +127,25 @@ pub(crate) fn too_late(saga: &SagaId, is_completed: bool) -> Problem {
         .with("id", saga.as_str())
 }
 
+/// No worker can record that it is taken back.
+pub(crate) fn occupied(saga: &SagaId, occupied: &Occupied) -> Problem {
+    let (what, way_out) = (occupied.what(), occupied.way_out());
+    let detail = format!("order {saga} cannot be taken back: {what}; {way_out}");
+    Problem::new(409, "slot-occupied", "a slot of the order is taken", detail)
+        .with("id", saga.as_str())
+}
+
 /// The wish waited for its order as long as a wish does.
-pub(crate) fn not_placed(saga: &SagaId) -> Problem {
+pub(crate) fn not_placed(saga: &SagaId, spent: Option<&Occupied>) -> Problem {
+    let advice = match spent {
+        Some(spent) => spent.what(),
+        None => "upper and lower case differ; if placing it had no answer, place it again, then \
+                 cancel it"
+            .to_owned(),
+    };
     let detail = format!(
         "no order {saga} is in the log, so there is nothing to cancel, and this call stored no \
-         wish; upper and lower case differ; if placing it had no answer, place it again, then \
-         cancel it"
+         wish; {advice}"
     );
     Problem::new(404, "not-found", "there is no such order", detail).with("id", saga.as_str())
 }
