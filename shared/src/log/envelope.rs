@@ -242,21 +242,41 @@ fn cause(id: Option<&str>, sequence: Option<&str>) -> Option<Cause> {
 #[cfg(test)]
 mod tests {
     use schemas::order_fulfilment::FLOW;
+    use schemas::order_fulfilment::events::OrderPlaced;
 
     use super::*;
+
+    fn placed(payload: &'static [u8]) -> Stored {
+        Stored {
+            subject: "orders.placed.A1".into(),
+            sequence: 1,
+            stored_at: Timestamp::UNIX_EPOCH,
+            headers: Vec::new(),
+            payload: payload.into(),
+        }
+    }
+
+    /// What the command worker would have answered to the same order.
+    #[test]
+    fn what_is_wrong_is_told_in_the_words_of_its_fields() {
+        let saga = SagaId::parse("A1").unwrap();
+        let stored = placed(br#"{"customer":7,"payment_method":"pm_1","lines":[]}"#);
+        let read = Envelope::read(&FLOW, "placed", &saga, "order.placed.v1", &stored).unwrap();
+        let bad = read.event::<OrderPlaced>(&saga).unwrap_err();
+        assert_eq!((bad.reason, bad.pointer.as_str()), (Reason::InvalidField, "/customer"));
+        assert!(bad.message.starts_with("must be a reference"), "{}", bad.message);
+        for other in ["; and 2 more: /", "/ship_to is missing: ", "; /lines an order has at least"]
+        {
+            assert!(bad.message.contains(other), "{}", bad.message);
+        }
+    }
 
     /// A stock client sends what a file holds, whatever that is.
     #[test]
     fn what_is_no_text_is_named() {
         let saga = SagaId::parse("A1").unwrap();
         let said = |payload: &'static [u8]| {
-            let stored = Stored {
-                subject: "orders.placed.A1".into(),
-                sequence: 1,
-                stored_at: Timestamp::UNIX_EPOCH,
-                headers: Vec::new(),
-                payload: payload.into(),
-            };
+            let stored = placed(payload);
             let read = Envelope::read(&FLOW, "placed", &saga, "order.placed.v1", &stored);
             read.map(|read| read.data.to_owned())
         };
