@@ -97,7 +97,7 @@ pub async fn run(args: &CancelArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     if before.state.phase == Phase::Unknown && is_no_saga(broker, tool.flow, saga).await? {
         return refused(args, &before, None, "not-found", &connection, tool);
     }
-    if before.occupied(tool.flow).is_some_and(|it| it.is_opened && !it.can_be_stopped) {
+    if before.occupied(tool.flow).is_some_and(|it| it.bars_cancelling()) {
         return refused(args, &before, None, "slot-occupied", &connection, tool);
     }
     let asked = match before.state.turned_by {
@@ -186,7 +186,7 @@ async fn wait(
         if story.is_past_its_pivot(flow) {
             return refused(args, &story, asked, "too-late", connection, tool).map(Some);
         }
-        if story.occupied(flow).is_some_and(|it| it.is_opened && !it.can_be_stopped) {
+        if story.occupied(flow).is_some_and(|it| it.bars_cancelling()) {
             return refused(args, &story, asked, "slot-occupied", connection, tool).map(Some);
         }
         let waits = story.state.waits_for.as_ref().map_or("", |waits| &waits.worker);

@@ -139,7 +139,7 @@ impl Intake {
             return Err(problems::too_late(saga, story.state.phase == Phase::Completed));
         }
         let occupied = story.occupied(&FLOW);
-        if let Some(occupied) = occupied.as_ref().filter(|occupied| occupied.is_opened) {
+        if let Some(occupied) = occupied.as_ref().filter(|it| it.bars_cancelling()) {
             return Err(problems::occupied(saga, occupied));
         }
         if story.state.phase == Phase::Unknown {

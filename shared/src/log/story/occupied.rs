@@ -16,7 +16,7 @@ pub struct Occupied {
     taken: Vec<(String, u64)>,
     /// Whether the saga was opened all the same.
     pub is_opened: bool,
-    /// Whether it can be taken back, because the slot of its pivot is free.
+    /// Whether it can be taken back all the same, because the slot of its pivot is free.
     pub can_be_stopped: bool,
 }
 
@@ -68,6 +68,11 @@ impl Story {
 }
 
 impl Occupied {
+    /// Whether no wish to cancel the saga can be granted.
+    pub fn bars_cancelling(&self) -> bool {
+        self.is_opened && !self.can_be_stopped
+    }
+
     /// The sequence of the message that is in the way now.
     pub fn sequence(&self) -> u64 {
         self.taken[0].1

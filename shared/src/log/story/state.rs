@@ -161,7 +161,7 @@ impl Slots<'_> {
             flow.steps.iter().position(is_it)
         };
         for step in flow.undoable().rev() {
-            // Steps after the one that was refused never began, whatever somebody put in their slots.
+            // Steps after the one that was refused never began, whatever is in their slots.
             let began = self.holds(step.slot).is_some() && place(step.slot) <= place(&turn.slot);
             let Some(undo) = step.undo.filter(|_| began) else { continue };
             if !self.undone(step) {

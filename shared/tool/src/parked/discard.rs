@@ -168,7 +168,7 @@ async fn way(
     let story = read(broker, tool.flow, saga).await?;
     let occupied = story.occupied(tool.flow);
     let way = match &occupied {
-        Some(occupied) if occupied.is_opened && !occupied.can_be_stopped => Way::Occupied,
+        Some(occupied) if occupied.bars_cancelling() => Way::Occupied,
         Some(occupied) if !occupied.is_opened => Way::Close,
         None if story.events.is_empty() => Way::Close,
         Some(_) | None => way_of_a_step(broker, saga, row, tool).await?,
