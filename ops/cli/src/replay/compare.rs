@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemas::order_fulfilment::FLOW;
 use serde_json::Value;
 
+use super::stage::has_reason;
 use super::tale::{Tale, Told};
 
 /// What services draw anew each time, and what depends on which of them were up.
@@ -56,15 +57,24 @@ fn decides(slot: &str) -> bool {
     })
 }
 
+/// Refusals whose reason is an outside service's.
+const OF_A_SERVICE: [&str; 2] = ["payment.refused.v1", "shipment.refused.v1"];
+
 fn differ(recorded: &Told, now: &Told) -> bool {
-    recorded.event_type != now.event_type || lasting(&recorded.data) != lasting(&now.data)
+    // Where the sandbox stands in with a reason of its own, only that it refuses must be the same.
+    let is_foreign =
+        OF_A_SERVICE.contains(&&*recorded.event_type) && !has_reason(recorded.reason());
+    let reason: &[&str] = if is_foreign { &["reason"] } else { &[] };
+    recorded.event_type != now.event_type
+        || lasting(&recorded.data, reason) != lasting(&now.data, reason)
 }
 
-/// The fields that must be the same each time. Card and destination may stand in for the real ones.
-fn lasting(data: &Value) -> Value {
+/// The fields that must be the same each time, without `others`. Card and destination may stand in
+/// for the real ones.
+fn lasting(data: &Value, others: &[&str]) -> Value {
     let mut data = data.clone();
     if let Some(fields) = data.as_object_mut() {
-        for drawn in DRAWN.iter().chain(&["payment_method", "ship_to"]) {
+        for drawn in DRAWN.iter().chain(&["payment_method", "ship_to"]).chain(others) {
             fields.remove(*drawn);
         }
     }
@@ -132,6 +142,23 @@ mod tests {
             counts(&recorded, "payment", None, Some(&one))
                 && !counts(&tale(&[]), "payment", None, Some(&one))
         );
+    }
+
+    #[test]
+    fn a_reason_that_the_sandbox_cannot_give_is_no_difference_and_one_that_it_can_is() {
+        let refused = |reason: &str| told(3, "payment.refused.v1", json!({ "reason": reason }));
+        let recorded = tale(&[]);
+        for (was, now, is_one) in [
+            ("resource_missing (customer)", "generic_decline", false),
+            ("do_not_honor", "generic_decline", false),
+            ("insufficient_funds", "generic_decline", true),
+            ("authentication_required", "generic_decline", true),
+        ] {
+            let (was, now) = (refused(was), refused(now));
+            assert_eq!(counts(&recorded, "payment", Some(&was), Some(&now)), is_one, "{was:?}");
+        }
+        let own = |reason: &str| told(2, "inventory.refused.v1", json!({ "reason": reason }));
+        assert!(counts(&recorded, "inventory", Some(&own("a")), Some(&own("b"))), "it is ours");
     }
 
     #[test]

@@ -23,12 +23,17 @@ const PLENTY: u64 = 1_000_000_000_000;
 
 /// Cards and a postcode by which the sandbox answers as it is told.
 const GOOD_CARD: &str = "pm_card_visa";
-const DECLINED: [(&str, &str); 4] = [
+const DECLINED: [(&str, &str); 5] = [
+    ("generic_decline", DECLINES),
     ("insufficient_funds", "pm_card_chargeDeclinedInsufficientFunds"),
     ("lost_card", "pm_card_chargeDeclinedLostCard"),
     ("expired_card", "pm_card_chargeDeclinedExpiredCard"),
-    ("generic_decline", "pm_card_chargeDeclined"),
+    ("authentication_required", "pm_card_authenticationRequired"),
 ];
+/// For whatever else a gateway gives as its reason.
+const DECLINES: &str = "pm_card_chargeDeclined";
+/// By which the sandbox's carrier refuses a destination.
+const NOT_SERVED: &str = "destination_refused";
 const REFUSED_POSTCODE: &str = "00000";
 const GOOD_POSTCODE: &str = "10115";
 
@@ -224,12 +229,18 @@ fn card(tale: &Tale, data: &Value) -> Change {
     let wanted = match tale.event("payment", "payment.refused.v1") {
         Some(refused) => {
             let known = DECLINED.iter().find(|(reason, _)| *reason == refused.reason());
-            known.map_or(DECLINED[3].1, |(_, card)| card)
+            known.map_or(DECLINES, |(_, card)| card)
         }
         None if sandbox_accepts(card) => card_of(card),
         None => GOOD_CARD,
     };
     (card != wanted).then_some(("/payment_method", wanted))
+}
+
+/// Whether the sandbox's services refuse for this very reason when they are to; otherwise they
+/// refuse for one of theirs.
+pub(super) fn has_reason(reason: &str) -> bool {
+    reason == NOT_SERVED || DECLINED.iter().any(|(known, _)| *known == reason)
 }
 
 fn sandbox_accepts(card: &str) -> bool {
