@@ -4,6 +4,7 @@
 //! the start-up checks are derived from it, and tests refuse a table that cannot work.
 
 pub mod events;
+pub mod refusal;
 
 use std::time::Duration;
 

@@ -60,8 +60,9 @@ event!(PaymentCharged = "payment.charged.v1");
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PaymentRefused {
     /// The gateway's decline code (`insufficient_funds`). Where it refused before anything was
-    /// charged: its code with the parameter that it does not accept, `resource_missing (customer)`,
-    /// or `amount-not-chargeable`. Or the code of the worker that refused on the step's behalf.
+    /// charged: its code, mostly with the parameter that it does not accept,
+    /// `resource_missing (customer)`, or `amount-not-chargeable`. Or the code of the worker that
+    /// refused on the step's behalf.
     pub reason: String,
 }
 event!(PaymentRefused = "payment.refused.v1");

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use quadrille::ids::Direction::{self, Run, Undo};
 use quadrille::{IdempotencyKey, KeyNamespace, SagaId};
 use schemas::order_fulfilment::FLOW;
+use schemas::order_fulfilment::refusal::is_before_any_charge;
 use serde::Deserialize;
 
 use super::fold::Order;
@@ -128,18 +129,6 @@ fn money(id: &str, order: &Order, found: &mut Verdict) {
     found.demand(currencies.all(|used| used == currency), Invariant::Money, id, what);
 }
 
-/// Of an amount that no gateway can take, so that none is asked.
-const NOT_CHARGEABLE: &str = "amount-not-chargeable";
-
-/// Whether a payment was refused before there was anything to decline: no ledger has a line of it.
-/// The gateway then names the parameter of the order that it does not accept behind its code, as in
-/// `resource_missing (customer)`; a decline of a charge is a code alone.
-fn is_before_any_charge(reason: &str) -> bool {
-    let named = reason.strip_suffix(')').and_then(|reason| reason.rsplit_once(" ("));
-    reason == NOT_CHARGEABLE
-        || named.is_some_and(|(code, parameter)| !code.is_empty() && !parameter.is_empty())
-}
-
 /// What the log says was done was done.
 fn recorded(id: &str, order: &Order, found: &mut Verdict) {
     let all = [
@@ -156,7 +145,9 @@ fn recorded(id: &str, order: &Order, found: &mut Verdict) {
         };
         // Where an operator gave the message up, nobody was asked.
         let reason = told.reason.as_deref().unwrap_or_default();
-        if reason == "discarded" || name == "declined" && is_before_any_charge(reason) {
+        // Where the payment was refused before any charge, no ledger has a line of it.
+        let uncharged = name == "declined" && count(order, "captured") == 0;
+        if reason == "discarded" || uncharged && is_before_any_charge(reason) {
             continue;
         }
         // Where nothing was owed, the gateway was not asked.

@@ -3,7 +3,7 @@
 mod history;
 
 use jiff::Timestamp;
-use quadrille::ids::Direction::Run;
+use quadrille::ids::Direction::{Run, Undo};
 use serde_json::json;
 
 use super::*;
@@ -129,10 +129,18 @@ fn what_the_outside_world_did_otherwise_breaks_its_invariant() {
 fn a_payment_that_is_refused_before_any_charge_needs_no_line_in_the_ledger() {
     let before = ["resource_missing (customer)", "resource_missing (payment_method)"];
     let before = before.into_iter().chain(["amount_too_small (amount)", "amount-not-chargeable"]);
+    // The gateway need not name a parameter.
+    let before = before.chain(["authentication_required", "payment_method_not_available"]);
     for reason in before {
         breaks(&[], |it| it.refuse_payment("poor", reason));
+        // A charge that was given back was a charge.
+        breaks(&[Invariant::Recorded], |it| {
+            it.refuse_payment("poor", reason);
+            it.effect("poor", "captured", ("charge-customer", Run, "confirm"));
+            it.effect("poor", "refunded", ("charge-customer", Undo, "refund pi_poor"));
+        });
     }
-    for reason in ["insufficient_funds", "authentication_required", "(customer)", "x ()", ""] {
+    for reason in ["insufficient_funds", "x (y)", "(customer)", " (customer)", "x ()", ""] {
         breaks(&[Invariant::Recorded], |it| it.refuse_payment("poor", reason));
     }
     breaks(&[], |it| {

@@ -14,16 +14,14 @@ mod says;
 use quadrille::http::{Answer, BadSettings, Body, Client, Error, encode, given};
 use quadrille::step::StepError;
 use quadrille::{Currency, IdempotencyKey, Money};
+use schemas::order_fulfilment::refusal;
 use tokio::time::Instant;
 
 use super::{Bill, Opened, Owner, Payment, PaymentGateway, State};
 use crate::Settings;
 use intent::{Found, Intent, expect};
 use refund::{Refund, Refunds, Returned};
-use says::{
-    NOT_CHARGEABLE, Unclear, is_about_the_key, is_about_the_state, is_saved_failure, no_of,
-    not_shown,
-};
+use says::{Unclear, is_about_the_key, is_about_the_state, is_saved_failure, no_of, not_shown};
 
 /// The version of Stripe's API whose answers this adapter reads: fields move between versions, and
 /// without the header the account's own setting would choose one.
@@ -109,7 +107,7 @@ impl PaymentGateway for HttpGateway {
         deadline: Instant,
     ) -> Result<Opened, StepError> {
         let Ok(amount) = currency::to_gateway(bill.total) else {
-            return Ok(Opened::Refused(NOT_CHARGEABLE.into()));
+            return Ok(Opened::Refused(refusal::NOT_CHARGEABLE.into()));
         };
         let (currency, log) = (bill.total.currency.code(), bill.owner.log.to_string());
         let fields = [

@@ -10,6 +10,7 @@ use quadrille::testing::given;
 use quadrille::{Currency, KeyNamespace, Money, SagaId};
 use rstest::rstest;
 use schemas::order_fulfilment::events::{PaymentRefused, PaymentUndone, PaymentVoided};
+use schemas::order_fulfilment::refusal::is_before_any_charge;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -70,6 +71,9 @@ async fn opening(status: u16, body: &str) -> Canned {
     "invalid_request_error (customer)"
 )]
 #[case(r#"{"error":{"code":"payment_method_not_available"}}"#, "payment_method_not_available")]
+#[case(r#"{"error":{"code":"authentication_required"}}"#, "authentication_required")]
+#[case(r#"{"error":{"code":"amount_too_large","param":"x"}}"#, "amount_too_large (x)")]
+#[case(r#"{"error":{"param":"currency"}}"#, "currency")]
 #[tokio::test]
 async fn a_permanent_no_before_anything_is_charged_is_a_refusal_in_the_gateways_words(
     #[case] body: &str,
@@ -78,6 +82,8 @@ async fn a_permanent_no_before_anything_is_charged_is_a_refusal_in_the_gateways_
     for canned in [opening(400, body).await, confirming(400, body).await] {
         given(&against(&canned)).when(&visa()).await.then(refused(reason));
     }
+    // Otherwise the audit misses a line in the ledger.
+    assert!(is_before_any_charge(reason), "{reason}");
     let canned = opening(400, body).await;
     let step = against(&canned);
     let voided = PaymentUndone::Voided(PaymentVoided {});
@@ -180,6 +186,7 @@ async fn an_amount_that_the_gateway_cannot_charge_is_refused_and_not_rounded() {
     reserved.total = Money::new(1_234, Currency::parse("KWD").unwrap());
     let canned = opening(500, "").await;
     given(&against(&canned)).when(&reserved).await.then(refused("amount-not-chargeable"));
+    assert!(is_before_any_charge("amount-not-chargeable"));
 }
 
 #[tokio::test]

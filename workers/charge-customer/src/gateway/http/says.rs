@@ -4,49 +4,29 @@
 use quadrille::http::Answer;
 use quadrille::ids::shown;
 use quadrille::step::StepError;
+use schemas::order_fulfilment::refusal;
 
 use super::KEYS;
-
-/// A payment of no amount that the gateway can take: a fraction of the smallest that it charges.
-pub(super) const NOT_CHARGEABLE: &str = "amount-not-chargeable";
 
 /// What the gateway repeats for as long as the key lives, though it says nothing of the request.
 pub(super) fn is_saved_failure(answer: &Answer) -> bool {
     answer.replayed && answer.status.is_server_error()
 }
 
-/// Parameters whose values come from the order. About another one, the gateway says that our
-/// request is wrong.
-const OF_THE_ORDER: [&str; 4] = ["amount", "currency", "customer", "payment_method"];
-
-/// Codes by which the gateway says no to this payment, whatever parameter it names.
-const NOES: [&str; 5] = [
-    "amount_too_large",
-    "amount_too_small",
-    "authentication_required",
-    "invalid_charge_amount_no_decimal_compatible",
-    "payment_intent_incompatible_payment_method",
-];
-
 /// The gateway's no to this order, in its own words: nothing is charged, and asking again does not
 /// help. `None` for every other answer.
 pub(super) fn no_of(answer: &Answer) -> Option<String> {
     let (status, field) = (answer.status.as_u16(), |name| answer.error_field(name));
     let (code, param) = (field("code"), field("param"));
-    let of_the_order = param.as_deref().is_some_and(|param| OF_THE_ORDER.contains(&param));
+    let of_the_order = param.as_deref().is_some_and(refusal::is_of_the_order);
     let is_no = match status {
         402 => answer.is_the_services_own(),
-        400 | 404 | 422 => {
-            of_the_order
-                || code
-                    .as_deref()
-                    .is_some_and(|code| NOES.contains(&code) || code.starts_with("payment_method_"))
-        }
+        400 | 404 | 422 => of_the_order || code.as_deref().is_some_and(refusal::is_no),
         _ => false,
     };
     let word = field("decline_code").or(code).or(field("type"));
     let reason = match (word, param) {
-        (Some(word), Some(param)) if status != 402 => format!("{word} ({param})"),
+        (Some(word), Some(param)) if status != 402 => refusal::naming(&word, &param),
         (Some(word), _) => word,
         (None, Some(param)) => param,
         (None, None) => answer.status.as_str().to_owned(),
