@@ -3,6 +3,7 @@
 mod ended;
 mod occupied;
 mod released;
+mod retried;
 mod seen;
 
 use std::time::Duration;

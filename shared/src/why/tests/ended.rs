@@ -2,10 +2,8 @@
 
 use serde_json::json;
 
-use super::seen::{at, breaker, event, held, report, reserved, stored, turned};
+use super::seen::{event, held, report, reserved, stored, turned};
 use super::why;
-use crate::broker::Stored;
-use crate::worker::held::Held;
 
 #[test]
 fn what_was_cancelled_says_why_and_so_does_what_is_being_taken_back() {
@@ -56,29 +54,4 @@ fn what_is_held_says_how_often_it_was_tried() {
     };
     assert!(said(3).contains("until a call is free (tried 3 times)"), "{}", said(3));
     assert!(said(0).contains("until a call is free, since"), "{}", said(0));
-}
-
-/// Such an order may be tried for ever, so a person must be told whether it is alone with that.
-#[test]
-fn what_is_tried_again_says_how_others_fare_and_what_ends_it() {
-    let said = |events: &[Stored], doubting_since, others: u64, durable: &str| {
-        why(events, &[], |seen| {
-            let other = |at| Held { sequence: at, ..held(durable, Some("503"), 0) };
-            let others = (0..others).map(|at| other(100 + at));
-            let mut report = report(others.chain([held(durable, Some("429"), 0)]).collect());
-            report.breakers = vec![breaker(doubting_since)];
-            seen.replicas = vec![report];
-        })
-        .sentence
-    };
-    let alone = said(&reserved(), None, 0, "charge-customer");
-    let (no_other, cancel) = ("no other order fails at charge-customer", "`quadrille cancel A1`");
-    for part in [no_other, "payment-gateway counts as working", "until it is answered", cancel] {
-        assert!(alone.contains(part), "{alone}");
-    }
-    let many = said(&reserved(), Some(at(30)), 2, "charge-customer");
-    let since = "payment-gateway gives no answers since 2026-01-02 12:00:30";
-    assert!(many.contains("2 others fail at charge-customer, too") && many.contains(since));
-    let undo = said(&turned(), None, 0, "charge-customer-undo");
-    assert!(!undo.contains("quadrille cancel") && undo.contains("nothing else ends it"), "{undo}");
 }

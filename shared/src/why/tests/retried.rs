@@ -1,0 +1,112 @@
+//! What is told of a saga that is tried again and again: perhaps for ever, so a person must know
+//! whether it is alone with that, and what ends it.
+
+use super::seen::{at, breaker, held, report, reserved, seen, turned};
+use super::why;
+use crate::breaker::fleet::Phase;
+use crate::broker::Stored;
+use crate::flow::Row;
+use crate::log::story;
+use crate::why::{Seen, decide};
+use crate::worker::held::Held;
+use crate::{Flow, SagaId};
+use schemas::order_fulfilment::FLOW;
+
+/// The sentence of a saga whose replica holds it and some others that fail.
+fn said(events: &[Stored], durable: &str, others: u64, change: impl FnOnce(&mut Seen)) -> String {
+    why(events, &[], |seen| {
+        let other = |at| Held { sequence: at, ..held(durable, Some("503"), 0) };
+        let others = (0..others).map(|at| other(100 + at));
+        let mut report = report(others.chain([held(durable, Some("429"), 0)]).collect());
+        report.breakers = vec![breaker(None)];
+        seen.replicas = vec![report];
+        change(seen);
+    })
+    .sentence
+}
+
+#[test]
+fn what_is_tried_again_says_how_others_fare_and_what_ends_it() {
+    let alone = said(&reserved(), "charge-customer", 0, |_| {});
+    let (no_other, cancel) = ("no other order fails at charge-customer", "`quadrille cancel A1`");
+    for part in [no_other, "payment-gateway counts as working", "until it is answered;", cancel] {
+        assert!(alone.contains(part), "{alone}");
+    }
+    let many = said(&reserved(), "charge-customer", 2, |seen| {
+        seen.replicas[0].breakers = vec![breaker(Some(at(30)))];
+    });
+    let since = "payment-gateway gives no answers since 2026-01-02 12:00:30";
+    assert!(many.contains("2 others fail at charge-customer, too") && many.contains(since));
+    let undo = said(&turned(), "charge-customer-undo", 0, |_| {});
+    assert!(!undo.contains("quadrille cancel") && undo.contains("nothing else ends it."), "{undo}");
+}
+
+#[test]
+fn what_is_tried_again_says_when_its_deadline_ends_it() {
+    let until = "2026-01-03 12:00:00 UTC";
+    let timed = |seen: &mut Seen| seen.deadline = Some((at(0), at(24 * 3_600)));
+    let waits = said(&reserved(), "charge-customer", 0, timed);
+    let both = format!("until it is answered, or until its deadline, {until}");
+    assert!(waits.contains(&both), "{waits}");
+    // Where nobody may cancel it, the deadline is all that is left.
+    let rows = FLOW.steps.iter().map(|row| Row { cancels: None, ..*row }).collect::<Vec<_>>();
+    let flow = Flow { steps: rows.leak(), ..FLOW };
+    let story = story::tell(&flow, &SagaId::parse("A1").unwrap(), &reserved(), &[]);
+    let mut seen = seen(&flow, &story);
+    seen.replicas = vec![report(vec![held("charge-customer", Some("429"), 0)])];
+    timed(&mut seen);
+    let why = decide(&flow, &story, &seen, "quadrille");
+    let ends = format!("nothing else ends it before its deadline, {until}");
+    assert!(why.sentence.contains(&ends), "{}", why.sentence);
+    // What counts against a message sets it aside in the end.
+    seen.replicas = vec![report(vec![held("charge-customer", Some("500"), 2)])];
+    let why = decide(&flow, &story, &seen, "quadrille");
+    assert!(!why.sentence.contains("nothing else ends it"), "{}", why.sentence);
+}
+
+#[test]
+fn that_no_other_fails_is_said_only_if_all_are_named() {
+    let blind: [fn(&mut Seen); 4] = [
+        |seen| seen.replicas[0].held_total = 1_001,
+        |seen| seen.unanswered.push("the question timed out".into()),
+        // Two messages are in hand, and the replica that has the other one does not answer.
+        |seen| seen.durable.as_mut().unwrap().in_hand = 2,
+        |seen| seen.durable = None,
+    ];
+    for change in blind {
+        let none = said(&reserved(), "charge-customer", 0, change);
+        assert!(none.contains("no other order is known to fail at charge-customer"), "{none}");
+        assert!(none.contains("did not name all that"), "{none}");
+    }
+    let some = said(&reserved(), "charge-customer", 2, blind[0]);
+    assert!(some.contains("at least 2 others fail at charge-customer, too"), "{some}");
+    // Another durable's message may have the same number.
+    let same = said(&reserved(), "charge-customer", 0, |seen| {
+        seen.replicas[0].held.push(held("charge-customer-undo", Some("503"), 0));
+        seen.replicas[0].held_total += 1;
+    });
+    assert!(same.contains("another order fails at charge-customer, too"), "{same}");
+}
+
+#[test]
+fn each_service_counts_as_working_only_where_its_gate_is_open_and_it_flows() {
+    let services = |change: fn(&mut Seen)| {
+        said(&reserved(), "charge-customer", 0, |seen| {
+            let mut second = breaker(None);
+            second.dependency = "quote-service".into();
+            seen.replicas[0].breakers.push(second);
+            change(seen);
+        })
+    };
+    let both = services(|_| {});
+    for part in ["payment-gateway counts as working", "quote-service counts as working"] {
+        assert!(both.contains(part), "{both}");
+    }
+    let shut = services(|seen| seen.replicas[0].breakers[1].gate_open = false);
+    let one = "payment-gateway counts as working, and quote-service does not count as working at \
+               charge-customer-1: shut";
+    assert!(shut.contains(one), "{shut}");
+    let probing = services(|seen| seen.replicas[0].breakers[0].phase = Phase::Probing);
+    let one = "payment-gateway does not count as working at charge-customer-1: probing";
+    assert!(probing.contains(one), "{probing}");
+}
