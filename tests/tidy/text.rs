@@ -1,5 +1,9 @@
 //! Sizes, headers and words.
 
+use std::process::Command;
+
+use tests::stack::{Build, program};
+
 use crate::tree::{File, assert_tidy, files, files_without_extension, read, root};
 
 /// Lines of a file without the tests at its end, and of any file at all.
@@ -93,45 +97,57 @@ fn a_test_waits_for_a_condition_and_never_for_long_enough() {
     assert_tidy(&findings);
 }
 
-/// The operator's commands that advice names.
-const COMMANDS: [&str; 16] = [
-    "dev",
-    "place",
-    "trace",
-    "why",
-    "open",
-    "cancel",
-    "parked",
-    "topology",
-    "breaker",
-    "stock",
-    "orders",
-    "rebuild",
-    "audit",
-    "export",
-    "replay",
-    "completions",
-];
+/// The operator's commands, as the tool itself lists them.
+fn commands() -> Vec<String> {
+    let help = Command::new(program(Build::Shipped, "quadrille")).arg("-h").output();
+    let help = String::from_utf8(help.expect("it runs").stdout).expect("it is text");
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    let names = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Lines of code, each with what a backslash at its end continues.
+fn code(file: &File) -> Vec<(usize, String)> {
+    let mut code: Vec<(usize, String)> = Vec::new();
+    for (number, line) in file.lines().take_while(|(_, line)| *line != "#[cfg(test)]") {
+        match code.last_mut() {
+            Some((_, before)) if before.ends_with('\\') => {
+                before.pop();
+                before.push_str(line.trim_start());
+            }
+            _ => code.push((number, line.to_owned())),
+        }
+    }
+    code
+}
+
+/// Whether a command is called otherwise than `quadrille COMMAND …`.
+fn is_bare(line: &str, command: &str) -> bool {
+    let (named, alone) = (format!("quadrille {command}"), format!("`{command} "));
+    let called = ["`", "| "].map(|before| format!("{before}{named}"));
+    let found = |text: &str| line.matches(text).count();
+    found(&named) > called.iter().map(|text| found(text)).sum() || found(&alone) > 0
+}
 
 /// Otherwise `Ui::as_called` does not find it, and a user whose program is not on PATH cannot paste
 /// it. Help, whose lines are not indented so far, names the program by its name.
 #[test]
 fn a_command_in_an_advice_stands_where_it_is_called_as_the_user_calls_it() {
+    let commands = commands();
+    assert!(commands.len() > 10 && commands.iter().any(|name| name == "why"), "{commands:?}");
+    let broken =
+        File { path: String::new(), text: "    \"try quadrille \\\n     why A1\"".to_owned() };
+    assert!(is_bare(&code(&broken)[0].1, "why"), "a call that goes on in the next line is one");
     let mut findings = Vec::new();
     let texts = files(&[".rs"]).into_iter().filter(|file| {
         let of_the_tool = ["ops/cli/src/", "shared/tool/src/"];
         of_the_tool.iter().any(|folder| file.path.starts_with(folder)) && !file.is_test()
     });
     for file in texts {
-        let code = file.lines().take_while(|(_, line)| *line != "#[cfg(test)]");
-        for (number, line) in code.filter(|(_, line)| line.starts_with("    ")) {
-            let is_bare = |command: &&str| {
-                let (named, alone) = (format!("quadrille {command}"), format!("`{command} "));
-                let called = ["`", "| "].map(|before| format!("{before}{named}"));
-                let found = |text: &str| line.matches(text).count();
-                found(&named) > called.iter().map(|text| found(text)).sum() || found(&alone) > 0
-            };
-            if !line.trim_start().starts_with("//") && COMMANDS.iter().any(&is_bare) {
+        for (number, line) in code(&file).iter().filter(|(_, line)| line.starts_with("    ")) {
+            let is_comment = line.trim_start().starts_with("//");
+            if !is_comment && commands.iter().any(|command| is_bare(line, command)) {
                 findings.push(format!("{}:{number}: say `quadrille COMMAND …`", file.path));
             }
         }
