@@ -79,6 +79,26 @@ async fn a_second_run_says_what_the_first_has_left_set_aside_or_paused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_runs_alone_on_the_log_that_a_run_has_left() {
+    let page = include_str!("../../ops/replay.md");
+    assert!(page.contains("`ops/dev --only-broker`"), "this test is of what the page says");
+    let folder = Folder::new("quadrille-");
+    let mut first = dev(&folder, &["--no-demo"]);
+    let url = addresses(&folder, &first).await["nats"].as_str().expect("a URL").to_owned();
+    let raw = Raw::connect(std::slice::from_ref(&url)).await;
+    raw.publish("orders.placed.left", &[], "junk").await.unwrap();
+    assert!(first.shut_down().await.success(), "{}", first.said());
+    let mut alone = dev(&folder, &["--only-broker"]);
+    let export = format!("export NATS_URL={url}");
+    eventually("it says where it is", async || alone.said().contains(&export).then_some(())).await;
+    let raw = Raw::connect(std::slice::from_ref(&url)).await;
+    assert_eq!(raw.messages("ORDERS").await, 1);
+    let pulls = raw.durable("ORDERS", "reserve-inventory").await;
+    assert_eq!(pulls["num_waiting"], 0, "no worker runs");
+    assert!(alone.shut_down().await.success(), "{}", alone.said());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demo_that_is_interrupted_says_so_with_its_exit_code() {
     let folder = Folder::new("quadrille-");
     let mut running = dev(&folder, &["--demo-only"]);

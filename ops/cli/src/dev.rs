@@ -43,6 +43,7 @@ Examples:
                                      130 or 143 if it was interrupted
   quadrille dev --ephemeral          keep nothing
   quadrille dev --reset              begin again with an empty log
+  quadrille dev --only-broker        the log that is there, and nobody who reads or writes it
   quadrille dev --port 4222 --sandbox-port 8400 --query-port 8420 --data /tmp/quadrille
 
 The demo orders: one completes; one is declined by the payment gateway, and its stock is released;
@@ -67,6 +68,9 @@ pub(crate) struct DevArgs {
     /// Folder of the log, the ledger and the logs of the workers [default: .quadrille]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Run nothing but the broker, on the log of the data folder, to take messages out of it
+    #[arg(long, conflicts_with_all = ["demo_only", "no_demo", "ephemeral", "reset", "json"])]
+    only_broker: bool,
     /// Delete what the data folder holds before starting
     #[arg(long)]
     reset: bool,
@@ -135,6 +139,12 @@ async fn session(
     began: Instant,
     ui: Ui,
 ) -> anyhow::Result<ExitCode> {
+    if args.only_broker {
+        let url = stack.start_only_broker(&args.stack).await?;
+        ui.note("only the broker is running. Ctrl-C stops it. In another terminal of this folder:");
+        ui.verbatim(format!("  export NATS_URL={url}"));
+        return std::future::pending().await;
+    }
     stack.start(&args.stack).await?;
     let took = duration(began.elapsed().as_secs_f64() * 1e3);
     ui.note(ui.on_stderr.paint(QUIET, format!("broker, sandbox and workers are up after {took}")));

@@ -24,7 +24,7 @@ impl OwnBroker {
     pub(crate) async fn start(server: &ServerArgs, names: Names, ui: Ui) -> anyhow::Result<Self> {
         let folder = Folder::open(Place::Temporary, false, ui).await?;
         let mut stack = Stack::new(folder, names, ui);
-        match stack.start_broker(server).await {
+        match stack.start_broker(&StackArgs::at_free_ports(server)).await {
             Ok(broker) => Ok(Self { stack, broker }),
             Err(error) => {
                 stack.kill().await;

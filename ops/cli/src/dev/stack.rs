@@ -191,14 +191,22 @@ impl Stack {
     ///
     /// # Errors
     /// When there is no such program, or it ends.
-    pub(super) async fn start_broker(&mut self, server: &ServerArgs) -> anyhow::Result<NatsBroker> {
-        let nats_server = server.require()?;
-        let arguments = programs::server_arguments(&self.folder, None);
+    pub(super) async fn start_broker(&mut self, args: &StackArgs) -> anyhow::Result<NatsBroker> {
+        let nats_server = args.server.require()?;
+        let port = args.port.or(self.folder.last_ports().nats);
+        let arguments = programs::server_arguments(&self.folder, port);
         let broker = self.keep("nats-server", &nats_server, arguments);
         let url = self.ready(broker, || self.server_url(broker)).await?;
         let (urls, name) = (vec![url], Some(self.ui.name().to_owned()));
         let names = self.names.clone();
         Ok(nats::connect(&NatsOptions { urls, names, name, ..NatsOptions::default() }).await?)
+    }
+
+    /// The same, and starts it again when it ends; returns its URL.
+    pub(super) async fn start_only_broker(&mut self, args: &StackArgs) -> anyhow::Result<String> {
+        self.start_broker(args).await?;
+        self.restart.send_replace(true);
+        self.server_url(0).context("the broker is ready")
     }
 
     /// Stops the workers, which finish what they have in hand, then the sandbox and the broker.
