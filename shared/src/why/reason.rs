@@ -12,9 +12,9 @@ use crate::log::story::{Kind, Line, Occupied, Phase, Story};
 use crate::topology::EVENT_BYTES;
 use crate::worker::held::Held;
 
-/// Failures that count against an undo before it waits for a human: a breaker's `max_attempts`,
+/// Failures that count against a message before it waits for a human: a breaker's `max_attempts`,
 /// unless the operator changed it.
-const BLOCKED_AFTER: u32 = 8;
+pub(super) const BLOCKED_AFTER: u32 = 8;
 
 /// The share of its deadline that a saga has left when the deadline is near.
 const NEAR: i64 = 10;

@@ -31,7 +31,9 @@ pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, 
         sentence.push_str(&format!("; it is taken back, because {turned}"));
     }
     let deadline = seen.deadline.filter(|(from, until)| is_near(*from, *until, seen.now));
-    let deadline = deadline.filter(|_| !matches!(reason, Reason::Ended(_) | Reason::Near { .. }));
+    // The others have none, or say it themselves.
+    let has_one = !matches!(reason, Reason::Ended(_) | Reason::Near { .. } | Reason::Retrying(_));
+    let deadline = deadline.filter(|_| has_one);
     let deadline = deadline.map(|(_, until)| format!("its deadline is {}", clock(until)));
     for part in [next.as_str(), deadline.as_deref().unwrap_or_default(), advice.as_str()] {
         if !part.is_empty() {

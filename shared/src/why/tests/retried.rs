@@ -42,6 +42,17 @@ fn what_is_tried_again_says_how_others_fare_and_what_ends_it() {
 }
 
 #[test]
+fn what_counts_against_a_message_is_told() {
+    let none = said(&reserved(), "charge-customer", 0, |_| {});
+    assert!(none.contains("no failure counts against it so far"), "{none}");
+    let some = said(&reserved(), "charge-customer", 0, |seen| {
+        seen.replicas[0].held[0].charged = 3;
+    });
+    assert!(some.contains("3 of its failures count, and after 8, unless"), "{some}");
+    assert!(!some.contains("until it is answered"), "it is set aside before that: {some}");
+}
+
+#[test]
 fn what_is_tried_again_says_when_its_deadline_ends_it() {
     let until = "2026-01-03 12:00:00 UTC";
     let timed = |seen: &mut Seen| seen.deadline = Some((at(0), at(24 * 3_600)));

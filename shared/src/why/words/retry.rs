@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::super::reason::BLOCKED_AFTER;
 use super::{Said, Words, clock, error, lasted, next_try, said};
 use crate::breaker::fleet::Phase;
 use crate::flow::Role;
@@ -24,8 +25,15 @@ impl Words<'_> {
             self.seen.deadline.map(|(_, until)| format!("its deadline, {}", clock(until)));
         let or = deadline.as_ref().map(|it| format!(", or until {it}")).unwrap_or_default();
         let next = match held.charged {
-            0 => format!("{}, and so on until it is answered{or}", next_try(held)),
-            _ => next_try(held),
+            0 => format!(
+                "{}, and so on until it is answered{or}; no failure counts against it so far",
+                next_try(held)
+            ),
+            count => format!(
+                "{}; {count} of its failures count, and after {BLOCKED_AFTER}, unless \
+                 max_attempts is set otherwise, it waits for a human",
+                next_try(held)
+            ),
         };
         let ends = self.what_ends_it(held, deadline.as_deref());
         said(what, next, format!("{}{}; {ends}", self.how_others_fare(held), self.services()))
