@@ -31,14 +31,25 @@ pub(super) enum Reason<'s> {
     NotDelivered,
     LogFull(&'s StreamState),
     UndoBlocked(&'s Held),
-    Paused { service: &'s Service, held: Option<&'s Held> },
-    Foreign { until: Timestamp },
+    /// What the undo reacts to is of a type that is not known here.
+    UndoUnknown(&'s Line),
+    Paused {
+        service: &'s Service,
+        held: Option<&'s Held>,
+    },
+    Foreign {
+        until: Timestamp,
+    },
     Retrying(&'s Held),
     Held(&'s Held),
     NoWorker,
-    Lag { before: u64 },
+    Lag {
+        before: u64,
+    },
     InHand,
-    Near { until: Timestamp },
+    Near {
+        until: Timestamp,
+    },
     Unknown,
 }
 
@@ -58,6 +69,9 @@ pub(super) fn reason<'s>(flow: &Flow, story: &'s Story, seen: &'s Seen) -> Reaso
         return Reason::Newer(line);
     }
     let Some(awaited) = &seen.awaited else { return Reason::Unknown };
+    if let Some(line) = unknown_to_its_undo(flow, story, awaited) {
+        return Reason::UndoUnknown(line);
+    }
     let parked = |entry: &&Parked| {
         awaited.role != Role::Released
             && entry.sequence == awaited.trigger.sequence
@@ -79,6 +93,14 @@ pub(super) fn reason<'s>(flow: &Flow, story: &'s Story, seen: &'s Seen) -> Reaso
         return full.map_or_else(|| waits(held), Reason::LogFull);
     }
     at_the_broker(seen, awaited)
+}
+
+/// What a step would have run on, if its undo cannot tell whether it did.
+fn unknown_to_its_undo<'s>(flow: &Flow, story: &'s Story, awaited: &Awaited) -> Option<&'s Line> {
+    let row = flow.row(awaited.worker).filter(|_| awaited.role == Role::Undo)?;
+    let line = story.events.iter().find(|line| line.slot == row.on)?;
+    let is_opening = line.slot == flow.opens.slot && line.kind != Kind::Alien;
+    (is_opening && line.event_type != flow.opens.event).then_some(line)
 }
 
 fn waits(held: &Held) -> Reason<'_> {
@@ -149,7 +171,7 @@ impl Reason<'_> {
             Self::NoDurable => Code::NoDurable,
             Self::NotDelivered => Code::StepNotDelivered,
             Self::LogFull(_) => Code::LogFull,
-            Self::UndoBlocked(_) => Code::UndoBlocked,
+            Self::UndoBlocked(_) | Self::UndoUnknown(_) => Code::UndoBlocked,
             Self::Paused { service, .. } if service.lacks_credentials() => Code::Credentials,
             Self::Paused { .. } => Code::BreakerPaused,
             Self::Foreign { .. } => Code::ForeignPause,

@@ -52,7 +52,7 @@ fn every_stall_has_its_code_and_its_way_out() {
                 (seen.replicas, durable(seen).pulls) = (Vec::new(), 0);
             },
             Code::NoWorker,
-            "no replica runs",
+            "no replica answers",
             "start charge-customer",
         ),
         (

@@ -77,6 +77,7 @@ impl Words<'_> {
             | Reason::NotOpened
             | Reason::Parked(_)
             | Reason::Occupied(_)
+            | Reason::UndoUnknown(_)
             | Reason::Newer(_) => self.of_the_log(reason),
             Reason::UndoBlocked(_) | Reason::Paused { .. } | Reason::Retrying(_) => {
                 self.of_a_service(reason)
@@ -163,6 +164,19 @@ impl Words<'_> {
                 format!(
                     "a newer {source} may have written it: look with a {tool} of its version, and \
                      where workers set it aside, start theirs of that version, too"
+                ),
+            ),
+            Reason::UndoUnknown(Line { slot, event_type, sequence, .. }) => said(
+                format!(
+                    "waits for {worker} to take back what it may have done: message {sequence} in \
+                     {slot} is of the type {event_type:?}, which is not known here, so nobody can \
+                     tell whether a {worker} of another version ran on it"
+                ),
+                "it is never given up, and nothing happens by itself",
+                format!(
+                    "start a {worker} that knows this type; if none ever did, nothing was done, \
+                     and the message can stay, or be taken out of the log as Quadrille's \
+                     ops/replay.md says"
                 ),
             ),
             Reason::Ended(Phase::Completed) => nothing("is completed, and waits for nothing"),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Line, Story};
+use super::{Line, Phase, Story};
 use crate::flow::Row;
 use crate::log::parked::{Parked, Release};
 use crate::{Flow, Reason};
@@ -46,6 +46,17 @@ impl Story {
             Some(coming) if decided => Became::Settled(Some(coming)),
             Some(coming) => Became::Comes(coming),
         }
+    }
+
+    /// What set its opening aside as of a type or version that no worker knows, if that is where
+    /// it stands. Such a saga can be neither run nor taken back: a worker of another version may
+    /// have run on it, and only that one can tell.
+    pub fn unknown_opening(&self, flow: &Flow) -> Option<&Parked> {
+        let opening = self.events.iter().find(|line| line.slot == flow.opens.slot)?;
+        let entry = self.parked.iter().rev().find(|entry| entry.sequence == opening.sequence)?;
+        let unknown = [Reason::UnknownType, Reason::UnknownVersion];
+        let is_unknown = unknown.iter().any(|reason| reason.code() == entry.reason);
+        (is_unknown && self.state.phase == Phase::Parked).then_some(entry)
     }
 
     /// Whether the slot of this step holds its decision, be it of a version that is not known here:

@@ -33,6 +33,16 @@ fn what_is_tried_again_is_no_longer_set_aside_until_it_is_set_aside_again() {
     assert_eq!(skipped.code, Code::StepNotDelivered);
     let way_out = "nats consumer reset ORDERS_PARKED charge-customer-released --sequence 21";
     assert!(skipped.sentence.contains(way_out), "{}", skipped.sentence);
+    let refuse = [
+        on("parked", 20, &entry),
+        on("released", 21, &stored("x", 21, json!({ "verdict": "refuse" }))),
+    ];
+    let told = why(&open, &refuse, |seen| {
+        let durable = durable(seen);
+        (durable.delivered, durable.in_hand) = (21, 1);
+    });
+    assert!(told.sentence.contains("which an operator has told to refuse it"), "{}", told.sentence);
+    assert!(!told.sentence.contains("at any moment"), "{}", told.sentence);
     let retried = why(&open, &tried(21), |seen| {
         let mut held = held("charge-customer-released", Some("503"), 0);
         held.sequence = 21;

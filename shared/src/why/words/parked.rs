@@ -1,6 +1,7 @@
 //! The words for a message that was set aside.
 
 use super::{Code, Said, Words, clock, lasted, said};
+use crate::Reason;
 use crate::log::parked::{self, Parked};
 
 impl Words<'_> {
@@ -14,6 +15,11 @@ impl Words<'_> {
         let shows = format!("`{tool} parked show {id}` shows it");
         let retries = format!("`{tool} parked retry {id} --reason mended --write` tries it again");
         let advice = match code {
+            _ if entry.reason == Reason::UnknownType.code() => format!(
+                "{shows}; if a newer client wrote it, start a {worker} that knows this type, then \
+                 {retries}; if it is a typing mistake, leave it: nothing is done for it, and its \
+                 id is spent"
+            ),
             Code::UnknownVersion => {
                 format!("{shows}; start a {worker} that knows this version, then {retries}")
             }

@@ -21,6 +21,13 @@ impl Words<'_> {
                 ),
             );
         }
+        let wish = flow.cancels().map(|cancels| cancels.asked.slot);
+        if wish == Some(line.slot.as_str()) {
+            let what = format!("was never opened, and message {at} asks for its cancellation");
+            let next = "a wish waits half a minute for what it is about, and is refused later only \
+                        if it is too late: what is opened now may be taken back at once";
+            return said(what, next, "take another id");
+        }
         let is_known = flow.events().iter().any(|(slot, _)| *slot == line.slot);
         let what = match is_known {
             true => format!("was never opened, so message {at} under {stray} counts for nothing"),

@@ -1,6 +1,9 @@
 //! The words for what has to do with the worker's replicas.
 
 use super::{Said, Words, clock, next_try, nothing, said, tries};
+use crate::flow::Role;
+use crate::log::parked::Verdict;
+use crate::log::story::Coming;
 use crate::why::reason::Reason;
 
 impl Words<'_> {
@@ -13,14 +16,20 @@ impl Words<'_> {
                 String::new(),
             ),
             Reason::NoWorker => said(
-                format!("waits for {worker}, of which no replica runs"),
-                "it goes on by itself once one does",
-                format!("start {worker}, or look why it ended"),
+                format!("waits for {worker}, of which no replica answers"),
+                "it goes on by itself once one runs",
+                format!("start {worker}, or look why it ended or hangs"),
             ),
             Reason::Lag { before } => said(
                 format!("waits for {worker}, which has up to {before} messages before it"),
                 "its turn comes by itself",
                 format!("more replicas of {worker} go through them faster"),
+            ),
+            Reason::InHand if self.is_told_to_refuse() => said(
+                format!("waits for {worker}, which an operator has told to refuse it"),
+                "it does so once no earlier attempt can have an effect any more, a minute or so \
+                 after the command",
+                String::new(),
             ),
             Reason::InHand => said(
                 format!("waits for {worker}, to which it was delivered"),
@@ -29,6 +38,17 @@ impl Words<'_> {
             ),
             _ => nothing(""),
         }
+    }
+
+    /// Whether what comes back is a message that an operator gave up.
+    fn is_told_to_refuse(&self) -> bool {
+        let coming = self.story.coming.iter();
+        let awaited = self.seen.awaited.as_ref().filter(|one| one.role == Role::Released);
+        awaited.is_some_and(|awaited| {
+            let is_it = |comes: &&Coming| comes.sequence == awaited.trigger.sequence;
+            let verdict = coming.clone().find(is_it).map(|comes| &comes.release.verdict);
+            matches!(verdict, Some(Verdict::Refuse))
+        })
     }
 
     /// When a message comes again whose replica has died: that was now at the latest.

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::DiscardArgs;
 use super::cases::{self, Case};
 use super::plan::{audit_subject, document, plan, send};
+use crate::cancel::unknown;
 use crate::output::{self, Advise, QUIET};
 use crate::tool::Tool;
 use crate::trace::read;
@@ -41,6 +42,8 @@ enum Way {
     Settled,
     /// A slot that it needs to end is taken by what no worker wrote.
     Occupied,
+    /// Its opening is of a type or version that no worker knows.
+    Unknown,
 }
 
 impl Way {
@@ -48,7 +51,7 @@ impl Way {
     fn is_open(self) -> bool {
         match self {
             Self::Cancel | Self::Refuse | Self::Close => true,
-            Self::OnlyRetry | Self::Settled | Self::Occupied => false,
+            Self::OnlyRetry | Self::Settled | Self::Occupied | Self::Unknown => false,
         }
     }
 }
@@ -113,7 +116,9 @@ fn say(
     let sentence = match (way, written) {
         (Way::Cancel, true) => format!("{saga}: its cancellation is asked for"),
         (Way::Cancel, false) => format!("{saga}: its cancellation would be asked for"),
-        (Way::Refuse, true) => format!("{saga}: {durable} is told to refuse it"),
+        (Way::Refuse, true) => {
+            format!("{saga}: {durable} is told to refuse it, which takes a minute or so")
+        }
         (Way::Refuse, false) => format!("{saga}: {durable} would be told to refuse it"),
         (Way::Close, true) => format!("{saga}: closed; {}", why_closed(case, occupied)),
         (Way::Close, false) => format!("{saga}: would be closed; {}", why_closed(case, occupied)),
@@ -131,6 +136,11 @@ fn say(
             tool.ui.error(&anyhow!(what).advise(occupied.way_out()));
             return Ok(());
         }
+        (Way::Unknown, _) => {
+            let (reason, name) = (&case.parked().reason, &tool.ui.tool);
+            tool.ui.error(&unknown(saga, reason, name));
+            return Ok(());
+        }
         (Way::Settled, _) => {
             let slot = case.row(tool.flow).map_or("its slot", |row| row.slot);
             let settled = "is decided, or the saga has ended; nothing is changed";
@@ -139,7 +149,7 @@ fn say(
         }
     };
     output::data(&format!("{sentence}\n"))?;
-    if written && way == Way::Cancel {
+    if written && matches!(way, Way::Cancel | Way::Refuse) {
         let follow = format!("follow it with `{} trace {saga}`", tool.ui.tool);
         tool.ui.note(tool.ui.on_stderr.paint(QUIET, follow));
     }
@@ -171,6 +181,7 @@ async fn way(
         Some(occupied) if occupied.bars_cancelling() => Way::Occupied,
         Some(occupied) if !occupied.is_opened => Way::Close,
         None if story.events.is_empty() => Way::Close,
+        None if story.unknown_opening(tool.flow).is_some() => Way::Unknown,
         Some(_) | None => way_of_a_step(broker, saga, row, tool).await?,
     };
     // The leader is asked, because what a replica does not find proves nothing.
@@ -227,7 +238,7 @@ async fn act(
             send(broker, &subject, serde_json::to_vec(&release)?, tool).await?;
         }
         (Way::Cancel | Way::Refuse | Way::Close, _) => {}
-        (Way::OnlyRetry | Way::Settled | Way::Occupied, _) => return Ok(()),
+        (Way::OnlyRetry | Way::Settled | Way::Occupied | Way::Unknown, _) => return Ok(()),
     }
     let audit = Audit {
         verb: "discard".to_owned(),
