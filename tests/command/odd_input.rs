@@ -169,6 +169,11 @@ async fn only_over_http(desk: &Desk) {
         let is_encoded = headers.iter().any(|(name, _)| *name == "Content-Encoding");
         assert_eq!(answer.json()["detail"].to_string().contains("gunzip"), is_encoded);
     }
+    let enveloped = json!({ "specversion": "1.0", "type": "order.placed.v1", "data": {} });
+    let answer = desk.post(enveloped.to_string()).await;
+    let told = answer.json()["errors"].clone();
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+    assert!(told[0]["message"].to_string().contains("is a CloudEvent"), "{told}");
     for (bytes, named) in [(&b"\x1f\x8b\x08\0\0"[..], "gzip"), (b"\xff\xfe{\0", "UTF-16")] {
         let answer = desk.post(bytes).await;
         let told = answer.json()["errors"][0]["message"].to_string();

@@ -11,6 +11,8 @@ use quadrille::service::problem::{Mistake, Problem};
 use quadrille::{BadData, Event, Reason, SagaId};
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::{MAX_PLACED_BYTES, OrderPlaced, full_sample};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -113,6 +115,10 @@ fn refused(bad: &BadData, text: &str) -> Problem {
             "an order has at most {MAX_PLACED_BYTES} bytes of JSON; nothing was stored"
         ));
     }
+    if is_enveloped(text) {
+        let what = "is a CloudEvent: send the order itself, which is what stands in its data";
+        return problems::unreadable(vec![mistake("", what, None)]);
+    }
     let sample = sample();
     let mut found = PLACED.mistakes(text, &sample);
     if found.is_empty() {
@@ -123,6 +129,18 @@ fn refused(bad: &BadData, text: &str) -> Problem {
     let form = found.iter().any(is_form);
     let errors = found.into_iter().map(|found| told(&sample, found.bad)).collect();
     if form { problems::unreadable(errors) } else { problems::invalid(errors) }
+}
+
+/// As a worker writes to the log; here the envelope is ours to make.
+fn is_enveloped(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Enveloped {
+        #[serde(rename = "specversion")]
+        _version: IgnoredAny,
+        #[serde(rename = "data")]
+        _data: IgnoredAny,
+    }
+    serde_json::from_str::<Enveloped>(text).is_ok()
 }
 
 fn told(sample: &Value, bad: BadData) -> Mistake {
