@@ -78,6 +78,35 @@ async fn a_second_run_says_what_the_first_has_left_set_aside_or_paused() {
     .await;
 }
 
+/// In a folder where no command finds it by itself, because its data are elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lines_to_try_work_as_printed_and_reach_this_broker() {
+    let folder = Folder::new("quadrille-");
+    let running = dev(&folder, &["--no-demo"]);
+    let url = addresses(&folder, &running).await["nats"].as_str().expect("a URL").to_owned();
+    let last = "What the outside world saw:";
+    eventually("it says what to try", async || running.said().contains(last).then_some(())).await;
+    let said = running.said();
+    let lines = said.lines().skip_while(|line| !line.starts_with("Try, in another terminal"));
+    let lines: Vec<_> = lines.skip(1).map_while(|line| line.strip_prefix("  ")).collect();
+    assert_eq!(lines[0], format!("export NATS_URL={url}"));
+    let program = program(Build::Shipped, "quadrille").display().to_string();
+    let stock = format!("{program} stock show");
+    assert!(lines.contains(&stock.as_str()), "{lines:?}");
+    let typed = [lines[0], lines[1], &stock].join(" && ");
+    let mut shell = Command::new("bash");
+    shell.env_clear().args(["-c", &typed]).current_dir(folder.path());
+    let output = shell.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{typed}: {text}");
+    assert!(text.contains("completed after"), "{text}");
+    let raw = Raw::connect(std::slice::from_ref(&url)).await;
+    raw.publish("orders.placed.left", &[], "junk").await.unwrap();
+    let look = format!("`{program} --nats {url} ");
+    eventually("the news names the broker", async || running.said().contains(&look).then_some(()))
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_broker_runs_alone_on_the_log_that_a_run_has_left() {
     let page = include_str!("../../ops/replay.md");

@@ -50,7 +50,8 @@ The demo orders: one completes; one is declined by the payment gateway, and its 
 one is refused by the carrier, its payment refunded and its stock released; one is placed while the
 gateway is away: charge-customer is paused on the server, and then charges it once. That one takes
 some seconds; others beside it, placed to show that it is the gateway, complete as well.
-While it runs, other commands that start in this folder find its broker by themselves.";
+While it runs, other commands that start in this folder find its broker by themselves; with --data
+or --ephemeral once NATS_URL names it, as the first line to try does.";
 
 /// Run a broker, the sandbox and every worker on this machine
 #[derive(Debug, Args)]
@@ -160,9 +161,10 @@ async fn session(
         demo::play(stack.running()?, Orders::OthersToo, args.json, ui).await?;
     }
     welcome(stack, ui)?;
-    already::tell(&stack.running()?.broker, &ourselves(), ui).await?;
+    let tool = at(&stack.running()?.addresses);
+    already::tell(&stack.running()?.broker, &tool, ui).await?;
     // Tasks of their own watch the children, and restart them.
-    news::tell(stack.logs_of_workers(), &ourselves(), ui).await;
+    news::tell(stack.logs_of_workers(), &tool, ui).await;
     std::future::pending().await
 }
 
@@ -200,12 +202,13 @@ fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {
     lines.iter().for_each(|line| ui.note(line));
     let commands = [
         title("Try, in another terminal of this folder:"),
+        // First, because another `dev` may run here, or that terminal may name another broker.
+        format!("  export NATS_URL={nats}"),
         format!("  {quadrille} place --id {id}-1 --wait && {quadrille} trace {id}-1"),
         format!("  {quadrille} place --count 1000 --rate 200"),
         format!("  {quadrille} orders ls && {quadrille} orders watch"),
         format!("  {quadrille} stock show"),
         title("With the stock nats command:"),
-        format!("  export NATS_URL={nats}"),
         format!("  nats pub -J {opening} '{sample}'"),
         format!("  nats sub --stream {stream} --all '{story}' --terminate-at-end"),
         format!("  nats req {service} '{sample}'"),
@@ -230,6 +233,13 @@ fn ourselves() -> String {
     let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("quadrille"));
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(&path).display().to_string()
+}
+
+/// The same, with the broker's URL where a command in this folder would not find it by itself.
+fn at(addresses: &Addresses) -> String {
+    let is_found = Addresses::here().is_some_and(|(_, here)| here.nats == addresses.nats);
+    let broker = if is_found { String::new() } else { format!(" --nats {}", addresses.nats) };
+    format!("{}{broker}", ourselves())
 }
 
 /// What asks this process to stop.
