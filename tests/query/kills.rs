@@ -9,6 +9,7 @@ use tests::stack::{Armed, Stack};
 use tokio::time::sleep;
 
 use crate::asked::{Query, launch};
+use crate::held::said;
 use crate::{fold, writer};
 
 /// Kills: 20, or as many as the environment says.
@@ -95,6 +96,30 @@ async fn a_rebuild_beside_the_rows_fails_no_read_and_comes_to_the_same() {
     compare(&stack, &query, last).await;
     let old = query.link().with_file_name(before);
     eventually("the old file is deleted", async || (!old.exists()).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_replicas_the_one_that_is_named_is_built_anew() {
+    let stack = Stack::bare().await;
+    let last = writer::write(&stack.raw, "early", 50).await;
+    let both = [Query::start(&stack, "query").await, Query::start(&stack, "other").await];
+    for query in &both {
+        query.reaches(last).await;
+    }
+    let links = || both.each_ref().map(|query| std::fs::read_link(query.link()).unwrap());
+    let before = links();
+    let replica = both[1].ok("/projections").await["replica"].as_str().unwrap().to_owned();
+    let (_, shown, note) = said(&stack, "rebuild").await;
+    assert_eq!(shown.matches("replica ").count(), 2, "{shown}");
+    let call = format!("--replica {replica} --write`");
+    assert!(note.contains(&call) && note.contains("nothing was changed"), "{note}");
+    let (code, shown, note) = said(&stack, "rebuild --write").await;
+    assert_eq!((code, shown.as_str(), links() == before), (Some(1), "", true), "{note}");
+    assert!(note.contains("several query workers") && note.contains(&call), "{note}");
+    let (_, _, note) = said(&stack, &format!("rebuild --replica {replica} --write")).await;
+    assert!(note.contains(&format!("replica {replica}: built anew in ")), "{note}");
+    let after = links();
+    assert!(after[0] == before[0] && after[1] != before[1], "{before:?} {after:?}");
 }
 
 /// The file is worth nothing that the log does not have.

@@ -6,23 +6,30 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use quadrille::broker::Broker;
 use quadrille::nats::NatsBroker;
 use quadrille_tool::Tool;
-use quadrille_tool::output::{self, Advise};
+use quadrille_tool::output::{self, Advise, duration};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::orders::ask;
 
 const EXAMPLES: &str = "\
 Examples:
-  quadrille rebuild                      how far the projection of a query worker is
-  quadrille rebuild --write              build it anew, and wait for the end
+  quadrille rebuild                      how far the projection of each query worker is
+  quadrille rebuild --write              build that of the only one anew, and wait for the end
   quadrille rebuild --replica 4f2a91c0 --write
 
 It is never needed after a crash, a restored log or a new version: a query worker notices these by
-itself. The old rows serve until the new ones are as far. Each replica has rows of its own; without
---replica the broker picks one.";
+itself. The old rows serve until the new ones are as far. Each replica has rows of its own; where
+several run, --write needs --replica.";
+
+/// What every replica answers.
+const EACH: &str = "query.each.projections";
+
+/// How long the replicas are waited for, because nobody knows how many there are.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often a build is asked how far it is.
 const POLL: Duration = Duration::from_millis(200);
@@ -37,39 +44,78 @@ pub(crate) struct RebuildArgs {
     /// Build; without it, only say how far the projection is
     #[arg(long)]
     write: bool,
-    /// The replica, as its answers name it
+    /// The replica, as the call without --write names it
     #[arg(long, value_name = "REPLICA")]
     replica: Option<String>,
-    /// Print JSON
+    /// Print JSON, one line for each replica
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) async fn run(args: &RebuildArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let connection = tool.connect().await?;
-    let prefix = match &args.replica {
+    let broker = &connection.broker;
+    let found = match &args.replica {
         Some(replica) if replica.bytes().all(|b| b.is_ascii_alphanumeric()) => {
-            format!("query.{replica}")
+            vec![ask(broker, &format!("query.{replica}.projections"), &json!({})).await?]
         }
         Some(_) => return Err(anyhow!("--replica: a name has letters and digits only")),
-        None => "orders".to_owned(),
+        None => replicas(broker).await?,
     };
-    let verb = if args.write { "rebuild" } else { "projections" };
-    let before = ask(&connection.broker, &format!("{prefix}.{verb}"), &json!({})).await?;
-    let replica = before["replica"].as_str().unwrap_or_default().to_owned();
-    let after = match args.write {
-        true => wait(&connection.broker, &replica, &before, tool).await?,
-        false => before,
-    };
-    if args.json {
-        output::json(&after)?;
-    } else {
-        output::data(&sentence(&after))?;
-    }
-    if !args.write {
-        tool.ui.note("nothing was changed; --write builds it anew");
+    let calls = calls(&found, tool);
+    match found.as_slice() {
+        [one] if args.write => write(broker, one, args.json, tool).await?,
+        several if args.write => {
+            let what = "nothing was changed: several query workers run, each with rows of its own";
+            let what = format!("{what} ({} of them)", several.len());
+            return Err(anyhow!(what).advise(format!("say which one: {calls}")));
+        }
+        found => {
+            for answer in found {
+                show(answer, args.json)?;
+            }
+            tool.ui.note(format!("nothing was changed; {calls} builds it anew"));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What each replica says of its rows, in the order of their names.
+async fn replicas(broker: &NatsBroker) -> anyhow::Result<Vec<Value>> {
+    // An answer that is no answer is one of another program.
+    let answers = broker.ask_each(EACH, "{}".into(), PATIENCE).await.unwrap_or_default();
+    let read = answers.iter().filter_map(|answer| serde_json::from_slice(answer).ok());
+    let mut found: Vec<Value> = read.filter(|one: &Value| one["replica"].is_string()).collect();
+    if found.is_empty() {
+        found.push(ask(broker, "orders.projections", &json!({})).await?);
+    }
+    found.sort_by_key(|one| one["replica"].to_string());
+    Ok(found)
+}
+
+/// The call that builds each of them.
+fn calls(found: &[Value], tool: &Tool) -> String {
+    let (name, target) = (tool.ui.tool, tool.target.given());
+    let call = |answer: &Value| {
+        let replica = answer["replica"].as_str().unwrap_or_default();
+        format!("`{name} rebuild{target} --replica {replica} --write`")
+    };
+    found.iter().map(call).collect::<Vec<_>>().join(" or ")
+}
+
+async fn write(broker: &NatsBroker, before: &Value, json: bool, tool: &Tool) -> anyhow::Result<()> {
+    let replica = before["replica"].as_str().unwrap_or_default();
+    let began = Instant::now();
+    let before = ask(broker, &format!("query.{replica}.rebuild"), &json!({})).await?;
+    let after = wait(broker, replica, &before, tool).await?;
+    show(&after, json)?;
+    let took = duration(began.elapsed().as_secs_f64() * 1e3);
+    tool.ui.note(format!("replica {replica}: built anew in {took}"));
+    Ok(())
+}
+
+fn show(answer: &Value, json: bool) -> anyhow::Result<()> {
+    if json { output::json(answer) } else { output::data(&sentence(answer)) }
 }
 
 /// Draws how far it is until another file serves.

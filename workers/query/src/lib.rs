@@ -124,6 +124,9 @@ pub async fn run(flow: &'static Flow, view: &'static View, start: Start) -> anyh
     // One certain replica is asked under its own name.
     let own = format!("query.{replica}");
     let requests = broker.serve("query-replica", &own, &micro::OF_REPLICA, Answers::One).await?;
+    service.spawn(micro::serve(requests, api.clone(), service.stopping()));
+    let (each, endpoints) = micro::OF_EACH;
+    let requests = broker.serve("query-each", each, &endpoints, Answers::Each).await?;
     service.spawn(micro::serve(requests, api, service.stopping()));
     let mut stopping = service.stopping();
     tokio::select! {

@@ -25,6 +25,9 @@ pub(crate) fn endpoints(api: &Api) -> Vec<&'static str> {
 /// What is asked of one certain replica.
 pub(crate) const OF_REPLICA: [&str; 2] = ["projections", "rebuild"];
 
+/// What each replica answers, to one who wants to know which there are: under a name that none has.
+pub(crate) const OF_EACH: (&str, [&str; 1]) = ("query.each", ["projections"]);
+
 /// Answers until the process is to stop; then finishes what it has in hand.
 pub(crate) async fn serve(
     mut requests: mpsc::Receiver<Request>,
