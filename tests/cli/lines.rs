@@ -191,6 +191,15 @@ async fn h46_a_bulk_load_leaves_the_room_that_open_orders_need_to_end() {
     assert_eq!((said.code, (10..100).contains(&placed)), (Some(1), true), "{placed}");
     assert!(said.stderr.contains("nine tenths full"), "{}", said.stderr);
     assert!(said.stderr.contains("run the same command again"), "{}", said.stderr);
+    for (place, held) in [
+        ("place --id new", "nothing was sent: the log is nine tenths full"),
+        ("place --count 2", "stopped, because the log is nine tenths full"),
+        ("place --id F0 --quantity 99", "already placed, with other data"),
+    ] {
+        let said = quadrille(&stack.server, place).await;
+        assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{place}: {}", said.stderr);
+        assert!(said.stderr.contains(held), "{place}: {}", said.stderr);
+    }
     for at in 0..2 {
         let subject = format!("orders.inventory.F{at}");
         let stored = stack.raw.publish(&subject, &[], &"x".repeat(900)).await;

@@ -17,6 +17,7 @@ use anyhow::anyhow;
 use clap::Args;
 use quadrille::Flow;
 use quadrille::broker::Broker;
+use quadrille::log::open::Opening;
 use quadrille::log::story::Occupied;
 use quadrille::nats::NatsBroker;
 use quadrille_tool::Tool;
@@ -29,6 +30,7 @@ use tokio::time::timeout;
 
 use lines::Lines;
 use many::{Many, Plan};
+use room::Room;
 
 pub(crate) use one::place;
 pub(crate) use order::{Order, Sample, Template, random_text};
@@ -121,6 +123,9 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
                 tool.ui.error(&anyhow!("nothing was sent: {}", spent.what()));
                 return Ok(ExitCode::FAILURE);
             }
+            if !has_room(&connection.broker, &order).await {
+                return Err(anyhow!("nothing was sent: {}", room::RESERVED));
+            }
             let receipt = place(&connection.broker, &order).await?;
             receipt.print(args.json)?;
             if args.wait {
@@ -140,6 +145,13 @@ async fn spent(broker: &NatsBroker, order: &Order, flow: &'static Flow) -> Optio
     let read = trace::read(broker, flow, order.opening.slot.saga());
     let story = timeout(Duration::from_secs(1), read).await.ok()?.ok()?;
     story.occupied(flow).filter(|occupied| !occupied.is_opened)
+}
+
+/// Whether the log takes new orders; one that is in it already needs no room.
+async fn has_room(broker: &NatsBroker, order: &Order) -> bool {
+    let Opening { slot, payload, .. } = &order.opening;
+    Room::default().takes(broker, payload.len() as u64).await
+        || broker.last(FLOW.stream, slot.subject()).await.is_ok_and(|stored| stored.is_some())
 }
 
 /// What to place; a mistake in it is told before anything is sent.

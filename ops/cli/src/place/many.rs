@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::Args;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::log::open::When;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::one::{Receipt, place};
 use super::order::{Order, Template, random_text};
+use super::room::{RESERVED, Room};
 use crate::dev::stop_signal;
 
 /// How many, and how fast.
@@ -104,13 +105,17 @@ pub(super) async fn run(
     let bar = bar(plan.count, ui);
     let mut tally = Tally::default();
     let mut pending = FuturesUnordered::new();
-    let mut numbers = 1..=plan.count;
+    let (mut numbers, mut room, mut is_full) = (1..=plan.count, Room::default(), false);
     let mut told = began;
     let mut stop = std::pin::pin!(stop_signal()?);
     let interrupted = loop {
         while pending.len() < plan.in_flight {
             let Some(number) = numbers.next() else { break };
             let order = Order::new(template, &plan.id(number)?)?;
+            if !room.takes(broker, order.opening.payload.len() as u64).await {
+                (numbers, is_full) = (1..=0, true);
+                break;
+            }
             let due = began + plan.gap.map_or(Duration::ZERO, |gap| gap * (number - 1));
             pending.push(async move {
                 sleep_until(due).await;
@@ -139,19 +144,33 @@ pub(super) async fn run(
         ));
         return Ok(ExitCode::from(signal.code()));
     }
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if is_full {
+        ui.note(format!(
+            "stopped, because {RESERVED}; then the same call with `--prefix {}` places the rest",
+            plan.prefix
+        ));
+    }
+    Ok(if tally.failed == 0 && !is_full { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn bar(count: u32, ui: Ui) -> ProgressBar {
     let target =
         if ui.watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(count.into()), target);
-    let form = "{bar:40} {pos}/{len} orders, {rate}, {eta} left";
+    let form = "{wide_bar} {pos}/{len} orders, {rate}{left}";
     let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+    let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
         // A text that takes nothing is none that anybody reads.
         let _ = write!(text, "{:.0}/s", state.per_sec());
-    }))
+    });
+    bar.with_style(style.with_key("left", left))
+}
+
+/// `, 12s left`; nothing below a second, and while nothing is known.
+pub(super) fn left(state: &ProgressState, text: &mut dyn Write) {
+    if state.eta() >= Duration::from_secs(1) {
+        let _ = write!(text, ", {:#} left", HumanDuration(state.eta()));
+    }
 }
 
 /// `100 orders placed in 3.0 s (33/s)`; of less than a second there is no rate worth telling.

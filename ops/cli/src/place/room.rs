@@ -8,6 +8,11 @@ use schemas::order_fulfilment::FLOW;
 /// What the server keeps beside the bytes of an event, at most.
 const BESIDE: u64 = 200;
 
+/// Why there is no room, although there is some.
+pub(super) const RESERVED: &str = "the log is nine tenths full, and the rest is for the orders in \
+                                   it: `quadrille topology apply --max-bytes SIZE --write` makes \
+                                   it larger";
+
 /// Bytes that may be sent before the next look.
 #[derive(Debug, Default)]
 pub(super) struct Room {
