@@ -167,10 +167,21 @@ async fn an_array_is_taken_too_and_names_its_orders_by_their_place() {
 #[tokio::test]
 async fn what_is_no_json_is_named_and_a_log_that_takes_nothing_stops_the_command() {
     let stack = Stack::bare().await;
-    for (input, name) in [(&b"\x1f\x8b\x08\0\0"[..], "gzip"), (b"\xff\xfe{\0\n\0", "UTF-16")] {
-        let said = piped(&stack.server, "place --lines -", input).await;
+    let others =
+        [(&b"\x1f\x8b\x08\0\0"[..], "gzip"), (b"\xff\xfe{\0\n\0", "UTF-16"), (b"id,sku\n", "CSV")];
+    for (input, name) in others {
+        let said = piped(&stack.server, "place --lines - --prefix night", input).await;
         assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
-        assert!(said.stderr.contains(name), "{}", said.stderr);
+        for part in [name, "quadrille place --lines - --prefix night --nats nats://"] {
+            assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let rejects = format!("place --lines - --rejects {}", folder.path().join("r").display());
+    let said = piped(&stack.server, &rejects, "x\n".repeat(18).as_bytes()).await;
+    let first = "line 1: cannot be read as JSON: column 1: a value is missing";
+    for part in [first, "its text; 8 are only there"] {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
     }
     let twice =
         format!("{}\n{}\n", line("T1"), line("T1").replacen("\"quantity\":3", "\"quantity\":4", 1));

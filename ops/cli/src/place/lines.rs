@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use super::one::{Receipt, put};
 use super::order::{Order, parse};
-use super::room::Room;
+use super::room::{RESERVED, Room};
 use super::{PlaceArgs, require_log};
 use documents::{Document, Documents};
 use reject::Reject;
@@ -60,7 +60,7 @@ pub(super) async fn run(file: &Path, args: &PlaceArgs, tool: &Tool) -> anyhow::R
         let id = format!("{prefix}-{}", u32::MAX);
         SagaId::parse(&id).with_context(|| format!("--prefix makes {id:?}"))?;
     }
-    let documents = match Documents::open(input, &name) {
+    let documents = match Documents::open(input, &name, &given(args, tool)) {
         Ok(documents) => documents,
         Err(error) => {
             tool.ui.error(&error);
@@ -79,6 +79,14 @@ pub(super) async fn run(file: &Path, args: &PlaceArgs, tool: &Tool) -> anyhow::R
         report,
     };
     placing.run(read_ahead(documents), &name).await
+}
+
+/// The other flags of the call, each after a space.
+fn given(args: &PlaceArgs, tool: &Tool) -> String {
+    let rejects = args.lines.rejects.as_ref().map(|file| file.display().to_string());
+    let flags = [("--prefix", args.many.prefix.clone()), ("--rejects", rejects)];
+    let given = flags.into_iter().filter_map(|(flag, value)| Some(format!(" {flag} {}", value?)));
+    given.chain(args.json.then(|| " --json".to_owned())).chain([tool.target.given()]).collect()
 }
 
 /// The file of rejects.
@@ -104,10 +112,6 @@ fn read_ahead(mut documents: Documents<Box<dyn std::io::BufRead + Send>>) -> mps
     });
     receiver
 }
-
-/// Why there is no room, although there is some.
-const RESERVED: &str = "the log is nine tenths full, and the rest is for the orders in it: \
-                        `quadrille topology apply --max-bytes SIZE --write` makes it larger";
 
 /// What became of a line.
 enum Outcome {

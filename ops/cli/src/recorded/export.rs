@@ -18,6 +18,9 @@ use super::{PAGE, Read, Unreadable};
 /// Longest line: a message of 64 KB in base64, its headers, and room.
 const MOST_BYTES: u64 = 512 * 1024;
 
+/// What is one.
+const WRITES: &str = "`quadrille export` writes one; a backup is named by its folder";
+
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Line {
@@ -82,8 +85,17 @@ impl Lines {
                 .advise(format!("`gunzip -k {name}` makes a file that can be read")));
         }
         if !first.trim_ascii_start().starts_with(b"{") {
-            return Err(anyhow!("{name} is no recorded log: it has no lines of JSON")
-                .advise("`quadrille export` writes one; a backup is named by its folder"));
+            return Err(
+                anyhow!("{name} is no recorded log: it has no lines of JSON").advise(WRITES)
+            );
+        }
+        let first = first.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        // A line that is torn says nothing about the others.
+        let value = serde_json::from_slice::<serde_json::Value>(first).ok();
+        if value.is_some_and(|line| line.get("stream").is_none() && line.get("sequence").is_none())
+        {
+            return Err(anyhow!("{name} is no recorded log: its lines are no messages of one")
+                .advise(format!("{WRITES}; `quadrille place --lines {name}` places orders")));
         }
         Ok(Self { input, line: 0, held: None })
     }
@@ -176,7 +188,11 @@ mod tests {
 
     #[test]
     fn what_is_no_export_is_named() {
-        for (bytes, name) in [(&b"\x1f\x8b\x08"[..], "gzip"), (b"PK\x03\x04", "no lines of JSON")] {
+        for (bytes, name) in [
+            (&b"\x1f\x8b\x08"[..], "gzip"),
+            (b"PK\x03\x04", "no lines of JSON"),
+            (b"{\"customer\":\"c\"}\n{\"customer\":\"d\"}\n", "no messages"),
+        ] {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(bytes).unwrap();
             let error = Lines::open(file.path()).unwrap_err().to_string();

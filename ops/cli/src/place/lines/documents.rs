@@ -87,17 +87,19 @@ enum Form {
 }
 
 impl<R: BufRead> Documents<R> {
-    /// Looks at how the file begins. `name` is what the user calls it.
+    /// Looks at how the file begins. `name` is what the user calls it, `given` the flags of the
+    /// call, each after a space.
     ///
     /// # Errors
-    /// When it is compressed, in UTF-16, an order over several lines, or cannot be read; names what
-    /// it is.
-    pub(super) fn open(mut input: R, name: &str) -> anyhow::Result<Self> {
+    /// When it is compressed, in UTF-16, CSV, an order over several lines, or cannot be read; names
+    /// what it is.
+    pub(super) fn open(mut input: R, name: &str, given: &str) -> anyhow::Result<Self> {
         let first = input.fill_buf()?;
         if let Some((_, what, command)) = OTHERS.iter().find(|other| first.starts_with(other.0)) {
             let name = if name == "-" { "FILE" } else { name };
             let advice = format!(
-                "nothing was sent: `{command} {name} | quadrille place --lines -` sends its orders"
+                "nothing was sent: `{command} {name} | quadrille place --lines -{given}` sends its \
+                 orders"
             );
             return Err(anyhow!("{name} is {what}, not lines of JSON in UTF-8").advise(advice));
         }
@@ -113,7 +115,14 @@ impl<R: BufRead> Documents<R> {
             }
             Some(b'{') if documents.begins_over_several_lines()? => {
                 let more = documents.skip_space()?.is_some();
-                return Err(over_several_lines(name, more));
+                return Err(over_several_lines(name, more, given));
+            }
+            Some(byte) if byte != b'{' => {
+                let line = documents.next_line()?;
+                if line.as_ref().is_some_and(|line| is_csv(&line.text)) {
+                    return Err(csv(name, given));
+                }
+                documents.ahead.extend(line);
             }
             _ => {}
         }
@@ -239,12 +248,31 @@ impl<R: BufRead> Documents<R> {
     }
 }
 
+/// Whether a first line has the names of columns, or their values, as a spreadsheet exports them.
+fn is_csv(line: &[u8]) -> bool {
+    let columns = line.iter().any(|byte| b",;\t".contains(byte)) && !line.contains(&b'{');
+    columns && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err()
+}
+
+fn csv(name: &str, given: &str) -> anyhow::Error {
+    let file = if name == "-" { "FILE" } else { name };
+    let rows = "import csv,json,sys; [print(json.dumps(row)) for row in csv.DictReader(sys.stdin)]";
+    anyhow!("{name} is CSV, not lines of JSON in UTF-8").advise(format!(
+        "nothing was sent: `python3 -c '{rows}' <{file}` makes a JSON line of each row; what makes \
+         orders of those, such as a program for jq (see ops/examples/import), is followed by \
+         `| quadrille place --lines -{given}`; `quadrille place --print-sample` prints an order"
+    ))
+}
+
 /// What is said of a file that begins with an order over several lines, and perhaps goes on.
-fn over_several_lines(name: &str, more: bool) -> anyhow::Error {
+fn over_several_lines(name: &str, more: bool, given: &str) -> anyhow::Error {
     let file = if name == "-" { "FILE" } else { name };
     let (what, way) = match more {
         false => ("is one order", format!("`quadrille place {file}` places it")),
-        true => ("has orders", format!("`jq -c . {file} | quadrille place --lines -` places them")),
+        true => (
+            "has orders",
+            format!("`jq -c . {file} | quadrille place --lines -{given}` places them"),
+        ),
     };
     anyhow!("{name} {what} over several lines, not one order a line")
         .advise(format!("nothing was sent: {way}"))
@@ -303,7 +331,7 @@ mod tests {
     use super::*;
 
     fn documents(text: &[u8]) -> Vec<Document> {
-        let mut documents = Documents::open(text, "x").unwrap();
+        let mut documents = Documents::open(text, "x", "").unwrap();
         std::iter::from_fn(|| documents.next().unwrap()).collect()
     }
 
@@ -337,7 +365,8 @@ mod tests {
     #[test]
     fn an_order_over_several_lines_is_named_and_a_torn_first_line_stops_nothing() {
         let pretty = "{\n  \"a\": {\n    \"b\": \"}\"\n  }\n}\n";
-        let said = |text: &str| Documents::open(text.as_bytes(), "x.json").map(|_| ()).unwrap_err();
+        let said =
+            |text: &str| Documents::open(text.as_bytes(), "x.json", "").map(|_| ()).unwrap_err();
         assert_eq!(
             said(pretty).to_string(),
             "x.json is one order over several lines, not one order a line"
@@ -374,8 +403,10 @@ mod tests {
             (b"\xff\xfe{\0", "UTF-16"),
             (b"{\0\"\0", "UTF-16"),
             (b"PK\x03\x04", "zip"),
+            (b"id,sku,quantity\nA1,ROSE,3\n", "CSV"),
+            (b"\xef\xbb\xbf\"id\";\"sku\"\r\n", "CSV"),
         ] {
-            let error = Documents::open(bytes, "orders.jsonl").unwrap_err().to_string();
+            let error = Documents::open(bytes, "orders.jsonl", "").unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
     }

@@ -60,7 +60,14 @@ impl Reject {
             true => bare.into_iter().map(|mistake| mistake.bad).collect(),
             false => vec![bad],
         };
-        Self::new(document, found.into_iter().map(Mistake::of).collect())
+        let mistakes = found.into_iter().map(Mistake::of).map(|mistake| match document.item {
+            // Its line is named already.
+            None => {
+                Mistake { message: mistake.message.replace("line 1, column", "column"), ..mistake }
+            }
+            Some(_) => mistake,
+        });
+        Self::new(document, mistakes.collect())
     }
 
     /// A line that cannot be read as a document.

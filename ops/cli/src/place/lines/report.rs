@@ -11,7 +11,7 @@ use quadrille_tool::output::{self, Ui};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::super::many::placed_in;
+use super::super::many::{left, placed_in};
 use super::reject::Reject;
 use super::{Outcome, Receipt};
 
@@ -74,7 +74,7 @@ impl Report {
         let Tally { placed, already_placed, unknown, rejected, .. } = self.tally;
         let text = || format!("{} placed, {rejected} rejected", placed + already_placed + unknown);
         if self.ui.watched {
-            self.bar.set_message(text());
+            self.bar.set_message(format!(", {}", text()));
         } else if self.told.elapsed() > Duration::from_secs(5) {
             self.told = Instant::now();
             self.ui.note(format!("line {line}: {}", text()));
@@ -130,7 +130,13 @@ impl Report {
         }
         self.ui.note(self.tally.sentence(took));
         if self.rejects.is_some() && self.tally.rejected > 0 {
-            self.ui.note("the file of --rejects has every one, with its mistakes and its text");
+            let more = match self.tally.rejected.saturating_sub(TOLD) {
+                more if more > 0 && !self.json => format!("; {more} are only there"),
+                _ => String::new(),
+            };
+            self.ui.note(format!(
+                "the file of --rejects has every one, with its mistakes and its text{more}"
+            ));
         }
         if let Some((line, why)) = &self.tally.stopped_at {
             self.ui.note(format!(
@@ -177,10 +183,10 @@ fn bar(length: Option<u64>, ui: Ui) -> ProgressBar {
         if ui.watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(length, target);
     let form = match length {
-        Some(_) => "{bar:40} {bytes}/{total_bytes}, {msg}, {eta} left",
-        None => "{spinner} {bytes}, {msg}",
+        // As wide as the terminal leaves it.
+        Some(_) => "{wide_bar} {bytes}/{total_bytes}{msg}{left}",
+        None => "{spinner} {bytes}{msg}",
     };
-    bar.with_style(
-        ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()),
-    )
+    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.with_style(style.with_key("left", left))
 }
