@@ -106,14 +106,40 @@ async fn a_size_that_is_not_made_smaller_is_told_with_the_reason_and_the_way() {
         for part in [why, "because its size may have been raised", way] {
             assert!(said.stderr.contains(part), "{line}: {part}: {}", said.stderr);
         }
-        assert_eq!(said.code, Some(0), "it is as it should be: {}", said.stderr);
+        assert_eq!(said.code, Some(1), "it was not done: {}", said.stderr);
     }
     assert_eq!(stack.raw.stream("ORDERS").await["config"]["max_bytes"], log);
     let said = quadrille(&stack.server, "topology plan --max-bytes 2KiB --json").await.json();
     let concerns = said["concerns"].to_string();
     assert!(concerns.contains("because it holds 3"), "{concerns}");
+    let way = "`nats stream edit ORDERS --max-bytes SIZE` takes any size above that";
+    assert!(concerns.contains(way), "{concerns}");
+    let bytes = stack.raw.stream("ORDERS").await["state"]["bytes"].as_u64().unwrap();
+    stack.raw.change_stream("ORDERS", json!({ "max_bytes": bytes + 10 })).await.unwrap();
+    let full = quadrille(&stack.server, "topology plan").await;
+    assert!(full.stderr.contains("% full"), "{}", full.stderr);
+    let raised = quadrille(&stack.server, "topology apply --max-bytes 1GiB --write").await;
+    assert_eq!(
+        (raised.code, raised.stderr.contains("% full")),
+        (Some(0), false),
+        "{}",
+        raised.stderr
+    );
     let kept = quadrille(&stack.server, "topology plan").await;
     assert!(!kept.stderr.contains("not made smaller"), "nobody asked: {}", kept.stderr);
+}
+
+#[tokio::test]
+async fn a_profile_that_needs_more_servers_says_so_and_that_nothing_was_done() {
+    let server = Server::start().await;
+    let apply = "topology apply --profile cluster --write";
+    let said = quadrille(&server, apply).await;
+    assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{}", said.stderr);
+    for part in ["nothing was changed", "the profile cluster needs three servers"] {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    }
+    let plan = quadrille(&server, "topology plan --json").await.json();
+    assert_eq!(plan["changes"][0]["kind"], "create", "nothing is there");
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::topology::{DurableSpec, StreamSpec, Topology};
 use changes::{Lasting, stream_changes};
 use keys::Keys;
 
-pub use concerns::concerns;
+pub use concerns::{concerns, kept_sizes};
 
 /// Metadata key of the flow's durables and filters, as they were when the stream was made.
 const FLOW: &str = "quadrille.flow";
@@ -137,11 +137,8 @@ pub async fn plan(broker: &NatsBroker, topology: &Topology) -> Result<Vec<Change
 /// # Errors
 /// When the plan holds a refusal (then nothing was done), or the broker refuses or does not answer.
 pub async fn apply(broker: &NatsBroker, plan: &[Change]) -> Result<(), ProvisionError> {
-    let refusals: Vec<_> = plan
-        .iter()
-        .filter(|change| change.kind == ChangeKind::Refuse)
-        .map(Change::to_string)
-        .collect();
+    let refused = plan.iter().filter(|change| change.kind == ChangeKind::Refuse);
+    let refusals: Vec<_> = refused.map(Change::to_string).collect();
     if !refusals.is_empty() {
         return Err(ProvisionError::Refused(refusals));
     }
@@ -285,6 +282,11 @@ fn flow_changed(open: &open::OpenSagas) -> String {
 }
 
 impl Change {
+    /// Whether it is made as a whole or not at all.
+    pub fn is_one_step(&self) -> bool {
+        self.actions.len() == 1
+    }
+
     fn refuse(object: &str, sentence: String) -> Self {
         let object = object.to_owned();
         Self { kind: ChangeKind::Refuse, object, sentence, actions: Vec::new() }

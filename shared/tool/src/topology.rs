@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use quadrille::nats::NatsBroker;
-use quadrille::nats::provision::{self, Change, ChangeKind};
+use quadrille::nats::provision::{self, Change, ChangeKind, ProvisionError};
 use quadrille::topology::Profile;
 use serde::Serialize;
 
@@ -21,8 +21,8 @@ Examples:
   {tool} topology plan --profile cluster --max-bytes 64GiB
   {tool} topology plan --json | jq '.changes[].object'
 
-Exit codes: 0 nothing to do; 2 changes are pending; 1 something is refused, or the broker does not
-answer.";
+Exit codes: 0 nothing to do; 2 changes are pending; 1 something is refused, a size that was asked
+for is not given, or the broker does not answer.";
 
 const APPLY: &str = "\
 Examples:
@@ -36,8 +36,8 @@ made smaller only while its stream never held anything; otherwise the call says 
 with a stock client. A stream that is not this flow's is never touched. Nothing is ever deleted, and
 while one change is refused none is made.
 
-Exit codes: 0 the broker is as it should be; 2 changes are pending (without --write); 1 refused, or
-failed in part: it is safe to apply again.";
+Exit codes: 0 the broker is as it should be; 2 changes are pending (without --write); 1 refused, a
+size that was asked for is not given, or failed in part: it is safe to apply again.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,7 +131,6 @@ pub async fn run(command: &TopologyCommand, tool: &Tool) -> anyhow::Result<ExitC
     let connection = tool.connect().await?;
     let topology = settings.topology(tool.flow);
     let changes = provision::plan(&connection.broker, &topology).await?;
-    let concerns = provision::concerns(&connection.broker, &topology).await?;
     let ending = match write {
         _ if changes.iter().any(|change| change.kind == ChangeKind::Refuse) => Ending::Refused,
         Some(permission) => {
@@ -141,6 +140,9 @@ pub async fn run(command: &TopologyCommand, tool: &Tool) -> anyhow::Result<ExitC
         None if changes.is_empty() => Ending::Ready,
         None => Ending::Pending,
     };
+    // Of the broker as it is now.
+    let concerns = provision::concerns(&connection.broker, &topology).await?;
+    let kept = provision::kept_sizes(&connection.broker, &topology).await?;
     if settings.json {
         output::json(&report(settings, &changes, &concerns, ending))?;
     } else {
@@ -153,9 +155,9 @@ pub async fn run(command: &TopologyCommand, tool: &Tool) -> anyhow::Result<ExitC
         }
     }
     Ok(match ending {
-        Ending::Ready | Ending::Applied => ExitCode::SUCCESS,
+        Ending::Ready | Ending::Applied if kept.is_empty() => ExitCode::SUCCESS,
         Ending::Pending => ExitCode::from(2),
-        Ending::Refused => ExitCode::FAILURE,
+        Ending::Ready | Ending::Applied | Ending::Refused => ExitCode::FAILURE,
     })
 }
 
@@ -170,12 +172,27 @@ pub async fn apply(
 ) -> anyhow::Result<()> {
     let applied = provision::apply(broker, changes).await;
     applied.map_err(|error| {
+        let failed_at_once = |object: &str| {
+            changes.first().is_some_and(|it| it.object == object && it.is_one_step())
+        };
+        let error = match &error {
+            ProvisionError::Rejected { object, .. } if failed_at_once(object) => {
+                anyhow::Error::new(error).context("nothing was changed")
+            }
+            _ => anyhow::Error::new(error),
+        };
+        let told = format!("{error:#}");
         // 10047 and 10122: the disk or the account has less room than the streams reserve.
-        let advice = match error.to_string() {
+        let advice = match told {
             said if said.contains("10047") || said.contains("10122") => {
                 "the streams reserve their sizes at once: give smaller ones with --max-bytes, \
                  --parked-max-bytes and --kept-max-bytes; what was done stays, and applying again \
                  is safe"
+            }
+            // 10074 and 10005: a server alone, and a cluster of too few.
+            said if said.contains("10074") || said.contains("10005") => {
+                "the profile cluster needs three servers of one cluster, and this broker has \
+                 fewer; `--profile single` is for one server"
             }
             _ => "what was done stays; applying again is safe",
         };

@@ -88,7 +88,10 @@ fn size(found: Difference, live: &StreamInfo, spec: &StreamSpec) -> Lasting {
             "because its size may have been raised to get it going again; it holds {held} bytes, \
              so `nats stream edit {name} --max-bytes {wanted}` makes it smaller without a loss"
         ),
-        false => format!("because it holds {held} bytes: ask for more than that"),
+        false => format!(
+            "because it holds {held} bytes; `nats stream edit {name} --max-bytes SIZE` takes any \
+             size above that, and this command any above the one it has"
+        ),
     };
     let sentence = format!("{title} is not made smaller ({asked} was asked, it has {size}), {why}");
     Lasting::Leave { key, sentence }
