@@ -76,6 +76,16 @@ async fn h19_parked_messages_run_once_though_the_command_that_releases_them_is_k
     let group = groups[0]["fingerprint"].as_str().unwrap();
     let chosen = format!("parked retry --group {group} --reason mended");
 
+    for verb in ["retry", "discard"] {
+        let line = format!("parked {verb} --group 12345678 --reason x");
+        let none = quadrille(&stack.server, &line).await;
+        let named = format!("those that wait: {group} (charge-customer)");
+        assert_eq!((none.code, none.stdout.as_str()), (Some(1), ""), "{}", none.stderr);
+        for part in ["there is no group 12345678", &named] {
+            assert!(none.stderr.contains(part), "{part}: {}", none.stderr);
+        }
+    }
+
     // Nothing is mended yet: the first one is parked again, and the others are left alone.
     let dry = quadrille(&stack.server, &format!("{chosen} --json")).await;
     assert_eq!((dry.code, &dry.json()["left"]), (Some(2), &json!(count)));

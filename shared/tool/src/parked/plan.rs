@@ -39,6 +39,11 @@ pub(super) fn plan(cases: Cases, selection: &Selection, tool: &Tool) -> anyhow::
             bail!(nothing_of(saga, tool));
         }
     }
+    if let Some(group) = &selection.group
+        && !cases.all.iter().any(|case| case.parked().fingerprint() == *group)
+    {
+        bail!(no_group(group, &cases, tool));
+    }
     for case in cases.all {
         let is_named = case.saga.as_ref().is_some_and(|saga| selection.ids.contains(saga));
         let in_group = |group: &String| case.parked().fingerprint() == *group;
@@ -64,6 +69,18 @@ pub(super) fn plan(cases: Cases, selection: &Selection, tool: &Tool) -> anyhow::
         }
     }
     Ok(plan)
+}
+
+/// What is said of a group that was never there, with those that are.
+fn no_group(group: &str, cases: &Cases, tool: &Tool) -> anyhow::Error {
+    let there = groups(cases.all.iter().filter(|case| case.waits()));
+    let named = there.iter().take(10).map(|one| format!("{} ({})", one.fingerprint, one.durable));
+    let named = match there.len() {
+        0 => "nothing waits".to_owned(),
+        _ => format!("those that wait: {}", named.collect::<Vec<_>>().join(", ")),
+    };
+    anyhow!("there is no group {group}")
+        .advise(format!("{named}; `{} parked ls` lists them", tool.ui.tool))
 }
 
 impl Plan {

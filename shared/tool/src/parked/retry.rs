@@ -119,7 +119,8 @@ async fn release(
     if let Some(pace) = &mut pace {
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
-    let mut follow = Follow { from: plan.up_to + 1, on_their_way: BTreeMap::new() };
+    let mut follow =
+        Follow { from: plan.up_to + 1, on_their_way: BTreeMap::new(), told: String::new() };
     let (mut looked, mut said) = (Instant::now(), Instant::now());
     for case in &plan.cases {
         if let Some(pace) = &mut pace {
@@ -147,18 +148,17 @@ async fn release(
             looked = Instant::now();
         }
         if said.elapsed() >= SAY_EVERY {
-            tell(report, &follow, tool);
+            tell(report, &mut follow, tool);
             said = Instant::now();
         }
     }
     if args.no_wait { Ok(()) } else { until_settled(broker, &mut follow, report, tool).await }
 }
 
-fn tell(report: &Report, follow: &Follow, tool: &Tool) {
-    let Report { released, settled, left, .. } = report;
-    let waits = follow.waits();
-    let text = format!("released {released}, settled {settled}, left {left}{waits}");
-    tool.ui.note(tool.ui.on_stderr.paint(QUIET, text));
+fn tell(report: &Report, follow: &mut Follow, tool: &Tool) {
+    if let Some(text) = follow.news(report) {
+        tool.ui.note(tool.ui.on_stderr.paint(QUIET, text));
+    }
 }
 
 async fn until_settled(
@@ -188,6 +188,8 @@ struct Follow {
     /// By the subject under which it would be parked again: its release, and where its end is
     /// found.
     on_their_way: BTreeMap<String, (u64, Vec<String>)>,
+    /// What was said last.
+    told: String,
 }
 
 impl Follow {
@@ -195,6 +197,14 @@ impl Follow {
         let flow = tool.flow;
         let parked = parked::subject(flow, &case.durable, case.saga.as_ref());
         self.on_their_way.insert(parked, (release, case.decisive(flow)));
+    }
+
+    /// How far it is, unless that was said last.
+    fn news(&mut self, report: &Report) -> Option<String> {
+        let Report { released, settled, left, .. } = report;
+        let text = format!("released {released}, settled {settled}, left {left}{}", self.waits());
+        (text != self.told).then(|| self.told.clone_from(&text))?;
+        Some(text)
     }
 
     /// For what it waits: `; waits for book-hotel to settle T1 (and 2 more); …`.
@@ -274,7 +284,7 @@ mod tests {
 
     #[test]
     fn progress_says_what_is_waited_for() {
-        let mut follow = Follow { from: 1, on_their_way: BTreeMap::new() };
+        let mut follow = Follow { from: 1, on_their_way: BTreeMap::new(), told: String::new() };
         assert_eq!(follow.waits(), "");
         let way = |id: &str| (format!("parked.eu.shop.charge-customer-undo.{id}"), (1, Vec::new()));
         follow.on_their_way.extend([way("A1")]);
@@ -282,5 +292,10 @@ mod tests {
         assert_eq!(follow.waits(), alone);
         follow.on_their_way.extend([way("A2"), way("A3")]);
         assert!(follow.waits().contains("settle A1 (and 2 more); "), "{}", follow.waits());
+        let mut report = Report { released: 3, ..Report::default() };
+        assert!(follow.news(&report).expect("news").starts_with("released 3, settled 0, left 0; "));
+        assert_eq!(follow.news(&report), None, "it was said already");
+        report.settled = 1;
+        assert!(follow.news(&report).expect("news").starts_with("released 3, settled 1"));
     }
 }
