@@ -15,12 +15,17 @@ mod recipes;
 mod replay;
 mod why;
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::eventually::eventually;
 use tests::server::Server;
 use tests::stack::{Build, Launch, Stack, program};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 /// What a command printed.
 struct Said {
@@ -226,6 +231,20 @@ async fn an_order_is_placed_and_traced_and_its_stock_is_set_and_shown() {
     assert!(delisted.stderr.contains("has 0: 0 to sell"), "{}", delisted.stderr);
     let refused = quadrille(&stack.server, "stock delist NEVER").await;
     assert!(refused.stderr.contains("the inventory worker refuses"), "{}", refused.stderr);
+}
+
+/// No worker runs, so the wait would last a minute.
+#[tokio::test]
+async fn a_wait_for_an_order_says_what_it_waits_for() {
+    let stack = Stack::bare().await;
+    let mut command = Command::new(program(Build::Shipped, "quadrille"));
+    command.env_clear().args(["--nats", &stack.server.url(), "place", "--id", "A1", "--wait"]);
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = timeout(Duration::from_secs(20), lines.next_line()).await;
+    let first = first.expect("it speaks within the minute").unwrap();
+    assert_eq!(first.as_deref(), Some("A1: waits for reserve-inventory"));
 }
 
 #[tokio::test]

@@ -180,8 +180,7 @@ async fn wait(
     tool: &Tool,
 ) -> anyhow::Result<ExitCode> {
     let (flow, saga, broker) = (tool.flow, &args.id, &connection.broker);
-    let began = Instant::now();
-    let mut told = String::new();
+    let mut waiting = wait::Waits::begin(tool.ui);
     let ended = wait::until(LOOK_EVERY, async || {
         // A broker that is away now may come back: the wish is stored.
         let Ok(story) = read(broker, flow, saga).await else { return Ok(None) };
@@ -201,10 +200,7 @@ async fn wait(
             false => format!("{saga}: asked; waits for {}", flow.closing().worker),
             true => format!("{saga}: cancelling; waits for {waits}"),
         };
-        if now != told && began.elapsed() > Duration::from_secs(1) {
-            tool.ui.note(tool.ui.on_stderr.paint(QUIET, &now));
-            told = now;
-        }
+        waiting.tell(now);
         Ok(None)
     });
     if let Some(code) = ended.await? {
@@ -215,7 +211,7 @@ async fn wait(
         say(args, phase, asked, None, "")?;
     }
     let became = ("has not ended", false);
-    wait::tell(broker, flow, saga, became, began.elapsed(), tool.ui).await?;
+    wait::tell(broker, flow, saga, became, waiting.lasts(), tool.ui).await?;
     Ok(ExitCode::FAILURE)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, SagaId};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::output::{QUIET, Ui, duration};
 use crate::why;
@@ -34,6 +34,32 @@ pub async fn until<T>(
     timeout(LONGEST, looking).await.ok().transpose()
 }
 
+/// What a wait says while it lasts: what it waits for, after a second, once for each change.
+pub struct Waits {
+    ui: Ui,
+    began: Instant,
+    told: String,
+}
+
+impl Waits {
+    pub fn begin(ui: Ui) -> Self {
+        Self { ui, began: Instant::now(), told: String::new() }
+    }
+
+    /// How long it lasts by now.
+    pub fn lasts(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// `now` is what it waits for; nothing is said of an empty one.
+    pub fn tell(&mut self, now: String) {
+        if now != self.told && !now.is_empty() && self.lasts() > Duration::from_secs(1) {
+            self.ui.note(self.ui.on_stderr.paint(QUIET, &now));
+            self.told = now;
+        }
+    }
+}
+
 /// Says what became of a saga after so long: `completed`, `has not ended`; and why, unless that is
 /// what was wished for.
 ///
@@ -58,8 +84,6 @@ pub async fn tell(
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -13,7 +13,6 @@ use quadrille_tool::output::{self, Advise, Ui};
 use quadrille_tool::{trace, wait};
 use schemas::order_fulfilment::FLOW;
 use serde::{Serialize, Serializer};
-use tokio::time::Instant;
 
 use super::order::Order;
 
@@ -76,9 +75,13 @@ pub(super) async fn wait(
     id: &SagaId,
     ui: Ui,
 ) -> anyhow::Result<ExitCode> {
-    let began = Instant::now();
+    let mut waiting = wait::Waits::begin(ui);
     let ended = wait::until(LOOK, async || {
-        Ok(match trace::read(broker, flow, id).await?.state.phase {
+        let state = trace::read(broker, flow, id).await?.state;
+        let worker =
+            state.waits_for.as_ref().map(|waits| format!("{id}: waits for {}", waits.worker));
+        waiting.tell(worker.unwrap_or_default());
+        Ok(match state.phase {
             Phase::Completed => Some("completed"),
             Phase::Cancelled => Some("cancelled"),
             Phase::Parked => Some("was set aside"),
@@ -87,7 +90,7 @@ pub(super) async fn wait(
     });
     let became = ended.await?.unwrap_or("has not ended");
     let is_completed = became == "completed";
-    wait::tell(broker, flow, id, (became, is_completed), began.elapsed(), ui).await?;
+    wait::tell(broker, flow, id, (became, is_completed), waiting.lasts(), ui).await?;
     Ok(if is_completed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
