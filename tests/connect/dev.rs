@@ -203,6 +203,18 @@ async fn what_a_newcomer_does_wrong_is_told_at_once_and_by_one_name_everywhere()
 }
 
 #[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for flag in ["--port", "--query-port"] {
+        let said = quadrille(&Vec::new(), &format!("dev --ephemeral {flag} {port}")).await;
+        let told = format!("port {port} is taken by another program");
+        assert_eq!(said.code, Some(1));
+        assert!(said.stderr.contains(&told) && said.stderr.contains(flag), "{}", said.stderr);
+    }
+}
+
+#[tokio::test]
 async fn a_flag_that_names_another_broker_is_refused() {
     let none = Vec::new();
     let said = quadrille(&none, "dev --nats nats://a --demo-only").await;

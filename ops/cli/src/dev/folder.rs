@@ -100,9 +100,7 @@ impl Folder {
     pub(super) fn last_ports(&self) -> Ports {
         let text = fs::read(self.path.join("ports.json")).unwrap_or_default();
         let last: Ports = serde_json::from_slice(&text).unwrap_or_default();
-        let free = |port: Option<u16>| {
-            port.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        };
+        let free = |port: Option<u16>| port.filter(|port| is_free(*port));
         Ports {
             nats: free(last.nats),
             sandbox: free(last.sandbox),
@@ -135,6 +133,11 @@ impl Folder {
         // If the file stays, readers ignore it, because its process is gone.
         let _ = fs::remove_file(Addresses::file(&self.path));
     }
+}
+
+/// Whether nothing listens at a port of this machine.
+pub(super) fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 fn lock(path: &Path) -> anyhow::Result<File> {

@@ -1,19 +1,18 @@
 //! Everything that `dev` runs, started in the order in which it is needed and stopped in reverse.
 
 mod addresses;
+mod args;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::Args;
 use quadrille::nats::{self, Names, NatsBroker, NatsOptions, provision};
 use quadrille::process::health;
 use quadrille::topology::{Keep, Profile, Topology};
 use quadrille_tool::output::{Advise, Ui};
 use quadrille_tool::topology::{Permission, apply};
-use quadrille_tool::values::whole;
 use schemas::order_fulfilment::FLOW;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,8 +21,9 @@ use tokio::time::{Instant, sleep};
 use super::child::{Health, Kept, Program, Wish, keep};
 use super::folder::Folder;
 use super::programs::{self, COMMAND, QUERY, binaries, is_worker, workers_and_services};
-use super::server::ServerArgs;
 use crate::running::Addresses;
+
+pub(super) use args::StackArgs;
 
 /// How long anything may take to become ready: enough for a busy machine and a long log.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,37 +32,6 @@ const POLL: Duration = Duration::from_millis(10);
 /// What helps where the streams cannot be made.
 const RESERVED: &str = "the streams reserve 1.6 GiB of the disk: take a folder that has so \
 much free with --data DIR; --reset begins with an empty folder";
-
-/// Where to listen, and which broker to run.
-#[derive(Debug, Args)]
-pub(super) struct StackArgs {
-    /// Port of the broker; without it, the last run's or a free one
-    #[arg(long, value_parser = port)]
-    port: Option<u16>,
-    /// Port of the sandbox; without it, the last run's or a free one
-    #[arg(long, value_name = "PORT", value_parser = port)]
-    sandbox_port: Option<u16>,
-    /// Port of the service that takes orders over HTTP; without it, the last run's or a free one
-    #[arg(long, value_name = "PORT", value_parser = port)]
-    command_port: Option<u16>,
-    /// Port of the service that answers questions; without it, the last run's or a free one
-    #[arg(long, value_name = "PORT", value_parser = port)]
-    query_port: Option<u16>,
-    #[command(flatten)]
-    server: ServerArgs,
-}
-
-impl StackArgs {
-    /// This program, and ports that are free.
-    pub(super) fn at_free_ports(server: &ServerArgs) -> Self {
-        let (port, sandbox_port, command_port, query_port) = (None, None, None, None);
-        Self { port, sandbox_port, command_port, query_port, server: server.clone() }
-    }
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    whole(0..=u16::MAX, "a port such as 4222")(text)
-}
 
 /// Everything, started or not.
 pub(super) struct Stack {
@@ -142,6 +111,7 @@ impl Stack {
         programs: impl Iterator<Item = &'static str>,
         args: &StackArgs,
     ) -> anyhow::Result<Started> {
+        args.check()?;
         let binaries = binaries()?;
         let nats_server = args.server.require()?;
         let last = self.folder.last_ports();
@@ -192,6 +162,7 @@ impl Stack {
     /// # Errors
     /// When there is no such program, or it ends.
     pub(super) async fn start_broker(&mut self, args: &StackArgs) -> anyhow::Result<NatsBroker> {
+        args.check()?;
         let nats_server = args.server.require()?;
         let port = args.port.or(self.folder.last_ports().nats);
         let arguments = programs::server_arguments(&self.folder, port);
