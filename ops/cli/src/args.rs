@@ -128,7 +128,7 @@ mod tests {
         let all = line.get_arguments().filter(|it| all.contains(&it.get_id().as_str()));
         let own = dev.get_arguments().filter(|it| !it.is_hide_set()).chain(all);
         let mut own: Vec<_> = own.filter_map(|it| Some(format!("--{}", it.get_long()?))).collect();
-        let known = said.1.split("there are: ").nth(1).unwrap_or_default();
+        let known = said.1.split("there are:").nth(1).unwrap_or_default();
         let mut known: Vec<_> = known.split_whitespace().collect();
         own.sort();
         known.sort_unstable();

@@ -94,7 +94,8 @@ pub fn run<C: Subcommand>(
     })
 }
 
-/// The error without the names of hidden commands, which it would offer like any other.
+/// The error without the names of hidden commands, which it would offer like any other, and without
+/// a tip that is wrong.
 fn without_hidden(mut error: clap::Error, line: &clap::Command) -> clap::Error {
     let is_shown =
         |name: &String| line.find_subcommand(name).is_none_or(|command| !command.is_hide_set());
@@ -104,6 +105,13 @@ fn without_hidden(mut error: clap::Error, line: &clap::Command) -> clap::Error {
             if !names.is_empty() {
                 error.insert(offers, ContextValue::Strings(names));
             }
+        }
+    }
+    // No argument of any command begins so: the value of a flag was meant, and `--` is no help.
+    if let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) {
+        tips.retain(|tip| !tip.to_string().contains("as a value, use '-- "));
+        if !tips.is_empty() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
         }
     }
     error

@@ -54,7 +54,17 @@ type Read = anyhow::Result<Document>;
 
 pub(super) async fn run(file: &Path, args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let name = file.display().to_string();
-    let (input, length) = documents::open(file)?;
+    let opened = documents::open(file).and_then(|opened| {
+        args.lines.rejects.as_deref().map_or(Ok(()), |rejects| differ(rejects, file))?;
+        Ok(opened)
+    });
+    let (input, length) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            tool.ui.error(&error);
+            return Ok(ExitCode::from(2));
+        }
+    };
     if let Some(prefix) = &args.many.prefix {
         // The longest line number there can be.
         let id = format!("{prefix}-{}", u32::MAX);
@@ -69,7 +79,7 @@ pub(super) async fn run(file: &Path, args: &PlaceArgs, tool: &Tool) -> anyhow::R
     };
     let connection = tool.connect().await?;
     require_log(&connection).await?;
-    let rejects = args.lines.rejects.as_deref().map(|rejects| create(rejects, file)).transpose()?;
+    let rejects = args.lines.rejects.as_deref().map(create).transpose()?;
     let report = Report::new(args.json, tool.ui, length, rejects);
     let placing = Placing {
         broker: &connection.broker,
@@ -89,12 +99,16 @@ fn given(args: &PlaceArgs, tool: &Tool) -> String {
     given.chain(args.json.then(|| " --json".to_owned())).chain([tool.target.given()]).collect()
 }
 
-/// The file of rejects.
-fn create(rejects: &Path, lines: &Path) -> anyhow::Result<BufWriter<File>> {
+/// The file of rejects must not be the one that is read.
+fn differ(rejects: &Path, lines: &Path) -> anyhow::Result<()> {
     let there = |path: &Path| path.canonicalize().ok();
     if there(rejects).is_some_and(|rejects| Some(rejects) == there(lines)) {
         bail!("--rejects {} is the file that is read; nothing was sent", rejects.display());
     }
+    Ok(())
+}
+
+fn create(rejects: &Path) -> anyhow::Result<BufWriter<File>> {
     let file = File::create(rejects);
     Ok(BufWriter::new(file.with_context(|| format!("cannot write {}", rejects.display()))?))
 }

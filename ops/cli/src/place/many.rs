@@ -28,6 +28,7 @@ use crate::dev::stop_signal;
 pub(super) struct Many {
     /// Place this many orders, with ids PREFIX-1, PREFIX-2, …
     #[arg(long, value_name = "N", conflicts_with = "id", group = "many")]
+    #[arg(allow_negative_numbers = true)]
     #[arg(value_parser = whole(1..=u32::MAX, "a number of orders such as 1000"))]
     count: Option<u32>,
     /// Orders a second; without it, as fast as the broker stores them
@@ -109,11 +110,11 @@ pub(super) async fn run(
     let mut told = began;
     let mut stop = std::pin::pin!(stop_signal()?);
     let interrupted = loop {
-        while pending.len() < plan.in_flight {
+        while !is_full && pending.len() < plan.in_flight {
             let Some(number) = numbers.next() else { break };
             let order = Order::new(template, &plan.id(number)?)?;
             if !room.takes(broker, order.opening.payload.len() as u64).await {
-                (numbers, is_full) = (1..=0, true);
+                is_full = true;
                 break;
             }
             let due = began + plan.gap.map_or(Duration::ZERO, |gap| gap * (number - 1));

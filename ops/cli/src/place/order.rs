@@ -28,11 +28,11 @@ pub(crate) struct Sample {
     #[arg(long, default_value = "ROSE-RED")]
     pub(crate) sku: String,
     /// Pieces of it
-    #[arg(long, value_name = "N", default_value = "12")]
+    #[arg(long, value_name = "N", default_value = "12", allow_negative_numbers = true)]
     #[arg(value_parser = whole(0..=u32::MAX, "a number of pieces such as 12"))]
     pub(crate) quantity: u32,
     /// Price of one piece, in minor units (cents)
-    #[arg(long, value_name = "MINOR", default_value = "250")]
+    #[arg(long, value_name = "MINOR", default_value = "250", allow_negative_numbers = true)]
     #[arg(value_parser = whole(i64::MIN..=i64::MAX, "minor units (cents) such as 250"))]
     pub(crate) price: i64,
     /// Currency of the price: ISO 4217

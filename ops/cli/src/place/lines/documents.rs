@@ -2,11 +2,12 @@
 //! array. It reads a piece at a time, so a file may be larger than memory; a document that no order
 //! can be as long as is counted, not kept.
 
+mod other;
+
 use std::collections::VecDeque;
 use std::io::{self, BufRead};
 
 use anyhow::{anyhow, bail};
-use quadrille_tool::output::Advise;
 
 /// Longest document that is kept: eight times what an event of the log may have, so that what is
 /// too large can still be set aside as it is.
@@ -51,19 +52,6 @@ impl Fault {
 /// Bytes in which an order over several lines is looked for.
 const MOST_PRETTY: usize = 64 * 1024;
 
-/// What a file begins with if it is something else than JSON in UTF-8.
-const OTHERS: [(&[u8], &str, &str); 9] = [
-    (b"\x1f\x8b", "compressed with gzip", "gunzip -c"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "zstd -dc"),
-    (b"BZh", "compressed with bzip2", "bunzip2 -c"),
-    (b"\xfd7zXZ", "compressed with xz", "xz -dc"),
-    (b"PK\x03\x04", "a zip archive", "unzip -p"),
-    (b"\xff\xfe", "UTF-16", "iconv -f UTF-16 -t UTF-8"),
-    (b"\xfe\xff", "UTF-16", "iconv -f UTF-16 -t UTF-8"),
-    (b"{\0", "UTF-16", "iconv -f UTF-16LE -t UTF-8"),
-    (b"\0{", "UTF-16", "iconv -f UTF-16BE -t UTF-8"),
-];
-
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The documents of a file, one after the other.
@@ -95,13 +83,8 @@ impl<R: BufRead> Documents<R> {
     /// what it is.
     pub(super) fn open(mut input: R, name: &str, given: &str) -> anyhow::Result<Self> {
         let first = input.fill_buf()?;
-        if let Some((_, what, command)) = OTHERS.iter().find(|other| first.starts_with(other.0)) {
-            let name = if name == "-" { "FILE" } else { name };
-            let advice = format!(
-                "nothing was sent: `{command} {name} | quadrille place --lines -{given}` sends its \
-                 orders"
-            );
-            return Err(anyhow!("{name} is {what}, not lines of JSON in UTF-8").advise(advice));
+        if let Some(other) = other::packed(first, name, given) {
+            return Err(other);
         }
         let (form, ahead) = (Form::Lines, VecDeque::new());
         let mut documents = Self { input, read: 0, line: 1, form, ahead };
@@ -115,12 +98,12 @@ impl<R: BufRead> Documents<R> {
             }
             Some(b'{') if documents.begins_over_several_lines()? => {
                 let more = documents.skip_space()?.is_some();
-                return Err(over_several_lines(name, more, given));
+                return Err(other::over_several_lines(name, more, given));
             }
             Some(byte) if byte != b'{' => {
                 let line = documents.next_line()?;
-                if line.as_ref().is_some_and(|line| is_csv(&line.text)) {
-                    return Err(csv(name, given));
+                if line.as_ref().is_some_and(|line| other::is_csv(&line.text)) {
+                    return Err(other::csv(name, given));
                 }
                 documents.ahead.extend(line);
             }
@@ -246,36 +229,6 @@ impl<R: BufRead> Documents<R> {
         self.input.consume(bytes);
         self.read += bytes as u64;
     }
-}
-
-/// Whether a first line has the names of columns, or their values, as a spreadsheet exports them.
-fn is_csv(line: &[u8]) -> bool {
-    let columns = line.iter().any(|byte| b",;\t".contains(byte)) && !line.contains(&b'{');
-    columns && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err()
-}
-
-fn csv(name: &str, given: &str) -> anyhow::Error {
-    let file = if name == "-" { "FILE" } else { name };
-    let rows = "import csv,json,sys; [print(json.dumps(row)) for row in csv.DictReader(sys.stdin)]";
-    anyhow!("{name} is CSV, not lines of JSON in UTF-8").advise(format!(
-        "nothing was sent: `python3 -c '{rows}' <{file}` makes a JSON line of each row; what makes \
-         orders of those, such as a program for jq (see ops/examples/import), is followed by \
-         `| quadrille place --lines -{given}`; `quadrille place --print-sample` prints an order"
-    ))
-}
-
-/// What is said of a file that begins with an order over several lines, and perhaps goes on.
-fn over_several_lines(name: &str, more: bool, given: &str) -> anyhow::Error {
-    let file = if name == "-" { "FILE" } else { name };
-    let (what, way) = match more {
-        false => ("is one order", format!("`quadrille place {file}` places it")),
-        true => (
-            "has orders",
-            format!("`jq -c . {file} | quadrille place --lines -{given}` places them"),
-        ),
-    };
-    anyhow!("{name} {what} over several lines, not one order a line")
-        .advise(format!("nothing was sent: {way}"))
 }
 
 /// A document that is being read.
