@@ -101,6 +101,24 @@ async fn one_order_over_several_lines_is_told_once_with_the_command_that_places_
 }
 
 #[tokio::test]
+async fn a_line_whose_id_is_spent_is_rejected_and_not_placed() {
+    let stack = Stack::bare().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("orders.jsonl");
+    stack.raw.publish("orders.payment.S2", &[], "junk").await.unwrap();
+    std::fs::write(&file, ["S1", "S2", "S3"].map(line).join("\n")).unwrap();
+    let place = format!("place --lines {} --json", file.display());
+    let said = quadrille(&stack.server, &place).await;
+    let told = documents(&said.stdout);
+    assert_eq!((said.code, numbers(&told)), (Some(1), vec![1, 2, 3]), "{}", said.stderr);
+    let mistake = &told[1]["mistakes"][0];
+    assert_eq!(mistake["code"], "id-spent", "{mistake}");
+    assert!(mistake["message"].as_str().unwrap().contains("slot payment is taken"), "{mistake}");
+    assert_eq!([&told[0]["placed"], &told[2]["placed"]], ["now", "now"]);
+    assert_eq!(stack.raw.messages("ORDERS").await, 3, "the junk and two orders");
+}
+
+#[tokio::test]
 async fn every_line_gets_a_receipt_or_its_mistakes_and_a_second_run_places_nothing() {
     let stack = Stack::bare().await;
     let folder = tempfile::tempdir().unwrap();

@@ -186,6 +186,27 @@ async fn a_wish_for_an_order_whose_slot_is_taken_is_refused_and_not_stored() {
     assert_eq!(stack.raw.messages(FLOW.stream).await, 2, "no wish");
 }
 
+/// It would be charged, and could never end.
+#[tokio::test]
+async fn an_order_whose_id_is_spent_is_refused_either_way_and_not_stored() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    stack.raw.publish("orders.payment.spent", &[], "junk").await.unwrap();
+    let over_http = desk.post(good(Some("spent")).to_string()).await;
+    let over_nats = desk.ask("orders.place", &[], good(Some("spent")).to_string()).await;
+    assert_eq!((over_http.status, over_nats.status), (409, 409), "{over_http:?}");
+    assert_eq!(over_http.json(), over_nats.json());
+    assert!(over_http.json()["type"].to_string().contains(":id-spent"), "{over_http:?}");
+    let detail = over_http.json()["detail"].to_string();
+    assert!(detail.contains("its slot payment is taken by message 1"), "{detail}");
+    assert!(detail.contains("take another id"), "{detail}");
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 1, "no order");
+    assert_eq!(desk.post(good(Some("other")).to_string()).await.status, 201);
+    // What comes into a slot afterwards makes no other order of it.
+    stack.raw.publish("orders.payment.other", &[], "junk").await.unwrap();
+    assert_eq!(desk.post(good(Some("other")).to_string()).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_wish_for_what_is_no_order_is_answered_and_not_stored() {
     let mut stack = Stack::bare().await;

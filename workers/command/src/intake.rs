@@ -11,20 +11,22 @@ use quadrille::broker::{Broker, Published};
 use quadrille::event::runtime::CancelRequested;
 use quadrille::log::cancel;
 use quadrille::log::open::{self, Error, Opened, When};
-use quadrille::log::story::{self, Phase};
+use quadrille::log::story::{self, Occupied, Phase};
 use quadrille::log::token::Token;
 use quadrille::service::problem::Problem;
 use schemas::order_fulfilment::FLOW;
 use serde::Serialize;
 use tokio::sync::watch::Receiver;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::Settings;
 use crate::log::Log;
 use crate::order::{self, Order};
 use crate::{NAME, problems};
 
+/// How long a look at the slots of a new order may take: without an answer it is placed all the same.
+const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks for an order that is to be cancelled and is not there.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -87,8 +89,8 @@ impl Intake {
     /// Places an order.
     ///
     /// # Errors
-    /// 400, 413 and 422 for what is no order, 409 for an id that has another one, 503 where nothing
-    /// was stored and a later try may succeed, 504 where it is not known.
+    /// 400, 413 and 422 for what is no order, 409 for an id that has another one or is spent, 503
+    /// where nothing was stored and a later try may succeed, 504 where it is not known.
     pub async fn place(&self, asked: &order::Asked<'_>) -> Result<Placed, Problem> {
         let order = Order::read(asked)?;
         if !(self.connected)() {
@@ -99,6 +101,11 @@ impl Intake {
         }
         let opening = &order.opening;
         let saga = opening.slot.saga();
+        if order.is_named
+            && let Some(spent) = self.spent(saga).await
+        {
+            return Err(problems::spent(saga, &spent));
+        }
         let same = |stored: &_| order.is_what_is_stored(stored);
         let opened = open::open(&*self.broker, &FLOW, opening, same, self.patience).await;
         let Opened { sequence, when } = opened.map_err(|error| match error {
@@ -179,6 +186,13 @@ impl Intake {
             }
         }
         Ok(Asked { id: saga.to_string(), sequence, token: self.token(sequence) })
+    }
+
+    /// What lies in the slots of an order that is not placed, so that it could never end.
+    async fn spent(&self, saga: &SagaId) -> Option<Occupied> {
+        let read = self.broker.last_of_many(FLOW.stream, vec![FLOW.story(saga)]);
+        let events = timeout(LOOK, read).await.ok()?.ok()?;
+        story::tell(&FLOW, saga, &events, &[]).occupied(&FLOW).filter(|it| !it.is_opened)
     }
 
     /// Whether the leader has no such order, for as long as one may be on its way that was placed

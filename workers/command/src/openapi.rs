@@ -10,7 +10,11 @@ use crate::order::{MAX_KEY_BYTES, PLACED, sample};
 const PLACE: &[(u16, &str)] = &[
     (400, "Not readable as an order: all mistakes, each with its JSON pointer"),
     (408, "The body did not arrive in time"),
-    (409, "The id, or the Idempotency-Key, belongs to another order, which stands"),
+    (
+        409,
+        "The id, or the Idempotency-Key, belongs to another order, which stands; or the id is \
+           spent, and nothing was stored",
+    ),
     (413, "Too large for an order"),
     (415, "Not application/json, or encoded"),
     (422, "Readable, and not a valid order: all mistakes, each with its JSON pointer"),

@@ -53,6 +53,8 @@ pub struct Order {
     pub opening: Opening,
     /// Whether its id follows from an idempotency key.
     pub by_key: bool,
+    /// Whether the client chose its id, so that it may have been used before.
+    pub is_named: bool,
     placed: OrderPlaced,
 }
 
@@ -75,6 +77,7 @@ impl Order {
             true => serde_json::from_str(text).map_err(|error| refused(&no_json(&error), text))?,
             false => &read,
         };
+        let is_named = placed.order_id.is_some();
         let (saga, by_key) = match (&placed.order_id, asked.idempotency_key) {
             (Some(saga), _) => (saga.clone(), false),
             (None, Some(key)) => (keyed(asked.caller, key)?, true),
@@ -83,7 +86,7 @@ impl Order {
         let opening = Opening::wrap(&FLOW, &saga, data, asked.traceparent);
         // As the workers will read it.
         let placed: OrderPlaced = opening.event(&FLOW).map_err(|bad| refused(&bad, text))?;
-        Ok(Self { opening, by_key, placed: placed.without_id() })
+        Ok(Self { opening, by_key, is_named, placed: placed.without_id() })
     }
 
     /// Whether the slot holds this very order, whichever call wrote it and in whatever form.

@@ -85,6 +85,12 @@ pub(crate) fn taken(saga: &SagaId, sequence: u64, by_key: bool) -> Problem {
         .with("sequence", sequence)
 }
 
+/// A slot of the order is taken already, so that it could not end.
+pub(crate) fn spent(saga: &SagaId, spent: &Occupied) -> Problem {
+    let detail = format!("order {saga} could not end, and was not stored: {}", spent.what());
+    Problem::new(409, "id-spent", "the id is spent", detail).with("id", saga.as_str())
+}
+
 /// Stored or not.
 pub(crate) fn unknown(saga: &SagaId, why: &str) -> Problem {
     tracing::warn!(%saga, why, "no answer says whether an order was stored");

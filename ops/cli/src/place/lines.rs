@@ -5,6 +5,7 @@
 //! for the same answer. In both cases the command may be run again, because an order's id is in its
 //! line or follows from the line's number.
 
+mod ahead;
 mod documents;
 mod reject;
 mod report;
@@ -13,21 +14,21 @@ use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use futures::StreamExt;
 use futures::stream::FuturesOrdered;
+use futures::{Stream, StreamExt};
+use quadrille::SagaId;
 use quadrille::log::open;
 use quadrille::nats::NatsBroker;
-use quadrille::{BadData, Reason, SagaId};
 use quadrille_tool::Tool;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::one::{Receipt, put};
-use super::order::{Order, parse};
+use super::order::Order;
 use super::room::{RESERVED, Room};
 use super::{PlaceArgs, require_log};
 use documents::{Document, Documents};
@@ -46,11 +47,6 @@ pub(super) struct Lines {
     #[arg(long, value_name = "FILE", requires = "lines")]
     rejects: Option<PathBuf>,
 }
-
-/// Documents read ahead; enough that reading and sending do not wait for each other.
-const AHEAD: usize = 1_024;
-
-type Read = anyhow::Result<Document>;
 
 pub(super) async fn run(file: &Path, args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let name = file.display().to_string();
@@ -83,12 +79,13 @@ pub(super) async fn run(file: &Path, args: &PlaceArgs, tool: &Tool) -> anyhow::R
     let report = Report::new(args.json, tool.ui, length, rejects);
     let placing = Placing {
         broker: &connection.broker,
-        prefix: args.many.prefix.as_deref(),
         in_flight: args.many.in_flight as usize,
         room: Room::default(),
         report,
     };
-    placing.run(read_ahead(documents), &name).await
+    let prefix = args.many.prefix.as_deref();
+    let lines = ahead::lines(ahead::read(documents), &connection.broker, prefix);
+    placing.run(lines, &name).await
 }
 
 /// The other flags of the call, each after a space.
@@ -113,20 +110,6 @@ fn create(rejects: &Path) -> anyhow::Result<BufWriter<File>> {
     Ok(BufWriter::new(file.with_context(|| format!("cannot write {}", rejects.display()))?))
 }
 
-/// Reads in a thread of its own, which a stdin that never ends cannot keep the command with.
-fn read_ahead(mut documents: Documents<Box<dyn std::io::BufRead + Send>>) -> mpsc::Receiver<Read> {
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    std::thread::spawn(move || {
-        while let Some(document) = documents.next().transpose() {
-            let failed = document.is_err();
-            if sender.blocking_send(document).is_err() || failed {
-                break;
-            }
-        }
-    });
-    receiver
-}
-
 /// What became of a line.
 enum Outcome {
     Placed(Receipt),
@@ -136,7 +119,6 @@ enum Outcome {
 
 struct Placing<'b> {
     broker: &'b NatsBroker,
-    prefix: Option<&'b str>,
     in_flight: usize,
     room: Room,
     report: Report,
@@ -145,10 +127,11 @@ struct Placing<'b> {
 impl Placing<'_> {
     async fn run(
         mut self,
-        mut documents: mpsc::Receiver<Read>,
+        lines: impl Stream<Item = anyhow::Result<Line>>,
         name: &str,
     ) -> anyhow::Result<ExitCode> {
         let began = Instant::now();
+        let mut lines = pin!(lines);
         let (mut pending, mut sent) = (FuturesOrdered::new(), VecDeque::new());
         // Two lines under one id go one after the other, so that the first one is kept.
         let (mut ids, mut waiting) = (HashSet::new(), None::<Line>);
@@ -169,8 +152,8 @@ impl Placing<'_> {
             let room = reading && waiting.is_none() && pending.len() < self.in_flight;
             tokio::select! {
                 biased;
-                document = documents.recv(), if room => match document {
-                    Some(Ok(document)) => waiting = Some(self.read(document)),
+                line = lines.next(), if room => match line {
+                    Some(Ok(line)) => waiting = Some(line),
                     Some(Err(error)) => (reading, failed) = (false, Some(error)),
                     None => reading = false,
                 },
@@ -185,34 +168,6 @@ impl Placing<'_> {
             }
         }
         self.report.end(name, began.elapsed(), failed)
-    }
-
-    fn read(&self, document: Document) -> Line {
-        let order = self.order(&document);
-        Line { document, order }
-    }
-
-    /// The order in a line, under its id.
-    fn order(&self, document: &Document) -> Result<Order, Box<Reject>> {
-        if let Some(fault) = document.fault {
-            return Err(Box::new(Reject::unreadable(document, fault.says())));
-        }
-        let invalid = |bad| Box::new(Reject::invalid(document, bad));
-        let no_text = |what| invalid(BadData::new(Reason::NotJson, "", what));
-        let text = quadrille::event::text::of(&document.text).map_err(no_text)?;
-        let template = parse(text).map_err(invalid)?;
-        let id = match (template.named(), self.prefix) {
-            (Some(id), _) => id,
-            (None, Some(prefix)) => {
-                let number = document.item.map_or(document.line, |item| item + 1);
-                format!("{prefix}-{number}")
-            }
-            (None, None) => return Err(Box::new(Reject::nameless(document))),
-        };
-        let saga = SagaId::parse(&id).map_err(|error| {
-            invalid(BadData::new(Reason::InvalidId, "/subject", error.to_string()))
-        })?;
-        Order::new(&template, &saga).map_err(invalid)
     }
 }
 

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use quadrille::event::Kind;
 use quadrille::log::open;
+use quadrille::log::story::Occupied;
 use quadrille::{BadData, Reason};
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::{OrderPlaced, full_sample};
@@ -102,6 +103,12 @@ impl Reject {
             }
         };
         let reject = Self::new(document, vec![Mistake::told("", code, message)]);
+        Self { id: Some(id.to_owned()), ..reject }
+    }
+
+    /// A valid order that could not end.
+    pub(super) fn spent(document: &Document, id: &str, spent: &Occupied) -> Self {
+        let reject = Self::new(document, vec![Mistake::told("", "id-spent", spent.what())]);
         Self { id: Some(id.to_owned()), ..reject }
     }
 
