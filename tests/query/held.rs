@@ -1,9 +1,12 @@
 //! What is in the workers' hands: in no log and in no rows, so each replica is asked.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
+use quadrille::SagaId;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
-use tests::stack::{Build, Fate, Launch, Stack, program};
+use tests::stack::{Build, Fate, Launch, Stack, order, program};
 use tokio::process::Command;
 
 use crate::asked::Query;
@@ -209,6 +212,23 @@ async fn an_order_that_waits_for_a_human_is_parked_in_every_list() {
         let mut others = listed.filter(|row| row["id"] != "bad-1");
         assert!(others.all(|row| row["state"] == "open"), "{list}");
     }
+    // One that waits because of what lies in its slot is parked for another reason, and is one.
+    stack.raw.publish("orders.inventory.taken-1", &[], "junk").await.unwrap();
+    stack.place(&SagaId::parse("taken-1").unwrap(), &order(Fate::Completes, 0)).await.unwrap();
+    let ids = |list: &Value| -> BTreeSet<String> {
+        let rows = list["orders"].as_array().unwrap().iter();
+        let rows = rows.filter(|row| row["state"] == "parked");
+        rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    };
+    eventually("every list shows both as parked", async || {
+        let all = ids(&query.ok("/orders").await);
+        (all == ["bad-1", "taken-1"].map(str::to_owned).into()).then_some(())
+    })
+    .await;
+    let parked = listed(&query, "state=parked", 2).await;
+    assert_eq!(ids(&parked), ids(&query.ok("/orders").await), "{parked}");
+    listed(&query, "state=parked&why=alien-event", 1).await;
+    listed(&query, "state=parked&why=parked", 1).await;
     // The rows alone, while nobody says what was set aside.
     stack.server.process.pause();
     assert_eq!(shown(&query, "/orders", "bad-1").await, [json!("open"), Value::Null]);

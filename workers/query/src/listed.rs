@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use quadrille::SagaId;
 use quadrille::broker::Unavailable;
 use quadrille::log::parked;
-use quadrille::log::story::{self, Story};
+use quadrille::log::story::{self, Phase, Story};
 use quadrille::log::token::Token;
 use quadrille::service::problem::Problem;
 use quadrille::topology::parked_stream_name;
@@ -38,9 +38,9 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// A list, as it was asked for.
 pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Problem> {
     let now = api.now()?;
-    let (which, codes) = (Which::of(question)?, codes(question)?);
+    let (which, wanted) = (Which::of(question)?, Wanted::of(question)?);
     let (mut round, mut set_aside) = (None, BTreeSet::new());
-    if codes.is_some() {
+    if wanted.is_some() {
         // Before the look, so that nobody is asked about what has not happened.
         api.reached(question).await?;
         round = Some(Round::look(&*api.broker, api.flow).await.map_err(no_answer)?);
@@ -54,11 +54,13 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
     // What some reasons are of is known without looking at every saga that waits.
     let mut among: Option<BTreeSet<&str>> =
         hands.as_ref().zip(which).map(|(hands, which)| hands.sagas(which));
-    let of_code = match codes.as_deref() {
-        Some([Code::Retrying | Code::Held | Code::UndoBlocked]) => {
+    let of_code = match wanted {
+        Some(Wanted { code: Some(Code::Retrying | Code::Held | Code::UndoBlocked), .. }) => {
             hands.as_ref().map(|hands| hands.sagas(Which::Any))
         }
-        Some(codes) if codes.iter().all(|code| ASIDE.contains(code)) => {
+        Some(Wanted { code, is_parked })
+            if is_parked || code.is_some_and(|code| ASIDE.contains(&code)) =>
+        {
             Some(set_aside.iter().map(SagaId::as_str).collect())
         }
         Some(_) | None => None,
@@ -69,14 +71,14 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
     };
     let list = List::of(api.flow, api.view, question, among.as_ref(), now)?;
     let mut answer = Map::new();
-    let (mut page, place) = match codes.zip(round) {
+    let (mut page, place) = match wanted.zip(round) {
         None => {
             let (mut page, place) = api.rows(question, move |rows| list.read(rows, now)).await?;
             aside::mark(api, page.rows.iter_mut()).await;
             (page, place)
         }
-        Some((codes, round)) => {
-            let mut walk = Walk { api, codes, round, set_aside: &set_aside, looked_at: 0 };
+        Some((wanted, round)) => {
+            let mut walk = Walk { api, wanted, round, set_aside: &set_aside, looked_at: 0 };
             let (page, place) = walk.page(list).await?;
             let looked_at = json!({ "rows": walk.looked_at, "all": page.next.is_none() });
             answer.insert("looked_at".to_owned(), looked_at);
@@ -100,18 +102,33 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
 /// Why a saga waits that is parked.
 const ASIDE: [Code; 2] = [Code::Parked, Code::UnknownVersion];
 
-/// The reasons of which one is asked for; `None` if none is.
-fn codes(question: &Question) -> Result<Option<Vec<Code>>, Problem> {
-    let is_parked = question.text("state") == Some(PARKED);
-    let Some(text) = question.text("why") else {
-        return Ok(is_parked.then(|| ASIDE.to_vec()));
-    };
-    let known = Code::WAITING.into_iter().find(|code| code.name() == text);
-    let fits = |code: &Code| !is_parked || ASIDE.contains(code);
-    known.map(|code| Some(Some(code).filter(fits).into_iter().collect())).ok_or_else(|| {
-        let names = Code::WAITING.map(Code::name).join(", ");
-        bad("why", &format!("must be one of {names}"), Some("retrying"))
-    })
+/// What is asked of those that wait.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// Why.
+    code: Option<Code>,
+    /// Whether only those are listed that are shown as parked, whatever they wait for.
+    is_parked: bool,
+}
+
+impl Wanted {
+    /// `None` if neither is asked for.
+    fn of(question: &Question) -> Result<Option<Self>, Problem> {
+        let is_parked = question.text("state") == Some(PARKED);
+        let Some(text) = question.text("why") else {
+            return Ok(is_parked.then_some(Self { code: None, is_parked }));
+        };
+        let known = Code::WAITING.into_iter().find(|code| code.name() == text);
+        known.map(|code| Some(Self { code: Some(code), is_parked })).ok_or_else(|| {
+            let names = Code::WAITING.map(Code::name).join(", ");
+            bad("why", &format!("must be one of {names}"), Some("retrying"))
+        })
+    }
+
+    fn is(self, story: &Story, why: &Why) -> bool {
+        (!self.is_parked || story.state.phase == Phase::Parked)
+            && self.code.is_none_or(|code| code == why.code)
+    }
 }
 
 /// The sagas of which something was set aside, be it tried again since.
@@ -126,7 +143,7 @@ async fn sagas_set_aside(api: &Api) -> Result<BTreeSet<SagaId>, Problem> {
 /// Looks at one saga after the other.
 struct Walk<'a> {
     api: &'a Api,
-    codes: Vec<Code>,
+    wanted: Wanted,
     round: Round,
     set_aside: &'a BTreeSet<SagaId>,
     looked_at: u64,
@@ -167,7 +184,7 @@ impl Walk<'_> {
                     let story = story::retell(api.flow, &id, lines, &parked);
                     let why = self.round.decide(&*api.broker, &story, TOOL).await;
                     let why = why.map_err(no_answer)?;
-                    if self.codes.contains(&why.code) {
+                    if self.wanted.is(&story, &why) {
                         rows.push(row(&found, &story, &why, now));
                     }
                 }
@@ -194,7 +211,7 @@ fn no_answer(error: Unavailable) -> Problem {
 
 fn row(found: &Found, story: &Story, why: &Why, now: Timestamp) -> Value {
     let mut row = found.json(now);
-    if ASIDE.contains(&why.code) && row["state"] == "open" {
+    if story.state.phase == Phase::Parked && row["state"] == "open" {
         aside::show(&mut row, story);
     }
     row["why"] = json!({ "code": why.code, "sentence": why.sentence });
