@@ -63,6 +63,40 @@ async fn what_is_open_is_listed_by_its_wait_without_any_query_worker() {
     assert!(first["waits_ms"].as_f64().unwrap() <= first["age_ms"].as_f64().unwrap());
 }
 
+/// Nothing of it ends by itself, so it must not be missed.
+#[tokio::test]
+async fn an_order_whose_last_slot_is_taken_is_open() {
+    let mut stack = Stack::running(1).await;
+    let place = async |name: &str, fate: Fate| {
+        stack.place(&SagaId::parse(name).unwrap(), &order(fate, 0)).await.unwrap();
+    };
+    for name in ["taken", "declined", "on-its-way"] {
+        stack.raw.publish(&format!("orders.closed.{name}"), &[], "junk").await.unwrap();
+    }
+    place("taken", Fate::Completes).await;
+    place("declined", Fate::Declined).await;
+    let ended = stack.place_all("ended", &[Fate::Completes, Fate::Declined]).await;
+    stack.closed(&ended).await;
+    let seen = |rows: &[[String; 3]]| -> Vec<String> {
+        let mut seen: Vec<_> = rows.iter().map(|[id, state, _]| format!("{id} {state}")).collect();
+        seen.sort();
+        seen
+    };
+    tests::eventually::eventually("both stand still", async || {
+        let rows = listed(&stack, "open --json").await;
+        (seen(&rows) == ["declined cancelling", "taken parked"]).then_some(())
+    })
+    .await;
+    // Before anybody looks at the slot, too.
+    let shipping = stack.worker("ship-order");
+    shipping.kill();
+    shipping.ended().await;
+    stack.workers.retain(|worker| worker.name() != "ship-order");
+    stack.place(&SagaId::parse("on-its-way").unwrap(), &order(Fate::Completes, 0)).await.unwrap();
+    let rows = seen(&listed(&stack, "open --json").await);
+    assert_eq!(rows, ["declined cancelling", "on-its-way open", "taken parked"]);
+}
+
 #[tokio::test]
 async fn without_a_log_or_a_query_worker_the_way_out_is_named() {
     let server = Server::start().await;

@@ -9,7 +9,7 @@ use clap::Args;
 use jiff::Timestamp;
 use quadrille::broker::{Broker, Stored, Unavailable};
 use quadrille::log::parked;
-use quadrille::log::story::{self, Phase, Story, milliseconds};
+use quadrille::log::story::{self, Kind, Phase, Story, milliseconds};
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, SagaId};
 use serde::Serialize;
@@ -26,10 +26,9 @@ Examples:
   {tool} open --limit 1000 --json | jq -r .id
   {tool} open --json | jq 'select(.waits_ms > 600000)'
 
-Those that wait longest come first. It reads the subjects of two slots, and the events of what is
+Those that wait longest come first. It reads the subjects of four slots, and the events of what is
 not closed, with the reads that any client has: no worker and no projection need to run.
-Of a million sagas that takes some seconds. A saga whose last slot holds an event that counts for
-nothing is not listed; `{tool} trace ID` shows it.
+Of a million sagas that takes some seconds.
 
 Exit codes: 0 answered, whatever is open; 1 there is no log, or the broker does not answer.";
 
@@ -94,11 +93,31 @@ pub async fn run(args: &OpenArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sagas that were opened and have nothing in their last slot, in the order of their ids.
-async fn unclosed(broker: &NatsBroker, flow: &Flow) -> Result<Vec<SagaId>, Unavailable> {
+/// Sagas that were opened and that no worker has closed, in the order of their ids.
+async fn unclosed(broker: &NatsBroker, flow: &'static Flow) -> Result<Vec<SagaId>, Unavailable> {
+    let closing = flow.closing();
     // Closed ones first: what ends in between is read below, and found to have ended.
-    let closed: HashSet<_> = ids(broker, flow, flow.closing().slot).await?.into_iter().collect();
+    let mut closed: HashSet<_> = ids(broker, flow, closing.slot).await?.into_iter().collect();
     let opened: BTreeSet<_> = ids(broker, flow, flow.opens.slot).await?.into_iter().collect();
+    // A closing is read where it may be junk, because reading all of them would take minutes: before
+    // its step could write it, where it turned around, and where something was set aside.
+    let due: HashSet<_> = ids(broker, flow, closing.on).await?.into_iter().collect();
+    let mut doubted = ids(broker, flow, flow.turns.slot).await?;
+    let set_aside = broker.subjects(&flow.parked_stream(), &parked::filter_all(flow)).await?;
+    let set_aside = set_aside.iter().filter_map(|subject| subject.rsplit('.').next());
+    doubted.extend(set_aside.filter_map(|id| SagaId::parse(id).ok()));
+    doubted.extend(closed.difference(&due).cloned());
+    let doubted: BTreeSet<_> = doubted.into_iter().filter(|id| closed.contains(id)).collect();
+    let doubted: Vec<_> = doubted.into_iter().map(|id| flow.slot(closing.slot, &id)).collect();
+    for slots in doubted.chunks(SLOTS) {
+        let subjects = slots.iter().map(|slot| slot.subject().to_owned()).collect();
+        for stored in broker.last_of_many(flow.stream, subjects).await? {
+            let Some((_, id)) = flow.parse_subject(&stored.subject) else { continue };
+            if story::lines(flow, &id, &[stored]).iter().any(|line| line.kind == Kind::Alien) {
+                closed.remove(&id);
+            }
+        }
+    }
     Ok(opened.into_iter().filter(|id| !closed.contains(id)).collect())
 }
 
