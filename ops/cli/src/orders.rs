@@ -18,7 +18,7 @@ pub(crate) use query::ask;
 
 const EXAMPLES: &str = "\
 Examples:
-  quadrille orders ls --state open --order worst
+  quadrille orders ls --order worst
   quadrille orders ls --held
   quadrille orders find JD0142
   quadrille orders watch";

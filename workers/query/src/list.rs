@@ -121,9 +121,9 @@ impl List {
         one_of(question, "state", vec!["open", PARKED, "cancelling", "completed", "cancelled"])?;
         one_of(question, "waits_for", workers)?;
         one_of(question, "refused_at", flow.refusable().collect())?;
-        let tags = view.filters.iter().map(|filter| Field::Tag(filter.name));
+        let mut filters = tags(view, question)?;
         let columns = ["state", "waits_for", "reason", "refused_at"].map(Field::Column);
-        let given = tags.chain(columns).filter_map(|field| {
+        let given = columns.into_iter().filter_map(|field| {
             let value = match question.text(field.name())? {
                 // No row says what was set aside.
                 PARKED if field.name() == "state" => "open",
@@ -131,7 +131,7 @@ impl List {
             };
             Some((field, value.to_owned()))
         });
-        let filters: Vec<_> = given.collect();
+        filters.extend(given);
         let order = order(question, &filters)?;
         let cursor = |text: &str| {
             let cursor = Cursor::parse(text).filter(|cursor| cursor.order == order.letter());
@@ -192,6 +192,18 @@ impl List {
         };
         Cursor { order: self.order.letter(), at, opened: found.opened }
     }
+}
+
+/// The view's own filters that are given.
+fn tags(view: &View, question: &Question) -> Result<Vec<(Field, String)>, Problem> {
+    let given = view.filters.iter().filter_map(|filter| {
+        let value = (filter.reads)(question.text(filter.name)?);
+        Some(value.map(|value| (Field::Tag(filter.name), value)).ok_or_else(|| {
+            let what = format!("must be a value such as {} ({})", filter.example, filter.about);
+            bad(filter.name, &what, Some(filter.example))
+        }))
+    });
+    given.collect()
 }
 
 /// A value that no row can have is a mistake, not an empty list.
@@ -348,6 +360,15 @@ mod tests {
         assert_eq!(order("why=retrying&older_than=1h"), Order::Newest);
         assert_eq!(order("why=retrying&order=oldest"), Order::Oldest);
         assert_eq!(order("state=open"), Order::Newest);
+    }
+
+    #[test]
+    fn a_country_is_read_in_either_case_and_refused_where_it_is_none() {
+        let filters = |query| list(query).map(|list| list.filters);
+        assert_eq!(filters("country=de"), filters("country=DE"));
+        let problem = list("country=Germany").unwrap_err();
+        assert_eq!(problem.status, 400);
+        assert!(problem.detail.contains("such as DE"), "{}", problem.detail);
     }
 
     #[test]

@@ -21,9 +21,19 @@ pub static ORDERS: View = View {
         apply,
     },
     filters: &[
-        Filter { name: "customer", about: "The customer's reference", example: "cus_1001" },
-        Filter { name: "sku", about: "A SKU of one of the lines", example: "ROSE-RED" },
-        Filter { name: "country", about: "Where it goes: ISO 3166-1 alpha-2", example: "DE" },
+        Filter {
+            name: "customer",
+            about: "The customer's reference",
+            example: "cus_1001",
+            reads: any,
+        },
+        Filter { name: "sku", about: "A SKU of one of the lines", example: "ROSE-RED", reads: any },
+        Filter {
+            name: "country",
+            about: "Where it goes: ISO 3166-1 alpha-2",
+            example: "DE",
+            reads: country,
+        },
     ],
     stock: true,
     verbs: &[
@@ -47,6 +57,16 @@ CREATE VIEW orders AS SELECT
   datetime(changed_at / 1000000, 'unixepoch') AS changed_at
 FROM sagas;
 ";
+
+fn any(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// Two letters, which orders have in upper case.
+fn country(text: &str) -> Option<String> {
+    let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_code.then(|| text.to_ascii_uppercase())
+}
 
 fn apply(happened: &Happened<'_>, rows: &mut Rows) {
     let mut shown = Shown::default();

@@ -37,4 +37,7 @@ pub struct Filter {
     pub name: &'static str,
     pub about: &'static str,
     pub example: &'static str,
+    /// The value as the read model has it; `None` for one that no saga can have. `|text|
+    /// Some(text.to_owned())` where any text may be one.
+    pub reads: fn(&str) -> Option<String>,
 }

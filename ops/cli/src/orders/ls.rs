@@ -15,7 +15,7 @@ use super::{ask, place, quiet, word};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   quadrille orders ls
-  quadrille orders ls --state open --order worst
+  quadrille orders ls --order worst      what waits, as `quadrille open` lists it
   quadrille orders ls --waits-for charge-customer --older-than 10m
   quadrille orders ls --held             what workers have in hand: attempt, last error, next try
   quadrille orders ls --why breaker-paused

@@ -16,7 +16,12 @@ pub static TRIPS: View = View {
         indexes: &[sagas::INDEXES],
         apply,
     },
-    filters: &[Filter { name: "hotel", about: "Where the guest sleeps", example: "Ritz" }],
+    filters: &[Filter {
+        name: "hotel",
+        about: "Where the guest sleeps",
+        example: "Ritz",
+        reads: |text| Some(text.to_owned()),
+    }],
     stock: false,
     verbs: &[],
 };
