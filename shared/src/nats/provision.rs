@@ -26,7 +26,7 @@ use crate::topology::{DurableSpec, StreamSpec, Topology};
 use changes::{Lasting, stream_changes};
 use keys::Keys;
 
-pub use concerns::{concerns, kept_sizes};
+pub use concerns::concerns;
 
 /// Metadata key of the flow's durables and filters, as they were when the stream was made.
 const FLOW: &str = "quadrille.flow";

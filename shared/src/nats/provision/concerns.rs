@@ -17,8 +17,7 @@ pub async fn concerns(
     topology: &Topology,
 ) -> Result<Vec<String>, Unavailable> {
     let (client, names) = (&broker.client, &broker.names);
-    let left = left(broker, topology).await?;
-    let mut concerns: Vec<_> = left.into_iter().map(|(_, sentence)| sentence).collect();
+    let mut concerns = not_given(broker, topology).await?;
     for usual in topology.streams() {
         let spec = names.stream_spec(usual);
         let Some(state) = inspect::state(client, &spec.name, &spec.name).await? else { continue };
@@ -58,24 +57,8 @@ pub async fn concerns(
     Ok(concerns)
 }
 
-/// The sizes that were asked for and are not given, a sentence each; they are among the
-/// [`concerns`].
-///
-/// # Errors
-/// When the broker does not answer.
-pub async fn kept_sizes(
-    broker: &NatsBroker,
-    topology: &Topology,
-) -> Result<Vec<String>, Unavailable> {
-    let left = left(broker, topology).await?.into_iter();
-    Ok(left.filter_map(|(key, sentence)| (key == "max_bytes").then_some(sentence)).collect())
-}
-
-/// What was asked for, and stays as it is: its key, and a sentence.
-async fn left(
-    broker: &NatsBroker,
-    topology: &Topology,
-) -> Result<Vec<(&'static str, String)>, Unavailable> {
+/// What was asked for, and stays as it is.
+async fn not_given(broker: &NatsBroker, topology: &Topology) -> Result<Vec<String>, Unavailable> {
     let mut left = Vec::new();
     for usual in topology.streams().into_iter().chain(topology.buckets()) {
         let keeps_bytes = topology.keeps_bytes(&usual);
@@ -85,7 +68,7 @@ async fn left(
             match found {
                 Lasting::Leave { key: "max_bytes", .. } if keeps_bytes => {}
                 Lasting::Leave { key: "num_replicas", .. } if topology.keep.replicas => {}
-                Lasting::Leave { key, sentence } => left.push((key, sentence)),
+                Lasting::Leave { sentence, .. } => left.push(sentence),
                 Lasting::Update { .. } | Lasting::Refuse(_) => {}
             }
         }
