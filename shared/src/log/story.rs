@@ -57,7 +57,8 @@ pub struct Line {
     /// Of a refusal, a stop or a wish; a short code.
     pub reason: Option<String>,
     pub stored_at: Timestamp,
-    /// From the opening until this event was stored. Its name in JSON is the order saga's, and
+    /// From the opening until this event was stored; `None` for what was stored before it, too. Its
+    /// name in JSON is the order saga's, and
     /// stays, because scripts read it.
     #[serde(rename = "since_placed_ms")]
     pub since_opened_ms: Option<f64>,
@@ -145,11 +146,13 @@ pub fn retell(flow: &Flow, saga: &SagaId, mut events: Vec<Line>, parked: &[Store
     let facts: Vec<_> = events.iter().map(|line| line.fact()).collect();
     let opened_at = events.iter().find(|line| line.slot == flow.opens.slot);
     let opened_at = opened_at.map(|line| line.stored_at);
-    let end = events.iter().find(|line| line.slot == flow.closing().slot);
+    let closing = flow.closing().slot;
+    let end = events.iter().find(|line| line.slot == closing && line.kind != Kind::Alien);
     let newest = events.iter().map(|line| line.stored_at).max();
     let last = end.map(|line| line.stored_at).or(newest);
     let slots: Vec<_> = events.iter().map(|line| (line.sequence, line.slot.clone())).collect();
     for line in &mut events {
+        let opened_at = opened_at.filter(|opened| *opened <= line.stored_at);
         line.since_opened_ms = opened_at.map(|opened| milliseconds(opened, line.stored_at));
         if let Some(cause) = &mut line.cause {
             let known = slots.iter().find(|(sequence, _)| *sequence == cause.sequence);

@@ -119,10 +119,15 @@ export function copy(text, label = 'copy') {
 }
 
 // A problem document, as people read it.
+// A sentence as the tool prints it: its commands stand between backticks.
+export function prose(text) {
+  return text.split('`').map((part, at) => (at % 2 ? h('code', null, part) : part));
+}
+
 export function trouble(problem) {
   return h('div', { class: 'problem', role: 'alert' },
     h('strong', null, problem.title ?? 'something went wrong'),
-    h('p', null, problem.detail ?? String(problem)),
+    h('p', null, prose(problem.detail ?? String(problem))),
     problem.errors?.length > 0 && h('ul', null, problem.errors.map((one) => h('li', null,
       h('code', null, one.pointer || '/'), ' ', one.message,
       one.example !== undefined && [', such as ', h('code', null, JSON.stringify(one.example))]))));

@@ -1,7 +1,7 @@
 // One saga: where it stands and why, what really happened, and each event as the log has it.
 
 import { get } from './api.js';
-import { badge, clock, copy, date, details, duration, h, short, trouble } from './dom.js';
+import { badge, clock, copy, date, details, duration, h, prose, short, trouble } from './dom.js';
 import * as commands from './commands.js';
 import { json, story } from './story.js';
 import { refresher } from './list.js';
@@ -43,7 +43,7 @@ export async function one({ about, parameters, frame }, id, sequence) {
   };
   const showEvent = async () => {
     if (!selected) {
-      side.replaceChildren(...summary(told));
+      side.replaceChildren(...summary(about, told));
       return;
     }
     const wanted = selected;
@@ -114,10 +114,10 @@ function whyOf(about, told, reason, at, before) {
   const waits = told.waits_for;
   const wasOpen = before.querySelector('details')?.open;
   return [
-    h('p', { class: `why is-${told.state}`, 'data-code': known?.code }, known?.sentence ?? stands(told),
+    h('p', { class: `why is-${told.state}`, 'data-code': known?.code }, known ? prose(known.sentence) : stands(told),
       waits && [' ', h('a', { href: `/steps/${encodeURIComponent(waits.worker)}` }, `See ${waits.worker}`)]),
     known && h('details', { class: 'looked', open: wasOpen }, h('summary', null, 'What was looked at'),
-      h('ul', null, known.looked_at.map((one) => h('li', null, one)))),
+      h('ul', null, known.looked_at.map((one) => h('li', null, prose(one))))),
     at && h('p', { class: 'news' }, `As of ${at}. `, h('a', { href: `/${about.many}/${encodeURIComponent(told.id)}` }, 'See it as it is now')),
   ].filter(Boolean);
 }
@@ -136,8 +136,8 @@ function facts(pairs) {
     [h('dt', null, name), h('dd', null, value)]));
 }
 
-function summary(told) {
-  const first = told.events[0];
+function summary(about, told) {
+  const first = told.events.find((one) => one.slot === about.flow.opens.slot);
   return [
     h('h2', null, 'What is known'),
     facts([

@@ -78,9 +78,13 @@ function render({ about, link, heads, picture, rows, node, told, selected }) {
   picture.setAttribute('width', width);
   picture.setAttribute('height', all.length * ROW);
   const drawn = names.map((name) => svg('line', { class: 'life', x1: x(name), x2: x(name), y1: 0, y2: all.length * ROW }));
+  // What comes next follows from the last event that counts, not from a wish or from junk.
+  const moves = [about.flow.opens, about.flow.turns, ...about.flow.steps.flatMap((step) => [step, step.pivot, step.undo])].map((one) => one?.slot);
+  const last = told.events.findLastIndex((event) => event.kind !== 'alien' && moves.includes(event.slot));
+  const follows = (at) => (at > told.events.length ? at - 1 : last);
   const bySequence = new Map(told.events.map((event, at) => [event.sequence, { event, at }]));
   all.forEach((event, at) => {
-    const cause = event.ghost ? (at > 0 ? { event: all[at - 1], at: at - 1 } : null) : event.cause && bySequence.get(event.cause.sequence);
+    const cause = event.ghost ? (follows(at) >= 0 ? { event: all[follows(at)], at: follows(at) } : null) : event.cause && bySequence.get(event.cause.sequence);
     if (cause) drawn.push(...edge(x(cause.event.source || '?'), y(cause.at), x(event.source || '?'), y(at), event));
   });
   all.forEach((event, at) => drawn.push(svg('circle', {

@@ -90,6 +90,18 @@ fn an_event_of_a_stranger_decides_nothing() {
 }
 
 #[test]
+fn what_lies_before_the_opening_or_in_its_last_slot_counts_no_time() {
+    let junk =
+        |slot: &str, sequence, ms| stored(format!("orders.{slot}.A1"), sequence, ms, "".into());
+    let mut messages = Messages::placed();
+    messages.0[0].sequence = 2;
+    messages.0.insert(0, junk("closed", 1, -114));
+    let story = messages.then(RESERVED, 10, 2).story();
+    let since: Vec<_> = story.events.iter().map(|line| line.since_opened_ms).collect();
+    assert_eq!((since, story.took_ms), (vec![None, Some(0.0), Some(10.0)], Some(10.0)));
+}
+
+#[test]
 fn what_the_waiting_worker_set_aside_makes_a_saga_parked() {
     let entry = |sequence| {
         let entry = json!({
