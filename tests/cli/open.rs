@@ -44,6 +44,11 @@ async fn what_is_open_is_listed_by_its_wait_without_any_query_worker() {
     // What has no id began no order; where it is found, the other commands say.
     let parked = quadrille(&stack.server, "parked ls").await;
     assert!(parked.stdout.contains("orders.placed.#1001"), "{}", parked.stdout);
+    assert!(parked.stderr.contains("parked show SUBJECT` one without an id"), "{}", parked.stderr);
+    let shown = quadrille(&stack.server, "parked show orders.placed.#1001 --json").await.json();
+    assert_eq!((&shown["sequence"], &shown["payload"]), (&json!(odd), &json!({})), "{shown}");
+    let discard = quadrille(&stack.server, "parked discard --all --reason x").await;
+    assert!(discard.stdout.contains("orders.placed.#1001: would be closed"), "{}", discard.stdout);
     let reserving = stack.worker("reserve-inventory").said();
     let of_it = format!("\"subject\":\"orders.placed.#1001\",\"sequence\":{odd}");
     assert!(reserving.contains(&of_it), "{reserving}");

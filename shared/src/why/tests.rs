@@ -289,6 +289,10 @@ fn what_opens_a_saga_and_no_worker_takes_is_to_be_given_up() {
         assert!(!sentence.contains("parked retry"), "trying it again changes nothing: {sentence}");
     }
     for reason in ["malformed-header", "attempts-used-up", "crash-loop"] {
-        assert!(advised(reason).contains("parked retry A1"), "{reason}");
+        let sentence = advised(reason);
+        assert!(sentence.contains("parked retry A1"), "{sentence}");
+        assert!(sentence.contains("parked discard A1"), "it may never succeed: {sentence}");
+        let mends = reason != "malformed-header";
+        assert_eq!(sentence.contains("mend the cause"), mends, "{sentence}");
     }
 }

@@ -48,6 +48,7 @@ const SHOW: &str = "\
 Examples:
   {tool} parked show A123
   {tool} parked show A123 --json | jq .at_pointer
+  {tool} parked show 'SUBJECT'           one that names no saga
 
 Every time that it was parked and released, the newest first; then its headers and its payload, with
 the place of the mistake.
@@ -119,9 +120,9 @@ pub struct LsArgs {
 /// What `show` is given.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The saga's id; may be given again
-    #[arg(required = true, value_name = "ID")]
-    ids: Vec<SagaId>,
+    /// The saga's id, or the subject of a message that names none; may be given again
+    #[arg(required = true, value_name = "ID", value_parser = show::name)]
+    names: Vec<String>,
     /// Print JSON, one document a line
     #[arg(long)]
     json: bool,

@@ -14,6 +14,7 @@ impl Words<'_> {
         };
         let shows = format!("`{tool} parked show {id}` shows it");
         let retries = format!("`{tool} parked retry {id} --reason mended --write` tries it again");
+        let gives_up = format!("`{tool} parked discard {id} --reason REASON --write` gives it up");
         let advice = match code {
             _ if entry.reason == Reason::UnknownType.code() => format!(
                 "{shows}; if a newer client wrote it, start a {worker} that knows this type, then \
@@ -27,7 +28,13 @@ impl Words<'_> {
                 "{shows}, and it stays as it is; `{tool} parked discard {id} --reason unreadable \
                  --write` closes it, and its id is spent: a mended one needs another id"
             ),
-            _ => format!("{shows}; mend the cause, then {retries}"),
+            _ if entry.reason == Reason::MalformedHeader.code() => format!(
+                "{shows}; nothing needs to be mended: {retries}, with what can be read of it, and \
+                 {gives_up}"
+            ),
+            _ => format!(
+                "{shows}; mend the cause, then {retries}; where it cannot be mended, {gives_up}"
+            ),
         };
         said(
             format!(

@@ -113,6 +113,7 @@ fn say(
     if args.json {
         return output::json(&Line { saga, durable, parked, way, written });
     }
+    let saga = case.name();
     let sentence = match (way, written) {
         (Way::Cancel, true) => format!("{saga}: its cancellation is asked for"),
         (Way::Cancel, false) => format!("{saga}: its cancellation would be asked for"),

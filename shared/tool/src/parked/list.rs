@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
-use quadrille::SagaId;
 use serde::Serialize;
 
 use super::LsArgs;
@@ -93,6 +92,7 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     if args.group.is_some() {
         return one_by_one(&listed, args, tool);
     }
+    let nameless = listed.iter().any(|case| case.saga.is_none());
     let groups = groups(listed.into_iter());
     if args.json {
         output::json(&groups)?;
@@ -106,7 +106,8 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let rows: Vec<_> = groups.iter().map(row).collect();
     output::data(&output::table_within(tool.ui.width, &headings, &rows, &EXPENDABLE))?;
     let advice = format!(
-        "`{tool} parked show ID` shows one; `{tool} parked ls --group GROUP` lists a group",
+        "`{tool} parked show ID` shows one{}; `{tool} parked ls --group GROUP` lists a group",
+        if nameless { ", `parked show SUBJECT` one without an id" } else { "" },
         tool = tool.ui.tool
     );
     tool.ui.note(tool.ui.on_stderr.paint(QUIET, advice));
@@ -173,8 +174,8 @@ fn one_by_one(listed: &[&Case], args: &LsArgs, tool: &Tool) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn nothing_of(saga: &SagaId, tool: &Tool) -> anyhow::Error {
-    anyhow!("nothing of {saga} was ever parked").advise(format!(
+pub(super) fn nothing_of(name: &str, tool: &Tool) -> anyhow::Error {
+    anyhow!("nothing of {name} was ever parked").advise(format!(
         "upper and lower case differ in ids; `{} parked ls` lists what waits",
         tool.ui.tool
     ))

@@ -36,7 +36,7 @@ pub(super) fn plan(cases: Cases, selection: &Selection, tool: &Tool) -> anyhow::
     let mut plan = Plan { cases: Vec::new(), up_to, settled: Vec::new(), released: 0, beyond: 0 };
     for saga in &selection.ids {
         if !cases.all.iter().any(|case| case.saga.as_ref() == Some(saga)) {
-            bail!(nothing_of(saga, tool));
+            bail!(nothing_of(saga.as_str(), tool));
         }
     }
     if let Some(group) = &selection.group

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
+use quadrille::SagaId;
 use quadrille::event::text;
 use quadrille::log::parked::{Audit, Release, Verdict};
 use serde::Serialize;
@@ -19,15 +20,21 @@ use crate::trace::read;
 
 pub(super) async fn show(args: &ShowArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let connection = tool.connect().await?;
-    let keeps = |id: &str| args.ids.iter().any(|saga| saga.as_str() == id);
+    let is_subject = |name: &str| name.contains('.');
+    let keeps =
+        |id: &str| args.names.iter().any(|name| name == id || id == "-" && is_subject(name));
     let cases = cases::read(&connection.broker, tool.flow, keeps, tool.ui).await?;
     let mut code = ExitCode::SUCCESS;
-    for saga in &args.ids {
-        let found: Vec<_> =
-            cases.all.iter().filter(|case| case.saga.as_ref() == Some(saga)).collect();
+    for name in &args.names {
+        let is_it = |case: &&Case| match &case.saga {
+            Some(saga) => saga.as_str() == name,
+            // As it is, or as `parked ls` shows it.
+            None => case.parked().subject == *name || case.name() == *name,
+        };
+        let found: Vec<_> = cases.all.iter().filter(is_it).collect();
         if found.is_empty() {
             code = ExitCode::FAILURE;
-            tool.ui.error(&nothing_of(saga, tool));
+            tool.ui.error(&nothing_of(name, tool));
         }
         for case in found.iter().rev() {
             match args.json {
@@ -35,13 +42,26 @@ pub(super) async fn show(args: &ShowArgs, tool: &Tool) -> anyhow::Result<ExitCod
                 false => output::data(&text(case, tool))?,
             }
         }
+        let Some(saga) = found.first().and_then(|case| case.saga.as_ref()) else { continue };
         if let Some(occupied) = read(&connection.broker, tool.flow, saga).await?.occupied(tool.flow)
-            && !found.is_empty()
         {
             tool.ui.note(format!("{} {saga}: {}", tool.flow.saga, occupied.sentence()));
         }
     }
     Ok(code)
+}
+
+/// An id, or a subject, which has points.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    match text.contains('.') {
+        true => Ok(text.to_owned()),
+        false => SagaId::parse(text).map(|id| id.to_string()).map_err(|error| {
+            format!("{error}; a message without an id is shown by its whole subject")
+        }),
+    }
 }
 
 /// One message, with all that is known of it.
