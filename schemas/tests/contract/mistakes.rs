@@ -164,6 +164,16 @@ fn two_lines_in_other_currencies_are_two_mistakes_but_a_repaired_one_is_none() {
 }
 
 #[test]
+fn a_sum_of_several_currencies_is_no_mistake_of_its_own() {
+    let mixed = summed(|order| {
+        order["lines"][1]["unit_price"]["currency"] = json!("USD");
+        order["total"]["amount"] = json!(1);
+    });
+    let pointers: Vec<_> = told(&mixed).into_iter().map(|(pointer, ..)| pointer).collect();
+    assert_eq!(pointers, ["/lines/1/unit_price/currency"]);
+}
+
+#[test]
 fn more_mistakes_than_one_can_read_are_not_all_told() {
     let line = json!({ "sku": "", "quantity": 0, "unit_price": { "amount": 0, "currency": "X" } });
     let order = with(&[("/lines", vec![line; 200].into())]);

@@ -59,8 +59,8 @@ impl Kind {
             // Where our own value stands in, a rule between this field and others says nothing.
             // So does a rule about a sum, wherever one of its parts may be.
             let by_repair = matches!(reason, Reason::Rule(rule)
-            if found.iter().filter(ours).any(|m| {
-                rule.starts_with("total-") || shape(&m.bad.pointer) == shape(&pointer)
+            if found.iter().any(|m| {
+                rule.starts_with("total-") || ours(&m) && shape(&m.bad.pointer) == shape(&pointer)
             }));
             let is_sum = matches!(reason, Reason::Rule(rule) if rule.starts_with("total-"));
             if pointers.insert(pointer.clone()) && !by_repair {
