@@ -169,6 +169,9 @@ async fn only_over_http(desk: &Desk) {
         let is_encoded = headers.iter().any(|(name, _)| *name == "Content-Encoding");
         assert_eq!(answer.json()["detail"].to_string().contains("gunzip"), is_encoded);
     }
+    let list = json!([{ "a": 1 }, { "a": 1 }]);
+    let told = desk.post(list.to_string()).await.json()["errors"].to_string();
+    assert!(!told.contains("CloudEvent"), "{told}");
     let enveloped = json!({ "specversion": "1.0", "type": "order.placed.v1", "data": {} });
     let answer = desk.post(enveloped.to_string()).await;
     let told = answer.json()["errors"].clone();

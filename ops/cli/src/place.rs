@@ -144,7 +144,7 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
 async fn spent(broker: &NatsBroker, order: &Order, flow: &'static Flow) -> Option<Occupied> {
     let read = trace::read(broker, flow, order.opening.slot.saga());
     let story = timeout(Duration::from_secs(1), read).await.ok()?.ok()?;
-    story.occupied(flow).filter(|occupied| !occupied.is_opened)
+    story.occupied(flow).filter(|occupied| !occupied.is_opened())
 }
 
 /// Whether the log takes new orders; one that is in it already needs no room.

@@ -19,7 +19,7 @@ use crate::{Flow, SagaId};
 
 pub use aside::{Became, Coming, nearest_slot};
 pub use fact::{Fact, Marks};
-pub use occupied::Occupied;
+pub use occupied::{Obstacle, Occupied};
 pub use state::{Phase, State, Turn, Waits};
 
 /// All that the log holds of one saga. Times are the broker's; `_ms` are milliseconds, with

@@ -69,9 +69,6 @@ pub(super) fn reason<'s>(flow: &Flow, story: &'s Story, seen: &'s Seen) -> Reaso
         return Reason::Newer(line);
     }
     let Some(awaited) = &seen.awaited else { return Reason::Unknown };
-    if let Some(line) = unknown_to_its_undo(flow, story, awaited) {
-        return Reason::UndoUnknown(line);
-    }
     let parked = |entry: &&Parked| {
         awaited.role != Role::Released
             && entry.sequence == awaited.trigger.sequence
@@ -92,7 +89,10 @@ pub(super) fn reason<'s>(flow: &Flow, story: &'s Story, seen: &'s Seen) -> Reaso
         let full = seen.full().filter(|_| held.last_error.is_none());
         return full.map_or_else(|| waits(held), Reason::LogFull);
     }
-    at_the_broker(seen, awaited)
+    match unknown_to_its_undo(flow, story, awaited) {
+        Some(line) => Reason::UndoUnknown(line),
+        None => at_the_broker(seen, awaited),
+    }
 }
 
 /// What a step would have run on, if its undo cannot tell whether it did.

@@ -13,7 +13,7 @@ use super::looked::looked_at;
 use super::reason::{Reason, is_near, moment};
 use super::{Code, Seen, Why};
 use crate::Flow;
-use crate::log::story::{Line, Phase, Story};
+use crate::log::story::{Line, Obstacle, Phase, Story};
 use crate::worker::held::Held;
 
 pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, tool: &str) -> Why {
@@ -144,7 +144,7 @@ impl Words<'_> {
             Reason::Parked(entry) => self.of_parked(entry, reason.code()),
             Reason::Occupied(occupied) => said(
                 format!("waits for {worker}, but {}", occupied.what()),
-                match occupied.can_be_stopped {
+                match occupied.kind == Obstacle::Stoppable {
                     true => {
                         format!("no retry helps; `{tool} cancel {}` takes it back", self.story.id)
                     }
@@ -169,14 +169,14 @@ impl Words<'_> {
             Reason::UndoUnknown(Line { slot, event_type, sequence, .. }) => said(
                 format!(
                     "waits for {worker} to take back what it may have done: message {sequence} in \
-                     {slot} is of the type {event_type:?}, which is not known here, so nobody can \
-                     tell whether a {worker} of another version ran on it"
+                     {slot} is of the type {event_type:?}, which this {tool} does not know, and \
+                     mostly no {worker} either"
                 ),
-                "it is never given up, and nothing happens by itself",
+                "it never runs, and is never given up",
                 format!(
-                    "start a {worker} that knows this type; if none ever did, nothing was done, \
-                     and the message can stay, or be taken out of the log as Quadrille's \
-                     ops/replay.md says"
+                    "start a {worker} that knows this type; if none ever did, it is a typing \
+                     mistake: take all of this {} out of the log, as Quadrille's ops/replay.md says",
+                    self.flow.saga
                 ),
             ),
             Reason::Ended(Phase::Completed) => nothing("is completed, and waits for nothing"),

@@ -9,7 +9,7 @@ use quadrille::broker::{Broker, Published};
 use quadrille::event::runtime::CancelRequested;
 use quadrille::log::cancel;
 use quadrille::log::open::{self, Opened, When};
-use quadrille::log::story::{Phase, Story};
+use quadrille::log::story::{Obstacle, Phase, Story};
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, SagaId};
 use serde::Serialize;
@@ -76,7 +76,7 @@ struct Answer<'a> {
     state: Phase,
     /// Of the wish, in the log; `None` where none was needed.
     asked: Option<u64>,
-    /// Why it cannot be cancelled: `too-late`, `not-found`, `slot-occupied` or `unknown-opening`.
+    /// Why it cannot be cancelled: `too-late`, `not-found` or `slot-occupied`.
     refused: Option<&'static str>,
 }
 
@@ -97,14 +97,7 @@ pub async fn run(args: &CancelArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     if before.state.phase == Phase::Unknown && is_no_saga(broker, tool.flow, saga).await? {
         return refused(args, &before, None, "not-found", &connection, tool);
     }
-    if let Some(entry) = before.unknown_opening(tool.flow) {
-        if args.json {
-            say(args, before.state.phase, None, Some("unknown-opening"), "")?;
-        }
-        tool.ui.error(&unknown(saga.as_str(), &entry.reason, tool.ui.tool));
-        return Ok(ExitCode::FAILURE);
-    }
-    if before.occupied(tool.flow).is_some_and(|it| it.bars_cancelling()) {
+    if before.occupied(tool.flow).is_some_and(|it| it.kind == Obstacle::Barred) {
         return refused(args, &before, None, "slot-occupied", &connection, tool);
     }
     let asked = match before.state.turned_by {
@@ -192,7 +185,7 @@ async fn wait(
         if story.is_past_its_pivot(flow) {
             return refused(args, &story, asked, "too-late", connection, tool).map(Some);
         }
-        if story.occupied(flow).is_some_and(|it| it.bars_cancelling()) {
+        if story.occupied(flow).is_some_and(|it| it.kind == Obstacle::Barred) {
             return refused(args, &story, asked, "slot-occupied", connection, tool).map(Some);
         }
         let waits = story.state.waits_for.as_ref().map_or("", |waits| &waits.worker);
@@ -213,18 +206,6 @@ async fn wait(
     let became = ("has not ended", false);
     wait::tell(broker, flow, saga, became, waiting.lasts(), tool.ui).await?;
     Ok(ExitCode::FAILURE)
-}
-
-/// What is said of a saga that can be neither run nor taken back.
-pub(crate) fn unknown(saga: &str, reason: &str, tool: &str) -> anyhow::Error {
-    anyhow!(
-        "{saga} cannot be taken back: its opening is of a type or version that no worker here \
-         knows ({reason}), so none can tell whether one of another version has run on it"
-    )
-    .advise(format!(
-        "start workers that know it, then `{tool} parked retry {saga}`; if it is only a typing \
-         mistake, leave it: nothing is done for it, and its id is spent"
-    ))
 }
 
 /// Says why it cannot be cancelled.

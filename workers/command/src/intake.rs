@@ -11,7 +11,7 @@ use quadrille::broker::{Broker, Published};
 use quadrille::event::runtime::CancelRequested;
 use quadrille::log::cancel;
 use quadrille::log::open::{self, Error, Opened, When};
-use quadrille::log::story::{self, Occupied, Phase};
+use quadrille::log::story::{self, Obstacle, Occupied, Phase};
 use quadrille::log::token::Token;
 use quadrille::service::problem::Problem;
 use schemas::order_fulfilment::FLOW;
@@ -146,7 +146,10 @@ impl Intake {
             return Err(problems::too_late(saga, story.state.phase == Phase::Completed));
         }
         let occupied = story.occupied(&FLOW);
-        if let Some(occupied) = occupied.as_ref().filter(|it| it.bars_cancelling()) {
+        // What is being taken back already goes on once the slot is free.
+        let is_barred =
+            |it: &&Occupied| it.kind == Obstacle::Barred && story.state.turned_by.is_none();
+        if let Some(occupied) = occupied.as_ref().filter(is_barred) {
             return Err(problems::occupied(saga, occupied));
         }
         if story.state.phase == Phase::Unknown {
@@ -192,7 +195,7 @@ impl Intake {
     async fn spent(&self, saga: &SagaId) -> Option<Occupied> {
         let read = self.broker.last_of_many(FLOW.stream, vec![FLOW.story(saga)]);
         let events = timeout(LOOK, read).await.ok()?.ok()?;
-        story::tell(&FLOW, saga, &events, &[]).occupied(&FLOW).filter(|it| !it.is_opened)
+        story::tell(&FLOW, saga, &events, &[]).occupied(&FLOW).filter(|it| !it.is_opened())
     }
 
     /// Whether the leader has no such order, for as long as one may be on its way that was placed

@@ -143,7 +143,8 @@ fn is_enveloped(text: &str) -> bool {
         #[serde(rename = "data")]
         _data: IgnoredAny,
     }
-    serde_json::from_str::<Enveloped>(text).is_ok()
+    // A list of two would be read as one, too.
+    text.trim_start().starts_with('{') && serde_json::from_str::<Enveloped>(text).is_ok()
 }
 
 fn told(sample: &Value, bad: BadData) -> Mistake {

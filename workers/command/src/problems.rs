@@ -135,8 +135,11 @@ pub(crate) fn too_late(saga: &SagaId, is_completed: bool) -> Problem {
 
 /// No worker can record that it is taken back.
 pub(crate) fn occupied(saga: &SagaId, occupied: &Occupied) -> Problem {
-    let (what, way_out) = (occupied.what(), occupied.way_out());
-    let detail = format!("order {saga} cannot be taken back: {what}; {way_out}");
+    let what = occupied.what();
+    let detail = format!(
+        "order {saga} cannot be taken back: {what}; its operator can mend that, as \
+         ops/runbooks/occupied-slot.md says"
+    );
     Problem::new(409, "slot-occupied", "a slot of the order is taken", detail)
         .with("id", saga.as_str())
 }

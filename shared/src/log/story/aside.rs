@@ -48,15 +48,16 @@ impl Story {
         }
     }
 
-    /// What set its opening aside as of a type or version that no worker knows, if that is where
-    /// it stands. Such a saga can be neither run nor taken back: a worker of another version may
-    /// have run on it, and only that one can tell.
-    pub fn unknown_opening(&self, flow: &Flow) -> Option<&Parked> {
-        let opening = self.events.iter().find(|line| line.slot == flow.opens.slot)?;
-        let entry = self.parked.iter().rev().find(|entry| entry.sequence == opening.sequence)?;
-        let unknown = [Reason::UnknownType, Reason::UnknownVersion];
-        let is_unknown = unknown.iter().any(|reason| reason.code() == entry.reason);
-        (is_unknown && self.state.phase == Phase::Parked).then_some(entry)
+    /// Whether its opening was set aside as of a type that no worker knows, and that is where it
+    /// stands. Such a saga can be taken back only as far as that it never runs: whether a worker
+    /// that knew the type has run on it, only that one can tell.
+    pub fn is_of_unknown_type(&self, flow: &Flow) -> bool {
+        let opening = self.events.iter().find(|line| line.slot == flow.opens.slot);
+        let entry = opening.and_then(|opening| {
+            self.parked.iter().rev().find(|entry| entry.sequence == opening.sequence)
+        });
+        self.state.phase == Phase::Parked
+            && entry.is_some_and(|entry| entry.reason == Reason::UnknownType.code())
     }
 
     /// Whether the slot of this step holds its decision, be it of a version that is not known here:

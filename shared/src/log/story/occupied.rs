@@ -11,52 +11,74 @@ const RUNBOOK: &str = "Quadrille's ops/runbooks/occupied-slot.md";
 /// What is in the way of a saga, in words for every tool that tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occupied {
-    /// Each such slot, `payment`, and the sequence of the message in it. The first is in the way
-    /// now; all of them are named, because each may be in the way later.
+    pub kind: Obstacle,
+    /// Each such slot, `payment`, and the sequence of the message in it: the one that is in the way
+    /// now, and then the others, because each may be in the way later.
     taken: Vec<(String, u64)>,
-    /// Whether the saga was opened all the same.
-    pub is_opened: bool,
-    /// Whether it can be taken back all the same, because the slot of its pivot is free.
-    pub can_be_stopped: bool,
+}
+
+/// What a saga with an occupied slot can still do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It was never opened, and could not end.
+    Spent,
+    /// The same, because its workers' events outlived the message that opened it.
+    Leftover,
+    /// It is open, and can be taken back, because the slot of its pivot is free.
+    Stoppable,
+    /// It is open, and nothing can end it.
+    Barred,
 }
 
 impl Line {
-    /// Whether no worker wrote it. What names a worker of the flow as its source may be of a newer
-    /// version than is known here.
+    /// Whether neither worker that may write its slot wrote it. What names one of them may be of a
+    /// newer version than is known here.
     pub fn is_foreign(&self, flow: &Flow) -> bool {
-        self.kind == Kind::Alien && flow.row(&self.source).is_none()
+        let row = flow.steps.iter().find(|row| slots(row).contains(&Some(&*self.slot)));
+        let may_write = row.is_some_and(|row| self.source == row.worker)
+            || self.source == flow.closing().worker;
+        self.kind == Kind::Alien && !may_write
     }
+}
+
+/// Those that are written for a step.
+fn slots(row: &Row) -> [Option<&'static str>; 3] {
+    [row.pivot.map(|pivot| pivot.slot), Some(row.slot), row.undo.map(|undo| undo.slot)]
 }
 
 impl Story {
     /// What occupies the slot that is to be written next; of a saga that was never opened, any slot
     /// that a worker would write, because no worker writes before the opening.
     pub fn occupied(&self, flow: &Flow) -> Option<Occupied> {
-        let is_opened = match self.state.phase {
-            Phase::Completed | Phase::Cancelled => return None,
-            Phase::Open | Phase::Parked | Phase::Cancelling => true,
-            Phase::Unknown => false,
-        };
-        let slots = |step: &Row| {
-            [step.pivot.map(|pivot| pivot.slot), Some(step.slot), step.undo.map(|undo| undo.slot)]
-        };
-        let slots: Vec<_> = flow.steps.iter().flat_map(slots).flatten().collect();
-        let is_a_workers = |line: &&Line| slots.contains(&&*line.slot);
-        let (mut foreign, own): (Vec<_>, Vec<_>) =
+        let workers: Vec<_> = flow.steps.iter().flat_map(slots).flatten().collect();
+        let is_a_workers = |line: &&Line| workers.contains(&&*line.slot);
+        let (foreign, own): (Vec<_>, Vec<_>) =
             self.events.iter().filter(is_a_workers).partition(|line| line.is_foreign(flow));
-        let mut can_be_stopped = false;
-        if is_opened {
-            let next = self.next_slots(flow);
-            let first = next.iter().find_map(|next| foreign.iter().position(|it| it.slot == *next));
-            foreign[..=first?].rotate_right(1);
-            let is_free = |slot: &str| self.events.iter().all(|line| line.slot != slot);
-            can_be_stopped = next.len() > 1 && is_free(next[0]);
-        } else if !own.is_empty() {
-            // Its opening was taken out of the log.
-            return None;
+        let taken = |lines: &[&Line]| {
+            lines.iter().map(|line| (line.slot.clone(), line.sequence)).collect::<Vec<_>>()
+        };
+        match self.state.phase {
+            Phase::Completed | Phase::Cancelled => None,
+            Phase::Unknown if !own.is_empty() => {
+                Some(Occupied { kind: Obstacle::Leftover, taken: taken(&own) })
+            }
+            Phase::Unknown => (!foreign.is_empty())
+                .then(|| Occupied { kind: Obstacle::Spent, taken: taken(&foreign) }),
+            Phase::Open | Phase::Parked | Phase::Cancelling => {
+                let next = self.next_slots(flow);
+                let now =
+                    next.iter().find_map(|next| foreign.iter().find(|it| it.slot == *next))?;
+                let others: Vec<_> = foreign.iter().filter(|it| it.slot != now.slot).collect();
+                let is_free = |slot: &str| self.events.iter().all(|line| line.slot != slot);
+                // What would record that it is taken back must be free, too.
+                let kind = match next[..] {
+                    [pivot, _] if is_free(pivot) && others.is_empty() => Obstacle::Stoppable,
+                    _ => Obstacle::Barred,
+                };
+                let all: Vec<_> = [now].into_iter().chain(others).copied().collect();
+                Some(Occupied { kind, taken: taken(&all) })
+            }
         }
-        let taken: Vec<_> = foreign.iter().map(|it| (it.slot.clone(), it.sequence)).collect();
-        (!taken.is_empty()).then_some(Occupied { taken, is_opened, can_be_stopped })
     }
 
     /// The slots that are to be written next: that of a pivot, if it comes first, and the step's.
@@ -68,9 +90,9 @@ impl Story {
 }
 
 impl Occupied {
-    /// Whether no wish to cancel the saga can be granted.
-    pub fn bars_cancelling(&self) -> bool {
-        self.is_opened && !self.can_be_stopped
+    /// Whether the saga was opened all the same.
+    pub fn is_opened(&self) -> bool {
+        matches!(self.kind, Obstacle::Stoppable | Obstacle::Barred)
     }
 
     /// The sequence of the message that is in the way now.
@@ -80,17 +102,18 @@ impl Occupied {
 
     /// What it is; of a saga that was never opened, what to do, too.
     pub fn what(&self) -> String {
-        let taken = match &self.taken[..] {
-            [(slot, sequence)] => format!("its slot {slot} is taken by message {sequence}"),
-            all => format!(
-                "its slots {} are taken by {}",
-                listed(all.iter().map(|(slot, _)| slot.clone())),
-                self.messages()
+        let slots = listed(self.taken.iter().map(|(slot, _)| slot.clone()));
+        let (slot, is) = if self.taken.len() > 1 { ("slots", "are") } else { ("slot", "is") };
+        let taken = format!("its {slot} {slots} {is} taken by {}", self.messages());
+        match self.kind {
+            Obstacle::Spent => {
+                format!("this id is spent: {taken}, which no worker wrote; take another id")
+            }
+            Obstacle::Leftover => format!(
+                "this id is spent: {taken}, though what opened it is not in the log any more; take \
+                 another id"
             ),
-        };
-        match self.is_opened {
-            true => format!("{taken}, which no worker wrote"),
-            false => format!("this id is spent: {taken}, which no worker wrote; take another id"),
+            Obstacle::Stoppable | Obstacle::Barred => format!("{taken}, which no worker wrote"),
         }
     }
 
@@ -101,7 +124,7 @@ impl Occupied {
 
     /// What it is, and the way out if it needs one.
     pub fn sentence(&self) -> String {
-        match self.is_opened {
+        match self.is_opened() {
             true => format!("{}; {}", self.what(), self.way_out()),
             false => self.what(),
         }

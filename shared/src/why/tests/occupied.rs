@@ -85,12 +85,46 @@ fn what_lies_in_the_slots_of_a_step_that_never_began_is_in_nobodys_way() {
 }
 
 #[test]
-fn an_id_whose_opening_alone_was_taken_out_is_not_called_spent() {
+fn an_id_whose_opening_alone_was_taken_out_is_spent_by_what_is_left() {
     let mut events = reserved();
     events.remove(0);
     events.push(event("payment", "mallory", "x", 9));
     let said = why(&events, &[], |_| {}).sentence;
-    assert!(!said.contains("spent"), "{said}");
+    let left = "its slot inventory is taken by message 7, though what opened it is not in the log";
+    assert!(said.contains(left) && said.contains("take another id"), "{said}");
+    assert!(!said.contains("no worker wrote"), "{said}");
+}
+
+#[test]
+fn an_order_whose_undo_could_not_be_recorded_is_not_said_to_be_taken_back() {
+    let mut events = reserved();
+    events.push(event("payment", "charge-customer", "payment.charged.v1", 8));
+    events.push(event("shipment", "mallory", "x", 9));
+    events.push(event("payment-undo", "mallory", "x", 10));
+    let said = why(&events, &[], |_| {}).sentence;
+    assert!(said.contains("no cancellation can end it"), "{said}");
+}
+
+#[test]
+fn a_worker_that_may_not_write_a_slot_is_a_stranger_there() {
+    let mut events = reserved();
+    events.push(event("payment", "ship-order", "payment.charged.v1", 9));
+    let said = why(&events, &[], |_| {}).sentence;
+    assert!(
+        said.contains("its slot payment is taken by message 9, which no worker wrote"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_wish_that_waits_for_its_order_is_no_stray() {
+    let wish = stored("cancel", 4, serde_json::json!({ "by": "x", "reason": "" }));
+    let said = why(std::slice::from_ref(&wish), &[], |_| {}).sentence;
+    assert!(said.contains("its cancellation is asked for by message 4"), "{said}");
+    assert!(!said.contains("counts for nothing") && !said.contains("publish"), "{said}");
+    let refused = event("cancel-refused", "complete-order", "order.cancel-refused.v1", 5);
+    let said = why(&[wish, refused], &[], |_| {}).sentence;
+    assert!(said.contains("was refused by message 5"), "{said}");
 }
 
 fn slot_of(stored: &Stored) -> &str {

@@ -18,8 +18,9 @@ impl Words<'_> {
         let advice = match code {
             _ if entry.reason == Reason::UnknownType.code() => format!(
                 "{shows}; if a newer client wrote it, start a {worker} that knows this type, then \
-                 {retries}; if it is a typing mistake, leave it: nothing is done for it, and its \
-                 id is spent"
+                 {retries}; if it is a typing mistake, take all of this {} out of the log, as \
+                 Quadrille's ops/replay.md says: until then it harms no other, and its id is spent",
+                self.flow.saga
             ),
             Code::UnknownVersion => {
                 format!("{shows}; start a {worker} that knows this version, then {retries}")

@@ -21,12 +21,23 @@ impl Words<'_> {
                 ),
             );
         }
-        let wish = flow.cancels().map(|cancels| cancels.asked.slot);
-        if wish == Some(line.slot.as_str()) {
-            let what = format!("was never opened, and message {at} asks for its cancellation");
-            let next = "a wish waits half a minute for what it is about, and is refused later only \
-                        if it is too late: what is opened now may be taken back at once";
-            return said(what, next, "take another id");
+        if let Some(cancels) = flow.cancels().filter(|one| one.asked.slot == line.slot) {
+            let mut events = self.story.events.iter();
+            return match events.find(|line| line.slot == cancels.refused.slot) {
+                Some(refused) => said(
+                    format!(
+                        "was never opened; its cancellation, message {at}, was refused by message {}",
+                        refused.sequence
+                    ),
+                    "what is opened now is not taken back",
+                    "",
+                ),
+                None => said(
+                    format!("was never opened, and its cancellation is asked for by message {at}"),
+                    "that waits half a minute for it: what is opened meanwhile is taken back",
+                    "",
+                ),
+            };
         }
         let is_known = flow.events().iter().any(|(slot, _)| *slot == line.slot);
         let what = match is_known {

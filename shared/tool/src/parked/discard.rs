@@ -11,14 +11,13 @@ use quadrille::flow::Row;
 use quadrille::log::cancel;
 use quadrille::log::open::{self, When};
 use quadrille::log::parked::{Audit, Release, Verdict};
-use quadrille::log::story::Occupied;
+use quadrille::log::story::{Obstacle, Occupied, Phase};
 use quadrille::nats::NatsBroker;
 use serde::Serialize;
 
 use super::DiscardArgs;
 use super::cases::{self, Case};
 use super::plan::{audit_subject, document, plan, send};
-use crate::cancel::unknown;
 use crate::output::{self, Advise, QUIET};
 use crate::tool::Tool;
 use crate::trace::read;
@@ -42,8 +41,10 @@ enum Way {
     Settled,
     /// A slot that it needs to end is taken by what no worker wrote.
     Occupied,
-    /// Its opening is of a type or version that no worker knows.
+    /// Its opening is of a type that no worker knows.
     Unknown,
+    /// The replicas of the log do not agree yet.
+    LookAgain,
 }
 
 impl Way {
@@ -51,7 +52,9 @@ impl Way {
     fn is_open(self) -> bool {
         match self {
             Self::Cancel | Self::Refuse | Self::Close => true,
-            Self::OnlyRetry | Self::Settled | Self::Occupied | Self::Unknown => false,
+            Self::OnlyRetry | Self::Settled | Self::Occupied | Self::Unknown | Self::LookAgain => {
+                false
+            }
         }
     }
 }
@@ -138,8 +141,19 @@ fn say(
             return Ok(());
         }
         (Way::Unknown, _) => {
-            let (reason, name) = (&case.parked().reason, &tool.ui.tool);
-            tool.ui.error(&unknown(saga, reason, name));
+            let what = "its opening is of a type that no worker here knows, so none can tell \
+                        whether one that knew it has run on it";
+            tool.ui.error(&anyhow!("{saga} cannot be given up: {what}").advise(format!(
+                "start workers that know it, then `{} parked retry {saga}`; if none ever did, it \
+                 is a typing mistake: take all of this {} out of the log, as Quadrille's \
+                 ops/replay.md says: until then it harms no other, and its id is spent",
+                tool.ui.tool, tool.flow.saga
+            )));
+            return Ok(());
+        }
+        (Way::LookAgain, _) => {
+            let what = format!("the replicas of the log do not agree on {saga} yet");
+            tool.ui.error(&anyhow!(what).advise("nothing is changed: ask again in a moment"));
             return Ok(());
         }
         (Way::Settled, _) => {
@@ -161,8 +175,14 @@ fn why_closed(case: &Case, occupied: Option<Occupied>) -> String {
     if case.is_orphan_effect() {
         return "what happened outside is yours to mend, and the saga goes its own way".to_owned();
     }
-    let spent = occupied.map(|occupied| format!("; {}", occupied.what()));
-    format!("no saga of this id was opened{}", spent.unwrap_or_default())
+    match occupied {
+        Some(spent) => format!("no saga of this id was opened; {}", spent.what()),
+        None => format!(
+            "its saga is no longer in the log; what {} and the steps before it did is not taken \
+             back by this",
+            case.durable
+        ),
+    }
 }
 
 async fn way(
@@ -178,17 +198,18 @@ async fn way(
     }
     let story = read(broker, tool.flow, saga).await?;
     let occupied = story.occupied(tool.flow);
-    let way = match &occupied {
-        Some(occupied) if occupied.bars_cancelling() => Way::Occupied,
-        Some(occupied) if !occupied.is_opened => Way::Close,
-        None if story.events.is_empty() => Way::Close,
-        None if story.unknown_opening(tool.flow).is_some() => Way::Unknown,
-        Some(_) | None => way_of_a_step(broker, saga, row, tool).await?,
+    let way = match occupied.as_ref().map(|occupied| occupied.kind) {
+        Some(Obstacle::Barred) => Way::Occupied,
+        Some(Obstacle::Stoppable) => Way::Cancel,
+        Some(Obstacle::Spent) => Way::Close,
+        None if story.state.phase == Phase::Unknown => Way::Close,
+        None if story.is_of_unknown_type(tool.flow) => Way::Unknown,
+        Some(Obstacle::Leftover) | None => way_of_a_step(broker, saga, row, tool).await?,
     };
     // The leader is asked, because what a replica does not find proves nothing.
     let opening = tool.flow.slot(tool.flow.opens.slot, saga);
     if way == Way::Close && broker.last(tool.flow.stream, opening.subject()).await?.is_some() {
-        bail!("the replicas of the log do not agree on {saga} yet: ask again in a moment");
+        return Ok((Way::LookAgain, None));
     }
     Ok((way, occupied))
 }
@@ -239,7 +260,9 @@ async fn act(
             send(broker, &subject, serde_json::to_vec(&release)?, tool).await?;
         }
         (Way::Cancel | Way::Refuse | Way::Close, _) => {}
-        (Way::OnlyRetry | Way::Settled | Way::Occupied | Way::Unknown, _) => return Ok(()),
+        (Way::OnlyRetry | Way::Settled | Way::Occupied | Way::Unknown | Way::LookAgain, _) => {
+            return Ok(());
+        }
     }
     let audit = Audit {
         verb: "discard".to_owned(),

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use quadrille::Reason;
 use quadrille::broker::Broker;
 use quadrille::log::parked::is_for_good;
+use quadrille::log::story::Obstacle;
 use quadrille::nats::NatsBroker;
 
 use super::cases::SLOTS;
@@ -33,18 +34,22 @@ pub(super) async fn take(
         };
         // The leader is asked, because what a replica does not find proves nothing.
         if !found.contains(subject) && broker.last(tool.flow.stream, subject).await?.is_none() {
-            let (gone, name) =
-                (format!("message {sequence} is no longer in the log"), &tool.ui.tool);
-            tool.ui.note(format!(
-                "{subject}: {gone}, so there is nothing to try again; `{name} parked discard \
-                 {saga}` says what can be done"
-            ));
+            // The rest of its saga may be there: then one message was taken out, so that it goes on.
+            let rest = match read(broker, tool.flow, saga).await?.events.is_empty() {
+                true => format!("`{} parked discard {saga}` closes it", tool.ui.tool),
+                false => "it settles with the rest".to_owned(),
+            };
+            tool.ui.note(format!("{subject}: message {sequence} is no longer in the log; {rest}"));
             continue;
         }
         if case.parked().reason == Reason::WrongSource.code()
             && let Some(occupied) = read(broker, tool.flow, saga).await?.occupied(tool.flow)
         {
-            tool.ui.note(format!("{saga}: no retry helps: {}", occupied.sentence()));
+            let or = match occupied.kind == Obstacle::Stoppable {
+                true => format!("; or `{} cancel {saga}` takes it back", tool.ui.tool),
+                false => String::new(),
+            };
+            tool.ui.note(format!("{saga}: no retry helps: {}{or}", occupied.sentence()));
             is_blocked = true;
             continue;
         }

@@ -80,7 +80,7 @@ async fn reject_spent<'l>(
     for (id, line) in lines {
         let Some(events) = events.get(id.as_str()) else { continue };
         let occupied = story::tell(&FLOW, &id, events, &[]).occupied(&FLOW);
-        if let Some(spent) = occupied.filter(|it| !it.is_opened) {
+        if let Some(spent) = occupied.filter(|it| !it.is_opened()) {
             line.order = Err(Box::new(Reject::spent(&line.document, id.as_str(), &spent)));
         }
     }
