@@ -173,3 +173,24 @@ async fn an_order_whose_time_is_over_waits_for_the_worker_that_is_missing() {
     overdue("charge-customer", "payment", "payment.refused.v1").await;
     overdue("ship-order", "pivot", "order.stop.v1").await;
 }
+
+/// A past will not change, so there is nothing to look for in a moment.
+#[tokio::test]
+async fn a_story_as_it_was_is_told_in_the_past_and_before_its_opening_says_when_that_was() {
+    let stack = Stack::bare().await;
+    stack.raw.publish("orders.placed.other", &[], "{}").await.unwrap();
+    stack.place(&SagaId::parse("A1").unwrap(), &order(Fate::Completes, 0)).await.unwrap();
+    stack.raw.publish("orders.placed.another", &[], "{}").await.unwrap();
+    let then = quadrille(&stack.server, "trace A1 --at 2").await;
+    assert_eq!(then.code, Some(0), "{}", then.stderr);
+    let waited = "open: waited for reserve-inventory to write inventory, for 0.0 ms then";
+    assert!(then.stdout.contains(waited), "{}", then.stdout);
+    assert!(!then.stdout.contains("look again"), "{}", then.stdout);
+    let before = quadrille(&stack.server, "trace A1 --at 1").await;
+    assert_eq!(before.code, Some(1), "{}", before.stderr);
+    for part in ["at sequence 1, order A1 was not there yet", "opened at sequence 2"] {
+        assert!(before.stderr.contains(part), "{part}: {}", before.stderr);
+    }
+    let never = quadrille(&stack.server, "trace B1 --at 1").await;
+    assert!(never.stderr.contains("no order B1 was opened"), "{}", never.stderr);
+}

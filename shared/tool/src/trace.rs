@@ -23,8 +23,8 @@ use crate::tool::Tool;
 use crate::values::sequence;
 use crate::why;
 
-use render::but_for_what_waits;
 pub use render::render;
+use render::{as_it_was, but_for_what_waits};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,7 +83,11 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         // Other events alone, whatever they say, were written by who may not.
         if story.events.iter().all(|line| line.slot != flow.opens.slot) {
             code = ExitCode::FAILURE;
-            ui.error(&not_opened(&connection, flow, &story));
+            let later = match args.at {
+                Some(at) => not_yet(&connection, flow, saga, at).await?,
+                None => None,
+            };
+            ui.error(&later.unwrap_or_else(|| not_opened(&connection, flow, &story)));
         }
         let waits = match story.state.phase {
             Phase::Open | Phase::Parked | Phase::Cancelling => true,
@@ -103,7 +107,11 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
             let is_alone = story.parked.iter().filter(waits).count() == 1;
             let parked = [Code::Parked, Code::UnknownVersion];
             let says_it = why.as_ref().is_some_and(|why| parked.contains(&why.code)) && is_alone;
-            let render = if says_it { but_for_what_waits } else { render };
+            let render = match args.at {
+                Some(_) => as_it_was,
+                None if says_it => but_for_what_waits,
+                None => render,
+            };
             let told = render(flow, &story, now, ui.on_stdout, ui.width);
             let why = why.map_or_else(String::new, |why| format!("{}\n", why::sentence(&why)));
             output::data(&format!("{gap}{told}{why}"))?;
@@ -120,6 +128,22 @@ pub(crate) fn not_opened(connection: &Connection, flow: &Flow, story: &Story) ->
     let advice = "upper and lower case differ in ids; is it the right broker?";
     anyhow!("no {what} {saga} was opened in the log {stream} at {url}")
         .advise(spent.unwrap_or_else(|| advice.to_owned()))
+}
+
+/// What there is to say of a saga that was opened later than that.
+async fn not_yet(
+    connection: &Connection,
+    flow: &Flow,
+    saga: &SagaId,
+    at: u64,
+) -> anyhow::Result<Option<anyhow::Error>> {
+    let opening = format!("{}.{}.{saga}", flow.subjects, flow.opens.slot);
+    let stored = connection.broker.last(flow.stream, &opening).await?;
+    let later = stored.map(|stored| stored.sequence).filter(|sequence| *sequence > at);
+    Ok(later.map(|sequence| {
+        anyhow!("at sequence {at}, {} {saga} was not there yet", flow.saga)
+            .advise(format!("it was opened at sequence {sequence}: give --at that, or a later one"))
+    }))
 }
 
 /// A story, and why it does not go on.

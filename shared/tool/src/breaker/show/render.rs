@@ -17,15 +17,16 @@ pub(super) fn text(shown: &Shown, paint: Paint) -> String {
     };
     line(
         "key",
-        key.as_ref().map_or("none: nothing was ever decided".to_owned(), |key| {
-            match (&key.value, &key.junk) {
+        key.as_ref().map_or(
+            "none: nothing was decided, or the key was reset since".to_owned(),
+            |key| match (&key.value, &key.junk) {
                 (Some(entry), _) => agreed(entry, paint),
                 (None, junk) => {
                     let junk = junk.as_deref().unwrap_or_default();
                     format!("{}: {junk}", paint.paint(BAD, "not a breaker's entry"))
                 }
-            }
-        }),
+            },
+        ),
     );
     line(
         "override",
