@@ -99,8 +99,8 @@ async fn unclosed(broker: &NatsBroker, flow: &'static Flow) -> Result<Vec<SagaId
     // Closed ones first: what ends in between is read below, and found to have ended.
     let mut closed: HashSet<_> = ids(broker, flow, closing.slot).await?.into_iter().collect();
     let opened: BTreeSet<_> = ids(broker, flow, flow.opens.slot).await?.into_iter().collect();
-    // A closing is read where it may be junk, because reading all of them would take minutes: before
-    // its step could write it, where it turned around, and where something was set aside.
+    // A closing is read where it may be junk, because reading all of them would take minutes:
+    // before its step could write it, where it turned around, and where something was set aside.
     let due: HashSet<_> = ids(broker, flow, closing.on).await?.into_iter().collect();
     let mut doubted = ids(broker, flow, flow.turns.slot).await?;
     let set_aside = broker.subjects(&flow.parked_stream(), &parked::filter_all(flow)).await?;

@@ -25,7 +25,8 @@ use crate::log::Log;
 use crate::order::{self, Order};
 use crate::{NAME, problems};
 
-/// How long a look at the slots of a new order may take: without an answer it is placed all the same.
+/// How long a look at the slots of a new order may take: without an answer it is placed all the
+/// same.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks for an order that is to be cancelled and is not there.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);

@@ -105,10 +105,14 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let headings = ["group", " messages", "stand", "durable", "reason", "at", "newest", "such as"];
     let rows: Vec<_> = groups.iter().map(row).collect();
     output::data(&output::table_within(tool.ui.width, &headings, &rows, &EXPENDABLE))?;
+    let name = tool.ui.tool;
+    let or_subject = match nameless {
+        true => format!(", `{name} parked show SUBJECT` one without an id"),
+        false => String::new(),
+    };
     let advice = format!(
-        "`{tool} parked show ID` shows one{}; `{tool} parked ls --group GROUP` lists a group",
-        if nameless { ", `parked show SUBJECT` one without an id" } else { "" },
-        tool = tool.ui.tool
+        "`{name} parked show ID` shows one{or_subject}; `{name} parked ls --group GROUP` lists a \
+         group"
     );
     tool.ui.note(tool.ui.on_stderr.paint(QUIET, advice));
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,5 @@
-//! What is known of the lines before they are sent: which are orders, under which id, and whether that
-//! id can still be used.
+//! What is known of the lines before they are sent: which are orders, under which id, and whether
+//! that id can still be used.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
