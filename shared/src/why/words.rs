@@ -175,7 +175,8 @@ impl Words<'_> {
                 "it never runs, and is never given up",
                 format!(
                     "start a {worker} that knows this type; if none ever did, it is a typing \
-                     mistake: take all of this {} out of the log, as Quadrille's ops/replay.md says",
+                     mistake: take all of this {} out of the log, as Quadrille's ops/replay.md \
+                     says",
                     self.flow.saga
                 ),
             ),

@@ -124,7 +124,7 @@ fn a_wish_that_waits_for_its_order_is_no_stray() {
     assert!(!said.contains("counts for nothing") && !said.contains("publish"), "{said}");
     let refused = event("cancel-refused", "complete-order", "order.cancel-refused.v1", 5);
     let said = why(&[wish, refused], &[], |_| {}).sentence;
-    assert!(said.contains("was refused by message 5"), "{said}");
+    assert!(said.contains("was refused by 5"), "{said}");
 }
 
 fn slot_of(stored: &Stored) -> &str {

@@ -26,7 +26,7 @@ impl Words<'_> {
             return match events.find(|line| line.slot == cancels.refused.slot) {
                 Some(refused) => said(
                     format!(
-                        "was never opened; its cancellation, message {at}, was refused by message {}",
+                        "was never opened; its cancellation, message {at}, was refused by {}",
                         refused.sequence
                     ),
                     "what is opened now is not taken back",

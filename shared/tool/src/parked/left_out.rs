@@ -34,7 +34,7 @@ pub(super) async fn take(
         };
         // The leader is asked, because what a replica does not find proves nothing.
         if !found.contains(subject) && broker.last(tool.flow.stream, subject).await?.is_none() {
-            // The rest of its saga may be there: then one message was taken out, so that it goes on.
+            // Where the rest of its saga is there, it was taken out so that the rest goes on.
             let rest = match read(broker, tool.flow, saga).await?.events.is_empty() {
                 true => format!("`{} parked discard {saga}` closes it", tool.ui.tool),
                 false => "it settles with the rest".to_owned(),
