@@ -9,11 +9,14 @@ pub const NOT_CHARGEABLE: &str = "amount-not-chargeable";
 /// that our request is wrong.
 const OF_THE_ORDER: [&str; 4] = ["amount", "currency", "customer", "payment_method"];
 
+/// Without a parameter, the code of a decline as well: where a ledger shows declines, it has a line.
+const OF_A_DECLINE: &str = "authentication_required";
+
 /// Codes by which the gateway says no to this payment, whatever parameter it names.
 const NOES: [&str; 5] = [
     "amount_too_large",
     "amount_too_small",
-    "authentication_required",
+    OF_A_DECLINE,
     "invalid_charge_amount_no_decimal_compatible",
     "payment_intent_incompatible_payment_method",
 ];
@@ -32,10 +35,11 @@ pub fn naming(code: &str, parameter: &str) -> String {
     format!("{code} ({parameter})")
 }
 
-/// Whether a reason may be that of a payment that is refused before anything is charged. A code
-/// alone may be that of a decline, too.
+/// Whether a reason is that of a payment that is refused before anything is charged, so that no
+/// ledger need have a line of it.
 pub fn is_before_any_charge(reason: &str) -> bool {
     let named = reason.strip_suffix(')').and_then(|reason| reason.rsplit_once(" ("));
     let (code, parameter) = named.unwrap_or((reason, reason));
-    reason == NOT_CHARGEABLE || is_no(code) || !code.is_empty() && is_of_the_order(parameter)
+    let is_no_of_the_order = is_no(code) || !code.is_empty() && is_of_the_order(parameter);
+    reason == NOT_CHARGEABLE || reason != OF_A_DECLINE && is_no_of_the_order
 }
