@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemas::order_fulfilment::FLOW;
+use schemas::order_fulfilment::refusal::NOT_CHARGEABLE;
 use serde_json::Value;
 
 use super::stage::has_reason;
@@ -61,9 +62,12 @@ fn decides(slot: &str) -> bool {
 const OF_A_SERVICE: [&str; 2] = ["payment.refused.v1", "shipment.refused.v1"];
 
 fn differ(recorded: &Told, now: &Told) -> bool {
-    // Where the sandbox stands in with a reason of its own, only that it refuses must be the same.
-    let is_foreign =
-        OF_A_SERVICE.contains(&&*recorded.event_type) && !has_reason(recorded.reason());
+    // Where the sandbox stands in with a reason of its own, only that it refuses must be the same;
+    // not where the worker itself refused, then or now.
+    let is_foreign = OF_A_SERVICE.contains(&&*recorded.event_type)
+        && recorded.reason() != NOT_CHARGEABLE
+        && !has_reason(recorded.reason())
+        && has_reason(now.reason());
     let reason: &[&str] = if is_foreign { &["reason"] } else { &[] };
     recorded.event_type != now.event_type
         || lasting(&recorded.data, reason) != lasting(&now.data, reason)
@@ -153,6 +157,8 @@ mod tests {
             ("do_not_honor", "generic_decline", false),
             ("insufficient_funds", "generic_decline", true),
             ("authentication_required", "generic_decline", true),
+            ("amount-not-chargeable", "generic_decline", true),
+            ("do_not_honor", "amount-not-chargeable", true),
         ] {
             let (was, now) = (refused(was), refused(now));
             assert_eq!(counts(&recorded, "payment", Some(&was), Some(&now)), is_one, "{was:?}");
