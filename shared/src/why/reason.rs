@@ -12,9 +12,9 @@ use crate::log::story::{Kind, Line, Occupied, Phase, Story};
 use crate::topology::EVENT_BYTES;
 use crate::worker::held::Held;
 
-/// Failures that count against a message before it waits for a human: a breaker's `max_attempts`,
-/// unless the operator changed it.
-pub(super) const BLOCKED_AFTER: u32 = 8;
+/// Failures that count against a message before it is set aside, or before an undo is tried more
+/// slowly: a breaker's `max_attempts`, unless the operator changed it.
+pub(super) const MOST_ATTEMPTS: u32 = 8;
 
 /// The share of its deadline that a saga has left when the deadline is near.
 const NEAR: i64 = 10;
@@ -78,7 +78,7 @@ pub(super) fn reason<'s>(flow: &Flow, story: &'s Story, seen: &'s Seen) -> Reaso
         return Reason::Parked(entry);
     }
     let held = seen.held(awaited);
-    let blocked = |held: &&Held| awaited.role == Role::Undo && held.charged >= BLOCKED_AFTER;
+    let blocked = |held: &&Held| awaited.role == Role::Undo && held.charged >= MOST_ATTEMPTS;
     if let Some(held) = held.filter(blocked) {
         return Reason::UndoBlocked(held);
     }

@@ -30,11 +30,14 @@ pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, 
     if let Some(turned) = words.turned().filter(|_| has_since(reason)) {
         sentence.push_str(&format!("; it is taken back, because {turned}"));
     }
-    let deadline = seen.deadline.filter(|(from, until)| is_near(*from, *until, seen.now));
-    // The others have none, or say it themselves.
-    let has_one = !matches!(reason, Reason::Ended(_) | Reason::Near { .. } | Reason::Retrying(_));
-    let deadline = deadline.filter(|_| has_one);
-    let deadline = deadline.map(|(_, until)| format!("its deadline is {}", clock(until)));
+    let deadline = seen.deadline.filter(|(from, until)| match reason {
+        // The first has none, and the other says it itself.
+        Reason::Ended(_) | Reason::Near { .. } => false,
+        // Nothing else may end it.
+        Reason::Retrying(_) => true,
+        _ => is_near(*from, *until, seen.now),
+    });
+    let deadline = deadline.map(|(_, until)| format!("its deadline is {}", words.table(until)));
     for part in [next.as_str(), deadline.as_deref().unwrap_or_default(), advice.as_str()] {
         if !part.is_empty() {
             sentence.push_str("; ");
@@ -120,12 +123,7 @@ impl Words<'_> {
             }
             Reason::Near { until } => said(
                 format!("waits for {worker}, and nothing that was looked at says why"),
-                format!(
-                    "it is taken back at its deadline, {}, unless `[deadline]` of {} is set \
-                     otherwise",
-                    clock(*until),
-                    self.flow.closing().worker
-                ),
+                format!("it is taken back at its deadline, {}", self.table(*until)),
                 format!("look at the log of {worker}"),
             ),
             Reason::Unknown => said(
@@ -247,6 +245,15 @@ impl Words<'_> {
         let worker = self.story.state.waits_for.as_ref().map_or("a worker", |one| &*one.worker);
         let durable = self.seen.awaited.as_ref().map_or("?", |one| &*one.durable);
         (worker, durable)
+    }
+
+    /// A deadline of the flow's table, which settings may change, and which waits for services.
+    fn table(&self, until: Timestamp) -> String {
+        let (until, worker) = (clock(until), self.flow.closing().worker);
+        format!(
+            "{until}, or later while a service is away, unless `[deadline]` of {worker} is set \
+             otherwise"
+        )
     }
 
     fn looked(&self) -> String {

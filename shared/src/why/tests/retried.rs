@@ -8,7 +8,7 @@ use crate::broker::Stored;
 use crate::flow::Row;
 use crate::log::story;
 use crate::why::{Seen, decide};
-use crate::worker::held::Held;
+use crate::worker::held::{Breaker, Held};
 use crate::{Flow, SagaId};
 use schemas::order_fulfilment::FLOW;
 
@@ -35,7 +35,7 @@ fn what_is_tried_again_says_how_others_fare_and_what_ends_it() {
     let many = said(&reserved(), "charge-customer", 2, |seen| {
         seen.replicas[0].breakers = vec![breaker(Some(at(30)))];
     });
-    let since = "payment-gateway gives no answers since 2026-01-02 12:00:30";
+    let since = "payment-gateway gives charge-customer-1 no answers since 2026-01-02 12:00:30 UTC;";
     assert!(many.contains("2 others fail at charge-customer, too") && many.contains(since));
     let undo = said(&turned(), "charge-customer-undo", 0, |_| {});
     assert!(!undo.contains("quadrille cancel") && undo.contains("nothing else ends it."), "{undo}");
@@ -50,15 +50,29 @@ fn what_counts_against_a_message_is_told() {
     });
     assert!(some.contains("3 of its failures count, and after 8, unless"), "{some}");
     assert!(!some.contains("until it is answered"), "it is set aside before that: {some}");
+    let undo = said(&turned(), "charge-customer-undo", 0, |seen| {
+        seen.replicas[0].held[0].charged = 7;
+    });
+    assert!(undo.contains("it is tried more slowly; it is never given up"), "{undo}");
+    assert!(!undo.contains("waits for a human"), "an undo is never set aside: {undo}");
 }
 
 #[test]
 fn what_is_tried_again_says_when_its_deadline_ends_it() {
     let until = "2026-01-03 12:00:00 UTC";
     let timed = |seen: &mut Seen| seen.deadline = Some((at(0), at(24 * 3_600)));
-    let waits = said(&reserved(), "charge-customer", 0, timed);
-    let both = format!("until it is answered, or until its deadline, {until}");
-    assert!(waits.contains(&both), "{waits}");
+    // The table's value, which neither the settings nor a service that is away need follow.
+    let named = format!(
+        "; its deadline is {until}, or later while a service is away, unless `[deadline]` of \
+         complete-order is set otherwise; "
+    );
+    for charged in [0, 2] {
+        let waits = said(&reserved(), "charge-customer", 0, |seen| {
+            seen.replicas[0].held[0].charged = charged;
+            timed(seen);
+        });
+        assert!(waits.contains(&named), "{waits}");
+    }
     // Where nobody may cancel it, the deadline is all that is left.
     let rows = FLOW.steps.iter().map(|row| Row { cancels: None, ..*row }).collect::<Vec<_>>();
     let flow = Flow { steps: rows.leak(), ..FLOW };
@@ -67,8 +81,12 @@ fn what_is_tried_again_says_when_its_deadline_ends_it() {
     seen.replicas = vec![report(vec![held("charge-customer", Some("429"), 0)])];
     timed(&mut seen);
     let why = decide(&flow, &story, &seen, "quadrille");
-    let ends = format!("nothing else ends it before its deadline, {until}");
-    assert!(why.sentence.contains(&ends), "{}", why.sentence);
+    assert!(why.sentence.contains(&named), "{}", why.sentence);
+    assert!(
+        why.sentence.ends_with("nothing else ends it before its deadline."),
+        "{}",
+        why.sentence
+    );
     // What counts against a message sets it aside in the end.
     seen.replicas = vec![report(vec![held("charge-customer", Some("500"), 2)])];
     let why = decide(&flow, &story, &seen, "quadrille");
@@ -87,7 +105,7 @@ fn that_no_other_fails_is_said_only_if_all_are_named() {
     for change in blind {
         let none = said(&reserved(), "charge-customer", 0, change);
         assert!(none.contains("no other order is known to fail at charge-customer"), "{none}");
-        assert!(none.contains("did not name all that"), "{none}");
+        assert!(none.contains("as far as its replicas say"), "{none}");
     }
     let some = said(&reserved(), "charge-customer", 2, blind[0]);
     assert!(some.contains("at least 2 others fail at charge-customer, too"), "{some}");
@@ -120,4 +138,23 @@ fn each_service_counts_as_working_only_where_its_gate_is_open_and_it_flows() {
     let probing = services(|seen| seen.replicas[0].breakers[0].phase = Phase::Probing);
     let one = "payment-gateway does not count as working at charge-customer-1: probing";
     assert!(probing.contains(one), "{probing}");
+}
+
+#[test]
+fn a_service_that_one_replica_cannot_reach_is_not_said_to_be_away() {
+    let of_two = |second: fn(&mut Breaker)| {
+        said(&reserved(), "charge-customer", 0, |seen| {
+            let mut other = seen.replicas[0].clone();
+            (other.instance, other.held, other.held_total) = ("second".into(), Vec::new(), 0);
+            second(&mut other.breakers[0]);
+            seen.replicas.push(other);
+        })
+    };
+    let cut_off = of_two(|one| (one.doubting_since, one.cut_off) = (Some(at(30)), true));
+    let only_it = "and payment-gateway gives second no answers since 2026-01-02 12:00:30 UTC, and \
+                   others are answered;";
+    assert!(cut_off.contains(only_it), "{cut_off}");
+    // What is worst is said.
+    let shut = of_two(|one| one.gate_open = false);
+    assert!(shut.contains("payment-gateway does not count as working at second: shut"), "{shut}");
 }

@@ -1,14 +1,11 @@
 //! The words for a message that is tried again and again: whether its service answers others, and
 //! what a person can do about it, because it may go on for ever without being set aside.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-use super::super::reason::BLOCKED_AFTER;
+use super::super::reason::MOST_ATTEMPTS;
 use super::{Said, Words, clock, error, lasted, next_try, said};
 use crate::breaker::fleet::Phase;
-use crate::flow::Role;
 use crate::worker::held::{Breaker, Held};
 
 impl Words<'_> {
@@ -21,21 +18,24 @@ impl Words<'_> {
             "waits for {worker} to be answered, since {from} ({long}): attempt {attempt} failed: \
              {error}"
         );
-        let deadline =
-            self.seen.deadline.map(|(_, until)| format!("its deadline, {}", clock(until)));
-        let or = deadline.as_ref().map(|it| format!(", or until {it}")).unwrap_or_default();
         let next = match held.charged {
             0 => format!(
-                "{}, and so on until it is answered{or}; no failure counts against it so far",
+                "{}, and so on until it is answered; no failure counts against it so far",
                 next_try(held)
             ),
-            count => format!(
-                "{}; {count} of its failures count, and after {BLOCKED_AFTER}, unless \
-                 max_attempts is set otherwise, it waits for a human",
-                next_try(held)
-            ),
+            count => {
+                let then = match self.is_undo() {
+                    true => "it is tried more slowly; it is never given up",
+                    false => "it waits for a human",
+                };
+                format!(
+                    "{}; {count} of its failures count, and after {MOST_ATTEMPTS}, unless \
+                     max_attempts is set otherwise, {then}",
+                    next_try(held)
+                )
+            }
         };
-        let ends = self.what_ends_it(held, deadline.as_deref());
+        let ends = self.what_ends_it(held);
         said(what, next, format!("{}{}; {ends}", self.how_others_fare(held), self.services()))
     }
 
@@ -47,10 +47,9 @@ impl Words<'_> {
         let (saga, worker) = (self.flow.saga, self.names().0);
         match (others, self.all_named(held)) {
             (0, true) => format!("no other {saga} fails at {worker}"),
-            (0, false) => format!(
-                "no other {saga} is known to fail at {worker}, whose replicas did not name all \
-                 that they hold"
-            ),
+            (0, false) => {
+                format!("no other {saga} is known to fail at {worker}, as far as its replicas say")
+            }
             (1, true) => format!("another {saga} fails at {worker}, too"),
             (count, true) => format!("{count} others fail at {worker}, too"),
             (1, false) => format!("at least one other {saga} fails at {worker}, too"),
@@ -71,26 +70,20 @@ impl Words<'_> {
 
     /// What the replicas say of each service: the worst, where they differ.
     fn services(&self) -> String {
-        let each = self.seen.replicas.iter();
-        let each = || each.clone().flat_map(|at| at.breakers.iter().map(move |one| (at, one)));
-        let names: BTreeSet<_> = each().map(|(_, one)| &one.dependency).collect();
-        let said = names.into_iter().map(|name| {
-            let of_this = || each().filter(|(_, one)| one.dependency == *name);
-            let since = of_this().filter_map(|(_, one)| one.doubting_since).min();
-            let works = |one: &Breaker| one.gate_open && one.phase == Phase::Flowing;
-            match (since, of_this().find(|(_, one)| !works(one))) {
-                (Some(since), _) => format!(", and {name} gives no answers since {}", clock(since)),
-                (None, Some((at, one))) => {
-                    let at = &at.instance;
-                    format!(", and {name} does not count as working at {at}: {}", phase(one))
+        let mut worst = BTreeMap::new();
+        for replica in &self.seen.replicas {
+            for one in &replica.breakers {
+                let told = told(one, &replica.instance);
+                let worst = worst.entry(&one.dependency).or_insert_with(|| told.clone());
+                if told.0 > worst.0 {
+                    *worst = told;
                 }
-                (None, None) => format!(", and {name} counts as working"),
             }
-        });
-        said.collect()
+        }
+        worst.into_iter().map(|(name, (_, told))| format!(", and {name} {told}")).collect()
     }
 
-    fn what_ends_it(&self, held: &Held, deadline: Option<&str>) -> String {
+    fn what_ends_it(&self, held: &Held) -> String {
         let (flow, tool, id) = (self.flow, self.tool, &self.story.id);
         let services = self.seen.services.iter().map(|service| service.name).collect::<Vec<_>>();
         let side = match services.as_slice() {
@@ -98,23 +91,40 @@ impl Words<'_> {
             services => format!("ask {} about this {}", services.join(" and "), flow.saga),
         };
         let turned = self.story.state.turned_by.is_some() || self.story.is_past_its_pivot(flow);
-        let is_undo = self.seen.awaited.as_ref().is_some_and(|one| one.role == Role::Undo);
-        let before = deadline.map(|it| format!(" before {it}")).unwrap_or_default();
+        let before = self.seen.deadline.map_or("", |_| " before its deadline");
         match flow.cancels() {
             Some(_) if !turned => format!("{side}, or `{tool} cancel {id}` takes it back"),
-            Some(_) | None if held.charged == 0 || is_undo => {
+            Some(_) | None if held.charged == 0 || self.is_undo() => {
                 format!("{side}: nothing else ends it{before}")
             }
             // After some failures more it is set aside.
             Some(_) | None => side,
         }
     }
+
+    fn is_undo(&self) -> bool {
+        self.story.state.waits_for.as_ref().is_some_and(|waits| {
+            let undo = self.flow.row(&waits.worker).and_then(|row| row.undo);
+            undo.is_some_and(|undo| undo.slot == waits.slot)
+        })
+    }
 }
 
-/// `paused`; `shut`, where a replica takes no messages whatever the phase.
-fn phase(breaker: &Breaker) -> String {
-    match serde_json::to_value(breaker.phase) {
-        Ok(Value::String(phase)) if breaker.phase != Phase::Flowing => phase,
-        _ => "shut".to_owned(),
+/// How bad it is, and what it is called; `at` is the replica that says so.
+fn told(service: &Breaker, at: &str) -> (u8, String) {
+    if let Some(since) = service.doubting_since {
+        let none = format!("gives {at} no answers since {}", clock(since));
+        return match service.cut_off {
+            true => (2, format!("{none}, and others are answered")),
+            false => (3, none),
+        };
     }
+    let phase = match service.phase {
+        Phase::Flowing if service.gate_open => return (0, "counts as working".to_owned()),
+        Phase::Flowing => "shut",
+        Phase::Suspected => "suspected",
+        Phase::Paused => "paused",
+        Phase::Probing => "probing",
+    };
+    (1, format!("does not count as working at {at}: {phase}"))
 }
