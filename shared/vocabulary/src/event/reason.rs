@@ -109,3 +109,29 @@ impl Serialize for Reason {
         serializer.serialize_str(self.code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variants without fields; a new one does not compile until it is named here.
+    macro_rules! all {
+        ($($variant:ident)*) => {{
+            let _ = |reason| match reason {
+                $(Reason::$variant => (),)*
+                Reason::Rule(_) => (),
+            };
+            [$(Reason::$variant),*]
+        }};
+    }
+
+    #[test]
+    fn every_reason_but_the_rules_is_known() {
+        let all = all!(
+            NotJson TooLarge InvalidField InvalidId IdMismatch MalformedHeader UnknownType
+            UnknownVersion WrongSource NoCause BadMessage AttemptsUsedUp CrashLoop OrphanEffect
+            FencedOff
+        );
+        assert_eq!(Reason::KNOWN[..], all[..]);
+    }
+}
