@@ -1,5 +1,7 @@
 //! `quadrille dev` in one folder, again and again.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use harness::binaries::{Build, nats_server, program};
@@ -16,8 +18,12 @@ use tokio::time::{Instant, timeout};
 use crate::shop::quadrille;
 
 fn dev(folder: &Folder, more: &[&str]) -> Process {
+    dev_on(&nats_server().unwrap(), folder, more)
+}
+
+fn dev_on(server: &Path, folder: &Folder, more: &[&str]) -> Process {
     let mut command = Command::new(program(Build::Shipped, "quadrille"));
-    command.env_clear().env("QUADRILLE_NATS_SERVER", nats_server().unwrap());
+    command.env_clear().env("QUADRILLE_NATS_SERVER", server);
     // As in the folder of an operator who has a broker elsewhere: it is not for this one.
     command.env("QUADRILLE_NATS__CREDENTIALS", "/nowhere/user.creds");
     command.args(["dev", "--data"]).arg(folder.file("data")).args(more);
@@ -78,6 +84,38 @@ async fn a_second_run_says_what_the_first_has_left_set_aside_or_paused() {
     .await;
 }
 
+/// On a server that answers everything but what is asked to tell what an earlier run has left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_runs_on_though_it_cannot_say_what_the_run_before_has_left() {
+    let folder = Folder::new("quadrille-");
+    let (settings, server) = (folder.file("nats.conf"), folder.file("server"));
+    let denied = r#"["$JS.API.DIRECT.GET.ORDERS_PARKED", "$JS.API.STREAM.MSG.GET.ORDERS_PARKED"]"#;
+    let user = format!("{{user: a, password: a, permissions: {{publish: {{deny: {denied}}}}}}}");
+    let text = format!("authorization: {{users: [{user}]}}\nno_auth_user: a\n");
+    std::fs::write(&settings, text).unwrap();
+    let real = nats_server().unwrap();
+    let script = format!("#!/bin/sh\nexec {} -c {} \"$@\"\n", real.display(), settings.display());
+    std::fs::write(&server, script).unwrap();
+    std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let set_aside = async |running: &Process, id: &str| {
+        let url = addresses(&folder, running).await["nats"].as_str().expect("a URL").to_owned();
+        let raw = Raw::connect(&[url]).await;
+        raw.publish(&format!("orders.placed.{id}"), &[], "junk").await.unwrap();
+        let aside = format!("set order {id} aside");
+        eventually("it is told", async || running.said().contains(&aside).then_some(())).await;
+    };
+    let mut first = dev(&folder, &["--no-demo"]);
+    let up = "Quadrille is running";
+    eventually("it runs", async || first.said().contains(up).then_some(())).await;
+    set_aside(&first, "left").await;
+    assert!(first.shut_down().await.success(), "{}", first.said());
+    let mut second = dev_on(&server, &folder, &["--no-demo"]);
+    let cannot = "cannot tell what an earlier run has left: ";
+    eventually("it says so", async || second.said().contains(cannot).then_some(())).await;
+    set_aside(&second, "more").await;
+    assert!(second.shut_down().await.success(), "{}", second.said());
+}
+
 /// In a folder where no command finds it by itself, because its data are elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lines_to_try_work_as_printed_and_reach_this_broker() {
@@ -125,6 +163,17 @@ async fn the_broker_runs_alone_on_the_log_that_a_run_has_left() {
     let pulls = raw.durable("ORDERS", "reserve-inventory").await;
     assert_eq!(pulls["num_waiting"], 0, "no worker runs");
     assert!(alone.shut_down().await.success(), "{}", alone.said());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_log_is_made_where_only_the_broker_is_to_run() {
+    let folder = Folder::new("quadrille-");
+    let mut alone = dev(&folder, &["--only-broker"]);
+    let status = timeout(Duration::from_secs(55), alone.ended()).await.expect("it refuses");
+    assert_eq!(status.code(), Some(1), "{}", alone.said());
+    let said = alone.said();
+    assert!(said.contains("there is no log in ") && said.contains("--data DIR"), "{said}");
+    assert!(!folder.file("data").exists(), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,15 +19,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 use quadrille_tool::Tool;
-use quadrille_tool::output::{self, GOOD, QUIET, STRONG, Ui, duration};
+use quadrille_tool::output::{self, Advise, GOOD, QUIET, STRONG, Ui, duration};
 use schemas::order_fulfilment::FLOW;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::place::Sample;
-use crate::running::Addresses;
+use crate::running::{Addresses, DEV_FOLDER};
 use demo::Orders;
 use folder::{Folder, Place};
 use stack::{Stack, StackArgs};
@@ -96,6 +97,11 @@ pub(crate) async fn run(args: DevArgs, tool: &Tool) -> anyhow::Result<ExitCode> 
     tool.target.refuse("dev", "it runs a broker of its own")?;
     let (ui, names) = (tool.ui, tool.target.names(tool.flow)?);
     let began = Instant::now();
+    if args.only_broker {
+        let data = args.data.as_deref().unwrap_or(Path::new(DEV_FOLDER));
+        let advice = "name the folder of the log with --data DIR; `quadrille dev` makes one";
+        require_log(data).map_err(|error| error.advise(advice))?;
+    }
     let mut stop = std::pin::pin!(stop_signal()?);
     let folder = Folder::open(args.place(), args.reset, ui).await?;
     let mut stack = Stack::new(folder, names, ui);
@@ -162,10 +168,18 @@ async fn session(
     }
     welcome(stack, ui)?;
     let tool = at(&stack.running()?.addresses);
-    already::tell(&stack.running()?.broker, &tool, ui).await?;
-    // Tasks of their own watch the children, and restart them.
-    news::tell(stack.logs_of_workers(), &tool, ui).await;
+    // Tasks of their own watch the children, and restart them. The news first, which then misses
+    // nothing that is logged while the other asks.
+    tokio::join!(
+        news::tell(stack.logs_of_workers(), &tool, ui),
+        already::tell(&stack.running()?.broker, &tool, ui),
+    );
     std::future::pending().await
+}
+
+fn require_log(data: &Path) -> anyhow::Result<()> {
+    let is_there = data.join("nats").is_dir();
+    is_there.then_some(()).with_context(|| format!("there is no log in {}", data.display()))
 }
 
 fn welcome(stack: &Stack, ui: Ui) -> anyhow::Result<()> {

@@ -7,11 +7,17 @@ use quadrille_tool::output::{BAD, Ui, WAITS};
 use quadrille_tool::parked;
 use schemas::order_fulfilment::FLOW;
 
-/// Tells it, in a line each; `tool` is this program as its user types it.
-///
-/// # Errors
-/// When the broker does not answer.
-pub(super) async fn tell(broker: &NatsBroker, tool: &str, ui: Ui) -> anyhow::Result<()> {
+/// Tells it, in a line each, or why it cannot; `tool` is this program as its user types it.
+pub(super) async fn tell(broker: &NatsBroker, tool: &str, ui: Ui) {
+    if let Err(error) = look(broker, tool, ui).await {
+        ui.note(format!(
+            "cannot tell what an earlier run has left: {error:#}; `{tool} parked ls` and `{tool} \
+             breaker show` say it"
+        ));
+    }
+}
+
+async fn look(broker: &NatsBroker, tool: &str, ui: Ui) -> anyhow::Result<()> {
     let waiting = parked::waiting(broker, &FLOW, ui).await?;
     if let Some(one) = waiting.first() {
         let count = match waiting.len() {
