@@ -9,7 +9,7 @@ pub const NOT_CHARGEABLE: &str = "amount-not-chargeable";
 /// that our request is wrong.
 const OF_THE_ORDER: [&str; 4] = ["amount", "currency", "customer", "payment_method"];
 
-/// Without a parameter, the code of a decline as well: where a ledger shows declines, it has a line.
+/// Without a parameter, the code of a decline as well, of which the sandbox has a line.
 const OF_A_DECLINE: &str = "authentication_required";
 
 /// Codes by which the gateway says no to this payment, whatever parameter it names.
