@@ -31,8 +31,7 @@ pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, 
         sentence.push_str(&format!("; it is taken back, because {turned}"));
     }
     let deadline = seen.deadline.filter(|(from, until)| match reason {
-        // The first has none, and the other says it itself.
-        Reason::Ended(_) | Reason::Near { .. } => false,
+        Reason::Ended(_) | Reason::Near { .. } => false, // It has none, or says it itself.
         // Nothing else may end it.
         Reason::Retrying(_) => true,
         _ => is_near(*from, *until, seen.now),
