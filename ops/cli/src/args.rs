@@ -147,7 +147,8 @@ mod tests {
                 if line.contains("PROGRAM") {
                     continue;
                 }
-                let words = std::iter::once("quadrille").chain(line.split_whitespace());
+                let words = line.split_whitespace().map(|word| word.trim_matches('\''));
+                let words = std::iter::once("quadrille").chain(words);
                 let parsed = super::line("quadrille").try_get_matches_from(words);
                 // A parser of another type than its field's is found only as the field is filled.
                 let parsed = parsed.and_then(|matches| Command::from_arg_matches(&matches));
