@@ -210,6 +210,22 @@ async fn what_is_no_json_is_named_and_a_log_that_takes_nothing_stops_the_command
 }
 
 #[tokio::test]
+async fn what_is_advised_for_a_spreadsheet_reads_it() {
+    let stack = Stack::bare().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, columns) in [("c.csv", "id,sku"), ("s.csv", "id;sku"), ("t.csv", "id\tsku")] {
+        let file = folder.path().join(name);
+        let row = columns.replace("id", "A1").replace("sku", "ROSE");
+        std::fs::write(&file, format!("\u{feff}{columns}\r\n{row}\r\n")).unwrap();
+        let said = quadrille(&stack.server, &format!("place --lines {}", file.display())).await;
+        let reads = said.stderr.split('`').nth(1).unwrap();
+        let read = Command::new("sh").args(["-c", reads]).output();
+        let read = String::from_utf8(read.await.unwrap().stdout).unwrap();
+        assert_eq!(read, "{\"id\": \"A1\", \"sku\": \"ROSE\"}\n", "{reads}");
+    }
+}
+
+#[tokio::test]
 async fn h46_a_bulk_load_leaves_the_room_that_open_orders_need_to_end() {
     let stack = Stack::bare().await;
     stack.raw.change_stream("ORDERS", json!({ "max_bytes": 40_000 })).await.unwrap();

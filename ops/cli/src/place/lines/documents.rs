@@ -101,11 +101,15 @@ impl<R: BufRead> Documents<R> {
                 return Err(other::over_several_lines(name, more, given));
             }
             Some(byte) if byte != b'{' => {
-                let line = documents.next_line()?;
-                if line.as_ref().is_some_and(|line| other::is_csv(&line.text)) {
-                    return Err(other::csv(name, given));
+                let first = documents.next_line()?;
+                let second = documents.next_line()?;
+                // The rest of a line that was cut, or a heading, stops none of the others.
+                let others = second.as_ref().is_some_and(|line| line.text.starts_with(b"{"));
+                let delimiter = first.as_ref().and_then(|line| other::delimiter(&line.text));
+                if let Some(delimiter) = delimiter.filter(|_| !others) {
+                    return Err(other::csv(name, delimiter, given));
                 }
-                documents.ahead.extend(line);
+                documents.ahead.extend(first.into_iter().chain(second));
             }
             _ => {}
         }
@@ -358,9 +362,13 @@ mod tests {
             (b"PK\x03\x04", "zip"),
             (b"id,sku,quantity\nA1,ROSE,3\n", "CSV"),
             (b"\xef\xbb\xbf\"id\";\"sku\"\r\n", "CSV"),
+            (b"id\tsku\n", "CSV"),
         ] {
             let error = Documents::open(bytes, "orders.jsonl", "").unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
+        }
+        for heading in ["# orders, 26 Nov", "\"DE\",\"postcode\":\"10115\"}}"] {
+            assert_eq!(split(&format!("{heading}\n{{\"b\":2}}\n")).len(), 2, "{heading}");
         }
     }
 }

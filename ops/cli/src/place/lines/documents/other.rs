@@ -3,6 +3,7 @@
 
 use anyhow::anyhow;
 use quadrille_tool::output::Advise;
+use serde::de::IgnoredAny;
 
 /// What a file begins with if it is something else than JSON in UTF-8.
 const OTHERS: [(&[u8], &str, &str); 9] = [
@@ -28,19 +29,29 @@ pub(super) fn packed(first: &[u8], name: &str, given: &str) -> Option<anyhow::Er
     Some(anyhow!("{name} is {what}, not lines of JSON in UTF-8").advise(advice))
 }
 
-/// Whether a first line has the names of columns, or their values, as a spreadsheet exports them.
-pub(super) fn is_csv(line: &[u8]) -> bool {
-    let columns = line.iter().any(|byte| b",;\t".contains(byte)) && !line.contains(&b'{');
-    columns && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err()
+/// What divides the columns of a first line, if it has such, as a spreadsheet exports them.
+pub(super) fn delimiter(line: &[u8]) -> Option<char> {
+    let is_other = line.contains(&b'{') || serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    let count = |delimiter: &char| line.iter().filter(|byte| **byte == *delimiter as u8).count();
+    let most = [',', ';', '\t'].into_iter().max_by_key(count)?;
+    (!is_other && count(&most) > 0).then_some(most)
 }
 
-pub(super) fn csv(name: &str, given: &str) -> anyhow::Error {
+pub(super) fn csv(name: &str, delimiter: char, given: &str) -> anyhow::Error {
     let file = if name == "-" { "FILE" } else { name };
-    let rows = "import csv,json,sys; [print(json.dumps(row)) for row in csv.DictReader(sys.stdin)]";
+    let columns = match delimiter {
+        ',' => String::new(),
+        other => format!(",delimiter={:?}", other.to_string()),
+    };
+    // A spreadsheet begins with a byte order mark, which would be part of the first name.
+    let rows = format!(
+        "import csv,json; [print(json.dumps(row)) for row in \
+         csv.DictReader(open(0,encoding=\"utf-8-sig\"){columns})]"
+    );
     anyhow!("{name} is CSV, not lines of JSON in UTF-8").advise(format!(
-        "nothing was sent: `python3 -c '{rows}' <{file}` makes a JSON line of each row; what makes \
-         orders of those, such as a program for jq (see ops/examples/import), is followed by \
-         `| quadrille place --lines -{given}`; `quadrille place --print-sample` prints an order"
+        "nothing was sent: `python3 -c '{rows}' <{file}` makes a JSON line of each row. Make orders of \
+         these, with jq for example (see ops/examples/import), and pass them to `quadrille place \
+         --lines -{given}`; `quadrille place --print-sample` prints an order"
     ))
 }
 
