@@ -164,6 +164,17 @@ fn two_lines_in_other_currencies_are_two_mistakes_but_a_repaired_one_is_none() {
 }
 
 #[test]
+fn a_total_that_disagrees_is_told_beside_mistakes_that_no_sum_is_of() {
+    let wrong = summed(|order| {
+        order["customer"] = json!(7);
+        order["ship_to"]["country"] = json!("Germany");
+        order["total"]["amount"] = json!(1);
+    });
+    let pointers: Vec<_> = told(&wrong).into_iter().map(|(pointer, ..)| pointer).collect();
+    assert_eq!(pointers, ["/customer", "/ship_to/country", "/total"]);
+}
+
+#[test]
 fn a_sum_of_several_currencies_is_no_mistake_of_its_own() {
     let mixed = summed(|order| {
         order["lines"][1]["unit_price"]["currency"] = json!("USD");

@@ -57,12 +57,14 @@ impl Kind {
             let whole = matches!(reason, Reason::NotJson | Reason::TooLarge);
             let ours = |found: &&Mistake| !matches!(found.bad.reason, Reason::Rule(_));
             // Where our own value stands in, a rule between this field and others says nothing.
-            // So does a rule about a sum, wherever one of its parts may be.
-            let by_repair = matches!(reason, Reason::Rule(rule)
-            if found.iter().any(|m| {
-                rule.starts_with("total-") || ours(&m) && shape(&m.bad.pointer) == shape(&pointer)
-            }));
+            // So does a rule about a sum, where one of its parts may have been mended.
             let is_sum = matches!(reason, Reason::Rule(rule) if rule.starts_with("total-"));
+            let is_rule = matches!(reason, Reason::Rule(_));
+            let by_repair = is_rule
+                && found.iter().any(|m| match is_sum {
+                    true => is_counted(sample, &m.bad.pointer),
+                    false => ours(&m) && shape(&m.bad.pointer) == shape(&pointer),
+                });
             if pointers.insert(pointer.clone()) && !by_repair {
                 found.push(mistake);
             }
@@ -151,6 +153,19 @@ fn shape(pointer: &str) -> String {
     let is_index = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let parts = pointer.split('/').map(|part| if is_index(&part) { "0" } else { part });
     parts.collect::<Vec<_>>().join("/")
+}
+
+/// Whether a field, or one beside it in the same list, is a number, as the parts of a sum are.
+fn is_counted(sample: &Value, pointer: &str) -> bool {
+    fn has_number(value: &Value) -> bool {
+        match value {
+            Value::Number(_) => true,
+            Value::Array(items) => items.iter().any(has_number),
+            Value::Object(fields) => fields.values().any(has_number),
+            Value::Null | Value::Bool(_) | Value::String(_) => false,
+        }
+    }
+    pointer.split('/').nth(1).and_then(|name| sample.get(name)).is_none_or(has_number)
 }
 
 /// What the field at `pointer` must be: the first sentence of its description.
