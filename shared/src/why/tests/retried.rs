@@ -154,6 +154,16 @@ fn a_service_that_one_replica_cannot_reach_is_not_said_to_be_away() {
     let only_it = "and payment-gateway gives second no answers since 2026-01-02 12:00:30 UTC, and \
                    others are answered;";
     assert!(cut_off.contains(only_it), "{cut_off}");
+    // Where several say the same, it is none's alone, and began with the first.
+    let both = said(&reserved(), "charge-customer", 0, |seen| {
+        let mut other = seen.replicas[0].clone();
+        (other.instance, other.held, other.held_total) = ("second".into(), Vec::new(), 0);
+        seen.replicas[0].breakers[0].doubting_since = Some(at(30));
+        other.breakers[0].doubting_since = Some(at(20));
+        seen.replicas.push(other);
+    });
+    let since = "payment-gateway gives 2 replicas no answers since 2026-01-02 12:00:20 UTC;";
+    assert!(both.contains(since), "{both}");
     // What is worst is said.
     let shut = of_two(|one| one.gate_open = false);
     assert!(shut.contains("payment-gateway does not count as working at second: shut"), "{shut}");

@@ -70,17 +70,18 @@ impl Words<'_> {
 
     /// What the replicas say of each service: the worst, where they differ.
     fn services(&self) -> String {
-        let mut worst = BTreeMap::new();
+        let mut services = BTreeMap::<_, Vec<_>>::new();
         for replica in &self.seen.replicas {
             for one in &replica.breakers {
-                let told = told(one, &replica.instance);
-                let worst = worst.entry(&one.dependency).or_insert_with(|| told.clone());
-                if told.0 > worst.0 {
-                    *worst = told;
-                }
+                services.entry(&one.dependency).or_default().push((one, &*replica.instance));
             }
         }
-        worst.into_iter().map(|(name, (_, told))| format!(", and {name} {told}")).collect()
+        let of = |(name, mut said): (_, Vec<(&Breaker, &str)>)| {
+            let worst = said.iter().map(|(one, _)| trouble(one)).max();
+            said.retain(|(one, _)| Some(trouble(one)) == worst);
+            format!(", and {name} {}", told(&said))
+        };
+        services.into_iter().map(of).collect()
     }
 
     fn what_ends_it(&self, held: &Held) -> String {
@@ -110,21 +111,36 @@ impl Words<'_> {
     }
 }
 
-/// How bad it is, and what it is called; `at` is the replica that says so.
-fn told(service: &Breaker, at: &str) -> (u8, String) {
-    if let Some(since) = service.doubting_since {
-        let none = format!("gives {at} no answers since {}", clock(since));
-        return match service.cut_off {
-            true => (2, format!("{none}, and others are answered")),
-            false => (3, none),
-        };
+/// How bad it is; 0 if it counts as working.
+fn trouble(service: &Breaker) -> u8 {
+    match (service.doubting_since, service.phase) {
+        (Some(_), _) if service.cut_off => 5,
+        (Some(_), _) => 6,
+        (None, Phase::Flowing) if service.gate_open => 0,
+        (None, Phase::Flowing) => 1,
+        (None, Phase::Suspected) => 2,
+        (None, Phase::Probing) => 3,
+        (None, Phase::Paused) => 4,
     }
-    let phase = match service.phase {
-        Phase::Flowing if service.gate_open => return (0, "counts as working".to_owned()),
-        Phase::Flowing => "shut",
-        Phase::Suspected => "suspected",
-        Phase::Paused => "paused",
-        Phase::Probing => "probing",
+}
+
+/// What it is called, which replicas say with one voice, each with its name.
+fn told(said: &[(&Breaker, &str)]) -> String {
+    let at = match said {
+        [(_, replica)] => (*replica).to_owned(),
+        several => format!("{} replicas", several.len()),
     };
-    (1, format!("does not count as working at {at}: {phase}"))
+    if let Some(since) = said.iter().filter_map(|(one, _)| one.doubting_since).min() {
+        let others =
+            if said.iter().all(|(one, _)| one.cut_off) { ", and others are answered" } else { "" };
+        return format!("gives {at} no answers since {}{others}", clock(since));
+    }
+    let phase = match said.first().map(|(one, _)| (one.phase, one.gate_open)) {
+        Some((Phase::Flowing, true)) | None => return "counts as working".to_owned(),
+        Some((Phase::Flowing, false)) => "shut",
+        Some((Phase::Suspected, _)) => "suspected",
+        Some((Phase::Paused, _)) => "paused",
+        Some((Phase::Probing, _)) => "probing",
+    };
+    format!("does not count as working at {at}: {phase}")
 }
