@@ -77,7 +77,12 @@ pub enum ProvisionError {
     #[error("refused: {}", .0.join("; "))]
     Refused(Vec<String>),
     #[error("{object}: the broker refuses: {reason}")]
-    Rejected { object: String, reason: String },
+    Rejected {
+        object: String,
+        reason: String,
+        /// The server's own number for it, `err_code`.
+        code: u64,
+    },
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -159,7 +164,8 @@ async fn send(broker: &NatsBroker, object: &str, action: &Action) -> Result<(), 
     match api::twice(ask).await {
         Answer::Ok(Done {}) => Ok(()),
         Answer::Error(error) => {
-            Err(ProvisionError::Rejected { object: object.to_owned(), reason: error.to_string() })
+            let (object, reason, code) = (object.to_owned(), error.to_string(), error.err_code);
+            Err(ProvisionError::Rejected { object, reason, code })
         }
         Answer::None(unavailable) => Err(unavailable.into()),
     }

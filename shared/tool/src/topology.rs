@@ -175,28 +175,29 @@ pub async fn apply(
         let failed_at_once = |object: &str| {
             changes.first().is_some_and(|it| it.object == object && it.is_one_step())
         };
-        let error = match &error {
-            ProvisionError::Rejected { object, .. } if failed_at_once(object) => {
-                anyhow::Error::new(error).context("nothing was changed")
-            }
-            _ => anyhow::Error::new(error),
+        let (code, nothing) = match &error {
+            ProvisionError::Rejected { object, code, .. } => (*code, failed_at_once(object)),
+            ProvisionError::Refused(_) | ProvisionError::Unavailable(_) => (0, false),
         };
-        let told = format!("{error:#}");
-        // 10047 and 10122: the disk or the account has less room than the streams reserve.
-        let advice = match told {
-            said if said.contains("10047") || said.contains("10122") => {
+        let advice = match code {
+            // The disk or the account has less room than the streams reserve.
+            10047 | 10122 => {
                 "the streams reserve their sizes at once: give smaller ones with --max-bytes, \
-                 --parked-max-bytes and --kept-max-bytes; what was done stays, and applying again \
-                 is safe"
+                 --parked-max-bytes and --kept-max-bytes"
             }
-            // 10074 and 10005: a server alone, and a cluster of too few.
-            said if said.contains("10074") || said.contains("10005") => {
+            // A server alone, and a cluster of too few.
+            10074 | 10005 => {
                 "the profile cluster needs three servers of one cluster, and this broker has \
                  fewer; `--profile single` is for one server"
             }
-            _ => "what was done stays; applying again is safe",
+            _ => "applying again is safe",
         };
-        error.advise(advice)
+        let error = anyhow::Error::new(error);
+        if nothing {
+            error.context("nothing was changed").advise(advice)
+        } else {
+            error.advise(format!("{advice}; what was done stays"))
+        }
     })
 }
 
