@@ -40,6 +40,7 @@ fn with(changes: &[(&str, Value)]) -> String {
 #[case("/lines/1/unit_price/currency", json!("USD"), Of::Value, "currency of the first line")]
 #[case("/lines/0/quantity", json!(-1), Of::Value, "a whole number of pieces")]
 #[case("/lines/0/quantity", json!(0), Of::Value, "at least 1")]
+#[case("/lines/0/quantity", json!(9_000_000_000_u64), Of::Value, "from 1 to 4294967295")]
 #[case("/lines/0/quantity", json!(4_294_967_296_u64), Of::Value, "a whole number of pieces")]
 #[case("/lines/0/sku", json!(""), Of::Value, "1 to 64 bytes")]
 #[case("/lines/0/sku", json!(7), Of::Form, "a stock keeping unit")]

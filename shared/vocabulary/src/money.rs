@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// An amount of minor units (cents, or yen where there are none) in one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Money {
-    /// Whole minor units, 250 for 2.50: digits only, no fraction and no exponent.
+    /// Whole minor units, 250 for 2.50: at most 19 digits, no fraction and no exponent.
     #[schemars(range(min = i64::MIN, max = i64::MAX))]
     pub amount: i64,
     /// An upper-case code of ISO 4217, such as EUR.

@@ -72,7 +72,7 @@ event!(
 pub struct OrderLine {
     /// A stock keeping unit: 1 to 64 bytes of printable text.
     pub sku: Sku,
-    /// A whole number of pieces, at least 1.
+    /// A whole number of pieces, from 1 to 4294967295.
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub quantity: u32,
     /// The price of one piece, at least zero.
