@@ -58,8 +58,7 @@ pub struct Line {
     pub reason: Option<String>,
     pub stored_at: Timestamp,
     /// From the opening until this event was stored; `None` for what was stored before it, too. Its
-    /// name in JSON is the order saga's, and
-    /// stays, because scripts read it.
+    /// name in JSON is the order saga's, and stays, because scripts read it.
     #[serde(rename = "since_placed_ms")]
     pub since_opened_ms: Option<f64>,
     /// What was reacted to.

@@ -24,7 +24,7 @@ use crate::values::sequence;
 use crate::why;
 
 pub use render::render;
-use render::{as_it_was, but_for_what_waits};
+use render::{Telling, told};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -107,12 +107,12 @@ pub async fn run(args: &TraceArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
             let is_alone = story.parked.iter().filter(waits).count() == 1;
             let parked = [Code::Parked, Code::UnknownVersion];
             let says_it = why.as_ref().is_some_and(|why| parked.contains(&why.code)) && is_alone;
-            let render = match args.at {
-                Some(_) => as_it_was,
-                None if says_it => but_for_what_waits,
-                None => render,
+            let telling = match args.at {
+                Some(_) => Telling::Then,
+                None if says_it => Telling::ButForWhatWaits,
+                None => Telling::Now,
             };
-            let told = render(flow, &story, now, ui.on_stdout, ui.width);
+            let told = told(flow, &story, now, telling, ui.on_stdout, ui.width);
             let why = why.map_or_else(String::new, |why| format!("{}\n", why::sentence(&why)));
             output::data(&format!("{gap}{told}{why}"))?;
         }
@@ -133,12 +133,12 @@ pub(crate) fn not_opened(connection: &Connection, flow: &Flow, story: &Story) ->
 /// What there is to say of a saga that was opened later than that.
 async fn not_yet(
     connection: &Connection,
-    flow: &Flow,
+    flow: &'static Flow,
     saga: &SagaId,
     at: u64,
 ) -> anyhow::Result<Option<anyhow::Error>> {
-    let opening = format!("{}.{}.{saga}", flow.subjects, flow.opens.slot);
-    let stored = connection.broker.last(flow.stream, &opening).await?;
+    let opening = flow.slot(flow.opens.slot, saga);
+    let stored = connection.broker.last(flow.stream, opening.subject()).await?;
     let later = stored.map(|stored| stored.sequence).filter(|sequence| *sequence > at);
     Ok(later.map(|sequence| {
         anyhow!("at sequence {at}, {} {saga} was not there yet", flow.saga)

@@ -118,12 +118,12 @@ export function copy(text, label = 'copy') {
   return button;
 }
 
-// A problem document, as people read it.
 // A sentence as the tool prints it: its commands stand between backticks.
 export function prose(text) {
   return text.split('`').map((part, at) => (at % 2 ? h('code', null, part) : part));
 }
 
+// A problem document, as people read it.
 export function trouble(problem) {
   return h('div', { class: 'problem', role: 'alert' },
     h('strong', null, problem.title ?? 'something went wrong'),

@@ -32,47 +32,31 @@ pub fn render(
     paint: Paint,
     width: Option<usize>,
 ) -> String {
-    told(flow, story, Moment { now, is_past: false }, paint, width, true)
+    told(flow, story, now, Telling::Now, paint, width)
 }
 
-/// The same, of a past that will not change: as it was at `then`.
-pub(super) fn as_it_was(
-    flow: &Flow,
-    story: &Story,
-    then: Timestamp,
-    paint: Paint,
-    width: Option<usize>,
-) -> String {
-    told(flow, story, Moment { now: then, is_past: true }, paint, width, true)
+/// Which story is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// How it stands.
+    Now,
+    /// How it stood, which will not change.
+    Then,
+    /// How it stands, but for what waits for a human: a sentence follows that says it, and nobody
+    /// has to read it twice.
+    ButForWhatWaits,
 }
 
-/// The same, for a sentence to follow that says what was set aside, since when, and why: nobody
-/// has to read that twice.
-pub(super) fn but_for_what_waits(
+/// The same, told so; `now` is the moment that it is told of.
+pub(super) fn told(
     flow: &Flow,
     story: &Story,
     now: Timestamp,
+    telling: Telling,
     paint: Paint,
     width: Option<usize>,
 ) -> String {
-    told(flow, story, Moment { now, is_past: false }, paint, width, false)
-}
-
-/// When a story is told of.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    now: Timestamp,
-    is_past: bool,
-}
-
-fn told(
-    flow: &Flow,
-    story: &Story,
-    moment: Moment,
-    paint: Paint,
-    width: Option<usize>,
-    with_what_waits: bool,
-) -> String {
+    let with_what_waits = telling != Telling::ButForWhatWaits;
     let day = story
         .events
         .first()
@@ -88,7 +72,8 @@ fn told(
         |entry: &&Parked| with_what_waits || story.became(flow, entry) != Became::Waits;
     let shown_here = story.parked.iter().filter(shown_here);
     let set_aside = shown_here.map(|entry| set_aside(flow, story, entry));
-    let end = with_what_waits.then(|| (phase_style(story.state.phase), last_line(story, moment)));
+    let end =
+        with_what_waits.then(|| (phase_style(story.state.phase), last_line(story, now, telling)));
     let rest = set_aside.chain(end).map(|(style, line)| (style, shown(&line, MAX_LINE)));
     for (style, line) in styles.zip(laid_out).chain(rest) {
         text.push_str(&format!("{}\n", paint.paint(style, line.trim_end())));
@@ -182,10 +167,11 @@ fn phase_style(phase: Phase) -> Style {
 }
 
 /// How it ended, or whose turn it is.
-fn last_line(story: &Story, moment: Moment) -> String {
+fn last_line(story: &Story, now: Timestamp, telling: Telling) -> String {
     let took = story.took_ms.map_or_else(|| "an unknown time".to_owned(), duration);
     let turned = story.state.turned_by.as_ref().map_or_else(String::new, because);
-    let waits = story.state.waits_for.as_ref().map_or_else(String::new, |who| awaited(who, moment));
+    let waits =
+        story.state.waits_for.as_ref().map_or_else(String::new, |who| awaited(who, now, telling));
     match story.state.phase {
         Phase::Completed => format!("completed in {took}"),
         Phase::Cancelled => {
@@ -239,11 +225,11 @@ fn because(turn: &Turn) -> String {
     format!(": {} refused {} ({})", turn.by, turn.slot, turn.reason)
 }
 
-fn awaited(who: &Waits, Moment { now, is_past }: Moment) -> String {
+fn awaited(who: &Waits, now: Timestamp, telling: Telling) -> String {
     let Waits { worker, slot, since } = who;
     let ms = milliseconds(*since, now).max(0.0);
     let early = if ms < EARLY_MS { " (it is early: look again in a moment)" } else { "" };
-    match is_past {
+    match telling == Telling::Then {
         true => format!("waited for {worker} to write {slot}, for {} then", duration(ms)),
         false => format!("waits for {worker} to write {slot}, for {} now{early}", duration(ms)),
     }
