@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use quadrille::SagaId;
+use quadrille::worker::held::subject;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::stack::{Build, Fate, Launch, Stack, order, program};
@@ -190,6 +191,21 @@ async fn orders_are_listed_by_why_they_wait_and_by_whose_hand_they_are_in() {
     assert!(note.contains("looked at"), "{note}");
 }
 
+/// `nats req` waits for 5 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_ends_before_a_stock_client_gives_up() {
+    let stack = Stack::bare().await;
+    let query = Query::start(&stack, "query").await;
+    stack.place_all("lost", &[Fate::Completes; 12]).await;
+    stack.raw.acknowledge_all("ORDERS", "reserve-inventory").await.unwrap();
+    listed(&query, "state=open", 12).await;
+    // Each needs a look of its own, of half a second at least where a replica says nothing.
+    let _silent = stack.raw.hear(&subject("reserve-inventory")).await;
+    let list = query.ok("/orders?why=step-not-delivered").await;
+    let looked_at = list["looked_at"]["rows"].as_u64().unwrap();
+    assert!((1..=4).contains(&looked_at) && list["next"].is_string(), "{looked_at}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_waits_for_a_human_is_parked_in_every_list() {
     let mut stack = Stack::bare().await;
@@ -229,6 +245,22 @@ async fn an_order_that_waits_for_a_human_is_parked_in_every_list() {
     assert_eq!(ids(&parked), ids(&query.ok("/orders").await), "{parked}");
     listed(&query, "state=parked&why=alien-event", 1).await;
     listed(&query, "state=parked&why=parked", 1).await;
+    // What was set aside says so, and nobody is asked; why it waits is told where that is asked for.
+    let mut asked = stack.raw.hear(&subject("ship-order")).await;
+    let row = query.ok("/orders?state=parked").await["orders"][0].take();
+    assert_eq!(asked.more().await, [], "{row}");
+    assert_eq!([row.get("why"), row.get("held")], [None, None], "{row}");
+    assert!(row["reason"].is_string(), "{row}");
+    // Much that was set aside long ago hides nothing.
+    for order in 0..1_001 {
+        let old = format!("parked.orders.reserve-inventory.old-{order}");
+        stack.raw.publish(&old, &[], "{}").await.unwrap();
+    }
+    let again = listed(&query, "state=parked", 2).await;
+    assert_eq!(ids(&again), ids(&parked), "{again}");
+    let open = query.ok("/orders?state=open").await["count"]["rows"].take();
+    assert_eq!(again["looked_at"], json!({ "rows": open, "all": true }), "the shorter way");
+    listed(&query, "why=parked", 1).await;
     // The rows alone, while nobody says what was set aside.
     stack.server.process.pause();
     assert_eq!(shown(&query, "/orders", "bad-1").await, [json!("open"), Value::Null]);

@@ -26,6 +26,7 @@ pub(crate) struct Api {
     pub(crate) view: &'static View,
     pub(crate) settings: Settings,
     pub(crate) watch: flow::Watch,
+    pub(crate) aside: aside::Named,
     /// Names this replica.
     pub(crate) replica: String,
 }
@@ -39,7 +40,8 @@ impl Api {
         replica: String,
     ) -> Self {
         let flow = projection.flow();
-        Self { projection, broker, flow, view, settings, watch: flow::Watch::default(), replica }
+        let (watch, aside) = (flow::Watch::default(), aside::Named::default());
+        Self { projection, broker, flow, view, settings, watch, aside, replica }
     }
 
     pub(crate) async fn answer(

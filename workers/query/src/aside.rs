@@ -1,18 +1,20 @@
 //! What was set aside: no row has it, so the broker is asked about those of the rows that are open.
 //! One saga has one state, whichever list shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use quadrille::SagaId;
-use quadrille::broker::{Stored, Unavailable};
+use quadrille::broker::{Incarnation, Stored, Unavailable};
 use quadrille::log::parked;
 use quadrille::log::story::{self, Phase, Story};
 use quadrille::topology::parked_stream_name;
 use quadrille_projection::rusqlite::{self, Connection};
 use quadrille_projection::story::lines;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::api::Api;
@@ -24,6 +26,30 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Sagas of one request: the server answers with at most 1,024 subjects, and a saga has up to two
 /// of each durable.
 const AT_ONCE: usize = 50;
+
+/// The sagas of which something was set aside, be it tried again or settled since: all that the
+/// stream of parked messages names, so they are listed again only after it has got a message.
+#[derive(Debug, Default)]
+pub(crate) struct Named(Mutex<Option<(Incarnation, u64, Arc<BTreeSet<SagaId>>)>>);
+
+impl Named {
+    pub(crate) async fn list(&self, api: &Api) -> Result<Arc<BTreeSet<SagaId>>, Unavailable> {
+        let mut known = self.0.lock().await;
+        let stream = parked_stream_name(api.flow);
+        // Before the list, which may then have more than this says, and never less.
+        let Some(state) = api.broker.state(&stream).await? else { return Ok(Arc::default()) };
+        if let Some((incarnation, sequence, sagas)) = &*known
+            && (incarnation, *sequence) == (&state.incarnation, state.last_sequence)
+        {
+            return Ok(sagas.clone());
+        }
+        let subjects = api.broker.subjects(&stream, &parked::filter_all(api.flow)).await?;
+        let ids = subjects.iter().filter_map(|subject| subject.rsplit('.').next());
+        let sagas = Arc::new(ids.filter_map(|id| SagaId::parse(id).ok()).collect());
+        *known = Some((state.incarnation, state.last_sequence, Arc::clone(&sagas)));
+        Ok(sagas)
+    }
+}
 
 /// Shows those of these rows as parked whose next message was set aside. Asks nothing where no row
 /// is open, and where the broker does not answer the rows stay as they are.

@@ -2,19 +2,19 @@
 //!
 //! Which message is in hand is asked of the workers. Why a saga waits is decided for one after the
 //! other, in the order of the list, from its rows and from one look at all workers, as it is for a
-//! single one; so an answer is of some rows at most, and says of how many.
+//! single one; so an answer is of some rows at most, and says of how many. Whether one is parked
+//! follows from its rows and from what was set aside, so no worker is asked.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use quadrille::SagaId;
 use quadrille::broker::Unavailable;
-use quadrille::log::parked;
 use quadrille::log::story::{self, Phase, Story};
 use quadrille::log::token::Token;
 use quadrille::service::problem::Problem;
-use quadrille::topology::parked_stream_name;
 use quadrille::why::{Code, Round, Why};
 use quadrille_projection::rusqlite::{self, Connection};
 use quadrille_projection::story::lines;
@@ -29,22 +29,25 @@ use crate::list::{List, MOST, PARKED, Page, counted};
 use crate::question::{Question, bad};
 use crate::why::TOOL;
 
-/// Sagas of which one answer decides why they wait, at most, so that it takes about a second.
+/// Sagas that one answer looks at, at most, so that it takes about a second where it decides why
+/// each of them waits, and far less where it does not.
 const LOOKED_AT: u64 = 1_000;
-/// How long one answer takes, about: while the rows are behind, each saga may need a look of its
-/// own.
-const LONGEST: Duration = Duration::from_secs(5);
+/// How long one answer takes, about: each saga may need a look of its own. `nats req` gives up after
+/// 5 s, and what is waited for before and behind counts, too.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// A list, as it was asked for.
 pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Problem> {
     let now = api.now()?;
     let (which, wanted) = (Which::of(question)?, Wanted::of(question)?);
-    let (mut round, mut set_aside) = (None, BTreeSet::new());
-    if wanted.is_some() {
+    let (mut round, mut set_aside) = (None, Arc::default());
+    if let Some(wanted) = wanted {
         // Before the look, so that nobody is asked about what has not happened.
         api.reached(question).await?;
-        round = Some(Round::look(&*api.broker, api.flow).await.map_err(no_answer)?);
-        set_aside = sagas_set_aside(api).await?;
+        if wanted.code.is_some() {
+            round = Some(Round::look(&*api.broker, api.flow).await.map_err(no_answer)?);
+        }
+        set_aside = api.aside.list(api).await.map_err(no_answer)?;
     }
     let hands = match (&round, which) {
         (Some(round), _) => Some(Hands::of(round.replicas())),
@@ -58,9 +61,8 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
         Some(Wanted { code: Some(Code::Retrying | Code::Held | Code::UndoBlocked), .. }) => {
             hands.as_ref().map(|hands| hands.sagas(Which::Any))
         }
-        Some(Wanted { code, is_parked })
-            if is_parked || code.is_some_and(|code| ASIDE.contains(&code)) =>
-        {
+        // Of all that was ever set aside few may be open: where it is much, the rows are walked.
+        Some(wanted) if wanted.is_set_aside() && set_aside.len() as u64 <= LOOKED_AT => {
             Some(set_aside.iter().map(SagaId::as_str).collect())
         }
         Some(_) | None => None,
@@ -71,14 +73,14 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
     };
     let list = List::of(api.flow, api.view, question, among.as_ref(), now)?;
     let mut answer = Map::new();
-    let (mut page, place) = match wanted.zip(round) {
+    let (mut page, place) = match wanted {
         None => {
             let (mut page, place) = api.rows(question, move |rows| list.read(rows, now)).await?;
             aside::mark(api, page.rows.iter_mut()).await;
             (page, place)
         }
-        Some((wanted, round)) => {
-            let mut walk = Walk { api, wanted, round, set_aside: &set_aside, looked_at: 0 };
+        Some(wanted) => {
+            let mut walk = Walk { api, wanted, round, set_aside, looked_at: 0 };
             let (page, place) = walk.page(list).await?;
             let looked_at = json!({ "rows": walk.looked_at, "all": page.next.is_none() });
             answer.insert("looked_at".to_owned(), looked_at);
@@ -125,27 +127,25 @@ impl Wanted {
         })
     }
 
-    fn is(self, story: &Story, why: &Why) -> bool {
-        (!self.is_parked || story.state.phase == Phase::Parked)
-            && self.code.is_none_or(|code| code == why.code)
+    /// Whether only what was set aside can be it.
+    fn is_set_aside(self) -> bool {
+        self.is_parked || self.code.is_some_and(|code| ASIDE.contains(&code))
     }
-}
 
-/// The sagas of which something was set aside, be it tried again since.
-async fn sagas_set_aside(api: &Api) -> Result<BTreeSet<SagaId>, Problem> {
-    let stream = parked_stream_name(api.flow);
-    let subjects = api.broker.subjects(&stream, &parked::filter_all(api.flow)).await;
-    let subjects = subjects.map_err(no_answer)?;
-    let ids = subjects.iter().filter_map(|subject| subject.rsplit('.').next());
-    Ok(ids.filter_map(|id| SagaId::parse(id).ok()).collect())
+    /// `why` is there where a reason is asked for.
+    fn is(self, story: &Story, why: Option<&Why>) -> bool {
+        (!self.is_parked || story.state.phase == Phase::Parked)
+            && self.code.is_none_or(|code| why.is_some_and(|why| why.code == code))
+    }
 }
 
 /// Looks at one saga after the other.
 struct Walk<'a> {
     api: &'a Api,
     wanted: Wanted,
-    round: Round,
-    set_aside: &'a BTreeSet<SagaId>,
+    /// Where a reason is asked for.
+    round: Option<Round>,
+    set_aside: Arc<BTreeSet<SagaId>>,
     looked_at: u64,
 }
 
@@ -159,10 +159,14 @@ impl Walk<'_> {
         loop {
             let now = api.now()?;
             let of = list.clone();
+            let only = self.wanted.is_set_aside().then(|| Arc::clone(&self.set_aside));
             let query = move |rows: &Connection| {
                 let (found, more) = of.found(rows, of.begin(rows)?)?;
                 let told = found.into_iter().map(|found| {
-                    let id = SagaId::parse(found.id()).ok();
+                    // What is over waits for nothing.
+                    let id = SagaId::parse(found.id()).ok().filter(|id| {
+                        found.waits() && only.as_ref().is_none_or(|only| only.contains(id))
+                    });
                     let lines = id.as_ref().map(|id| lines(rows, id)).transpose()?;
                     Ok((found, id.zip(lines)))
                 });
@@ -178,14 +182,16 @@ impl Walk<'_> {
             for (at, (found, told)) in told.into_iter().enumerate() {
                 self.looked_at += 1;
                 last = Some(list.cursor(&found));
-                // What is over waits for nothing.
-                if let Some((id, lines)) = told.filter(|_| found.waits()) {
+                if let Some((id, lines)) = told {
                     let parked = parked.remove(&id).unwrap_or_default();
                     let story = story::retell(api.flow, &id, lines, &parked);
-                    let why = self.round.decide(&*api.broker, &story, TOOL).await;
-                    let why = why.map_err(no_answer)?;
-                    if self.wanted.is(&story, &why) {
-                        rows.push(row(&found, &story, &why, now));
+                    let mut why = None;
+                    if let Some(round) = &mut self.round {
+                        let decided = round.decide(&*api.broker, &story, TOOL).await;
+                        why = Some(decided.map_err(no_answer)?);
+                    }
+                    if self.wanted.is(&story, why.as_ref()) {
+                        rows.push(row(&found, &story, why.as_ref(), now));
                     }
                 }
                 let is_enough = rows.len() as u64 == limit || began.elapsed() >= LONGEST;
@@ -209,11 +215,13 @@ fn no_answer(error: Unavailable) -> Problem {
     unavailable(&error.to_string())
 }
 
-fn row(found: &Found, story: &Story, why: &Why, now: Timestamp) -> Value {
+fn row(found: &Found, story: &Story, why: Option<&Why>, now: Timestamp) -> Value {
     let mut row = found.json(now);
     if story.state.phase == Phase::Parked && row["state"] == "open" {
         aside::show(&mut row, story);
     }
-    row["why"] = json!({ "code": why.code, "sentence": why.sentence });
+    if let Some(why) = why {
+        row["why"] = json!({ "code": why.code, "sentence": why.sentence });
+    }
     row
 }

@@ -72,9 +72,8 @@ impl List {
                 "t"
             }
             (_, Some(sagas)) => {
-                let among = "(SELECT DISTINCT value FROM json_each(?)) h";
-                let join = format!("{among} CROSS JOIN sagas s ON s.saga = h.value");
-                sql.add(&join, [Sql::Text(sagas.clone())]);
+                let join = "json_each(?) h CROSS JOIN sagas s ON s.saga = h.value";
+                sql.add(join, [Sql::Text(sagas.clone())]);
                 "s"
             }
             _ => {
