@@ -183,9 +183,9 @@ fn worst_first(flow: &Flow, stories: &[Story], now: Timestamp) -> Vec<Row> {
 }
 
 /// What turned it around, or why its next message was set aside.
-fn reason(story: &Story) -> Option<String> {
+fn reason(flow: &Flow, story: &Story) -> Option<String> {
     match (story.state.phase, &story.state.turned_by) {
-        (Phase::Parked, _) => story.parked.last().map(|parked| parked.reason.clone()),
+        (Phase::Parked, _) => story.waits_at(flow).map(|parked| parked.reason.clone()),
         (_, turned) => turned.as_ref().map(|turn| turn.reason.clone()),
     }
 }
@@ -201,7 +201,7 @@ fn row(flow: &Flow, story: &Story, now: Timestamp) -> Row {
         waits_for: waits.map(|waits| waits.worker.clone()),
         waits_since: waits.map(|waits| waits.since),
         waits_ms: waits.map(|waits| age(waits.since)),
-        reason: reason(story),
+        reason: reason(flow, story),
         opened: opening.map(|line| line.sequence),
         opened_at: opening.map(|line| line.stored_at),
         age_ms: opening.map(|line| age(line.stored_at)),

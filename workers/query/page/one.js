@@ -143,7 +143,7 @@ function summary(about, told) {
     facts([
       ['events', told.events.length],
       ['opened', first && `${date(first.stored_at)} ${clock(first.stored_at)}`],
-      [told.waits_for ? 'took so far' : 'took', duration(told.took_ms)],
+      [told.waits_for ? 'took so far' : 'took', duration(told.age_ms ?? told.took_ms)],
       ['turned at', told.turned_by && `${told.turned_by.slot}, by ${told.turned_by.by}`],
       ['reason', told.turned_by?.reason],
     ]),

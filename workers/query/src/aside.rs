@@ -63,15 +63,15 @@ pub(crate) async fn mark<'r>(api: &Api, rows: impl Iterator<Item = &'r mut Value
     for row in &mut open {
         let story = row["id"].as_str().and_then(|id| stories.get(id));
         if let Some(story) = story.filter(|story| story.state.phase == Phase::Parked) {
-            show(row, story);
+            show(api, row, story);
         }
     }
 }
 
 /// As the operator's tool shows one that is parked.
-pub(crate) fn show(row: &mut Value, story: &Story) {
+pub(crate) fn show(api: &Api, row: &mut Value, story: &Story) {
     row["state"] = PARKED.into();
-    row["reason"] = story.parked.last().map(|parked| parked.reason.as_str()).into();
+    row["reason"] = story.waits_at(api.flow).map(|parked| parked.reason.as_str()).into();
 }
 
 /// The stories of those of these sagas of which something was set aside.

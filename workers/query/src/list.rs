@@ -363,13 +363,11 @@ mod tests {
         let among = BTreeSet::from(["A1", "A2"]);
         for filter in ["", "state=parked", "state=open&customer=c", "older_than=1h&reason=x"] {
             let plans = plans(&rows, &mut list_among(filter, Some(&among)).unwrap());
-            let by_key = |step: &&String| {
-                step.starts_with("SEARCH s USING") && step.contains("(saga=?)")
-            };
+            let by_key =
+                |step: &&String| step.starts_with("SEARCH s USING") && step.contains("(saga=?)");
             assert_eq!(plans.iter().filter(by_key).count(), 4, "{filter}: {plans:#?}");
-            let bad = |step: &&String| {
-                step.starts_with("SCAN s") || step.contains("B-TREE FOR DISTINCT")
-            };
+            let bad =
+                |step: &&String| step.starts_with("SCAN s") || step.contains("B-TREE FOR DISTINCT");
             assert_eq!(plans.iter().find(bad), None, "{filter}: {plans:#?}");
         }
     }

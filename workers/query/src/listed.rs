@@ -191,7 +191,7 @@ impl Walk<'_> {
                         why = Some(decided.map_err(no_answer)?);
                     }
                     if self.wanted.is(&story, why.as_ref()) {
-                        rows.push(row(&found, &story, why.as_ref(), now));
+                        rows.push(row(api, &found, &story, why.as_ref(), now));
                     }
                 }
                 let is_enough = rows.len() as u64 == limit || began.elapsed() >= LONGEST;
@@ -215,10 +215,10 @@ fn no_answer(error: Unavailable) -> Problem {
     unavailable(&error.to_string())
 }
 
-fn row(found: &Found, story: &Story, why: Option<&Why>, now: Timestamp) -> Value {
+fn row(api: &Api, found: &Found, story: &Story, why: Option<&Why>, now: Timestamp) -> Value {
     let mut row = found.json(now);
     if story.state.phase == Phase::Parked && row["state"] == "open" {
-        aside::show(&mut row, story);
+        aside::show(api, &mut row, story);
     }
     if let Some(why) = why {
         row["why"] = json!({ "code": why.code, "sentence": why.sentence });

@@ -52,9 +52,12 @@ pub(crate) async fn get(api: &Api, question: &Question) -> Result<Value, Problem
     let opened = story.events.iter().find(|line| line.slot == api.flow.opens.slot);
     let opened = opened.map(|line| line.stored_at).filter(|_| story.state.waits_for.is_some());
     let mut answer = serde_json::to_value(&story).unwrap_or_default();
-    // One that is open takes longer while nothing happens.
-    if let (Some(opened), None) = (opened, at) {
-        answer["took_ms"] = story::milliseconds(opened, api.now()?).max(0.0).into();
+    // As in lists: one that is open grows older while nothing happens.
+    if at.is_none() {
+        answer["age_ms"] = match opened {
+            Some(opened) => story::milliseconds(opened, api.now()?).max(0.0).into(),
+            None => answer["took_ms"].clone(),
+        };
     }
     answer["at"] = json!(at.map(|at| at.to_string()));
     answer["as_of"] = api.as_of(seen);

@@ -19,7 +19,11 @@ pub(crate) const EVENTS: &[Parameter] = &[Parameter {
 /// Of a list, and of what the search finds.
 const ROWS: &str = "Rows as of `as_of`. The state of one that is open is parked, and its reason \
     why, where its next message was set aside and waits for a human: that is asked of the broker, \
-    and if it does not answer within a second, the state stays open.";
+    and if it does not answer within a second, the state stays open. `why` is there where the \
+    question has `why`.";
+
+const TOOK: &str = "From its opening until its end, or until the newest event so far";
+const AGE: &str = "From its opening until its end, or until now, as in lists; not with `at`";
 
 /// OpenAPI 3.1.
 pub(crate) fn document(view: &View, read_only: bool) -> Value {
@@ -133,6 +137,8 @@ fn schema(operation: Operation, view: &View) -> Value {
         Operation::Get => (
             vec!["id", "state", "events", "as_of"],
             json!({ "id": { "type": "string" }, "state": { "type": "string" }, "events": list,
+                "took_ms": { "type": ["number", "null"], "description": TOOK },
+                "age_ms": { "type": ["number", "null"], "description": AGE },
                 "as_of": as_of }),
         ),
         Operation::Why => (

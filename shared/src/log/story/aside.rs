@@ -48,6 +48,18 @@ impl Story {
         }
     }
 
+    /// What the worker whose turn it is has set aside of what it would react to: where the saga is
+    /// [`Phase::Parked`], the reason why.
+    pub fn waits_at(&self, flow: &Flow) -> Option<&Parked> {
+        let waits = self.state.waits_for.as_ref()?;
+        let step = flow.row(&waits.worker)?;
+        let trigger = self.events.iter().find(|line| line.slot == step.on)?;
+        let is_it = |entry: &&Parked| {
+            entry.sequence == trigger.sequence && entry.durable.starts_with(&waits.worker)
+        };
+        self.parked.iter().rev().find(is_it)
+    }
+
     /// Whether its opening was set aside as of a type that no worker knows, and that is where it
     /// stands. Such a saga can be taken back only as far as that it never runs: whether a worker
     /// that knew the type has run on it, only that one can tell.

@@ -38,6 +38,32 @@ fn story(id: &str, events: &[Stored], parked: &[Stored]) -> Story {
     story::tell(&FLOW, &SagaId::parse(id).unwrap(), events, parked)
 }
 
+/// Another worker may have set another of its messages aside since.
+#[test]
+fn the_reason_is_that_of_the_message_that_it_waits_for() {
+    let parked = |durable: &str, slot: &str, sequence: u64, reason: &str| {
+        let entry = json!({
+            "parked_at": at(60).to_string(), "durable": durable, "reason": reason, "pointer": "",
+            "message": "", "deliveries": 1, "subject": format!("orders.{slot}.A"),
+            "sequence": sequence,
+        });
+        stored(&format!("parked.orders.{durable}.A"), sequence, 60, &entry)
+    };
+    let junk = stored("orders.payment.A", 55, 55, &json!("junk"));
+    let story = story(
+        "A",
+        &[placed("A", 1), reserved("A", 50), junk],
+        &[
+            parked("charge-customer", "inventory", 50, "wrong-source"),
+            parked("ship-order", "payment", 55, "not-json"),
+        ],
+    );
+    let row = row(&FLOW, &story, at(70));
+    let waits_for = row.waits_for.as_deref();
+    assert_eq!((row.state, waits_for), (Phase::Parked, Some("charge-customer")));
+    assert_eq!(row.reason.as_deref(), Some("wrong-source"));
+}
+
 #[test]
 fn what_waits_longest_comes_first_and_what_has_ended_is_left_out() {
     let declined = |id: &str, ms| event(id, "payment", ms, "charge-customer", "payment.refused.v1");
