@@ -63,7 +63,15 @@ async fn what_is_open_is_listed_by_its_wait_without_any_query_worker() {
 
     stack.start(Launch::of("ship-order")).await;
     stack.closed(&[id("A1"), id("A2")]).await;
+    for durable in ["complete-order", "complete-order-closing"] {
+        stack.settled(durable).await;
+    }
+    let mut heard = stack.raw.hear("$JS.API.DIRECT.GET.ORDERS").await;
     let first = quadrille(&stack.server, "open --json").await.json();
+    // No ending that its worker has settled, which most orders have.
+    let read = format!("{:?}", heard.more().await);
+    assert!(read.contains("orders.placed.bad") && !read.contains("orders.closed.A1"), "{read}");
+    assert!(!read.contains(&format!("orders.closed.{}", declined[0])), "{read}");
     assert_eq!((&first["id"], &first["reason"]), (&json!("bad"), &json!("invalid-field")));
     assert!(first["waits_ms"].as_f64().unwrap() <= first["age_ms"].as_f64().unwrap());
 }
@@ -72,8 +80,11 @@ async fn what_is_open_is_listed_by_its_wait_without_any_query_worker() {
 #[tokio::test]
 async fn an_order_whose_last_slot_is_taken_is_open() {
     let mut stack = Stack::running(1).await;
+    let raw = stack.raw.clone();
     let place = async |name: &str, fate: Fate| {
-        stack.place(&SagaId::parse(name).unwrap(), &order(fate, 0)).await.unwrap();
+        let subject = format!("orders.placed.{name}");
+        let order = serde_json::to_string(&order(fate, 0)).unwrap();
+        raw.publish(&subject, &[], &order).await.unwrap();
     };
     for name in ["taken", "declined", "on-its-way"] {
         stack.raw.publish(&format!("orders.closed.{name}"), &[], "junk").await.unwrap();
@@ -92,14 +103,23 @@ async fn an_order_whose_last_slot_is_taken_is_open() {
         (seen(&rows) == ["declined cancelling", "taken parked"]).then_some(())
     })
     .await;
-    // Before anybody looks at the slot, too.
-    let shipping = stack.worker("ship-order");
-    shipping.kill();
-    shipping.ended().await;
-    stack.workers.retain(|worker| worker.name() != "ship-order");
-    stack.place(&SagaId::parse("on-its-way").unwrap(), &order(Fate::Completes, 0)).await.unwrap();
-    let rows = seen(&listed(&stack, "open --json").await);
-    assert_eq!(rows, ["declined cancelling", "on-its-way open", "taken parked"]);
+    // Before anybody looks at the slot, too: before it is shipped, and after that.
+    for name in ["ship-order", "complete-order"] {
+        stack.worker(name).kill();
+        stack.worker(name).ended().await;
+        stack.workers.retain(|worker| worker.name() != name);
+    }
+    place("on-its-way", Fate::Completes).await;
+    let all = ["declined cancelling", "on-its-way open", "taken parked"];
+    assert_eq!(seen(&listed(&stack, "open --json").await), all);
+    stack.start(Launch::of("ship-order")).await;
+    tests::eventually::eventually("it is shipped", async || {
+        let rows = listed(&stack, "open --json").await;
+        assert_eq!(seen(&rows), all);
+        let is_shipped = ["on-its-way", "open", "complete-order"].map(str::to_owned);
+        rows.contains(&is_shipped).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use clap::Args;
 use jiff::Timestamp;
 use quadrille::broker::{Broker, Stored, Unavailable};
+use quadrille::flow::Role;
 use quadrille::log::parked;
 use quadrille::log::story::{self, Kind, Phase, Story, milliseconds};
 use quadrille::nats::NatsBroker;
@@ -26,9 +27,10 @@ Examples:
   {tool} open --limit 1000 --json | jq -r .id
   {tool} open --json | jq 'select(.waits_ms > 600000)'
 
-Those that wait longest come first. It reads the subjects of four slots, and the events of what is
-not closed, with the reads that any client has: no worker and no projection need to run.
-Of a million sagas that takes some seconds.
+Those that wait longest come first. It reads the subjects of some slots and of what was set aside,
+the events of what is not closed, and the endings that the closing worker may not have looked at, with
+the reads that any client has: no worker and no projection need to run. Of a million sagas that
+takes some seconds; longer after an outage of the closing worker, by the endings that it has to do.
 
 Exit codes: 0 answered, whatever is open; 1 there is no log, or the broker does not answer.";
 
@@ -43,6 +45,9 @@ pub struct OpenArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// Messages of one page, at most.
+const PAGE: usize = 1_000;
 
 /// Slots in one request; an event may have 64 KB, and the server takes 1,024 subjects.
 const SLOTS: usize = 100;
@@ -99,16 +104,16 @@ async fn unclosed(broker: &NatsBroker, flow: &'static Flow) -> Result<Vec<SagaId
     // Closed ones first: what ends in between is read below, and found to have ended.
     let mut closed: HashSet<_> = ids(broker, flow, closing.slot).await?.into_iter().collect();
     let opened: BTreeSet<_> = ids(broker, flow, flow.opens.slot).await?.into_iter().collect();
-    // A closing is read where it may be junk, because reading all of them would take minutes:
-    // before its step could write it, where it turned around, and where something was set aside.
-    let due: HashSet<_> = ids(broker, flow, closing.on).await?.into_iter().collect();
-    let mut doubted = ids(broker, flow, flow.turns.slot).await?;
+    // A closing is read where it may be junk, because reading all of them would take minutes: where
+    // its worker has not looked at the slot yet, and where something was set aside.
+    let mut looked_at = looked_at(broker, flow).await?;
     let set_aside = broker.subjects(&flow.parked_stream(), &parked::filter_all(flow)).await?;
-    let set_aside = set_aside.iter().filter_map(|subject| subject.rsplit('.').next());
-    doubted.extend(set_aside.filter_map(|id| SagaId::parse(id).ok()));
-    doubted.extend(closed.difference(&due).cloned());
-    let doubted: BTreeSet<_> = doubted.into_iter().filter(|id| closed.contains(id)).collect();
-    let doubted: Vec<_> = doubted.into_iter().map(|id| flow.slot(closing.slot, &id)).collect();
+    for id in set_aside.iter().filter_map(|subject| subject.rsplit('.').next()) {
+        looked_at.remove(id);
+    }
+    let doubted: BTreeSet<_> =
+        closed.iter().filter(|id| !looked_at.contains(id.as_str())).collect();
+    let doubted: Vec<_> = doubted.into_iter().map(|id| flow.slot(closing.slot, id)).collect();
     for slots in doubted.chunks(SLOTS) {
         let subjects = slots.iter().map(|slot| slot.subject().to_owned()).collect();
         for stored in broker.last_of_many(flow.stream, subjects).await? {
@@ -119,6 +124,57 @@ async fn unclosed(broker: &NatsBroker, flow: &'static Flow) -> Result<Vec<SagaId
         }
     }
     Ok(opened.into_iter().filter(|id| !closed.contains(id)).collect())
+}
+
+/// Sagas whose end the closing worker has settled: of each it wrote the closing, found one, or set
+/// aside what woke it. One that turned around ends by its last undo alone.
+async fn looked_at(
+    broker: &NatsBroker,
+    flow: &'static Flow,
+) -> Result<HashSet<String>, Unavailable> {
+    let mut all = HashSet::new();
+    for durable in flow.durables(Some(flow.closing().worker)) {
+        let ends_all = match durable.role {
+            Role::Forward => false,
+            Role::Closing => true,
+            Role::Undo | Role::Cancel | Role::Deadline(_) | Role::Released => continue,
+        };
+        // Asked first: what is stored from here on lies behind it. Without the durable, or without
+        // leave to ask for it, nothing counts as settled.
+        let state = broker.durable(flow.stream, &durable.name).await;
+        let settled = state.ok().flatten().map_or(0, |state| state.settled);
+        for filter in &durable.filters {
+            let mut woken = broker.subjects(flow.stream, filter).await?.into_iter().collect();
+            unsettled(broker, flow, filter, settled, &mut woken).await?;
+            // Asked last: a refusal is settled only after the saga was turned around.
+            let turned: HashSet<_> = match ends_all {
+                true => HashSet::new(),
+                false => ids(broker, flow, flow.turns.slot).await?.into_iter().collect(),
+            };
+            let ids = woken.iter().filter_map(|subject| Some(flow.parse_subject(subject)?.1));
+            all.extend(ids.filter(|id| !turned.contains(id)).map(|id| id.to_string()));
+        }
+    }
+    Ok(all)
+}
+
+/// Takes out of the subjects those of messages behind `settled`.
+async fn unsettled(
+    broker: &NatsBroker,
+    flow: &Flow,
+    filter: &str,
+    settled: u64,
+    subjects: &mut HashSet<String>,
+) -> Result<(), Unavailable> {
+    let mut from = settled + 1;
+    loop {
+        let page = broker.read_matching(flow.stream, filter, from, PAGE).await?;
+        let Some(last) = page.messages.last() else { return Ok(()) };
+        from = last.sequence + 1;
+        for message in &page.messages {
+            subjects.remove(&message.subject);
+        }
+    }
 }
 
 /// Of those that have something in `slot`; what is no id is no saga.
