@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use harness::process::Process;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::eventually::{eventually, within_patience};
 use tests::stack::{Armed, Stack};
 use tokio::time::sleep;
@@ -120,6 +121,55 @@ async fn of_several_replicas_the_one_that_is_named_is_built_anew() {
     assert!(note.contains(&format!("replica {replica}: built anew in ")), "{note}");
     let after = links();
     assert!(after[0] == before[0] && after[1] != before[1], "{before:?} {after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_replica_is_built_anew_that_may_be_one_of_several() {
+    let stack = Stack::bare().await;
+    let last = writer::write(&stack.raw, "early", 50).await;
+    let both = [Query::start(&stack, "query").await, Query::start(&stack, "other").await];
+    for query in &both {
+        query.reaches(last).await;
+    }
+    let links = || both.each_ref().map(|query| std::fs::read_link(query.link()).unwrap());
+    let before = links();
+    // One of them says nothing until the tool looks a second time.
+    both[1].process.pause();
+    let mut looks = stack.raw.hear("query.each.projections").await;
+    let answers_late = async {
+        let mut seen = 0;
+        eventually("it looks again", async || {
+            seen += looks.more().await.len();
+            (seen > 1).then_some(())
+        })
+        .await;
+        both[1].process.resume();
+    };
+    let ((code, _, note), ()) = tokio::join!(said(&stack, "rebuild --write"), answers_late);
+    assert_eq!((code, links() == before), (Some(1), true), "{note}");
+    assert!(note.contains("several query workers run (2 of them)"), "{note}");
+}
+
+/// As those of an earlier version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_does_not_answer_to_all_is_built_anew_by_its_name_alone() {
+    let stack = Stack::bare().await;
+    let client = stack.client();
+    let mut asked = client.queue_subscribe("orders.projections", "q".to_owned()).await.unwrap();
+    let answer = json!({ "replica": "old1", "projections": [{ "name": "orders" }], "as_of": {} });
+    let answering = async {
+        while let Some(message) = asked.next().await {
+            let to = message.reply.expect("a request");
+            client.publish(to, answer.to_string().into()).await.unwrap();
+        }
+    };
+    let mut heard = stack.raw.hear("query.old1.>").await;
+    let (code, _, note) = tokio::select! {
+        said = said(&stack, "rebuild --write") => said,
+        () = answering => unreachable!("the server is there"),
+    };
+    assert_eq!((code, heard.more().await), (Some(1), vec![]), "{note}");
+    assert!(note.contains("--replica old1 --write`"), "{note}");
 }
 
 /// The file is worth nothing that the log does not have.

@@ -1,5 +1,6 @@
 //! `quadrille rebuild`: builds the rows of a query worker anew, beside those that serve.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,13 +24,16 @@ Examples:
 
 It is never needed after a crash, a restored log or a new version: a query worker notices these by
 itself. The old rows serve until the new ones are as far. Each replica has rows of its own; where
-several run, --write needs --replica.";
+several answer, or none says that it is the only one, --write needs --replica.";
 
 /// What every replica answers.
 const EACH: &str = "query.each.projections";
 
 /// How long the replicas are waited for, because nobody knows how many there are.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Looks for replicas, at most, until one finds none that is new.
+const LOOKS: usize = 5;
 
 /// How often a build is asked how far it is.
 const POLL: Duration = Duration::from_millis(200);
@@ -55,19 +59,22 @@ pub(crate) struct RebuildArgs {
 pub(crate) async fn run(args: &RebuildArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let connection = tool.connect().await?;
     let broker = &connection.broker;
-    let found = match &args.replica {
+    let (found, are_all) = match &args.replica {
         Some(replica) if replica.bytes().all(|b| b.is_ascii_alphanumeric()) => {
-            vec![ask(broker, &format!("query.{replica}.projections"), &json!({})).await?]
+            (vec![ask(broker, &format!("query.{replica}.projections"), &json!({})).await?], true)
         }
         Some(_) => return Err(anyhow!("--replica: a name has letters and digits only")),
-        None => replicas(broker).await?,
+        None => replicas(broker, if args.write { LOOKS } else { 1 }).await?,
     };
     let calls = calls(&found, tool);
     match found.as_slice() {
-        [one] if args.write => write(broker, one, args.json, tool).await?,
+        [one] if args.write && are_all => write(broker, one, args.json, tool).await?,
         several if args.write => {
-            let what = "nothing was changed: several query workers run, each with rows of its own";
-            let what = format!("{what} ({} of them)", several.len());
+            let what = match several.len() {
+                1 => "this query worker may be one of several: none answers the call to all".into(),
+                count => format!("several query workers run ({count} of them)"),
+            };
+            let what = format!("nothing was changed: {what}, and each has rows of its own");
             return Err(anyhow!(what).advise(format!("say which one: {calls}")));
         }
         found => {
@@ -80,17 +87,28 @@ pub(crate) async fn run(args: &RebuildArgs, tool: &Tool) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// What each replica says of its rows, in the order of their names.
-async fn replicas(broker: &NatsBroker) -> anyhow::Result<Vec<Value>> {
-    // An answer that is no answer is one of another program.
-    let answers = broker.ask_each(EACH, "{}".into(), PATIENCE).await.unwrap_or_default();
-    let read = answers.iter().filter_map(|answer| serde_json::from_slice(answer).ok());
-    let mut found: Vec<Value> = read.filter(|one: &Value| one["replica"].is_string()).collect();
-    if found.is_empty() {
-        found.push(ask(broker, "orders.projections", &json!({})).await?);
+/// What each replica says of its rows, in the order of their names; and whether they are all that
+/// answer. Several looks find one that was busy during the first.
+async fn replicas(broker: &NatsBroker, looks: usize) -> anyhow::Result<(Vec<Value>, bool)> {
+    let mut found = BTreeMap::new();
+    for look in 0..looks {
+        let known = found.len();
+        for answer in broker.ask_each(EACH, "{}".into(), PATIENCE).await? {
+            // An answer that cannot be read is one of another program.
+            let answer = serde_json::from_slice::<Value>(&answer).unwrap_or_default();
+            if let Some(replica) = answer["replica"].as_str() {
+                found.insert(replica.to_owned(), answer);
+            }
+        }
+        if found.len() == known && look > 0 {
+            break;
+        }
     }
-    found.sort_by_key(|one| one["replica"].to_string());
-    Ok(found)
+    if found.is_empty() {
+        // Of an older version, or out of our reach; any of them answers this.
+        return Ok((vec![ask(broker, "orders.projections", &json!({})).await?], false));
+    }
+    Ok((found.into_values().collect(), true))
 }
 
 /// The call that builds each of them.
