@@ -201,7 +201,7 @@ impl Words<'_> {
                     held.charged,
                     error(held)
                 ),
-                format!("it is never given up: {}", next_try(held)),
+                format!("it is never given up: {}", next_try(held, self.seen.now)),
                 "the service must be made to accept it; then it goes on by itself",
             ),
             Reason::Paused { service, held } => {
@@ -281,8 +281,9 @@ fn tries(held: &Held) -> String {
     }
 }
 
-fn next_try(held: &Held) -> String {
+fn next_try(held: &Held, now: Timestamp) -> String {
     match held.next_try {
+        Some(time) if time <= now => "it is tried once a call is free".to_owned(),
         Some(time) => format!("the next try comes at {}", clock(time)),
         None => "it is being tried now".to_owned(),
     }

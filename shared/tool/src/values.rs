@@ -30,9 +30,9 @@ pub fn sequence(text: &str) -> Result<u64, String> {
 /// How many rows are shown, at most.
 ///
 /// # Errors
-/// When it is no whole number.
+/// When it is no whole number of one or more.
 pub fn rows(text: &str) -> Result<usize, String> {
-    whole(0..=usize::MAX, "a number such as 50")(text)
+    whole(1..=usize::MAX, "a number such as 50, 1 or more")(text)
 }
 
 /// A moment: RFC 3339, or how long ago it was by the clock of this machine.
@@ -78,6 +78,8 @@ mod tests {
 
     #[test]
     fn a_number_out_of_range_is_told_with_what_is_expected() {
+        assert_eq!(rows("1"), Ok(1));
+        assert!(rows("0").unwrap_err().contains("1 or more"));
         let port = whole(1..=u16::MAX, "a port such as 8080");
         assert_eq!(port("80"), Ok(80));
         for wrong in ["0", "65536", "-1", "x", ""] {

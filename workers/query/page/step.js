@@ -19,7 +19,7 @@ export async function step({ about }, worker) {
       ...flow.services.filter((one) => row.requires.includes(one.service)).map(service),
     ]);
     const replicas = flow.replicas.filter((one) => one.worker === worker);
-    held.replaceChildren(...inHand(about, replicas));
+    held.replaceChildren(...inHand(about, replicas, flow.arrows[0]?.now));
   };
   const load = async () => {
     try {
@@ -57,6 +57,12 @@ export async function step({ about }, worker) {
       if (messages.some((message) => ['transition', 'resync', 'again'].includes(message.kind))) refresh();
     },
   };
+}
+
+// When it is due, and no call is free, its service is paused or answers others first.
+function nextTry(at, now) {
+  if (!at) return 'now';
+  return Date.parse(at) > Date.parse(now) ? clock(at) : 'once a call is free';
 }
 
 const TONES = { running: 'good', failing: 'warn', paused: 'warn', stopped: 'bad' };
@@ -97,7 +103,8 @@ function service(one) {
   ]);
 }
 
-function inHand(about, replicas) {
+// Times are the broker's, as `now` is.
+function inHand(about, replicas, now) {
   if (replicas.length === 0) return [h('p', { class: 'empty' }, 'No replica answers.')];
   const held = replicas.flatMap((replica) => replica.held.map((one) => ({ ...one, instance: replica.instance })));
   const total = replicas.reduce((sum, one) => sum + one.held_total, 0);
@@ -109,5 +116,5 @@ function inHand(about, replicas) {
     h('tbody', null, held.slice(0, 50).map((one) => h('tr', null,
       h('th', { scope: 'row' }, h('a', { href: `/${about.many}/${encodeURIComponent(one.saga)}` }, one.saga)),
       h('td', null, one.durable), h('td', { class: 'number' }, one.attempt), h('td', { class: 'no' }, one.last_error ?? ''),
-      h('td', null, clock(one.since)), h('td', null, one.next_try ? clock(one.next_try) : 'now'))))))];
+      h('td', null, clock(one.since)), h('td', null, nextTry(one.next_try, now)))))))];
 }

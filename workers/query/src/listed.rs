@@ -91,6 +91,8 @@ pub(crate) async fn list(api: &Api, question: &Question) -> Result<Value, Proble
         hands.add_to(&mut page.rows, which.unwrap_or(Which::Any));
         answer.insert("asked".to_owned(), hands.asked(api.flow));
         answer.insert("not_named".to_owned(), hands.not_named().into());
+        // The clock that `next_try` is of.
+        answer.insert("now".to_owned(), now.to_string().into());
     }
     answer.insert(api.view.many.to_owned(), page.rows.into());
     answer.insert("next".to_owned(), page.next.into());

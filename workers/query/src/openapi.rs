@@ -22,6 +22,8 @@ const ROWS: &str = "Rows as of `as_of`. The state of one that is open is parked,
     and if it does not answer within a second, the state stays open. `why` is there where the \
     question has `why`.";
 
+const NOW: &str = "The broker's time, where the workers are asked: a message in hand whose `next_try` \
+    is before it is tried once a call is free";
 const TOOK: &str = "From its opening until its end, or until the newest event so far";
 const AGE: &str = "From its opening until its end, or until now, as in lists; not with `at`";
 
@@ -132,7 +134,8 @@ fn schema(operation: Operation, view: &View) -> Value {
         Operation::List => (
             vec![view.many, "next", "as_of"],
             json!({ view.many: found, "next": nullable, "count": object, "asked": list,
-                "not_named": { "type": "integer" }, "looked_at": object, "as_of": as_of }),
+                "not_named": { "type": "integer" }, "looked_at": object, "as_of": as_of,
+                "now": { "type": "string", "format": "date-time", "description": NOW } }),
         ),
         Operation::Get => (
             vec!["id", "state", "events", "as_of"],

@@ -89,7 +89,7 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let connection = tool.connect().await?;
     let mut question = question(args);
     let (mut rows, mut count, mut looked_at) = (Vec::new(), None, 0);
-    let last = loop {
+    let (last, more) = loop {
         let limit = (args.limit - rows.len()).min(PAGE);
         question.insert("limit".to_owned(), limit.max(1).into());
         let mut page =
@@ -103,15 +103,19 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
             Value::String(next) if rows.len() < args.limit => {
                 question.insert("after".to_owned(), next.into());
             }
-            _ => break page,
+            next => break (page, next.is_string()),
         }
     };
     rows.truncate(args.limit);
     if args.json {
         rows.iter().try_for_each(output::json)?;
     } else if !rows.is_empty() {
-        let table = if args.held.is_some() { held_table } else { table };
-        output::data(&table(&rows, args, tool.ui.width))?;
+        let now = last["now"].as_str().and_then(|now| now.parse().ok());
+        let table = match args.held {
+            Some(_) => held_table(&rows, now, tool.ui.width),
+            None => table(&rows, args, tool.ui.width),
+        };
+        output::data(&table)?;
     }
     let of = count.map(|count| format!(" of {count}")).unwrap_or_default();
     let looked_at = match looked_at {
@@ -119,7 +123,8 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         looked_at => format!(", {looked_at} looked at"),
     };
     let place = place(&last["as_of"]);
-    tool.ui.note(quiet(tool, &format!("{}{of}{looked_at}, as of {place}", rows.len())));
+    let more = if more { " (a larger --limit shows more)" } else { "" };
+    tool.ui.note(quiet(tool, &format!("{}{of}{more}{looked_at}, as of {place}", rows.len())));
     if args.held.is_some() && rows.is_empty() {
         let tool_name = tool.ui.tool;
         tool.ui.note(quiet(tool, &format!(
@@ -199,17 +204,20 @@ fn took(row: &Value) -> String {
     if row["waits_for"].is_null() { long } else { format!("{long} so far") }
 }
 
-/// A line for each message in hand.
-fn held_table(rows: &[Value], _: &LsArgs, width: Option<usize>) -> String {
+/// A line for each message in hand. `now` is the broker's.
+fn held_table(rows: &[Value], now: Option<Timestamp>, width: Option<usize>) -> String {
     let messages = rows.iter().flat_map(|row| row["held"].as_array().into_iter().flatten());
     let row = |held: &Value| {
         let time = |name: &str| {
             let time = word(&held[name]);
             time.get(11..19).map_or(time.clone(), str::to_owned)
         };
-        let next = match held["next_try"] {
-            Value::Null => "now".to_owned(),
-            _ => time("next_try"),
+        let next: Option<Timestamp> = held["next_try"].as_str().and_then(|at| at.parse().ok());
+        let next = match next {
+            None => "now".to_owned(),
+            // Its service is paused, or answers others first.
+            Some(at) if now.is_some_and(|now| at <= now) => "once a call is free".to_owned(),
+            Some(_) => time("next_try"),
         };
         let names = ["id", "worker", "attempt"].map(|name| word(&held[name]));
         let rest = [time("since"), next, word(&held["last_error"])];
@@ -218,4 +226,31 @@ fn held_table(rows: &[Value], _: &LsArgs, width: Option<usize>) -> String {
     let rows: Vec<Vec<String>> = messages.map(row).collect();
     let headings = ["id", "worker", " attempt", "since", "next try", "last error"];
     output::table_within(width, &headings, &rows, &["since"])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_next_try_is_to_come_or_waits_for_a_call() {
+        let held = |id: &str, next_try: Value| {
+            json!({ "id": id, "worker": "charge-customer", "attempt": 1, "next_try": next_try,
+                "since": "2026-11-26T12:00:00Z", "last_error": "503" })
+        };
+        let rows = [json!({ "held": [
+            held("A1", json!("2026-11-26T12:00:04Z")),
+            held("A2", json!("2026-11-26T12:00:06.5Z")),
+            held("A3", Value::Null),
+        ] })];
+        let now = "2026-11-26T12:00:05Z".parse().ok();
+        let table = held_table(&rows, now, None);
+        let lines: Vec<_> = table.lines().skip(1).collect();
+        assert!(lines[0].contains("once a call is free"), "{table}");
+        assert!(!lines[0].contains("12:00:04"), "{table}");
+        assert!(lines[1].contains("12:00:06"), "{table}");
+        assert!(lines[2].contains(" now "), "{table}");
+    }
 }

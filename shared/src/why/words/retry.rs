@@ -21,7 +21,7 @@ impl Words<'_> {
         let next = match held.charged {
             0 => format!(
                 "{}, and so on until it is answered; no failure counts against it so far",
-                next_try(held)
+                next_try(held, self.seen.now)
             ),
             count => {
                 let then = match self.is_undo() {
@@ -31,7 +31,7 @@ impl Words<'_> {
                 format!(
                     "{}; {count} of its failures count, and after {MOST_ATTEMPTS}, unless \
                      max_attempts is set otherwise, {then}",
-                    next_try(held)
+                    next_try(held, self.seen.now)
                 )
             }
         };

@@ -12,7 +12,7 @@ impl Words<'_> {
         match reason {
             Reason::Held(held) => said(
                 format!("waits for {worker}, which holds it until a call is free{}", tries(held)),
-                next_try(held),
+                next_try(held, self.seen.now),
                 String::new(),
             ),
             Reason::NoWorker => said(

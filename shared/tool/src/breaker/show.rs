@@ -148,6 +148,10 @@ fn explained<'f>(keys: impl Iterator<Item = &'f Found<Entry>>) -> BTreeMap<Strin
 }
 
 impl Durable {
+    fn delivers(&self) -> bool {
+        self.paused_until.is_none() && self.error.is_none()
+    }
+
     fn of(
         durable: String,
         pause: Result<Pause, Unavailable>,

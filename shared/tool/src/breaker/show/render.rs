@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use quadrille::breaker::fleet::Entry;
+use quadrille::breaker::fleet::{Entry, Phase};
 use quadrille::worker::held;
 
 use super::{Durable, Replica, Shown};
@@ -20,7 +20,10 @@ pub(super) fn text(shown: &Shown, paint: Paint) -> String {
         key.as_ref().map_or(
             "none: nothing was decided, or the key was reset since".to_owned(),
             |key| match (&key.value, &key.junk) {
-                (Some(entry), _) => agreed(entry, paint),
+                (Some(entry), _) => {
+                    let delivers = durables.iter().any(|durable| durable.delivers());
+                    format!("{}{}", agreed(entry, paint), between(entry, delivers))
+                }
                 (None, junk) => {
                     let junk = junk.as_deref().unwrap_or_default();
                     format!("{}: {junk}", paint.paint(BAD, "not a breaker's entry"))
@@ -58,6 +61,15 @@ fn agreed(entry: &Entry, paint: Paint) -> String {
     let wait = output::duration(*wait_ms as f64);
     let phase = paint.paint(style, phase);
     format!("{phase} since {since:.0}, by {by}, {reason}, wait {wait}")
+}
+
+/// Why a durable delivers though the key still says paused: the server's pause ends by itself, and
+/// the key changes once a message was tried.
+fn between(entry: &Entry, delivers: bool) -> &'static str {
+    match entry.phase {
+        Phase::Paused if delivers => "; the server delivers again: one message probes the service",
+        Phase::Flowing | Phase::Suspected | Phase::Paused | Phase::Probing => "",
+    }
 }
 
 fn phase_style(phase: &str) -> Style {

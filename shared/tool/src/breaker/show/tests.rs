@@ -71,6 +71,23 @@ fn a_pause_is_shown_with_each_number_beside_its_source() {
     );
 }
 
+/// Between the end of a pause and the first answer, which may be a while with nothing to deliver.
+#[test]
+fn a_key_that_says_paused_while_the_server_delivers_is_explained() {
+    let shown = |until| Shown {
+        dependency: "bank".into(),
+        key: found(Some(paused()), None),
+        forced: None,
+        durables: vec![durable(until, false)],
+        replicas: vec![],
+        silent: vec![],
+    };
+    let over = text(&shown(None), Paint(false));
+    assert!(over.contains("wait 4.1 s; the server delivers again: one message"), "{over}");
+    let paused = text(&shown(Some(at(64))), Paint(false));
+    assert!(paused.contains("wait 4.1 s\n"), "{paused}");
+}
+
 #[test]
 fn junk_a_foreign_pause_and_an_override_are_named() {
     let forced = Override {
