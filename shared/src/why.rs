@@ -24,6 +24,7 @@ use crate::worker::held::Report;
 pub use look::look;
 pub use round::Round;
 pub use waiting::{Awaited, awaited};
+pub use words::duration;
 
 /// Why a saga waits, as a code that scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

@@ -143,6 +143,9 @@ mod tests {
             let help = help.map(ToString::to_string).unwrap_or_default();
             for line in help.lines().filter_map(|line| line.strip_prefix("  quadrille ")) {
                 let line = line.split("   ").next().unwrap_or_default();
+                // What a usual terminal breaks cannot be copied.
+                let width = "  quadrille ".len() + line.chars().count();
+                assert!(width <= 80, "{path}: {width} columns: {line}");
                 let line = line.split(['|', '>']).next().unwrap_or_default().trim();
                 if line.contains("PROGRAM") {
                     continue;

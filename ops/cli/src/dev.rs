@@ -45,7 +45,7 @@ Examples:
   quadrille dev --ephemeral          keep nothing
   quadrille dev --reset              begin again with an empty log
   quadrille dev --only-broker        the log that is there, and nobody who reads or writes it
-  quadrille dev --port 4222 --sandbox-port 8400 --query-port 8420 --data /tmp/quadrille
+  quadrille dev --port 4222 --query-port 8420 --data /tmp/quadrille
 
 The demo orders: one completes; one is declined by the payment gateway, and its stock is released;
 one is refused by the carrier, its payment refunded and its stock released; one is placed while the

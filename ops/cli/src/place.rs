@@ -38,7 +38,7 @@ pub(crate) use order::{Order, Sample, Template, random_text};
 const EXAMPLES: &str = "\
 Examples:
   quadrille place                                    the sample order, under a new id
-  quadrille place --id A123 --sku ROSE-RED --quantity 12 --price 250 --currency EUR
+  quadrille place --id A123 --sku ROSE-RED --quantity 12 --price 250
   quadrille place --id A126 --wait                   and say how it has ended
   quadrille place --id A124 --payment-method pm_card_chargeDeclined
   quadrille place --id A125 order.json               an order from a file, bare or as a CloudEvent

@@ -215,8 +215,8 @@ fn every_stall_has_its_code_and_its_way_out() {
         assert!(why.sentence.contains(way_out), "{code:?}: {}", why.sentence);
         // What was set aside waits since then.
         let since = match set_aside.is_empty() {
-            true => ", since 2026-01-02 12:00:00 UTC (1m)",
-            false => " since 2026-01-02 12:00:02 UTC (58s)",
+            true => ", since 2026-01-02 12:00:00 UTC (1m 0s)",
+            false => " since 2026-01-02 12:00:02 UTC (58.0 s)",
         };
         assert!(why.sentence.contains(since), "{}", why.sentence);
     }

@@ -1,7 +1,7 @@
 //! The words for a reason: what the saga waits for, since when, what happens next, and what an
 //! operator can do.
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::Timestamp;
 
 mod ended;
 mod parked;
@@ -13,7 +13,7 @@ use super::looked::looked_at;
 use super::reason::{Reason, is_near, moment};
 use super::{Code, Seen, Why};
 use crate::Flow;
-use crate::log::story::{Line, Obstacle, Phase, Story};
+use crate::log::story::{Line, Obstacle, Phase, Story, milliseconds};
 use crate::worker::held::Held;
 
 pub(super) fn say(flow: &Flow, story: &Story, seen: &Seen, reason: &Reason<'_>, tool: &str) -> Why {
@@ -293,9 +293,19 @@ fn clock(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// `3m 12s`; never below zero, because the broker's answers are not all of one moment.
+/// Never below zero, because the broker's answers are not all of one moment.
 fn lasted(from: Timestamp, to: Timestamp) -> String {
-    let long = to.duration_since(from).max(SignedDuration::ZERO);
-    let unit = if long < SignedDuration::from_secs(10) { Unit::Millisecond } else { Unit::Second };
-    format!("{:#}", long.round(unit).unwrap_or(long))
+    duration(milliseconds(from, to).max(0.0))
+}
+
+/// Milliseconds as a person reads them: `0.4 ms`, `12 ms`, `3.2 s`, `2m 5s`, `1h 1m`.
+pub fn duration(milliseconds: f64) -> String {
+    let seconds = (milliseconds / 1_000.0).round();
+    match milliseconds {
+        ms if ms < 9.95 => format!("{ms:.1} ms"),
+        ms if ms < 999.5 => format!("{ms:.0} ms"),
+        ms if ms < 59_950.0 => format!("{:.1} s", ms / 1_000.0),
+        ms if ms < 3_600_000.0 => format!("{}m {}s", (seconds / 60.0).floor(), seconds % 60.0),
+        _ => format!("{}h {}m", (seconds / 3_600.0).floor(), (seconds % 3_600.0 / 60.0).floor()),
+    }
 }

@@ -32,7 +32,7 @@ const SHOW: &str = "\
 Examples:
   {tool} breaker show
   {tool} breaker show bank
-  {tool} breaker show --json | jq '.[] | .durables[] | select(.foreign_pause)'
+  {tool} breaker show --json | jq '.[].durables[] | select(.foreign_pause)'
 
 Where each number comes from:
   key        what the replicas agreed on: the key SERVICE of the bucket breakers; phase, by, reason,

@@ -82,7 +82,8 @@ pub enum Verb {
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
-  {tool} completions bash > ~/.local/share/bash-completion/completions/{tool}
+  cd ~/.local/share/bash-completion/completions
+  {tool} completions bash > {tool}
   {tool} completions zsh > ~/.zfunc/_{tool}")]
     Completions {
         /// The shell

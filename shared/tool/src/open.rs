@@ -27,10 +27,10 @@ Examples:
   {tool} open --limit 1000 --json | jq -r .id
   {tool} open --json | jq 'select(.waits_ms > 600000)'
 
-Those that wait longest come first. It reads the subjects of some slots and of what was set aside,
-the events of what is not closed, and the endings that the closing worker may not have looked at, with
-the reads that any client has: no worker and no projection need to run. Of a million sagas that
-takes some seconds; longer after an outage of the closing worker, by the endings that it has to do.
+Those that wait longest come first. It reads the subjects of five slots and of what was set aside,
+the events of what is not closed, and the endings that the closing worker may not have looked at,
+with the reads that any client has: no worker and no projection need to run. Of a million sagas
+that takes some seconds, and longer while the closing worker has much to do.
 
 Exit codes: 0 answered, whatever is open; 1 there is no log, or the broker does not answer.";
 

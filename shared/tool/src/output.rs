@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 
 use clap::builder::styling::AnsiColor;
 pub use clap::builder::styling::Style;
+pub use quadrille::why::duration;
 
 pub(crate) use table::rows_within;
 pub use table::{table, table_within};
@@ -230,18 +231,6 @@ pub(crate) fn leave(error: &clap::Error, ui: Ui) -> ! {
         let _ = raw(&width(std::io::stdout()).map_or_else(|| text.clone(), within));
     }
     std::process::exit(error.exit_code());
-}
-
-/// Milliseconds as a person reads them: `0.4 ms`, `12 ms`, `3.2 s`, `2m 5s`, `1h 1m`.
-pub fn duration(milliseconds: f64) -> String {
-    let seconds = (milliseconds / 1_000.0).round();
-    match milliseconds {
-        ms if ms < 9.95 => format!("{ms:.1} ms"),
-        ms if ms < 999.5 => format!("{ms:.0} ms"),
-        ms if ms < 59_950.0 => format!("{:.1} s", ms / 1_000.0),
-        ms if ms < 3_600_000.0 => format!("{}m {}s", (seconds / 60.0).floor(), seconds % 60.0),
-        _ => format!("{}h {}m", (seconds / 3_600.0).floor(), (seconds % 3_600.0 / 60.0).floor()),
-    }
 }
 
 #[cfg(test)]

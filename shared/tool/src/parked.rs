@@ -34,7 +34,7 @@ const LS: &str = "\
 Examples:
   {tool} parked ls
   {tool} parked ls --group 1f0c2a9b
-  {tool} parked ls --all --json | jq '.[] | select(.parked > 0) | .fingerprint'
+  {tool} parked ls --all --json | jq '.[] | select(.parked>0) | .fingerprint'
 
 A group holds the messages that one durable set aside for the same reason at the same place.
   parked     waits for a human
@@ -60,7 +60,7 @@ Examples:
   {tool} parked retry A123 --reason mended --write
   {tool} parked retry --group 1f0c2a9b --reason fixed                        says what it would do
   {tool} parked retry --group 1f0c2a9b --up-to 421 --reason fixed --write    does it
-  {tool} parked retry --all --up-to 421 --limit 100 --rate 10 --reason fixed --write
+  {tool} parked retry --all --up-to 421 --rate 10 --reason fixed --write
 
 The step runs again, under the same idempotency keys and into the same slot: however often a message
 is retried, it has one outcome. A selection is fixed by the call without --write, which prints the

@@ -59,7 +59,7 @@ impl Progress {
         let target =
             if ui.watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let form = match messages {
-            Some(_) => "{bar:40} {pos}/{len} messages, {msg}, {eta} left",
+            Some(_) => "{bar:20} {pos}/{len} messages, {msg}, {eta} left",
             None => "{spinner} {pos} messages, {msg}",
         };
         let style = ProgressStyle::with_template(form);
