@@ -24,7 +24,6 @@ use crate::worker::held::Report;
 pub use look::look;
 pub use round::Round;
 pub use waiting::{Awaited, awaited};
-pub use words::duration;
 
 /// Why a saga waits, as a code that scripts may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -154,6 +153,18 @@ pub struct Service {
 pub fn decide(flow: &Flow, story: &Story, seen: &Seen, tool: &str) -> Why {
     let reason = reason::reason(flow, story, seen);
     words::say(flow, story, seen, &reason, tool)
+}
+
+/// Milliseconds as a person reads them: `0.4 ms`, `12 ms`, `3.2 s`, `2m 5s`, `1h 1m`.
+pub fn duration(milliseconds: f64) -> String {
+    let seconds = (milliseconds / 1_000.0).round();
+    match milliseconds {
+        ms if ms < 9.95 => format!("{ms:.1} ms"),
+        ms if ms < 999.5 => format!("{ms:.0} ms"),
+        ms if ms < 59_950.0 => format!("{:.1} s", ms / 1_000.0),
+        ms if ms < 3_600_000.0 => format!("{}m {}s", (seconds / 60.0).floor(), seconds % 60.0),
+        _ => format!("{}h {}m", (seconds / 3_600.0).floor(), (seconds % 3_600.0 / 60.0).floor()),
+    }
 }
 
 #[cfg(test)]

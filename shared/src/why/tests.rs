@@ -15,7 +15,6 @@ use crate::SagaId;
 use crate::breaker::fleet::{Mode, Reason};
 use crate::broker::{Pause, Stored};
 use crate::log::story;
-use crate::worker::held::Held;
 use seen::{TRIGGER, at, event, held, parked, paused, report, reserved, seen, turned};
 
 fn why(events: &[Stored], set_aside: &[Stored], change: impl FnOnce(&mut Seen)) -> Why {
@@ -66,18 +65,6 @@ fn every_stall_has_its_code_and_its_way_out() {
             "attempt 3 failed: 503; the next try comes at 2026-01-02 12:01:10",
             "no other order fails at charge-customer; ask payment-gateway about this order, or \
              `quadrille cancel A1` takes it back",
-        ),
-        (
-            &open,
-            None,
-            |seen| {
-                let held = held("charge-customer", Some("503"), 0);
-                let due = Held { next_try: Some(at(2)), ..held };
-                seen.replicas = vec![report(vec![due])];
-            },
-            Code::Retrying,
-            "attempt 3 failed: 503; it is tried once a call is free",
-            "no other order fails at charge-customer",
         ),
         (
             &open,

@@ -11,7 +11,7 @@ mod worker;
 
 use super::looked::looked_at;
 use super::reason::{Reason, is_near, moment};
-use super::{Code, Seen, Why};
+use super::{Code, Seen, Why, duration};
 use crate::Flow;
 use crate::log::story::{Line, Obstacle, Phase, Story, milliseconds};
 use crate::worker::held::Held;
@@ -296,16 +296,4 @@ fn clock(time: Timestamp) -> String {
 /// Never below zero, because the broker's answers are not all of one moment.
 fn lasted(from: Timestamp, to: Timestamp) -> String {
     duration(milliseconds(from, to).max(0.0))
-}
-
-/// Milliseconds as a person reads them: `0.4 ms`, `12 ms`, `3.2 s`, `2m 5s`, `1h 1m`.
-pub fn duration(milliseconds: f64) -> String {
-    let seconds = (milliseconds / 1_000.0).round();
-    match milliseconds {
-        ms if ms < 9.95 => format!("{ms:.1} ms"),
-        ms if ms < 999.5 => format!("{ms:.0} ms"),
-        ms if ms < 59_950.0 => format!("{:.1} s", ms / 1_000.0),
-        ms if ms < 3_600_000.0 => format!("{}m {}s", (seconds / 60.0).floor(), seconds % 60.0),
-        _ => format!("{}h {}m", (seconds / 3_600.0).floor(), (seconds % 3_600.0 / 60.0).floor()),
-    }
 }

@@ -30,7 +30,14 @@ const AT_ONCE: usize = 50;
 /// The sagas of which something was set aside, be it tried again or settled since: all that the
 /// stream of parked messages names, so they are listed again only after it has got a message.
 #[derive(Debug, Default)]
-pub(crate) struct Named(Mutex<Option<(Incarnation, u64, Arc<BTreeSet<SagaId>>)>>);
+pub(crate) struct Named(Mutex<Option<Listed>>);
+
+/// What they were up to a message of that stream.
+#[derive(Debug)]
+struct Listed {
+    up_to: (Incarnation, u64),
+    sagas: Arc<BTreeSet<SagaId>>,
+}
 
 impl Named {
     pub(crate) async fn list(&self, api: &Api) -> Result<Arc<BTreeSet<SagaId>>, Unavailable> {
@@ -38,15 +45,14 @@ impl Named {
         let stream = parked_stream_name(api.flow);
         // Before the list, which may then have more than this says, and never less.
         let Some(state) = api.broker.state(&stream).await? else { return Ok(Arc::default()) };
-        if let Some((incarnation, sequence, sagas)) = &*known
-            && (incarnation, *sequence) == (&state.incarnation, state.last_sequence)
-        {
-            return Ok(sagas.clone());
+        let up_to = (state.incarnation, state.last_sequence);
+        if let Some(listed) = known.as_ref().filter(|listed| listed.up_to == up_to) {
+            return Ok(listed.sagas.clone());
         }
         let subjects = api.broker.subjects(&stream, &parked::filter_all(api.flow)).await?;
         let ids = subjects.iter().filter_map(|subject| subject.rsplit('.').next());
         let sagas = Arc::new(ids.filter_map(|id| SagaId::parse(id).ok()).collect());
-        *known = Some((state.incarnation, state.last_sequence, Arc::clone(&sagas)));
+        *known = Some(Listed { up_to, sagas: Arc::clone(&sagas) });
         Ok(sagas)
     }
 }

@@ -32,8 +32,8 @@ use crate::why::TOOL;
 /// Sagas that one answer looks at, at most, so that it takes about a second where it decides why
 /// each of them waits, and far less where it does not.
 const LOOKED_AT: u64 = 1_000;
-/// How long one answer takes, about: each saga may need a look of its own. `nats req` gives up after
-/// 5 s, and what is waited for before and behind counts, too.
+/// How long one answer takes, about: each saga may need a look of its own. `nats req` gives up
+/// after 5 s, and what is waited for before and behind counts, too.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// A list, as it was asked for.

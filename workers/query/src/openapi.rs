@@ -22,8 +22,8 @@ const ROWS: &str = "Rows as of `as_of`. The state of one that is open is parked,
     and if it does not answer within a second, the state stays open. `why` is there where the \
     question has `why`.";
 
-const NOW: &str = "The broker's time, where the workers are asked: a message in hand whose `next_try` \
-    is before it is tried once a call is free";
+const NOW: &str = "The broker's time, where the workers are asked: a message in hand whose \
+    `next_try` is before it is tried once a call is free";
 const TOOK: &str = "From its opening until its end, or until the newest event so far";
 const AGE: &str = "From its opening until its end, or until now, as in lists; not with `at`";
 

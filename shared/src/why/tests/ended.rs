@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::seen::{event, held, report, reserved, stored, turned};
+use super::seen::{at, event, held, report, reserved, stored, turned};
 use super::why;
 
 #[test]
@@ -54,4 +54,12 @@ fn what_is_held_says_how_often_it_was_tried() {
     };
     assert!(said(3).contains("until a call is free (tried 3 times)"), "{}", said(3));
     assert!(said(0).contains("until a call is free, since"), "{}", said(0));
+}
+
+#[test]
+fn what_is_due_waits_for_a_call_and_says_no_time_that_is_over() {
+    let mut due = held("charge-customer", Some("503"), 0);
+    due.next_try = Some(at(2));
+    let next = why(&reserved(), &[], |seen| seen.replicas = vec![report(vec![due])]).next;
+    assert!(next.starts_with("it is tried once a call is free"), "{next}");
 }
