@@ -4,6 +4,7 @@ pub mod envelope;
 pub mod slots;
 pub mod story;
 pub mod open;
+pub mod spent;
 pub mod cancel;
 pub mod token;
 pub(crate) mod lookup;

@@ -80,6 +80,18 @@ fn may_refuse(flow: &Flow, step: &Row, source: &str) -> bool {
     step.undo.is_some() && source == flow.closing().worker
 }
 
+/// Whether something that this worker writes can belong into a slot of a step, of whatever type: a
+/// newer version than is known here may write others.
+pub(crate) fn may_write(flow: &Flow, slot: &str, source: &str) -> bool {
+    let is_closing = source == flow.closing().worker;
+    flow.steps.iter().any(|step| {
+        let is_own = source == step.worker;
+        step.slot == slot && (is_own || may_refuse(flow, step, source))
+            || step.pivot.is_some_and(|pivot| pivot.slot == slot) && (is_own || is_closing)
+            || step.undo.is_some_and(|undo| undo.slot == slot) && is_own
+    })
+}
+
 /// Reads what is stored in the pivot before `step`: `Done` is go, `Refused` is stop.
 pub fn pivot(flow: &Flow, step: &Row, saga: &SagaId, stored: &Stored) -> Entry {
     let Some(pivot) = step.pivot else { return Entry::Alien };

@@ -19,6 +19,7 @@ use crate::{Flow, SagaId};
 
 pub use aside::{Became, Coming, nearest_slot};
 pub use fact::{Fact, Marks};
+pub(crate) use occupied::workers_slots;
 pub use occupied::{Obstacle, Occupied};
 pub use state::{Phase, State, Turn, Waits};
 

@@ -4,6 +4,7 @@
 use super::{Kind, Line, Phase, Story};
 use crate::Flow;
 use crate::flow::Row;
+use crate::log::slots::may_write;
 
 /// Where the way out for a saga that is open is told, as a reader of the repository finds it.
 const RUNBOOK: &str = "Quadrille's ops/runbooks/occupied-slot.md";
@@ -20,9 +21,9 @@ pub struct Occupied {
 /// What a saga with an occupied slot can still do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
-    /// It was never opened, and could not end.
+    /// The log has no opening of it, and what is opened could not end.
     Spent,
-    /// The same, because its workers' events outlived the message that opened it.
+    /// The same, because workers' events are there: mostly, they outlived the opening.
     Leftover,
     /// It is open, and can be taken back, because the slot of its pivot is free.
     Stoppable,
@@ -31,54 +32,63 @@ pub enum Obstacle {
 }
 
 impl Line {
-    /// Whether neither worker that may write its slot wrote it. What names one of them may be of a
+    /// Whether a worker that may not write its slot wrote it. What names one that may can be of a
     /// newer version than is known here.
     pub fn is_foreign(&self, flow: &Flow) -> bool {
-        let row = flow.steps.iter().find(|row| slots(row).contains(&Some(&*self.slot)));
-        let may_write = row.is_some_and(|row| self.source == row.worker)
-            || self.source == flow.closing().worker;
-        self.kind == Kind::Alien && !may_write
+        self.kind == Kind::Alien && !may_write(flow, &self.slot, &self.source)
     }
 }
 
-/// Those that are written for a step.
-fn slots(row: &Row) -> [Option<&'static str>; 3] {
-    [row.pivot.map(|pivot| pivot.slot), Some(row.slot), row.undo.map(|undo| undo.slot)]
+/// The slots that are written for the steps.
+pub(crate) fn workers_slots(flow: &Flow) -> impl Iterator<Item = &'static str> {
+    let of_a_step = |row: &Row| {
+        [row.pivot.map(|pivot| pivot.slot), Some(row.slot), row.undo.map(|undo| undo.slot)]
+    };
+    flow.steps.iter().flat_map(of_a_step).flatten()
 }
 
 impl Story {
-    /// What occupies the slot that is to be written next; of a saga that was never opened, any slot
-    /// that a worker would write, because no worker writes before the opening.
+    /// What occupies the slot that is to be written next; where the log has no opening, any slot
+    /// that a worker would write, the last one too, because no worker writes before the opening.
     pub fn occupied(&self, flow: &Flow) -> Option<Occupied> {
-        let workers: Vec<_> = flow.steps.iter().flat_map(slots).flatten().collect();
+        let workers: Vec<_> = workers_slots(flow).collect();
         let is_a_workers = |line: &&Line| workers.contains(&&*line.slot);
         let (foreign, own): (Vec<_>, Vec<_>) =
             self.events.iter().filter(is_a_workers).partition(|line| line.is_foreign(flow));
-        let taken = |lines: &[&Line]| {
-            lines.iter().map(|line| (line.slot.clone(), line.sequence)).collect::<Vec<_>>()
+        let by = |kind, lines: &[&Line]| Occupied {
+            kind,
+            taken: lines.iter().map(|line| (line.slot.clone(), line.sequence)).collect(),
         };
+        let is_free = |slot: &str| self.events.iter().all(|line| line.slot != slot);
+        if is_free(flow.opens.slot) {
+            return match (own.is_empty(), foreign.is_empty()) {
+                (false, _) => Some(by(Obstacle::Leftover, &own)),
+                (true, false) => Some(by(Obstacle::Spent, &foreign)),
+                (true, true) => None,
+            };
+        }
         match self.state.phase {
-            Phase::Completed | Phase::Cancelled => None,
-            Phase::Unknown if !own.is_empty() => {
-                Some(Occupied { kind: Obstacle::Leftover, taken: taken(&own) })
-            }
-            Phase::Unknown => (!foreign.is_empty())
-                .then(|| Occupied { kind: Obstacle::Spent, taken: taken(&foreign) }),
+            Phase::Completed | Phase::Cancelled | Phase::Unknown => None,
             Phase::Open | Phase::Parked | Phase::Cancelling => {
                 let next = self.next_slots(flow);
                 let now =
                     next.iter().find_map(|next| foreign.iter().find(|it| it.slot == *next))?;
                 let others: Vec<_> = foreign.iter().filter(|it| it.slot != now.slot).collect();
-                let is_free = |slot: &str| self.events.iter().all(|line| line.slot != slot);
                 // What would record that it is taken back must be free, too.
                 let kind = match next[..] {
                     [pivot, _] if is_free(pivot) && others.is_empty() => Obstacle::Stoppable,
                     _ => Obstacle::Barred,
                 };
                 let all: Vec<_> = [now].into_iter().chain(others).copied().collect();
-                Some(Occupied { kind, taken: taken(&all) })
+                Some(by(kind, &all))
             }
         }
+    }
+
+    /// What keeps a saga that is open from ever ending, so that no wish to cancel it can be
+    /// granted.
+    pub fn barred(&self, flow: &Flow) -> Option<Occupied> {
+        self.occupied(flow).filter(|occupied| occupied.kind == Obstacle::Barred)
     }
 
     /// The slots that are to be written next: that of a pivot, if it comes first, and the step's.
@@ -110,7 +120,7 @@ impl Occupied {
                 format!("this id is spent: {taken}, which no worker wrote; take another id")
             }
             Obstacle::Leftover => format!(
-                "this id is spent: {taken}, though what opened it is not in the log any more; take \
+                "this id is spent: {taken}, though there is no opening of it in the log; take \
                  another id"
             ),
             Obstacle::Stoppable | Obstacle::Barred => format!("{taken}, which no worker wrote"),

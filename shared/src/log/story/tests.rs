@@ -154,3 +154,44 @@ fn json_says_the_same() {
     assert_eq!(seen["events"][4]["kind"], "refusal");
     assert_eq!(seen["events"][4]["cause"], json!({ "sequence": 3, "slot": "payment" }));
 }
+
+#[test]
+fn an_id_whose_opening_is_gone_is_spent_whether_it_had_ended_or_not() {
+    let shipped = ("shipment", "ship-order", "shipment.dispatched.v1");
+    let closed = |event_type| ("closed", "complete-order", event_type);
+    let charged = Messages::placed().then(RESERVED, 10, 1).then(CHARGED, 20, 2);
+    let completed = charged.then(GO, 24, 3).then(shipped, 30, 3);
+    let completed = completed.then(closed("order.completed.v1"), 40, 5);
+    let cancelled = carrier_refused().then(TURNED, 31, 5);
+    let cancelled = cancelled.then(closed("order.cancelled.v1"), 40, 6);
+    for (mut messages, phase) in [
+        (completed, Phase::Completed),
+        (cancelled, Phase::Cancelled),
+        (carrier_refused(), Phase::Cancelling),
+    ] {
+        let whole = messages.story();
+        assert_eq!((whole.state.phase, whole.occupied(&FLOW)), (phase, None));
+        messages.0.remove(0);
+        let spent = messages.story().occupied(&FLOW).expect("it is spent");
+        assert_eq!((spent.kind, spent.is_opened()), (Obstacle::Leftover, false));
+        let left = "though there is no opening of it in the log; take another id";
+        assert!(spent.what().contains(left), "{}", spent.what());
+    }
+}
+
+#[test]
+fn a_slot_that_its_writer_may_not_write_is_foreign_whatever_the_version() {
+    let closing = |slot| (slot, "complete-order", "of.a.newer.version.v2");
+    for (slot, may) in [
+        ("inventory", true),
+        ("payment", true),
+        ("pivot", true),
+        ("closed", true),
+        ("shipment", false),
+        ("payment-undo", false),
+        ("inventory-undo", false),
+    ] {
+        let story = Messages::placed().then(closing(slot), 10, 1).story();
+        assert_eq!(story.events[1].is_foreign(&FLOW), !may, "{slot}");
+    }
+}

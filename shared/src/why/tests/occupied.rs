@@ -90,7 +90,8 @@ fn an_id_whose_opening_alone_was_taken_out_is_spent_by_what_is_left() {
     events.remove(0);
     events.push(event("payment", "mallory", "x", 9));
     let said = why(&events, &[], |_| {}).sentence;
-    let left = "its slot inventory is taken by message 7, though what opened it is not in the log";
+    let left =
+        "its slot inventory is taken by message 7, though there is no opening of it in the log";
     assert!(said.contains(left) && said.contains("take another id"), "{said}");
     assert!(!said.contains("no worker wrote"), "{said}");
 }
