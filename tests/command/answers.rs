@@ -10,7 +10,7 @@ use serde_json::json;
 use tests::eventually::eventually;
 use tests::stack::{Launch, Stack};
 
-use crate::desk::{JSON, good, open_one, request, with};
+use crate::desk::{Desk, JSON, good, open_one, request, with};
 
 #[tokio::test]
 async fn an_order_that_is_placed_either_way_completes() {
@@ -205,6 +205,39 @@ async fn an_order_whose_id_is_spent_is_refused_either_way_and_not_stored() {
     // What comes into a slot afterwards makes no other order of it.
     stack.raw.publish("orders.payment.other", &[], "junk").await.unwrap();
     assert_eq!(desk.post(good(Some("other")).to_string()).await.status, 200);
+}
+
+/// Where its opening alone is gone, the order would read as completed, and never be done.
+#[tokio::test]
+async fn an_id_of_which_only_the_end_is_left_is_spent_be_it_named_or_from_a_key() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    let headers = [JSON, ("Idempotency-Key", "k1")];
+    let body = good(None).to_string();
+    let keyed = async |desk: &Desk| desk.http("POST", "/orders", &headers, body.as_bytes()).await;
+    let first = keyed(&desk).await;
+    assert_eq!((first.status, keyed(&desk).await.status), (201, 200), "{first:?}");
+    let by_key = first.json()["id"].as_str().unwrap().to_owned();
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    for id in [&by_key, "done"] {
+        let closed = json!({
+            "specversion": "1.0", "id": "x", "type": "order.completed.v1", "subject": id,
+            "source": "complete-order", "causationid": "x", "causationseq": 1, "data": {},
+        });
+        stack.raw.publish(&format!("orders.closed.{id}"), &[], &closed.to_string()).await.unwrap();
+    }
+    let over_http = desk.post(good(Some("done")).to_string()).await;
+    let over_nats = desk.ask("orders.place", &[], good(Some("done")).to_string()).await;
+    let by_key = keyed(&desk).await;
+    for answer in [&over_http, &over_nats, &by_key] {
+        assert_eq!(answer.status, 409, "{answer:?}");
+        assert!(answer.json()["type"].to_string().contains(":id-spent"), "{answer:?}");
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains("though there is no opening of it in the log"), "{detail}");
+    }
+    assert!(by_key.json()["detail"].to_string().contains("another Idempotency-Key"), "{by_key:?}");
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 2, "no order");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use quadrille::broker::{Broker, Published};
 use quadrille::event::runtime::CancelRequested;
 use quadrille::log::cancel;
 use quadrille::log::open::{self, Opened, When};
-use quadrille::log::story::{Obstacle, Phase, Story};
+use quadrille::log::story::{Phase, Story};
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, SagaId};
 use serde::Serialize;
@@ -97,7 +97,7 @@ pub async fn run(args: &CancelArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     if before.state.phase == Phase::Unknown && is_no_saga(broker, tool.flow, saga).await? {
         return refused(args, &before, None, "not-found", &connection, tool);
     }
-    if before.occupied(tool.flow).is_some_and(|it| it.kind == Obstacle::Barred) {
+    if before.barred(tool.flow).is_some() {
         return refused(args, &before, None, "slot-occupied", &connection, tool);
     }
     let asked = match before.state.turned_by {
@@ -185,7 +185,7 @@ async fn wait(
         if story.is_past_its_pivot(flow) {
             return refused(args, &story, asked, "too-late", connection, tool).map(Some);
         }
-        if story.occupied(flow).is_some_and(|it| it.kind == Obstacle::Barred) {
+        if story.barred(flow).is_some() {
             return refused(args, &story, asked, "slot-occupied", connection, tool).map(Some);
         }
         let waits = story.state.waits_for.as_ref().map_or("", |waits| &waits.worker);

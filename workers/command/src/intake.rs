@@ -11,23 +11,21 @@ use quadrille::broker::{Broker, Published};
 use quadrille::event::runtime::CancelRequested;
 use quadrille::log::cancel;
 use quadrille::log::open::{self, Error, Opened, When};
-use quadrille::log::story::{self, Obstacle, Occupied, Phase};
+use quadrille::log::spent::spent;
+use quadrille::log::story::{self, Phase};
 use quadrille::log::token::Token;
 use quadrille::service::problem::Problem;
 use schemas::order_fulfilment::FLOW;
 use serde::Serialize;
 use tokio::sync::watch::Receiver;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::Settings;
 use crate::log::Log;
 use crate::order::{self, Order};
 use crate::{NAME, problems};
 
-/// How long a look at the slots of a new order may take: without an answer it is placed all the
-/// same.
-const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks for an order that is to be cancelled and is not there.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -103,9 +101,9 @@ impl Intake {
         let opening = &order.opening;
         let saga = opening.slot.saga();
         if order.is_named
-            && let Some(spent) = self.spent(saga).await
+            && let Some([Some(spent)]) = spent(&*self.broker, &FLOW, &[saga]).await.as_deref()
         {
-            return Err(problems::spent(saga, &spent));
+            return Err(problems::spent(saga, spent, order.by_key));
         }
         let same = |stored: &_| order.is_what_is_stored(stored);
         let opened = open::open(&*self.broker, &FLOW, opening, same, self.patience).await;
@@ -146,12 +144,8 @@ impl Intake {
         if story.is_past_its_pivot(&FLOW) {
             return Err(problems::too_late(saga, story.state.phase == Phase::Completed));
         }
-        let occupied = story.occupied(&FLOW);
-        // What is being taken back already goes on once the slot is free.
-        let is_barred =
-            |it: &&Occupied| it.kind == Obstacle::Barred && story.state.turned_by.is_none();
-        if let Some(occupied) = occupied.as_ref().filter(is_barred) {
-            return Err(problems::occupied(saga, occupied));
+        if let Some(occupied) = story.barred(&FLOW) {
+            return Err(problems::occupied(saga, &occupied));
         }
         if story.state.phase == Phase::Unknown {
             // What room there is left is for orders to end in.
@@ -160,7 +154,7 @@ impl Intake {
             }
             // A wish for what is no order would be looked after for half a minute.
             if is_known && self.is_no_order(saga).await {
-                return Err(problems::not_placed(saga, occupied.as_ref()));
+                return Err(problems::not_placed(saga, story.occupied(&FLOW).as_ref()));
             }
         }
         let cancels = FLOW.cancels().expect("the order flow has a cancellation");
@@ -190,13 +184,6 @@ impl Intake {
             }
         }
         Ok(Asked { id: saga.to_string(), sequence, token: self.token(sequence) })
-    }
-
-    /// What lies in the slots of an order that is not placed, so that it could never end.
-    async fn spent(&self, saga: &SagaId) -> Option<Occupied> {
-        let read = self.broker.last_of_many(FLOW.stream, vec![FLOW.story(saga)]);
-        let events = timeout(LOOK, read).await.ok()?.ok()?;
-        story::tell(&FLOW, saga, &events, &[]).occupied(&FLOW).filter(|it| !it.is_opened())
     }
 
     /// Whether the leader has no such order, for as long as one may be on its way that was placed

@@ -53,7 +53,8 @@ pub struct Order {
     pub opening: Opening,
     /// Whether its id follows from an idempotency key.
     pub by_key: bool,
-    /// Whether the client chose its id, so that it may have been used before.
+    /// Whether the client chose its id, or the key that it follows from, so that it may have been
+    /// used before.
     pub is_named: bool,
     placed: OrderPlaced,
 }
@@ -77,7 +78,7 @@ impl Order {
             true => serde_json::from_str(text).map_err(|error| refused(&no_json(&error), text))?,
             false => &read,
         };
-        let is_named = placed.order_id.is_some();
+        let is_named = placed.order_id.is_some() || asked.idempotency_key.is_some();
         let (saga, by_key) = match (&placed.order_id, asked.idempotency_key) {
             (Some(saga), _) => (saga.clone(), false),
             (None, Some(key)) => (keyed(asked.caller, key)?, true),

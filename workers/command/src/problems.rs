@@ -86,8 +86,10 @@ pub(crate) fn taken(saga: &SagaId, sequence: u64, by_key: bool) -> Problem {
 }
 
 /// A slot of the order is taken already, so that it could not end.
-pub(crate) fn spent(saga: &SagaId, spent: &Occupied) -> Problem {
-    let detail = format!("order {saga} could not end, and was not stored: {}", spent.what());
+pub(crate) fn spent(saga: &SagaId, spent: &Occupied, by_key: bool) -> Problem {
+    let what = spent.what();
+    let key = if by_key { ", which follows from another Idempotency-Key" } else { "" };
+    let detail = format!("order {saga} could not end, and was not stored: {what}{key}");
     Problem::new(409, "id-spent", "the id is spent", detail).with("id", saga.as_str())
 }
 
