@@ -118,6 +118,29 @@ async fn a_line_whose_id_is_spent_is_rejected_and_not_placed() {
     assert_eq!(stack.raw.messages("ORDERS").await, 3, "the junk and two orders");
 }
 
+/// The broker answers a request with at most 1,024 messages.
+#[tokio::test]
+async fn ids_are_looked_at_in_every_line_though_one_has_a_thousand_strays_before() {
+    let stack = Stack::bare().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("orders.jsonl");
+    for stray in 0..1_100 {
+        stack.raw.publish(&format!("orders.stray-{stray}.T-3"), &[], "junk").await.unwrap();
+    }
+    stack.raw.publish("orders.payment.T-170", &[], "junk").await.unwrap();
+    let ids = (1..=200).map(|number| format!("T-{number}"));
+    std::fs::write(&file, ids.map(|id| line(&id)).collect::<Vec<_>>().join("\n")).unwrap();
+    for place in
+        [format!("place --lines {}", file.display()), "place --count 200 --prefix T".into()]
+    {
+        let said = quadrille(&stack.server, &place).await;
+        assert_eq!(said.code, Some(1), "{place}: {}", said.stderr);
+        assert!(said.stderr.contains("its slot payment is taken"), "{place}: {}", said.stderr);
+        assert!(!said.stderr.contains("not known whether"), "{place}: {}", said.stderr);
+    }
+    assert_eq!(stack.raw.messages("ORDERS").await, 1_101 + 199);
+}
+
 #[tokio::test]
 async fn every_line_gets_a_receipt_or_its_mistakes_and_a_second_run_places_nothing() {
     let stack = Stack::bare().await;

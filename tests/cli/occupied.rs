@@ -50,6 +50,46 @@ async fn every_command_says_that_an_id_is_spent_whose_slot_is_taken_before_it_is
     );
 }
 
+/// It would read as completed at once, or as cancelled, and never be done.
+#[tokio::test]
+async fn an_id_of_which_all_but_the_opening_is_left_is_spent_at_every_door() {
+    let whole = Stack::running(1).await;
+    let ids = whole.place_all("left", &[Fate::Completes, Fate::Declined]).await;
+    whole.closed(&ids).await;
+    for again in ["place --id left-0", "place --count 1 --prefix left"] {
+        let said = quadrille(&whole.server, again).await.all();
+        assert!(said.contains("already placed") && !said.contains("spent"), "{again}: {said}");
+    }
+    let events = ids.iter().map(|id| format!("orders.*.{id}")).collect();
+    let events = whole.broker.last_of_many("ORDERS", events).await.unwrap();
+    let left = Stack::bare().await;
+    let mut stored = 0;
+    for event in events.iter().filter(|event| !event.subject.contains(".placed.")) {
+        let text = std::str::from_utf8(&event.payload).unwrap();
+        left.raw.publish(&event.subject, &[], text).await.unwrap();
+        stored += 1;
+    }
+    let ids = ids.iter().map(SagaId::as_str).collect::<Vec<_>>();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("orders.jsonl");
+    let mut body = serde_json::to_value(order(Fate::Completes, 0)).unwrap();
+    let line = |id: &&str| {
+        body["order_id"] = (*id).into();
+        format!("{body}\n")
+    };
+    std::fs::write(&file, ids.iter().map(line).collect::<String>()).unwrap();
+    let lines = format!("place --lines {}", file.display());
+    let named = ids.iter().map(|id| format!("place --id {id}"));
+    for line in named.chain([lines, "place --count 1 --prefix left".to_owned()]) {
+        let said = quadrille(&left.server, &line).await;
+        let text = said.all().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(said.code, Some(1), "{line}: {text}");
+        assert!(text.contains("though there is no opening of it in the log"), "{line}: {text}");
+        assert!(text.contains("take another id"), "{line}: {text}");
+        assert_eq!(left.raw.messages("ORDERS").await, stored, "{line} stored something");
+    }
+}
+
 #[tokio::test]
 async fn every_command_says_what_is_in_the_way_of_an_open_order_and_names_one_way_out() {
     let stack = Stack::running(1).await;

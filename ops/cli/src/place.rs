@@ -4,6 +4,7 @@
 //! slot says which order it holds. So placing an order twice is harmless.
 
 mod order;
+mod looks;
 mod one;
 mod many;
 mod lines;
@@ -11,24 +12,20 @@ mod room;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use quadrille::Flow;
 use quadrille::broker::Broker;
 use quadrille::log::open::Opening;
-use quadrille::log::story::Occupied;
 use quadrille::nats::NatsBroker;
 use quadrille_tool::Tool;
 use quadrille_tool::connect::Connection;
 use quadrille_tool::output::{self, Advise};
-use quadrille_tool::trace;
 use schemas::order_fulfilment::FLOW;
 use schemas::order_fulfilment::events::full_sample;
-use tokio::time::timeout;
 
 use lines::Lines;
+use looks::Looks;
 use many::{Many, Plan};
 use room::Room;
 
@@ -119,7 +116,8 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
             many::run(&connection.broker, &template, &plan, args.json, tool.ui).await
         }
         Wanted::One(order) => {
-            if let Some(spent) = spent(&connection.broker, &order, tool.flow).await {
+            let looks = Looks::new(&connection.broker);
+            if let [Some(spent)] = &*looks.spent(&[order.opening.slot.saga()]).await {
                 tool.ui.error(&anyhow!("nothing was sent: {}", spent.what()));
                 return Ok(ExitCode::FAILURE);
             }
@@ -128,6 +126,7 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
             }
             let receipt = place(&connection.broker, &order).await?;
             receipt.print(args.json)?;
+            looks.tell(tool.ui);
             if args.wait {
                 let id = order.opening.slot.saga();
                 return one::wait(&connection.broker, tool.flow, id, tool.ui).await;
@@ -137,14 +136,6 @@ pub(crate) async fn run(args: &PlaceArgs, tool: &Tool) -> anyhow::Result<ExitCod
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// What lies in the slots of an order that is to be placed. Only a courtesy: where nobody answers
-/// in a second, or the placer may not read, there is nothing.
-async fn spent(broker: &NatsBroker, order: &Order, flow: &'static Flow) -> Option<Occupied> {
-    let read = trace::read(broker, flow, order.opening.slot.saga());
-    let story = timeout(Duration::from_secs(1), read).await.ok()?.ok()?;
-    story.occupied(flow).filter(|occupied| !occupied.is_opened())
 }
 
 /// Whether the log takes new orders; one that is in it already needs no room.

@@ -27,6 +27,7 @@ use quadrille::nats::NatsBroker;
 use quadrille_tool::Tool;
 use tokio::time::Instant;
 
+use super::looks::Looks;
 use super::one::{Receipt, put};
 use super::order::Order;
 use super::room::{RESERVED, Room};
@@ -84,8 +85,10 @@ pub(super) async fn run(file: &Path, args: &PlaceArgs, tool: &Tool) -> anyhow::R
         report,
     };
     let prefix = args.many.prefix.as_deref();
-    let lines = ahead::lines(ahead::read(documents), &connection.broker, prefix);
-    placing.run(lines, &name).await
+    let looks = Looks::new(&connection.broker);
+    let placed = placing.run(ahead::lines(ahead::read(documents), &looks, prefix), &name).await;
+    looks.tell(tool.ui);
+    placed
 }
 
 /// The other flags of the call, each after a space.

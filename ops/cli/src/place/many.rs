@@ -1,11 +1,12 @@
 //! Many orders at an even pace, never more in flight than asked for, so that a slow broker slows
 //! the command down instead of filling its memory.
 
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::Args;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -13,11 +14,13 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, P
 use quadrille::SagaId;
 use quadrille::broker::Broker;
 use quadrille::log::open::When;
+use quadrille::log::story::Occupied;
 use quadrille::nats::NatsBroker;
 use quadrille_tool::output::{Ui, duration};
 use quadrille_tool::values::whole;
 use tokio::time::{Instant, sleep_until};
 
+use super::looks::{AT_ONCE, Looks};
 use super::one::{Receipt, place};
 use super::order::{Order, Template, random_text};
 use super::room::{RESERVED, Room};
@@ -55,6 +58,8 @@ pub(super) struct Plan {
     /// Time from one order to the next.
     gap: Option<Duration>,
     prefix: String,
+    /// Whether the prefix is new, so that no id can have been used before.
+    is_new: bool,
     in_flight: usize,
 }
 
@@ -67,7 +72,8 @@ impl Many {
             Some(prefix) => prefix.clone(),
             None => format!("load-{}", random_text(4)),
         };
-        let plan = Plan { count, gap, prefix, in_flight: self.in_flight as usize };
+        let (is_new, in_flight) = (self.prefix.is_none(), self.in_flight as usize);
+        let plan = Plan { count, gap, prefix, is_new, in_flight };
         plan.id(plan.count)?;
         Ok(Some(plan))
     }
@@ -76,7 +82,23 @@ impl Many {
 impl Plan {
     fn id(&self, number: u32) -> anyhow::Result<SagaId> {
         let id = format!("{}-{number}", self.prefix);
-        SagaId::parse(&id).map_err(|error| anyhow::anyhow!("--prefix makes {id:?}: {error}"))
+        SagaId::parse(&id).map_err(|error| anyhow!("--prefix makes {id:?}: {error}"))
+    }
+
+    /// The ids of these numbers, each with what spends it.
+    async fn looked_at(
+        &self,
+        numbers: Vec<u32>,
+        looks: &Looks<'_>,
+    ) -> anyhow::Result<Vec<(u32, SagaId, Option<Occupied>)>> {
+        let ids: Vec<SagaId> =
+            numbers.iter().map(|number| self.id(*number)).collect::<anyhow::Result<_>>()?;
+        let spent = match self.is_new {
+            true => vec![None; ids.len()],
+            false => looks.spent(&ids.iter().collect::<Vec<_>>()).await,
+        };
+        let ids = numbers.into_iter().zip(ids).zip(spent);
+        Ok(ids.map(|((number, id), spent)| (number, id, spent)).collect())
     }
 }
 
@@ -107,18 +129,26 @@ pub(super) async fn run(
     let mut tally = Tally::default();
     let mut pending = FuturesUnordered::new();
     let (mut numbers, mut room, mut is_full) = (1..=plan.count, Room::default(), false);
+    let (looks, mut ahead) = (Looks::new(broker), VecDeque::new());
     let mut told = began;
     let mut stop = std::pin::pin!(stop_signal()?);
     let interrupted = loop {
         while !is_full && pending.len() < plan.in_flight {
-            let Some(number) = numbers.next() else { break };
-            let order = Order::new(template, &plan.id(number)?)?;
+            if ahead.is_empty() {
+                let some: Vec<_> = numbers.by_ref().take(AT_ONCE).collect();
+                ahead.extend(plan.looked_at(some, &looks).await?);
+            }
+            let Some((number, id, spent)) = ahead.pop_front() else { break };
+            let order = Order::new(template, &id)?;
             if !room.takes(broker, order.opening.payload.len() as u64).await {
                 is_full = true;
                 break;
             }
             let due = began + plan.gap.map_or(Duration::ZERO, |gap| gap * (number - 1));
             pending.push(async move {
+                if let Some(spent) = spent {
+                    bail!("{id} was not sent: {}", spent.what());
+                }
                 sleep_until(due).await;
                 place(broker as &dyn Broker, &order).await
             });
@@ -136,6 +166,7 @@ pub(super) async fn run(
         }
     };
     bar.finish_and_clear();
+    looks.tell(ui);
     ui.note(tally.sentence(plan, began.elapsed(), ui.tool));
     if let Some(signal) = interrupted {
         let Plan { prefix, count, .. } = plan;
@@ -243,7 +274,8 @@ mod tests {
 
     #[test]
     fn the_longest_id_is_checked_before_anything_is_sent() {
-        let plan = Plan { count: 1_000, gap: None, prefix: "p".repeat(60), in_flight: 1 };
+        let plan =
+            Plan { count: 1_000, gap: None, prefix: "p".repeat(60), is_new: true, in_flight: 1 };
         assert!(plan.id(100).is_ok());
         assert!(plan.id(1_000).is_err());
     }
@@ -251,7 +283,7 @@ mod tests {
     #[test]
     fn the_rate_is_of_what_was_placed_and_the_sequences_are_the_outermost() {
         let ui = Ui { read_by_a_person: true, ..Ui::new("quadrille", true) };
-        let plan = Plan { count: 4, gap: None, prefix: "p".to_owned(), in_flight: 4 };
+        let plan = Plan { count: 4, gap: None, prefix: "p".to_owned(), is_new: true, in_flight: 4 };
         let mut tally = Tally::default();
         for (sequence, placed) in [(7, When::Now), (3, When::Before), (9, When::Now)] {
             let receipt =

@@ -1,19 +1,13 @@
 //! What is known of the lines before they are sent: which are orders, under which id, and whether
 //! that id can still be used.
 
-use std::collections::BTreeMap;
 use std::io::BufRead;
-use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt};
-use quadrille::broker::Broker;
-use quadrille::log::story;
-use quadrille::nats::NatsBroker;
 use quadrille::{BadData, Reason, SagaId};
-use schemas::order_fulfilment::FLOW;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
+use super::super::looks::{AT_ONCE, Looks};
 use super::super::order::{Order, parse};
 use super::Line;
 use super::documents::{Document, Documents};
@@ -21,11 +15,6 @@ use super::reject::Reject;
 
 /// Documents read ahead; enough that reading and sending do not wait for each other.
 const AHEAD: usize = 1_024;
-/// Lines whose slots are looked at in one request: the broker answers with at most 1,024 messages,
-/// and an order has about a dozen.
-const AT_ONCE: usize = 64;
-/// How long such a look may take.
-const LOOK: Duration = Duration::from_secs(1);
 
 type Read = anyhow::Result<Document>;
 
@@ -46,45 +35,31 @@ pub(super) fn read(mut documents: Documents<Box<dyn BufRead + Send>>) -> mpsc::R
 /// The lines of the documents, in their order. Ends after the first that cannot be read.
 pub(super) fn lines<'a>(
     documents: mpsc::Receiver<Read>,
-    broker: &'a NatsBroker,
+    looks: &'a Looks<'a>,
     prefix: Option<&'a str>,
 ) -> impl Stream<Item = anyhow::Result<Line>> + 'a {
-    let some = move |(mut documents, looks): (mpsc::Receiver<Read>, bool)| async move {
+    let some = move |mut documents: mpsc::Receiver<Read>| async move {
         let mut read = Vec::new();
         if documents.recv_many(&mut read, AT_ONCE).await == 0 {
             return None;
         }
         let lines = read.into_iter().map(|read| read.map(|document| line(document, prefix)));
         let mut lines: Vec<_> = lines.collect();
-        // Only a courtesy: where nobody answers, or the placer may not read, nothing is looked at.
-        let looks = looks && reject_spent(broker, lines.iter_mut().flatten()).await.is_some();
-        Some((stream::iter(lines), (documents, looks)))
+        reject_spent(looks, lines.iter_mut().flatten()).await;
+        Some((stream::iter(lines), documents))
     };
-    stream::unfold((documents, true), some).flatten()
+    stream::unfold(documents, some).flatten()
 }
 
-/// Rejects those whose orders could not end, because their slots are taken already. `None` if
-/// nothing answers.
-async fn reject_spent<'l>(
-    broker: &NatsBroker,
-    lines: impl Iterator<Item = &'l mut Line>,
-) -> Option<()> {
-    let lines: Vec<_> = lines.filter_map(|line| Some((line.id()?.clone(), line))).collect();
-    let filters = lines.iter().map(|(id, _)| FLOW.story(id)).collect();
-    let read = timeout(LOOK, broker.last_of_many(FLOW.stream, filters)).await.ok()?.ok()?;
-    let mut events = BTreeMap::<_, Vec<_>>::new();
-    for stored in read {
-        let id = stored.subject.rsplit('.').next().unwrap_or_default().to_owned();
-        events.entry(id).or_default().push(stored);
+/// Rejects those whose orders could not end, because their slots are taken already.
+async fn reject_spent<'l>(looks: &Looks<'_>, lines: impl Iterator<Item = &'l mut Line>) {
+    let lines: Vec<_> = lines.filter(|line| line.order.is_ok()).collect();
+    let ids: Vec<_> = lines.iter().filter_map(|line| line.id()).collect();
+    let found = looks.spent(&ids).await;
+    for (line, spent) in lines.into_iter().zip(found) {
+        let (Some(spent), Some(id)) = (spent, line.id()) else { continue };
+        line.order = Err(Box::new(Reject::spent(&line.document, id.as_str(), &spent)));
     }
-    for (id, line) in lines {
-        let Some(events) = events.get(id.as_str()) else { continue };
-        let occupied = story::tell(&FLOW, &id, events, &[]).occupied(&FLOW);
-        if let Some(spent) = occupied.filter(|it| !it.is_opened()) {
-            line.order = Err(Box::new(Reject::spent(&line.document, id.as_str(), &spent)));
-        }
-    }
-    Some(())
 }
 
 fn line(document: Document, prefix: Option<&str>) -> Line {
