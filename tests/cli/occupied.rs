@@ -6,7 +6,7 @@ use quadrille::SagaId;
 use quadrille::broker::Broker;
 use serde_json::json;
 use tests::eventually::eventually;
-use tests::stack::{Fate, Stack, order};
+use tests::stack::{Fate, Launch, Stack, order};
 
 use super::{Said, quadrille};
 
@@ -154,7 +154,7 @@ async fn an_order_whose_pivot_is_free_is_taken_back_though_its_shipment_is_taken
 
 #[tokio::test]
 async fn an_order_of_a_type_that_no_worker_knows_is_not_given_up_as_if_nothing_had_run() {
-    let stack = Stack::running(1).await;
+    let mut stack = Stack::running(1).await;
     let order = json!({ "specversion": "1.0", "id": "1", "type": "order.plced.v1", "source": "x",
         "data": {} });
     stack.raw.publish("orders.placed.T1", &[], &order.to_string()).await.unwrap();
@@ -171,11 +171,24 @@ async fn an_order_of_a_type_that_no_worker_knows_is_not_given_up_as_if_nothing_h
         assert!(text.contains("typing mistake"), "{text}");
         assert!(text.contains("take all of this order out of the log"), "{text}");
     }
+    // A retry on its way makes nothing known.
+    stack.workers.iter_mut().for_each(|worker| worker.kill());
+    let retry = "parked retry T1 --reason again --no-wait --write";
+    assert_eq!(quadrille(&stack.server, retry).await.code, Some(0));
+    let said = quadrille(&stack.server, "parked discard T1 --reason x --write").await;
+    assert_eq!(said.code, Some(1), "{}", said.all());
     let wish = stack.broker.last("ORDERS", "orders.cancel.T1").await.unwrap();
     assert_eq!(wish, None, "its undo would be blocked for ever");
-    // Whoever cancels it keeps it from being run, and why says what is left.
+    stack.workers.clear();
+    for row in schemas::order_fulfilment::FLOW.steps {
+        stack.start(Launch::of(row.worker)).await;
+    }
+    // Whoever cancels it keeps it from being run, and is told what is left, as why tells it.
     let said = quadrille(&stack.server, "cancel T1").await;
-    assert_eq!(said.code, Some(0), "{}", said.all());
+    let text = said.all().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(said.code, Some(0), "{text}");
+    assert!(text.contains("it never runs now, but its undo stays blocked"), "{text}");
+    assert!(text.contains("take all of this order out of the log"), "{text}");
     eventually("why says that its undo is blocked", async || {
         let why = quadrille(&stack.server, "why T1 --json").await.json();
         let said = why["sentence"].as_str()?.contains("the type \"order.plced.v1\"");

@@ -237,6 +237,65 @@ async fn behind_a_decided_shipment_only_retry_is_left() {
     assert!(again.stderr.contains("unknown-version"), "{}", again.stderr);
 }
 
+/// No wish is granted for it, and what is given up is not listed for ever.
+#[tokio::test]
+async fn what_has_no_opening_is_given_up_for_good_and_in_true_words() {
+    let stack = Stack::running(1).await;
+    let forged = json!({ "specversion": "1.0", "id": "x", "type": "payment.charged.v1",
+        "source": "charge-customer", "subject": "N8", "causationid": "x", "causationseq": 1,
+        "data": {} });
+    for (subject, body) in [
+        ("orders.payment.N9", "{}".to_owned()),
+        ("orders.payment.N8", forged.to_string()),
+        ("orders.placed.#1001", "{}".to_owned()),
+        ("orders.placed.N:7", "{}".to_owned()),
+    ] {
+        stack.raw.publish(subject, &[], &body).await.unwrap();
+    }
+    waiting(&stack, 4).await;
+    // Its opening alone was taken out.
+    let entry = json!({
+        "parked_at": "2026-01-02T12:00:00Z", "durable": "reserve-inventory", "reason": "not-json",
+        "pointer": "", "message": "", "deliveries": 1, "subject": "orders.placed.N9",
+        "sequence": 1, "stored_at": "2026-01-02T12:00:00Z", "headers": [], "payload_base64": "",
+    });
+    let parked = "parked.orders.reserve-inventory.N9";
+    stack.raw.publish(parked, &[], &entry.to_string()).await.unwrap();
+    let retry = quadrille(&stack.server, "parked retry N9 --reason x --write").await.stderr;
+    assert!(retry.contains("parked discard N9` closes it"), "{retry}");
+    assert!(!retry.contains("settles with the rest"), "{retry}");
+    let none = "there is no opening of it in the log";
+    let nameless = "its subject has no valid id, so no order was ever behind it";
+    for (name, says) in [
+        ("N9", none),
+        ("N8", none),
+        ("orders.placed.#1001", nameless),
+        ("orders.placed.N:7", nameless),
+    ] {
+        let discard = format!("parked discard {name} --reason junk --write");
+        let said = quadrille(&stack.server, &discard).await;
+        assert_eq!((said.code, &*said.stderr), (Some(0), ""), "{name}: {}", said.stdout);
+        assert!(said.stdout.starts_with(&format!("{name}: closed; ")), "{name}: {}", said.stdout);
+        assert!(said.stdout.contains(says), "{name}: {}", said.stdout);
+        for wrong in ["no longer", "any more", "its saga is"] {
+            assert!(!said.stdout.contains(wrong), "{name}: {}", said.stdout);
+        }
+        let again = quadrille(&stack.server, &discard).await;
+        assert!(again.stderr.contains("discarded already"), "{name}: {}", again.stderr);
+        let shown = quadrille(&stack.server, &format!("parked show {name} --json")).await.json();
+        assert_eq!(shown["standing"], "discarded", "{name}");
+    }
+    assert_eq!(quadrille(&stack.server, "parked ls --json").await.json(), json!([]));
+    for id in ["N8", "N9"] {
+        assert_eq!(slot(&stack, "cancel", &saga(id)).await, None, "no wish could be granted");
+    }
+    let audit = quadrille(&stack.server, "audit --json").await.json();
+    let [orders, open, unopened] = ["orders", "open", "unopened"].map(|count| &audit[count]);
+    assert_eq!([orders, open, unopened], [&json!(0), &json!(0), &json!(2)], "{audit}");
+    let audit = quadrille(&stack.server, "audit").await.stdout;
+    assert!(audit.contains("2 ids have events, and no opening in the log"), "{audit}");
+}
+
 #[tokio::test]
 async fn an_effect_that_no_slot_records_waits_for_a_human_though_its_order_is_closed() {
     let stack = Stack::running(1).await;

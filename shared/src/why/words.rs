@@ -166,16 +166,10 @@ impl Words<'_> {
             Reason::UndoUnknown(Line { slot, event_type, sequence, .. }) => said(
                 format!(
                     "waits for {worker} to take back what it may have done: message {sequence} in \
-                     {slot} is of the type {event_type:?}, which this {tool} does not know, and \
-                     mostly no {worker} either"
+                     {slot} is of the type {event_type:?}, which this {tool} does not know"
                 ),
                 "it never runs, and is never given up",
-                format!(
-                    "start a {worker} that knows this type; if none ever did, it is a typing \
-                     mistake: take all of this {} out of the log, as Quadrille's ops/replay.md \
-                     says",
-                    self.flow.saga
-                ),
+                self.of_an_unknown_opening(event_type),
             ),
             Reason::Ended(Phase::Completed) => nothing("is completed, and waits for nothing"),
             Reason::Ended(_) => self.of_a_cancelled_one(),

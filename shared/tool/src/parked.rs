@@ -4,6 +4,7 @@
 //! It reads the stream of parked messages and the slots of the log; no projection is behind it.
 
 mod cases;
+mod settled;
 mod list;
 mod show;
 mod plan;
@@ -14,14 +15,16 @@ mod discard;
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, Subcommand};
+use quadrille::Flow;
 use quadrille::nats::NatsBroker;
-use quadrille::{Flow, SagaId};
 
 use crate::breaker::parse_reason;
 use crate::output::Ui;
 use crate::tool::{Tool, who};
 use crate::topology::WriteFlag;
 use crate::values;
+
+pub(crate) use discard::of_unknown_type;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -133,9 +136,9 @@ pub struct ShowArgs {
 #[command(group = ArgGroup::new("which").required(true).multiple(false)
     .args(["ids", "group", "all"]))]
 struct Selection {
-    /// The sagas' ids
-    #[arg(value_name = "ID")]
-    ids: Vec<SagaId>,
+    /// The sagas' ids, or the subject of a message that names none
+    #[arg(value_name = "ID", value_parser = show::name)]
+    ids: Vec<String>,
     /// All that wait in a group of `parked ls`
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,

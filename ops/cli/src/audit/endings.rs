@@ -8,12 +8,17 @@ use super::verdict::{Invariant, Verdict};
 
 /// Checks an order; one that is still open only where all is at rest.
 pub(super) fn check(id: &str, order: &Order, at_rest: bool, found: &mut Verdict) {
+    let is_unopened = !order.is_closed() && !order.told.contains_key(FLOW.opens.slot);
+    found.orders += u64::from(!is_unopened);
     if order.completed() {
         found.completed += 1;
         completed(id, order, found);
     } else if order.cancelled() {
         found.cancelled += 1;
         cancelled(id, order, found);
+    } else if is_unopened {
+        // What is there belongs to no order: other invariants say what is wrong with it.
+        found.unopened += 1;
     } else {
         found.open += 1;
         found.parked += u64::from(order.parked);

@@ -139,7 +139,6 @@ impl Part {
                 }
                 continue;
             }
-            found.orders += 1;
             order.parked = self.entries.has(id);
             order.causes(id, found);
             endings::check(id, order, self.at_rest, found);

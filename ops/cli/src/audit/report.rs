@@ -122,6 +122,13 @@ fn text(verdict: &Verdict, ui: Ui) -> String {
         let lines = ui.width.map_or_else(|| wrapped(&advice, LINE), |_| advice.clone());
         text.push_str(&format!("{lines}\n"));
     }
+    if verdict.unopened > 0 {
+        let ids = if verdict.unopened == 1 { "id has" } else { "ids have" };
+        text.push_str(&format!(
+            "{} {ids} events, and no opening in the log: no orders, and not counted below\n",
+            verdict.unopened
+        ));
+    }
     let Verdict { messages, orders, completed, cancelled, open, parked, effects, .. } = verdict;
     let first = match verdict.sound {
         true => paint.paint(GOOD, "sound"),

@@ -57,6 +57,8 @@ pub(super) struct Verdict {
     pub(super) open: u64,
     /// Of those that are open.
     pub(super) parked: u64,
+    /// Ids without an opening, of which other events are there: none of the orders above.
+    pub(super) unopened: u64,
     pub(super) effects: u64,
     /// How often each was broken.
     pub(super) broken: BTreeMap<Invariant, u64>,

@@ -1,15 +1,14 @@
 //! Many orders at an even pace, never more in flight than asked for, so that a slow broker slows
 //! the command down instead of filling its memory.
 
-use std::collections::VecDeque;
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use clap::Args;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::stream::{self, FuturesUnordered};
+use futures::{Stream, StreamExt};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use quadrille::SagaId;
 use quadrille::broker::Broker;
@@ -52,6 +51,9 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "expected 0.001 to 1000000 orders a second, such as 200".to_owned())
 }
 
+/// Failures that are told one by one.
+const TOLD: u32 = 10;
+
 /// What was asked for, checked.
 pub(super) struct Plan {
     count: u32,
@@ -85,22 +87,24 @@ impl Plan {
         SagaId::parse(&id).map_err(|error| anyhow!("--prefix makes {id:?}: {error}"))
     }
 
-    /// The ids of these numbers, each with what spends it.
-    async fn looked_at(
-        &self,
-        numbers: Vec<u32>,
-        looks: &Looks<'_>,
-    ) -> anyhow::Result<Vec<(u32, SagaId, Option<Occupied>)>> {
-        let ids: Vec<SagaId> =
-            numbers.iter().map(|number| self.id(*number)).collect::<anyhow::Result<_>>()?;
-        let spent = match self.is_new {
-            true => vec![None; ids.len()],
-            false => looks.spent(&ids.iter().collect::<Vec<_>>()).await,
+    /// The orders' numbers and ids, each with what spends it: looked up while others are sent.
+    fn orders<'a>(&'a self, looks: &'a Looks<'_>) -> impl Stream<Item = Numbered> + 'a {
+        let looked_at = move |numbers: Vec<u32>| async move {
+            let ids = numbers.iter().map(|number| self.id(*number));
+            let ids: Vec<_> = ids.map(|id| id.expect("the longest was checked")).collect();
+            let spent = match self.is_new {
+                true => vec![None; ids.len()],
+                false => looks.spent(&ids.iter().collect::<Vec<_>>()).await,
+            };
+            let ids = numbers.into_iter().zip(ids).zip(spent);
+            stream::iter(ids.map(|((number, id), spent)| (number, id, spent)))
         };
-        let ids = numbers.into_iter().zip(ids).zip(spent);
-        Ok(ids.map(|((number, id), spent)| (number, id, spent)).collect())
+        stream::iter(1..=self.count).chunks(AT_ONCE).map(looked_at).buffered(2).flatten()
     }
 }
+
+/// An order's number and id, and what spends that.
+type Numbered = (u32, SagaId, Option<Occupied>);
 
 /// What became of all the orders.
 #[derive(Debug, Default)]
@@ -128,36 +132,40 @@ pub(super) async fn run(
     let bar = bar(plan.count, ui);
     let mut tally = Tally::default();
     let mut pending = FuturesUnordered::new();
-    let (mut numbers, mut room, mut is_full) = (1..=plan.count, Room::default(), false);
-    let (looks, mut ahead) = (Looks::new(broker), VecDeque::new());
+    let (looks, mut room, mut is_full) = (Looks::new(broker), Room::default(), false);
+    let (mut orders, mut reading) = (std::pin::pin!(plan.orders(&looks)), true);
     let mut told = began;
     let mut stop = std::pin::pin!(stop_signal()?);
     let interrupted = loop {
-        while !is_full && pending.len() < plan.in_flight {
-            if ahead.is_empty() {
-                let some: Vec<_> = numbers.by_ref().take(AT_ONCE).collect();
-                ahead.extend(plan.looked_at(some, &looks).await?);
-            }
-            let Some((number, id, spent)) = ahead.pop_front() else { break };
-            let order = Order::new(template, &id)?;
-            if !room.takes(broker, order.opening.payload.len() as u64).await {
-                is_full = true;
-                break;
-            }
-            let due = began + plan.gap.map_or(Duration::ZERO, |gap| gap * (number - 1));
-            pending.push(async move {
-                if let Some(spent) = spent {
-                    bail!("{id} was not sent: {}", spent.what());
-                }
-                sleep_until(due).await;
-                place(broker as &dyn Broker, &order).await
-            });
+        if !reading && pending.is_empty() {
+            break None;
         }
+        let has_place = reading && pending.len() < plan.in_flight;
         let placed = tokio::select! {
-            placed = pending.next() => placed,
+            biased;
             signal = &mut stop => break Some(signal),
+            next = orders.next(), if has_place => {
+                let Some((number, id, spent)) = next else {
+                    reading = false;
+                    continue;
+                };
+                let order = Order::new(template, &id)?;
+                if !room.takes(broker, order.opening.payload.len() as u64).await {
+                    (is_full, reading) = (true, false);
+                    continue;
+                }
+                let due = began + plan.gap.map_or(Duration::ZERO, |gap| gap * (number - 1));
+                pending.push(async move {
+                    if let Some(spent) = spent {
+                        bail!("{id} was not sent: {}", spent.what());
+                    }
+                    sleep_until(due).await;
+                    place(broker as &dyn Broker, &order).await
+                });
+                continue;
+            }
+            Some(placed) = pending.next() => placed,
         };
-        let Some(placed) = placed else { break None };
         tally.count(placed, &bar, json, ui)?;
         bar.inc(1);
         if !ui.watched && told.elapsed() > Duration::from_secs(5) {
@@ -168,19 +176,23 @@ pub(super) async fn run(
     bar.finish_and_clear();
     looks.tell(ui);
     ui.note(tally.sentence(plan, began.elapsed(), ui.tool));
+    let Plan { prefix, count, .. } = plan;
+    let again = format!(
+        "the same call with `--prefix {prefix} --count {count}` places the rest, and finds what is \
+         there"
+    );
     if let Some(signal) = interrupted {
-        let Plan { prefix, count, .. } = plan;
-        ui.note(format!(
-            "interrupted; the same call with `--prefix {prefix} --count {count}` places the rest, \
-             and finds what is there"
-        ));
+        ui.note(format!("interrupted; {again}"));
         return Ok(ExitCode::from(signal.code()));
     }
     if is_full {
-        ui.note(format!(
-            "stopped, because {RESERVED}; then the same call with `--prefix {}` places the rest",
-            plan.prefix
-        ));
+        ui.note(format!("stopped, because {RESERVED}; then {again}"));
+    } else if tally.failed > 0 {
+        let more = match tally.failed.saturating_sub(TOLD) {
+            0 => String::new(),
+            more => format!("{more} more failed like these; "),
+        };
+        ui.note(format!("{more}once what failed is mended, {again}"));
     }
     Ok(if tally.failed == 0 && !is_full { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -230,7 +242,9 @@ impl Tally {
             Ok(receipt) => receipt,
             Err(error) => {
                 self.failed += 1;
-                bar.suspend(|| ui.error(&error));
+                if self.failed <= TOLD {
+                    bar.suspend(|| ui.error(&error));
+                }
                 return Ok(());
             }
         };

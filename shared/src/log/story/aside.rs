@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Line, Phase, Story};
+use super::{Line, Story};
 use crate::flow::Row;
 use crate::log::parked::{Parked, Release};
 use crate::{Flow, Reason};
@@ -60,16 +60,19 @@ impl Story {
         self.parked.iter().rev().find(is_it)
     }
 
-    /// Whether its opening was set aside as of a type that no worker knows, and that is where it
-    /// stands. Such a saga can be taken back only as far as that it never runs: whether a worker
-    /// that knew the type has run on it, only that one can tell.
+    /// Whether its opening was last set aside as of a type that no worker knows, and nothing is
+    /// decided since, be it that it is tried again. Such a saga can be taken back only as far as
+    /// that it never runs: whether a worker that knew the type has run on it, only that one can
+    /// tell.
     pub fn is_of_unknown_type(&self, flow: &Flow) -> bool {
         let opening = self.events.iter().find(|line| line.slot == flow.opens.slot);
         let entry = opening.and_then(|opening| {
             self.parked.iter().rev().find(|entry| entry.sequence == opening.sequence)
         });
-        self.state.phase == Phase::Parked
-            && entry.is_some_and(|entry| entry.reason == Reason::UnknownType.code())
+        entry.is_some_and(|entry| {
+            let is_settled = matches!(self.became(flow, entry), Became::Settled(_));
+            entry.reason == Reason::UnknownType.code() && !is_settled
+        })
     }
 
     /// Whether the slot of this step holds its decision, be it of a version that is not known here:

@@ -4,25 +4,22 @@
 //! A message that the step has decided since is settled, whoever decided it: a later release, a
 //! cancellation, a deadline.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use quadrille::broker::{Broker, Care, Stored};
 use quadrille::flow::Row;
 use quadrille::log::parked::{Audit, Entry, Parked, Release};
-use quadrille::log::story;
 use quadrille::nats::NatsBroker;
 use quadrille::{Flow, Reason, SagaId};
 use serde::Serialize;
 
+use super::settled::settle;
 use crate::output::{Advise, QUIET, Ui};
 
 /// Messages in one request; a parked one may have 256 KB.
 const PAGE: usize = 256;
-
-/// Slots in one request; an event may have 64 KB.
-pub(super) const SLOTS: usize = 100;
 
 /// Everything on the stream of parked messages.
 pub(super) struct Cases {
@@ -44,6 +41,9 @@ pub(super) struct Case {
     pub(super) releases: Vec<Noted<Release>>,
     pub(super) discarded: Option<Noted<Audit>>,
     pub(super) standing: Standing,
+    /// Whether something of it can still end: its subject names a saga, and, if an operator gave
+    /// it up, the log has that saga's opening.
+    pub(super) has_saga: bool,
 }
 
 /// One time that it was parked.
@@ -110,12 +110,12 @@ impl Case {
         slots.map(|slot| format!("{}.{slot}.{saga}", flow.subjects)).into()
     }
 
-    /// Whether it may still be on its way: what was given up ends, too, unless no saga is behind
-    /// it.
+    /// Whether it may still be on its way: what was given up ends, too, unless no saga that was
+    /// opened is behind it.
     pub(super) fn waits(&self) -> bool {
         match self.standing {
             Standing::Parked | Standing::Released => true,
-            Standing::Discarded => self.saga.is_some(),
+            Standing::Discarded => self.has_saga,
             Standing::Settled => false,
         }
     }
@@ -131,6 +131,13 @@ impl Case {
             Some(saga) => saga.to_string(),
             None => quadrille::ids::shown(&self.parked().subject, 100),
         }
+    }
+
+    /// Whether it is meant by this id, or by this subject, as it is or as `parked ls` shows it.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.saga.as_ref().is_some_and(|saga| saga.as_str() == name)
+            || self.parked().subject == name
+            || self.name() == name
     }
 
     /// The id, or a dash.
@@ -236,6 +243,7 @@ impl Fold<'_> {
         let key = (durable.to_owned(), id.to_owned(), number);
         self.cases.entry(key).or_insert_with(|| Case {
             durable: durable.to_owned(),
+            has_saga: saga.is_some(),
             saga,
             parkings: Vec::new(),
             releases: Vec::new(),
@@ -256,43 +264,4 @@ fn stand(case: &mut Case) {
     } else {
         Standing::Parked
     };
-}
-
-/// Looks up which of them are decided; what is found is true, whichever replica says it.
-async fn settle(broker: &NatsBroker, flow: &Flow, cases: &mut [Case]) -> anyhow::Result<()> {
-    let subjects = cases.iter().flat_map(|case| case.decisive(flow)).collect();
-    let decided = decided(broker, flow, subjects).await?;
-    for case in cases {
-        // Of an effect that no slot records, the decision is the cause and not the end.
-        if case.is_orphan_effect() && case.standing == Standing::Parked {
-            continue;
-        }
-        if case.decisive(flow).iter().any(|subject| decided.contains(subject)) {
-            case.standing = Standing::Settled;
-        }
-    }
-    Ok(())
-}
-
-/// Those of these subjects of the log that hold a decision: what no worker wrote is none.
-///
-/// # Errors
-/// When the broker does not answer.
-pub(super) async fn decided(
-    broker: &NatsBroker,
-    flow: &Flow,
-    subjects: Vec<String>,
-) -> anyhow::Result<HashSet<String>> {
-    let mut found = HashSet::new();
-    for some in subjects.chunks(SLOTS) {
-        let read = broker.last_of_many(flow.stream, some.to_vec()).await;
-        let read = read.context("the log cannot be read")?;
-        let decides = |stored: &Stored| {
-            let Some((_, saga)) = flow.parse_subject(&stored.subject) else { return false };
-            let events = story::lines(flow, &saga, std::slice::from_ref(stored));
-            events.iter().any(|line| !line.is_foreign(flow))
-        };
-        found.extend(read.into_iter().filter(decides).map(|stored| stored.subject));
-    }
-    Ok(found)
 }

@@ -12,7 +12,7 @@ use quadrille::event::runtime::CancelRequested;
 use quadrille::log::cancel;
 use quadrille::log::open::{self, When};
 use quadrille::log::parked::{Audit, Release, Verdict};
-use quadrille::log::story::Occupied;
+use quadrille::log::story::{Obstacle, Occupied};
 use quadrille::nats::NatsBroker;
 use serde::Serialize;
 
@@ -92,8 +92,10 @@ fn say(
             format!("{saga}: {durable} is told to refuse it, which takes a minute or so")
         }
         (Way::Refuse, false) => format!("{saga}: {durable} would be told to refuse it"),
-        (Way::Close, true) => format!("{saga}: closed; {}", why_closed(case, occupied)),
-        (Way::Close, false) => format!("{saga}: would be closed; {}", why_closed(case, occupied)),
+        (Way::Close, true) => format!("{saga}: closed; {}", why_closed(case, occupied, tool)),
+        (Way::Close, false) => {
+            format!("{saga}: would be closed; {}", why_closed(case, occupied, tool))
+        }
         (Way::OnlyRetry, _) => {
             let slot = case.row(tool.flow).map_or("the slot before", |row| row.on);
             tool.ui.error(
@@ -109,14 +111,8 @@ fn say(
             return Ok(());
         }
         (Way::Unknown, _) => {
-            let what = "its opening is of a type that no worker here knows, so none can tell \
-                        whether one that knew it has run on it";
-            tool.ui.error(&anyhow!("{saga} cannot be given up: {what}").advise(format!(
-                "start workers that know it, then `{} parked retry {saga}`; if none ever did, it \
-                 is a typing mistake: take all of this {} out of the log, as Quadrille's \
-                 ops/replay.md says: until then it harms no other, and its id is spent",
-                tool.ui.tool, tool.flow.saga
-            )));
+            let (what, advice) = of_unknown_type(&saga, tool);
+            tool.ui.error(&anyhow!("{saga} cannot be given up: {what}").advise(advice));
             return Ok(());
         }
         (Way::LookAgain, _) => {
@@ -139,17 +135,36 @@ fn say(
     Ok(())
 }
 
-fn why_closed(case: &Case, occupied: Option<Occupied>) -> String {
+/// What keeps an opening of an unknown type from being taken back, and what to do.
+pub(crate) fn of_unknown_type(saga: &str, tool: &Tool) -> (&'static str, String) {
+    let what = "its opening is of a type that no worker here knows, so none can tell whether one \
+                that knew it has run on it";
+    let advice = format!(
+        "start workers that know it, then `{} parked retry {saga}`; if none ever did, it is a \
+         typing mistake: take all of this {} out of the log, as Quadrille's ops/replay.md says: \
+         until then it harms no other, and its id is spent",
+        tool.ui.tool, tool.flow.saga
+    );
+    (what, advice)
+}
+
+fn why_closed(case: &Case, occupied: Option<Occupied>, tool: &Tool) -> String {
     if case.is_orphan_effect() {
         return "what happened outside is yours to mend, and the saga goes its own way".to_owned();
     }
+    if case.saga.is_none() {
+        return format!("its subject has no valid id, so no {} was ever behind it", tool.flow.saga);
+    }
+    let stays = format!(
+        "what {} and the steps before it did, if anything, is not taken back by this",
+        case.durable
+    );
     match occupied {
-        Some(spent) => format!("no saga of this id was opened; {}", spent.what()),
-        None => format!(
-            "its saga is no longer in the log; what {} and the steps before it did is not taken \
-             back by this",
-            case.durable
-        ),
+        Some(spent) if spent.kind == Obstacle::Spent => {
+            format!("there is no opening of it in the log; {}", spent.what())
+        }
+        Some(leftover) => format!("{}; {stays}", leftover.what()),
+        None => format!("there is no opening of it in the log; {stays}"),
     }
 }
 

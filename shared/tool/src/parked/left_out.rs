@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use quadrille::Reason;
 use quadrille::broker::Broker;
 use quadrille::log::parked::is_for_good;
-use quadrille::log::story::Obstacle;
+use quadrille::log::story::{Obstacle, Phase};
 use quadrille::nats::NatsBroker;
 
-use super::cases::SLOTS;
 use super::plan::Plan;
+use super::settled::found;
 use crate::tool::Tool;
 use crate::trace::read;
 
@@ -24,7 +24,9 @@ pub(super) async fn take(
     tool: &Tool,
 ) -> anyhow::Result<bool> {
     let mut is_blocked = false;
-    let found = found(plan, broker, tool).await?;
+    let subjects = plan.cases.iter().map(|case| case.parked().subject.clone()).collect();
+    let found = found(broker, tool.flow, subjects).await?.into_iter();
+    let found: HashSet<_> = found.map(|stored| stored.subject).collect();
     for case in std::mem::take(&mut plan.cases) {
         let (subject, sequence) = (&case.parked().subject, case.parked().sequence);
         let (Some(saga), Some(_)) = (&case.saga, case.row(tool.flow)) else {
@@ -34,8 +36,9 @@ pub(super) async fn take(
         };
         // The leader is asked, because what a replica does not find proves nothing.
         if !found.contains(subject) && broker.last(tool.flow.stream, subject).await?.is_none() {
-            // Where the rest of its saga is there, it was taken out so that the rest goes on.
-            let rest = match read(broker, tool.flow, saga).await?.events.is_empty() {
+            // Where its saga is still open, it was taken out so that the rest goes on.
+            let story = read(broker, tool.flow, saga).await?;
+            let rest = match story.state.phase == Phase::Unknown {
                 true => format!("`{} parked discard {saga}` closes it", tool.ui.tool),
                 false => "it settles with the rest".to_owned(),
             };
@@ -56,17 +59,6 @@ pub(super) async fn take(
         plan.cases.push(case);
     }
     Ok(is_blocked)
-}
-
-/// The subjects of what was set aside that are found in the log, by whichever replica answers.
-async fn found(plan: &Plan, broker: &NatsBroker, tool: &Tool) -> anyhow::Result<HashSet<String>> {
-    let subjects: Vec<_> = plan.cases.iter().map(|case| case.parked().subject.clone()).collect();
-    let mut found = HashSet::new();
-    for some in subjects.chunks(SLOTS) {
-        let read = broker.last_of_many(tool.flow.stream, some.to_vec()).await?;
-        found.extend(read.into_iter().map(|stored| stored.subject));
-    }
-    Ok(found)
 }
 
 /// Says of which it is known already that they will be parked again, unless a newer worker takes

@@ -34,9 +34,9 @@ pub(super) struct Plan {
 pub(super) fn plan(cases: Cases, selection: &Selection, tool: &Tool) -> anyhow::Result<Plan> {
     let up_to = selection.up_to.unwrap_or(cases.end);
     let mut plan = Plan { cases: Vec::new(), up_to, settled: Vec::new(), released: 0, beyond: 0 };
-    for saga in &selection.ids {
-        if !cases.all.iter().any(|case| case.saga.as_ref() == Some(saga)) {
-            bail!(nothing_of(saga.as_str(), tool));
+    for name in &selection.ids {
+        if !cases.all.iter().any(|case| case.is_called(name)) {
+            bail!(nothing_of(name, tool));
         }
     }
     if let Some(group) = &selection.group
@@ -45,7 +45,7 @@ pub(super) fn plan(cases: Cases, selection: &Selection, tool: &Tool) -> anyhow::
         bail!(no_group(group, &cases, tool));
     }
     for case in cases.all {
-        let is_named = case.saga.as_ref().is_some_and(|saga| selection.ids.contains(saga));
+        let is_named = selection.ids.iter().any(|name| case.is_called(name));
         let in_group = |group: &String| case.parked().fingerprint() == *group;
         let wanted = is_named || selection.all || selection.group.as_ref().is_some_and(in_group);
         if !wanted || case.newest().sequence > up_to {
@@ -63,7 +63,7 @@ pub(super) fn plan(cases: Cases, selection: &Selection, tool: &Tool) -> anyhow::
             Standing::Released => plan.released += 1,
             Standing::Settled if is_named => plan.settled.push(case),
             Standing::Discarded if is_named => {
-                tool.ui.note(format!("{}: discarded already; nothing is changed", case.id()));
+                tool.ui.note(format!("{}: discarded already; nothing is changed", case.name()));
             }
             Standing::Settled | Standing::Discarded => {}
         }
@@ -134,11 +134,10 @@ impl Plan {
 impl Selection {
     /// As it is typed.
     pub(super) fn words(&self) -> String {
-        let ids: Vec<_> = self.ids.iter().map(ToString::to_string).collect();
         match &self.group {
             Some(group) => format!("--group {group}"),
             None if self.all => "--all".to_owned(),
-            None => ids.join(" "),
+            None => self.ids.join(" "),
         }
     }
 

@@ -18,6 +18,7 @@ use super::RetryArgs;
 use super::cases::{self, Case};
 use super::left_out;
 use super::plan::{Plan, audit_subject, document, plan, send};
+use super::settled;
 use crate::output::{self, Advise, QUIET};
 use crate::tool::Tool;
 
@@ -247,7 +248,7 @@ impl Follow {
             }
         }
         let slots = self.on_their_way.values().flat_map(|(_, slots)| slots.clone()).collect();
-        if let Ok(decided) = cases::decided(broker, tool.flow, slots).await {
+        if let Ok(decided) = settled::decided(broker, tool.flow, slots).await {
             let before = self.on_their_way.len();
             self.on_their_way
                 .retain(|_, (_, slots)| !slots.iter().any(|slot| decided.contains(slot)));

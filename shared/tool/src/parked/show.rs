@@ -20,18 +20,14 @@ use crate::trace::read;
 
 pub(super) async fn show(args: &ShowArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
     let connection = tool.connect().await?;
-    let is_subject = |name: &str| name.contains('.');
-    let keeps =
-        |id: &str| args.names.iter().any(|name| name == id || id == "-" && is_subject(name));
+    let is_it = |name: &str, id: &str| {
+        name.rsplit('.').next() == Some(id) || id == "-" && name.contains('.')
+    };
+    let keeps = |id: &str| args.names.iter().any(|name| is_it(name, id));
     let cases = cases::read(&connection.broker, tool.flow, keeps, tool.ui).await?;
     let mut code = ExitCode::SUCCESS;
     for name in &args.names {
-        let is_it = |case: &&Case| match &case.saga {
-            Some(saga) => saga.as_str() == name,
-            // As it is, or as `parked ls` shows it.
-            None => case.parked().subject == *name || case.name() == *name,
-        };
-        let found: Vec<_> = cases.all.iter().filter(is_it).collect();
+        let found: Vec<_> = cases.all.iter().filter(|case| case.is_called(name)).collect();
         if found.is_empty() {
             code = ExitCode::FAILURE;
             tool.ui.error(&nothing_of(name, tool));
@@ -59,7 +55,7 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     match text.contains('.') {
         true => Ok(text.to_owned()),
         false => SagaId::parse(text).map(|id| id.to_string()).map_err(|error| {
-            format!("{error}; a message without an id is shown by its whole subject")
+            format!("{error}; a message without an id is named by its whole subject")
         }),
     }
 }

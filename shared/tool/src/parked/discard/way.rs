@@ -19,7 +19,7 @@ pub(super) enum Way {
     Cancel,
     /// It has, and its step has not decided: the step is told to refuse.
     Refuse,
-    /// No saga is behind the message.
+    /// No saga that was opened is behind the message.
     Close,
     /// The step before has decided for good.
     OnlyRetry,
@@ -65,10 +65,11 @@ pub(super) async fn way(
     let way = match occupied.as_ref().map(|occupied| occupied.kind) {
         Some(Obstacle::Barred) => Way::Occupied,
         Some(Obstacle::Stoppable) => Way::Cancel,
-        Some(Obstacle::Spent) => Way::Close,
+        // Without an opening no worker grants a wish, and none can refuse for good.
+        Some(Obstacle::Spent | Obstacle::Leftover) => Way::Close,
         None if story.state.phase == Phase::Unknown => Way::Close,
         None if story.is_of_unknown_type(tool.flow) => Way::Unknown,
-        Some(Obstacle::Leftover) | None => way_of_a_step(broker, saga, row, tool).await?,
+        None => way_of_a_step(broker, saga, row, tool).await?,
     };
     // The leader is asked, because what a replica does not find proves nothing.
     let opening = tool.flow.slot(tool.flow.opens.slot, saga);
