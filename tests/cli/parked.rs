@@ -254,21 +254,23 @@ async fn what_has_no_opening_is_given_up_for_good_and_in_true_words() {
     }
     waiting(&stack, 4).await;
     // Its opening alone was taken out.
+    stack.raw.publish("orders.pivot.N6", &[], "junk").await.unwrap();
     let entry = json!({
         "parked_at": "2026-01-02T12:00:00Z", "durable": "reserve-inventory", "reason": "not-json",
-        "pointer": "", "message": "", "deliveries": 1, "subject": "orders.placed.N9",
+        "pointer": "", "message": "", "deliveries": 1, "subject": "orders.placed.N6",
         "sequence": 1, "stored_at": "2026-01-02T12:00:00Z", "headers": [], "payload_base64": "",
     });
-    let parked = "parked.orders.reserve-inventory.N9";
+    let parked = "parked.orders.reserve-inventory.N6";
     stack.raw.publish(parked, &[], &entry.to_string()).await.unwrap();
-    let retry = quadrille(&stack.server, "parked retry N9 --reason x --write").await.stderr;
-    assert!(retry.contains("parked discard N9` closes it"), "{retry}");
+    let retry = quadrille(&stack.server, "parked retry N6 --reason x --write").await.stderr;
+    assert!(retry.contains("parked discard N6` closes it"), "{retry}");
     assert!(!retry.contains("settles with the rest"), "{retry}");
     let none = "there is no opening of it in the log";
     let nameless = "its subject has no valid id, so no order was ever behind it";
     for (name, says) in [
         ("N9", none),
         ("N8", none),
+        ("N6", none),
         ("orders.placed.#1001", nameless),
         ("orders.placed.N:7", nameless),
     ] {
@@ -291,9 +293,9 @@ async fn what_has_no_opening_is_given_up_for_good_and_in_true_words() {
     }
     let audit = quadrille(&stack.server, "audit --json").await.json();
     let [orders, open, unopened] = ["orders", "open", "unopened"].map(|count| &audit[count]);
-    assert_eq!([orders, open, unopened], [&json!(0), &json!(0), &json!(2)], "{audit}");
+    assert_eq!([orders, open, unopened], [&json!(0), &json!(0), &json!(3)], "{audit}");
     let audit = quadrille(&stack.server, "audit").await.stdout;
-    assert!(audit.contains("2 ids have events, and no opening in the log"), "{audit}");
+    assert!(audit.contains("3 ids have events, and no opening in the log"), "{audit}");
 }
 
 #[tokio::test]
