@@ -142,6 +142,20 @@ async fn ids_are_looked_at_in_every_line_though_one_has_a_thousand_strays_before
 }
 
 #[tokio::test]
+async fn of_many_orders_that_fail_some_are_told_and_then_how_to_go_on() {
+    let stack = Stack::bare().await;
+    for number in 1..=12 {
+        stack.raw.publish(&format!("orders.payment.U-{number}"), &[], "junk").await.unwrap();
+    }
+    let said = quadrille(&stack.server, "place --count 13 --prefix U").await;
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    assert_eq!(said.stderr.matches("was not sent").count(), 10, "{}", said.stderr);
+    let last = said.stderr.lines().last().unwrap_or_default();
+    assert!(last.starts_with("2 more failed like these; once what failed is mended"), "{last}");
+    assert!(last.contains("`--prefix U --count 13`"), "{last}");
+}
+
+#[tokio::test]
 async fn every_line_gets_a_receipt_or_its_mistakes_and_a_second_run_places_nothing() {
     let stack = Stack::bare().await;
     let folder = tempfile::tempdir().unwrap();

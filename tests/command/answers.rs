@@ -184,6 +184,21 @@ async fn a_wish_for_an_order_whose_slot_is_taken_is_refused_and_not_stored() {
     assert!(answer.json()["type"].to_string().contains(":slot-occupied"), "{answer:?}");
     assert!(answer.json()["detail"].to_string().contains("occupied-slot.md"), "{answer:?}");
     assert_eq!(stack.raw.messages(FLOW.stream).await, 2, "no wish");
+    // One that is being taken back already could not end either, as `quadrille cancel` says.
+    stack.raw.publish("orders.placed.turned", &[], &good(None).to_string()).await.unwrap();
+    for (slot, event) in [("inventory", "inventory.refused.v1"), ("refused", "order.refused.v1")] {
+        let event = json!({
+            "specversion": "1.0", "id": "x", "type": event, "source": "complete-order",
+            "subject": "turned", "causationid": "x", "causationseq": 3,
+            "data": { "reason": "deadline" },
+        });
+        stack.raw.publish(&format!("orders.{slot}.turned"), &[], &event.to_string()).await.unwrap();
+    }
+    stack.raw.publish("orders.inventory-undo.turned", &[], "junk").await.unwrap();
+    let answer = desk.http("POST", "/orders/turned/cancel", &[], b"").await;
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.json()["type"].to_string().contains(":slot-occupied"), "{answer:?}");
+    assert_eq!(stack.raw.messages(FLOW.stream).await, 6, "no wish");
 }
 
 /// It would be charged, and could never end.

@@ -149,7 +149,9 @@ fn is_enveloped(text: &str) -> bool {
 }
 
 fn told(sample: &Value, bad: BadData) -> Mistake {
-    let example = example(sample, &bad.pointer);
+    // What would do under a rule of several fields follows from the others of this order.
+    let is_rule = matches!(bad.reason, Reason::Rule(_));
+    let example = example(sample, &bad.pointer).filter(|_| !is_rule);
     mistake(&bad.pointer, bad.message, example)
 }
 

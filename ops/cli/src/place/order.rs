@@ -9,7 +9,7 @@ use quadrille::broker::Stored;
 use quadrille::event::{Kind, Mistake, Of, no_json};
 use quadrille::ids::Reference;
 use quadrille::log::open::{Opening, Sender};
-use quadrille::{BadData, Currency, Event, Money, SagaId};
+use quadrille::{BadData, Currency, Event, Money, Reason, SagaId};
 use quadrille_tool::output::{self, Advise};
 use quadrille_tool::values::whole;
 use schemas::Sku;
@@ -130,7 +130,9 @@ fn mistakes(text: &str, bad: &BadData) -> Vec<String> {
         let parts = bad.pointer.split('/').map(|part| if is_index(part) { "0" } else { part });
         let shape = parts.collect::<Vec<_>>().join("/");
         let told = format!("  {place}: {} ({})", bad.message, bad.reason.code());
-        let example = sample.pointer(&shape).filter(|_| !shape.is_empty());
+        // What would do under a rule of several fields follows from the others of this order.
+        let is_rule = matches!(bad.reason, Reason::Rule(_));
+        let example = sample.pointer(&shape).filter(|_| !shape.is_empty() && !is_rule);
         // Of a list one element is enough.
         let one = |it: &Value| match it.as_array().and_then(|list| list.first()) {
             Some(first) => json!([first]),
@@ -324,6 +326,18 @@ mod tests {
         assert!(error.contains(r#"such as [{"sku": "ROSE-RED", "quantity": 12,"#), "{error}");
         let wide: Vec<_> = error.lines().filter(|line| line.chars().count() > 80).collect();
         assert_eq!(wide, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_second_currency_is_named_with_that_of_the_first_line() {
+        let mut two: Value = serde_json::from_str(&bare()).unwrap();
+        let line = two["lines"][0].clone();
+        two["lines"] = json!([line.clone(), line]);
+        two["lines"][0]["unit_price"]["currency"] = "USD".into();
+        let error = order(&two.to_string(), Some("A1")).unwrap_err();
+        let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(error.contains("all have the currency of the first line, USD"), "{error}");
+        assert!(!error.contains(r#"such as "EUR""#), "{error}");
     }
 
     #[test]

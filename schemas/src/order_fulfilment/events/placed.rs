@@ -264,7 +264,8 @@ fn same_currency(
     if money.currency == first.unit_price.currency {
         return Ok(());
     }
-    let (place, what) =
-        (format!("{}/currency", place()), "all have the currency of the first line");
+    let first = first.unit_price.currency.code();
+    let what = format!("all have the currency of the first line, {first}");
+    let place = format!("{}/currency", place());
     Err(BadData::new(Reason::Rule("mixed-currencies"), place, what))
 }
