@@ -42,7 +42,8 @@ impl<'b> Looks<'b> {
                 let failed = self.failed.get();
                 let (skip, failed) =
                     if found.is_some() { (0, 0) } else { (failed, failed.saturating_mul(2) + 1) };
-                (self.skip.set(skip), self.failed.set(failed));
+                self.skip.set(skip);
+                self.failed.set(failed);
                 found
             }
         };

@@ -134,8 +134,7 @@ pub(super) async fn run(
     let mut pending = FuturesUnordered::new();
     let (looks, mut room, mut is_full) = (Looks::new(broker), Room::default(), false);
     let (mut orders, mut reading) = (std::pin::pin!(plan.orders(&looks)), true);
-    let mut told = began;
-    let mut stop = std::pin::pin!(stop_signal()?);
+    let (mut told, mut stop) = (began, std::pin::pin!(stop_signal()?));
     let interrupted = loop {
         if !reading && pending.is_empty() {
             break None;
@@ -145,10 +144,8 @@ pub(super) async fn run(
             biased;
             signal = &mut stop => break Some(signal),
             next = orders.next(), if has_place => {
-                let Some((number, id, spent)) = next else {
-                    reading = false;
-                    continue;
-                };
+                reading = next.is_some();
+                let Some((number, id, spent)) = next else { continue };
                 let order = Order::new(template, &id)?;
                 if !room.takes(broker, order.opening.payload.len() as u64).await {
                     (is_full, reading) = (true, false);
