@@ -169,6 +169,20 @@ async fn a_wish_is_sent_once_more_only_if_it_came_in_vain() {
     stack.check().await;
 }
 
+#[tokio::test]
+async fn a_second_currency_gets_that_of_the_first_line_as_its_example() {
+    let mut stack = Stack::bare().await;
+    let desk = open_one(&mut stack).await;
+    let mut two = good(None);
+    let line = two["lines"][0].clone();
+    two["lines"] = json!([line.clone(), line]);
+    two["lines"][0]["unit_price"]["currency"] = json!("USD");
+    let answer = desk.post(two.to_string()).await;
+    let mistake = &answer.json()["errors"][0];
+    assert_eq!(mistake["pointer"], "/lines/1/unit_price/currency", "{answer:?}");
+    assert_eq!(mistake["example"], "USD", "{mistake}");
+}
+
 /// What no worker can record is not promised.
 #[tokio::test]
 async fn a_wish_for_an_order_whose_slot_is_taken_is_refused_and_not_stored() {

@@ -131,8 +131,26 @@ fn refused(bad: &BadData, text: &str) -> Problem {
     // An id that is none would become part of a subject, so it makes the whole unreadable.
     let is_form = |found: &event::Mistake| found.of == Of::Form || found.bad.pointer == "/order_id";
     let form = found.iter().any(is_form);
-    let errors = found.into_iter().map(|found| told(&sample, found.bad)).collect();
+    let errors = found.into_iter().map(|found| match found.bad.reason {
+        // The sample's currency may be the very one that is wrong here.
+        Reason::Rule("mixed-currencies") => told(&of_its_currency(text), found.bad),
+        _ => told(&sample, found.bad),
+    });
+    let errors = errors.collect();
     if form { problems::unreadable(errors) } else { problems::invalid(errors) }
+}
+
+/// The sample, in the currency of the first line of this order.
+fn of_its_currency(text: &str) -> Value {
+    let order: Value = serde_json::from_str(text).unwrap_or_default();
+    let first = order.pointer("/lines/0/unit_price/currency").cloned().unwrap_or_default();
+    let mut sample = sample();
+    for place in ["/lines/0/unit_price/currency", "/charges/0/amount/currency"] {
+        if let Some(currency) = sample.pointer_mut(place) {
+            *currency = first.clone();
+        }
+    }
+    sample
 }
 
 /// As a worker writes to the log; here the envelope is ours to make.
@@ -149,9 +167,7 @@ fn is_enveloped(text: &str) -> bool {
 }
 
 fn told(sample: &Value, bad: BadData) -> Mistake {
-    // What would do under a rule of several fields follows from the others of this order.
-    let is_rule = matches!(bad.reason, Reason::Rule(_));
-    let example = example(sample, &bad.pointer).filter(|_| !is_rule);
+    let example = example(sample, &bad.pointer);
     mistake(&bad.pointer, bad.message, example)
 }
 

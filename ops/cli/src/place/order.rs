@@ -130,9 +130,9 @@ fn mistakes(text: &str, bad: &BadData) -> Vec<String> {
         let parts = bad.pointer.split('/').map(|part| if is_index(part) { "0" } else { part });
         let shape = parts.collect::<Vec<_>>().join("/");
         let told = format!("  {place}: {} ({})", bad.message, bad.reason.code());
-        // What would do under a rule of several fields follows from the others of this order.
-        let is_rule = matches!(bad.reason, Reason::Rule(_));
-        let example = sample.pointer(&shape).filter(|_| !shape.is_empty() && !is_rule);
+        // The sample's currency may be the wrong one here: the message names the right one.
+        let is_named = bad.reason == Reason::Rule("mixed-currencies");
+        let example = sample.pointer(&shape).filter(|_| !shape.is_empty() && !is_named);
         // Of a list one element is enough.
         let one = |it: &Value| match it.as_array().and_then(|list| list.first()) {
             Some(first) => json!([first]),
