@@ -76,13 +76,9 @@ struct Action {
 pub enum ProvisionError {
     #[error("refused: {}", .0.join("; "))]
     Refused(Vec<String>),
+    /// `code` is the server's own number for it, `err_code`.
     #[error("{object}: the broker refuses: {reason}")]
-    Rejected {
-        object: String,
-        reason: String,
-        /// The server's own number for it, `err_code`.
-        code: u64,
-    },
+    Rejected { object: String, reason: String, code: u64 },
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }

@@ -33,8 +33,8 @@ const fn advice(of: Invariant) -> &'static str {
         }
         Invariant::Parked => {
             "a parked message that is not what the log has was not set aside by a worker: \
-             `quadrille parked ls` lists it, if it can be read, and its number is that of a message \
-             of ORDERS_PARKED, which `nats stream get` shows; find its writer"
+             `quadrille parked ls` lists it, if it can be read, and its number is that of a \
+             message of ORDERS_PARKED, which `nats stream get` shows; find its writer"
         }
         Invariant::Slots | Invariant::Causes | Invariant::Completed | Invariant::Cancelled => {
             "no worker leaves such a log behind: a message was taken out of it, or written by \

@@ -113,7 +113,7 @@ pub(super) fn sides(
 ) -> String {
     let line = |told: Option<&Told>| match told {
         // As clients write them that add no envelope.
-        Some(Told { event_type, .. }) if event_type.is_empty() => "a body without a type".to_owned(),
+        Some(told) if told.event_type.is_empty() => "a body without a type".to_owned(),
         Some(Told { event_type, source, data, .. }) => {
             format!("{event_type} by {source}  {}", output::spaced(data))
         }
@@ -140,7 +140,8 @@ mod tests {
         let same = sides("payment", Some(&log), Some(&now), false);
         assert!(!same.contains('≠'), "{same}");
         let bare = Told { event_type: String::new(), source: String::new(), ..told("pi_1") };
-        assert!(sides("cancel", Some(&bare), None, false).contains("log     a body without a type"));
+        let told_of = sides("cancel", Some(&bare), None, false);
+        assert!(told_of.contains("log     a body without a type"), "{told_of}");
         let shown = output::wrapped(&sides("payment", Some(&log), None, true), 80);
         assert!(shown.starts_with("≠ payment\n"), "{shown}");
         let wide: Vec<_> = shown.lines().filter(|line| line.chars().count() > 80).collect();

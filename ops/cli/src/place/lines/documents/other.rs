@@ -49,9 +49,9 @@ pub(super) fn csv(name: &str, delimiter: char, given: &str) -> anyhow::Error {
          csv.DictReader(open(0,encoding=\"utf-8-sig\"){columns})]"
     );
     anyhow!("{name} is CSV, not lines of JSON in UTF-8").advise(format!(
-        "nothing was sent: `python3 -c '{rows}' <{file}` makes a JSON line of each row. Make orders of \
-         these, with jq for example (see ops/examples/import), and pass them to `quadrille place \
-         --lines -{given}`; `quadrille place --print-sample` prints an order"
+        "nothing was sent: `python3 -c '{rows}' <{file}` makes a JSON line of each row. Make \
+         orders of these, with jq for example (see ops/examples/import), and pass them to \
+         `quadrille place --lines -{given}`; `quadrille place --print-sample` prints an order"
     ))
 }
 
