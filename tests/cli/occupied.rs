@@ -171,6 +171,17 @@ async fn an_order_of_a_type_that_no_worker_knows_is_not_given_up_as_if_nothing_h
         assert!(text.contains("typing mistake"), "{text}");
         assert!(text.contains("take all of this order out of the log"), "{text}");
     }
+    // Nor is one of a version of a type that they know.
+    let newer = order.to_string().replace("plced.v1", "placed.v9");
+    stack.raw.publish("orders.placed.T9", &[], &newer).await.unwrap();
+    eventually("it is set aside", async || {
+        let why = quadrille(&stack.server, "why T9 --json").await.json();
+        (why["code"] == "unknown-version").then_some(())
+    })
+    .await;
+    let said = quadrille(&stack.server, "parked discard T9 --reason unreadable --write").await;
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    assert_eq!(stack.broker.last("ORDERS", "orders.cancel.T9").await.unwrap(), None);
     // A retry on its way makes nothing known.
     stack.workers.iter_mut().for_each(|worker| worker.kill());
     let retry = "parked retry T1 --reason again --no-wait --write";

@@ -60,10 +60,10 @@ impl Story {
         self.parked.iter().rev().find(is_it)
     }
 
-    /// Whether its opening was last set aside as of a type that no worker knows, and nothing is
-    /// decided since, be it that it is tried again. Such a saga can be taken back only as far as
-    /// that it never runs: whether a worker that knew the type has run on it, only that one can
-    /// tell.
+    /// Whether its opening was last set aside as of a type, or a version of one, that no worker
+    /// knows, and nothing is decided since, be it that it is tried again. Such a saga can be taken
+    /// back only as far as that it never runs: whether a worker that knew the type has run on it,
+    /// only that one can tell.
     pub fn is_of_unknown_type(&self, flow: &Flow) -> bool {
         let opening = self.events.iter().find(|line| line.slot == flow.opens.slot);
         let entry = opening.and_then(|opening| {
@@ -71,7 +71,8 @@ impl Story {
         });
         entry.is_some_and(|entry| {
             let is_settled = matches!(self.became(flow, entry), Became::Settled(_));
-            entry.reason == Reason::UnknownType.code() && !is_settled
+            let unknown = [Reason::UnknownType, Reason::UnknownVersion].map(Reason::code);
+            unknown.contains(&&*entry.reason) && !is_settled
         })
     }
 
