@@ -140,9 +140,10 @@ impl Store {
         incarnation: Timestamp,
     ) -> Result<Self, StoreError> {
         let connection = Connection::open(path)?;
+        // The 48 MB of its cache are as fast as more are, and lie beside the rows that serve.
         connection.execute_batch(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; \
-             PRAGMA cache_size = -65536;",
+             PRAGMA cache_size = -49152;",
         )?;
         connection.execute_batch(TABLES)?;
         connection.execute_batch(&model.tables.concat())?;
