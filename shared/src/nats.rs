@@ -27,6 +27,7 @@ use std::sync::Arc;
 use async_nats::Client;
 use tokio::sync::watch;
 
+use crate::broker::{Page, Unavailable};
 use connection::Reading;
 pub(crate) use connection::nowhere;
 pub use connection::{ConnectError, Given, NatsOptions, connect};
@@ -67,6 +68,23 @@ impl NatsBroker {
     /// What the flow's streams and subjects are called here.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// As [`Broker::read_matching`](crate::broker::Broker::read_matching), from the leader, one
+    /// request a message: what it does not find is not there.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn read_matching_of_leader(
+        &self,
+        stream: &str,
+        filter: &str,
+        from: u64,
+        most: usize,
+    ) -> Result<Page, Unavailable> {
+        let (stream, filter) = (self.names.stream(stream), self.names.subject(filter));
+        let page = read::careful_page(&self.client, &stream, &filter, from, most).await?;
+        Ok(self.names.page(page))
     }
 
     /// Version of the server at the other end: `2.15.1`.

@@ -168,7 +168,11 @@ async fn unsettled(
 ) -> Result<(), Unavailable> {
     let mut from = settled + 1;
     loop {
-        let page = broker.read_matching(flow.stream, filter, from, PAGE).await?;
+        let mut page = broker.read_matching(flow.stream, filter, from, PAGE).await?;
+        if page.messages.is_empty() {
+            // That a replica has no more proves nothing.
+            page = broker.read_matching_of_leader(flow.stream, filter, from, PAGE).await?;
+        }
         let Some(last) = page.messages.last() else { return Ok(()) };
         from = last.sequence + 1;
         for message in &page.messages {
