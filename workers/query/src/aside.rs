@@ -33,7 +33,7 @@ const AT_ONCE: usize = 50;
 pub(crate) struct Named(Mutex<Option<Listed>>);
 
 /// What they were up to a message of that stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Listed {
     up_to: (Incarnation, u64),
     sagas: Arc<BTreeSet<SagaId>>,
@@ -41,18 +41,19 @@ struct Listed {
 
 impl Named {
     pub(crate) async fn list(&self, api: &Api) -> Result<Arc<BTreeSet<SagaId>>, Unavailable> {
-        let mut known = self.0.lock().await;
         let stream = parked_stream_name(api.flow);
         // Before the list, which may then have more than this says, and never less.
         let Some(state) = api.broker.state(&stream).await? else { return Ok(Arc::default()) };
         let up_to = (state.incarnation, state.last_sequence);
-        if let Some(listed) = known.as_ref().filter(|listed| listed.up_to == up_to) {
-            return Ok(listed.sagas.clone());
+        let known = self.0.lock().await.as_ref().filter(|it| it.up_to == up_to).cloned();
+        if let Some(listed) = known {
+            return Ok(listed.sagas);
         }
         let subjects = api.broker.subjects(&stream, &parked::filter_all(api.flow)).await?;
         let ids = subjects.iter().filter_map(|subject| subject.rsplit('.').next());
         let sagas = Arc::new(ids.filter_map(|id| SagaId::parse(id).ok()).collect());
-        *known = Some(Listed { up_to, sagas: Arc::clone(&sagas) });
+        // Nobody waits behind another's question; what is put back by a slow one is asked again.
+        *self.0.lock().await = Some(Listed { up_to, sagas: Arc::clone(&sagas) });
         Ok(sagas)
     }
 }
