@@ -131,13 +131,22 @@ impl Plan {
     }
 }
 
+/// As a shell takes it for one word: whoever may publish chooses what a subject holds.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match word.bytes().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 impl Selection {
     /// As it is typed.
     pub(super) fn words(&self) -> String {
         match &self.group {
             Some(group) => format!("--group {group}"),
             None if self.all => "--all".to_owned(),
-            None => self.ids.join(" "),
+            None => self.ids.iter().map(|id| quoted(id)).collect::<Vec<_>>().join(" "),
         }
     }
 
@@ -197,4 +206,21 @@ pub(super) fn audit_subject(flow: &Flow, verb: &str, id: &str) -> String {
 
 pub(super) fn document(audit: &Audit) -> Vec<u8> {
     serde_json::to_vec(audit).expect("words and numbers serialise")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_a_subject_of_a_stranger_for_one_word() {
+        for word in ["A123", "orders.placed.N:7", "orders.placed.$(reboot)", "a';ls;'", "`x`|y"] {
+            let said = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quoted(word))])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), word);
+        }
+        assert_eq!(quoted("A123"), "A123");
+    }
 }
