@@ -181,6 +181,9 @@ async fn an_order_of_a_type_that_no_worker_knows_is_not_given_up_as_if_nothing_h
     .await;
     let said = quadrille(&stack.server, "parked discard T9 --reason unreadable --write").await;
     assert_eq!(said.code, Some(1), "{}", said.all());
+    let text = said.all().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("start workers that know this version, then"), "{text}");
+    assert!(!text.contains("typing mistake"), "a newer client's order is no mistake: {text}");
     assert_eq!(stack.broker.last("ORDERS", "orders.cancel.T9").await.unwrap(), None);
     // A retry on its way makes nothing known.
     stack.workers.iter_mut().for_each(|worker| worker.kill());
@@ -199,6 +202,7 @@ async fn an_order_of_a_type_that_no_worker_knows_is_not_given_up_as_if_nothing_h
     let text = said.all().split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(said.code, Some(0), "{text}");
     assert!(text.contains("it never runs now, but its undo stays blocked"), "{text}");
+    assert!(text.contains("know this type, and its undo goes on by itself"), "{text}");
     assert!(text.contains("take all of this order out of the log"), "{text}");
     eventually("why says that its undo is blocked", async || {
         let why = quadrille(&stack.server, "why T1 --json").await.json();

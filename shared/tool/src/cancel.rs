@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::breaker::parse_reason;
 use crate::connect::Connection;
 use crate::output::{self, Advise, QUIET};
-use crate::parked::of_unknown_type;
+use crate::parked::of_unknown_opening;
 use crate::tool::{Tool, who};
 use crate::trace::{not_opened, read};
 use crate::wait;
@@ -106,8 +106,10 @@ pub async fn run(args: &CancelArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         None => Some(ask(broker, args, &before, tool).await?),
     };
     // The wish keeps it from ever running, and that is all that it can do.
-    if asked.is_some() && before.is_of_unknown_type(tool.flow) {
-        let (what, advice) = of_unknown_type(saga.as_str(), tool);
+    if asked.is_some() && before.is_of_unknown_opening(tool.flow) {
+        let reason = before.parked.last().map_or("", |entry| &entry.reason);
+        let then = ", and its undo goes on by itself";
+        let (what, advice) = of_unknown_opening(reason, then, tool);
         tool.ui.note(format!("{saga}: it never runs now, but its undo stays blocked: {what}"));
         tool.ui.note(format!("  {advice}"));
     }

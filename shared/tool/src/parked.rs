@@ -24,7 +24,7 @@ use crate::tool::{Tool, who};
 use crate::topology::WriteFlag;
 use crate::values;
 
-pub(crate) use discard::of_unknown_type;
+pub(crate) use discard::of_unknown_opening;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -123,7 +123,7 @@ pub(super) async fn ls(args: &LsArgs, tool: &Tool) -> anyhow::Result<ExitCode> {
         looked_at => format!(", {looked_at} looked at"),
     };
     let place = place(&last["as_of"]);
-    let more = if more { " (a larger --limit shows more)" } else { "" };
+    let more = if more { " (a larger --limit may show more)" } else { "" };
     tool.ui.note(quiet(tool, &format!("{}{of}{more}{looked_at}, as of {place}", rows.len())));
     if args.held.is_some() && rows.is_empty() {
         let tool_name = tool.ui.tool;

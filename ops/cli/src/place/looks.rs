@@ -62,9 +62,8 @@ impl<'b> Looks<'b> {
         };
         ui.note(format!(
             "of {orders} it is not known whether the id was spent, because the broker did not \
-             say in time what the log has of it, or you may not read it; `{} parked ls` lists an \
-             order that cannot go on",
-            ui.tool
+             say in time what the log has of it, or you may not read it: an order under an id \
+             that was never used before is safe"
         ));
     }
 }

@@ -64,7 +64,7 @@ impl Story {
     /// knows, and nothing is decided since, be it that it is tried again. Such a saga can be taken
     /// back only as far as that it never runs: whether a worker that knew the type has run on it,
     /// only that one can tell.
-    pub fn is_of_unknown_type(&self, flow: &Flow) -> bool {
+    pub fn is_of_unknown_opening(&self, flow: &Flow) -> bool {
         let opening = self.events.iter().find(|line| line.slot == flow.opens.slot);
         let entry = opening.and_then(|opening| {
             self.parked.iter().rev().find(|entry| entry.sequence == opening.sequence)

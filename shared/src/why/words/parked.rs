@@ -41,7 +41,7 @@ impl Words<'_> {
             _ if entry.reason == Reason::UnknownType.code() => format!(
                 "{shows}; if a newer client wrote it, start a {worker} that knows this type, then \
                  {retries}; if it is a typing mistake, take all of this {} out of the log, as \
-                 Quadrille's ops/replay.md says: until then it harms no other, and its id is spent",
+                 Quadrille's ops/replay.md says: until then its id is spent",
                 self.flow.saga
             ),
             Code::UnknownVersion => {

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use quadrille::SagaId;
 use quadrille::broker::Published;
 use quadrille::event::runtime::CancelRequested;
 use quadrille::log::cancel;
@@ -14,6 +13,7 @@ use quadrille::log::open::{self, When};
 use quadrille::log::parked::{Audit, Release, Verdict};
 use quadrille::log::story::{Obstacle, Occupied};
 use quadrille::nats::NatsBroker;
+use quadrille::{Reason, SagaId};
 use serde::Serialize;
 
 use super::DiscardArgs;
@@ -111,7 +111,8 @@ fn say(
             return Ok(());
         }
         (Way::Unknown, _) => {
-            let (what, advice) = of_unknown_type(&saga, tool);
+            let then = format!(", then `{} parked retry {saga}`", tool.ui.tool);
+            let (what, advice) = of_unknown_opening(&case.parked().reason, &then, tool);
             tool.ui.error(&anyhow!("{saga} cannot be given up: {what}").advise(advice));
             return Ok(());
         }
@@ -135,17 +136,26 @@ fn say(
     Ok(())
 }
 
-/// What keeps an opening of an unknown type from being taken back, and what to do.
-pub(crate) fn of_unknown_type(saga: &str, tool: &Tool) -> (&'static str, String) {
-    let what = "its opening is of a type that no worker here knows, so none can tell whether one \
-                that knew it has run on it";
-    let advice = format!(
-        "start workers that know it, then `{} parked retry {saga}`; if none ever did, it is a \
-         typing mistake: take all of this {} out of the log, as Quadrille's ops/replay.md says: \
-         until then it harms no other, and its id is spent",
-        tool.ui.tool, tool.flow.saga
+/// What keeps an opening from being taken back that was set aside for this `reason`, because no
+/// worker knows its type or its version; and what to do, which ends with `then`.
+pub(crate) fn of_unknown_opening(reason: &str, then: &str, tool: &Tool) -> (String, String) {
+    let is_version = reason == Reason::UnknownVersion.code();
+    let what = if is_version { "version" } else { "type" };
+    let why = format!(
+        "its opening is of a {what} that no worker here knows, so none can tell whether one that \
+         knew it has run on it"
     );
-    (what, advice)
+    let start = format!("start workers that know this {what}{then}");
+    // A version is one of a client that is ahead of its workers.
+    let advice = match is_version {
+        true => start,
+        false => format!(
+            "{start}; if none ever did, it is a typing mistake: take all of this {} out of the \
+             log, as Quadrille's ops/replay.md says: until then its id is spent",
+            tool.flow.saga
+        ),
+    };
+    (why, advice)
 }
 
 fn why_closed(case: &Case, occupied: Option<Occupied>, tool: &Tool) -> String {

@@ -68,7 +68,7 @@ pub(super) async fn way(
         // Without an opening no worker grants a wish, and none can refuse for good.
         Some(Obstacle::Spent | Obstacle::Leftover) => Way::Close,
         None if story.state.phase == Phase::Unknown => Way::Close,
-        None if story.is_of_unknown_type(tool.flow) => Way::Unknown,
+        None if story.is_of_unknown_opening(tool.flow) => Way::Unknown,
         None => way_of_a_step(broker, saga, row, tool).await?,
     };
     // The leader is asked, because what a replica does not find proves nothing.
