@@ -49,7 +49,7 @@ impl Story {
     }
 
     /// What the worker whose turn it is has set aside of what it would react to: where the saga is
-    /// [`Phase::Parked`], the reason why.
+    /// [`Phase::Parked`](super::Phase::Parked), the reason why.
     pub fn waits_at(&self, flow: &Flow) -> Option<&Parked> {
         let waits = self.state.waits_for.as_ref()?;
         let step = flow.row(&waits.worker)?;
