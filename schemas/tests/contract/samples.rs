@@ -87,15 +87,19 @@ fn every_structured_sample_is_a_cloudevent_of_order_a123() {
 fn the_id_of_every_sample_and_of_its_cause_is_derived_not_drawn() {
     let saga = SagaId::parse("A123").unwrap();
     let placed = event_id(FLOW.saga, &saga, "placed", FLOW.opens.event, "client");
-    let mut ids = BTreeSet::from([placed.to_string()]);
+    let (mut ids, mut wrong) = (BTreeSet::from([placed.to_string()]), Vec::new());
     let samples = structured();
     for (slot, event_type) in FLOW.events().into_iter().skip(1) {
         let event = &samples[event_type];
         let source = event["source"].as_str().unwrap();
         let id = event_id(FLOW.saga, &saga, slot, event_type, source);
-        assert_eq!(event["id"], id.to_string(), "{event_type}");
+        if event["id"] != id.to_string() {
+            wrong.push(format!("{event_type}: \"id\": \"{id}\""));
+        }
         ids.insert(id.to_string());
     }
+    // All at once, as they are pasted into the samples of a new step.
+    assert!(wrong.is_empty(), "samples must have these ids:\n{}", wrong.join("\n"));
     for (event_type, event) in samples {
         if event["source"] == "client" {
             continue;
